@@ -1,0 +1,21 @@
+"""What may be searched. A new space is a file here, or ``SPACES[name] = Space(...)``."""
+
+from darts_jax.spaces.darts import DARTS, DARTS_NO_NONE
+from darts_jax.spaces.graph import InputError, Space, unknown_name
+from darts_jax.spaces.nasbench201 import NASBENCH201, NASBENCH201_BIASED
+from darts_jax.spaces.robust import S1, S2, S3, S4
+
+SPACES: dict[str, Space] = {
+    space.name: space
+    for space in (DARTS, DARTS_NO_NONE, NASBENCH201, NASBENCH201_BIASED, S1, S2, S3, S4)
+}
+
+
+def get_space(name: str) -> Space:
+    """The space of that name; raises InputError with the nearest name."""
+    if name not in SPACES:
+        raise unknown_name("space", name, list(SPACES))
+    return SPACES[name]
+
+
+__all__ = ["SPACES", "InputError", "get_space"]

@@ -1,0 +1,43 @@
+"""The cell of DARTS (Liu et al., 2019, section 3.1)."""
+
+from collections.abc import Mapping, Sequence
+
+from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
+
+OPERATIONS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+
+
+def layout(cells: int) -> tuple[str, ...]:
+    """Reduction cells at one third and two thirds of the depth, normal elsewhere."""
+    reductions = {cells // 3, 2 * cells // 3}
+    return tuple("reduce" if i in reductions else "normal" for i in range(cells))
+
+
+MACRO = Macro(layout, reductions=("reduce",), stem_multiplier=3, final_norm=False)
+
+
+def darts_space(
+    name: str,
+    normal: Sequence[str] | Mapping[tuple[int, int], Sequence[str]],
+    reduce: Sequence[str] | Mapping[tuple[int, int], Sequence[str]],
+) -> Space:
+    """A space of the DARTS shape: 2 inputs, 4 nodes, 14 edges, all concatenated."""
+    cells = {
+        kind: Cell(2, 4, dense_edges(2, 4, operations, stride), (2, 3, 4, 5))
+        for kind, operations, stride in (("normal", normal, 1), ("reduce", reduce, 2))
+    }
+    return Space(name, cells, MACRO, discretization="two_strongest")
+
+
+DARTS = darts_space("darts", OPERATIONS, OPERATIONS)
+# DrNAS (Chen et al., 2021) leaves `none` out of the supernet.
+DARTS_NO_NONE = darts_space("darts_no_none", OPERATIONS[1:], OPERATIONS[1:])

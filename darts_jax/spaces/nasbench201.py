@@ -1,0 +1,42 @@
+"""The cell of NAS-Bench-201 (Dong and Yang, 2020)."""
+
+from types import MappingProxyType
+
+from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+
+
+def layout(cells: int) -> tuple[str, ...]:
+    """Three stages of ``cells`` cells with residual reduction blocks between."""
+    stage = ("normal",) * cells
+    return (*stage, "residual", *stage, "residual", *stage)
+
+
+MACRO = Macro(layout, reductions=("residual",), stem_multiplier=1, final_norm=True)
+_CELLS = {"normal": Cell(1, 3, dense_edges(1, 3, OPERATIONS), output=(3,))}
+
+# The benchmark's own supernet does not normalise after pooling.
+NASBENCH201 = Space(
+    "nasbench201",
+    _CELLS,
+    MACRO,
+    discretization="argmax",
+    supernet_variants=MappingProxyType({"avg_pool_3x3": "avg_pool_3x3_plain"}),
+)
+
+# Later versions of the benchmark's code give convolutions a bias wherever BN is not
+# affine. It changes the count of parameters and no output.
+NASBENCH201_BIASED = Space(
+    "nasbench201_biased",
+    _CELLS,
+    MACRO,
+    discretization="argmax",
+    supernet_variants=MappingProxyType(
+        {
+            "avg_pool_3x3": "avg_pool_3x3_plain",
+            "nor_conv_1x1": "nor_conv_1x1_biased",
+            "nor_conv_3x3": "nor_conv_3x3_biased",
+        }
+    ),
+)
