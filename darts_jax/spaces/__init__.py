@@ -1,7 +1,8 @@
 """What may be searched. A new space is a file here, or ``SPACES[name] = Space(...)``."""
 
+from darts_jax.errors import unknown_name
 from darts_jax.spaces.darts import DARTS, DARTS_NO_NONE
-from darts_jax.spaces.graph import InputError, Space, unknown_name
+from darts_jax.spaces.graph import Space
 from darts_jax.spaces.nasbench201 import NASBENCH201, NASBENCH201_BIASED
 from darts_jax.spaces.robust import S1, S2, S3, S4
 
@@ -18,4 +19,4 @@ def get_space(name: str) -> Space:
     return SPACES[name]
 
 
-__all__ = ["SPACES", "InputError", "get_space"]
+__all__ = ["SPACES", "get_space"]

@@ -12,22 +12,11 @@ its nodes. Edges are ordered by (target, source), as in the published code, and 
 """
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
-
-class InputError(ValueError):
-    """A mistake in what the user gave, explained in one line."""
-
-
-def unknown_name(kind: str, name: object, known: Sequence[str]) -> InputError:
-    """The error for a name that is not in a table, with the nearest one."""
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    return InputError(f"unknown {kind} {name!r}; {hint}")
+from darts_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -133,7 +122,7 @@ class Space:
     cells: Mapping[str, Cell]
     macro: Macro
     discretization: str
-    supernet_variants: Mapping[str, str] = MappingProxyType({})
+    supernet_variants: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def dense_edges(
@@ -184,7 +173,9 @@ class CellGenotype:
 
     @property
     def states(self) -> int:
-        return max([self.inputs - 1, *self.output, *(c.target for c in self.choices)]) + 1
+        return (
+            max([self.inputs - 1, *self.output, *(c.target for c in self.choices)]) + 1
+        )
 
     def __post_init__(self) -> None:
         for c in self.choices:
@@ -228,7 +219,9 @@ class Genotype:
             cells = {
                 kind: CellGenotype(
                     int(cell["inputs"]),
-                    tuple(Choice(int(t), int(s), str(op)) for op, s, t in cell["edges"]),
+                    tuple(
+                        Choice(int(t), int(s), str(op)) for op, s, t in cell["edges"]
+                    ),
                     tuple(int(state) for state in cell["output"]),
                 )
                 for kind, cell in tree["cells"].items()
@@ -253,14 +246,17 @@ class Genotype:
             )
             cells[kind] = CellGenotype(2, choices, tuple(tree[f"{kind}_concat"]))
         if not cells:
-            raise InputError("not a genotype: no cells; wanted 'cells' or '<kind>_concat'")
+            raise InputError(
+                "not a genotype: no cells; wanted 'cells' or '<kind>_concat'"
+            )
         return cls(space, cells)
 
     def to_nasbench201(self) -> str:
         """The benchmark's string: ``|op~0|+|op~0|op~1|+...``, one group per node."""
         (cell,) = self.cells.values()
         groups = [
-            "".join(f"|{c.operation}~{c.source}" for c in cell.choices if c.target == t) + "|"
+            "".join(f"|{c.operation}~{c.source}" for c in cell.choices if c.target == t)
+            + "|"
             for t in range(1, cell.states)
         ]
         return "+".join(groups)
@@ -273,7 +269,9 @@ class Genotype:
             for part in group.strip("|").split("|"):
                 op, tilde, source = part.partition("~")
                 if not (op and tilde and source.isdigit()):
-                    raise InputError(f"not a NAS-Bench-201 string: {part!r} in {text!r}")
+                    raise InputError(
+                        f"not a NAS-Bench-201 string: {part!r} in {text!r}"
+                    )
                 choices.append(Choice(node, int(source), op))
         cell = CellGenotype(1, tuple(choices), (choices[-1].target,))
         return cls("nasbench201", {"normal": cell})

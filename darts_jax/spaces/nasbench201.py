@@ -1,7 +1,5 @@
 """The cell of NAS-Bench-201 (Dong and Yang, 2020)."""
 
-from types import MappingProxyType
-
 from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -22,7 +20,7 @@ NASBENCH201 = Space(
     _CELLS,
     MACRO,
     discretization="argmax",
-    supernet_variants=MappingProxyType({"avg_pool_3x3": "avg_pool_3x3_plain"}),
+    supernet_variants={"avg_pool_3x3": "avg_pool_3x3_plain"},
 )
 
 # Later versions of the benchmark's code give convolutions a bias wherever BN is not
@@ -32,11 +30,9 @@ NASBENCH201_BIASED = Space(
     _CELLS,
     MACRO,
     discretization="argmax",
-    supernet_variants=MappingProxyType(
-        {
-            "avg_pool_3x3": "avg_pool_3x3_plain",
-            "nor_conv_1x1": "nor_conv_1x1_biased",
-            "nor_conv_3x3": "nor_conv_3x3_biased",
-        }
-    ),
+    supernet_variants={
+        "avg_pool_3x3": "avg_pool_3x3_plain",
+        "nor_conv_1x1": "nor_conv_1x1_biased",
+        "nor_conv_3x3": "nor_conv_3x3_biased",
+    },
 )
