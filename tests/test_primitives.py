@@ -1,0 +1,165 @@
+"""Depthwise convolution and pooling against XLA's own, in every derivative."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.test_util import check_grads
+
+from darts_jax.operations import primitives
+
+GEOMETRIES = [  # size of the kernel, stride, dilation: all that the spaces use
+    ((3, 3), 1, 1),
+    ((3, 3), 2, 1),
+    ((5, 5), 1, 1),
+    ((5, 5), 2, 1),
+    ((7, 7), 1, 1),
+    ((7, 7), 2, 1),
+    ((3, 3), 1, 2),
+    ((3, 3), 2, 2),
+    ((5, 5), 1, 2),
+    ((5, 5), 2, 2),
+]
+
+
+def reference_conv(x, kernel, stride, dilation):
+    kh, kw = kernel.shape[:2]
+    return lax.conv_general_dilated(
+        x,
+        kernel[:, :, None, :],
+        (stride, stride),
+        [(dilation * (kh // 2),) * 2, (dilation * (kw // 2),) * 2],
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def arrays(shape, kernel, dtype=jnp.float64, seed=0):
+    rng = np.random.default_rng(seed)
+    x = jnp.asarray(rng.normal(size=shape), dtype)
+    return x, jnp.asarray(rng.normal(size=(*kernel, shape[-1])), dtype)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), GEOMETRIES)
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (2, 3)])
+def test_depthwise_equals_xla_with_both_gradients(kernel, stride, dilation, size):
+    with jax.enable_x64(True):
+        x, k = arrays((2, *size, 3), kernel)
+
+        def ours(x, k):
+            return primitives.depthwise_conv(x, k, stride=stride, dilation=dilation)
+
+        def theirs(x, k):
+            return reference_conv(x, k, stride, dilation)
+
+        y, pull = jax.vjp(ours, x, k)
+        want, pull_want = jax.vjp(theirs, x, k)
+        np.testing.assert_allclose(y, want, rtol=1e-12, atol=1e-12)
+        cotangent = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
+        for got, ref in zip(pull(cotangent), pull_want(cotangent), strict=True):
+            np.testing.assert_allclose(got, ref, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [GEOMETRIES[i] for i in (0, 3, 9)])
+def test_depthwise_derivatives_to_second_order_in_both_modes(kernel, stride, dilation):
+    with jax.enable_x64(True):
+        x, k = arrays((2, 6, 5, 2), kernel)
+
+        def f(x, k):
+            y = primitives.depthwise_conv(x, k, stride=stride, dilation=dilation)
+            return jnp.sum(jnp.sin(y))
+
+        check_grads(f, (x, k), order=2, modes=("fwd", "rev"))
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0), (1, 2)])
+def test_depthwise_under_vmap_equals_a_loop(axes):
+    x, k = arrays((2, 6, 6, 3), (3, 3), jnp.float32)
+    xs = jnp.stack([x, 2 * x, -x], axes[0]) if axes[0] is not None else x
+    ks = jnp.stack([k, k + 1, 3 * k], axes[1]) if axes[1] is not None else k
+
+    def f(x, k):
+        return jax.grad(
+            lambda x, k: jnp.sum(primitives.depthwise_conv(x, k, stride=2) ** 2), (0, 1)
+        )(x, k)
+
+    got = jax.vmap(f, axes)(xs, ks)
+    for i in range(3):
+        one = f(
+            xs if axes[0] is None else jnp.take(xs, i, axes[0]),
+            ks if axes[1] is None else jnp.take(ks, i, axes[1]),
+        )
+        jax.tree.map(
+            lambda g, o, i=i: np.testing.assert_allclose(g[i], o, rtol=1e-5, atol=1e-4),
+            got,
+            one,
+        )
+
+
+def test_bfloat16_stays_bfloat16():
+    x, k = arrays((2, 6, 6, 4), (3, 3), jnp.bfloat16)
+    y, pull = jax.vjp(primitives.depthwise_conv, x, k)
+    assert y.dtype == jnp.bfloat16
+    assert all(g.dtype == jnp.bfloat16 for g in pull(y))
+    wide = reference_conv(x.astype(jnp.float32), k.astype(jnp.float32), 1, 1)
+    np.testing.assert_allclose(y.astype(jnp.float32), wide, rtol=0.05, atol=0.1)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (2, 3)])
+def test_max_pool_equals_reduce_window_with_gradient(stride, size):
+    with jax.enable_x64(True):
+        # Few distinct values: ties are common, and go to the first of a window.
+        rng = np.random.default_rng(1)
+        x = jnp.asarray(rng.integers(0, 3, size=(2, *size, 3)), jnp.float64)
+
+        def theirs(x):
+            return lax.reduce_window(
+                x,
+                -jnp.inf,
+                lax.max,
+                (1, 3, 3, 1),
+                (1, stride, stride, 1),
+                [(0, 0), (1, 1), (1, 1), (0, 0)],
+            )
+
+        y, pull = jax.vjp(lambda x: primitives.max_pool(x, size=3, stride=stride), x)
+        want, pull_want = jax.vjp(theirs, x)
+        np.testing.assert_array_equal(y, want)
+        cotangent = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
+        np.testing.assert_allclose(pull(cotangent)[0], pull_want(cotangent)[0])
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pooling_derivatives_to_second_order_in_both_modes(stride):
+    with jax.enable_x64(True):
+        x, _ = arrays((2, 6, 5, 2), (1, 1), seed=3)
+        for pool in (primitives.max_pool, primitives.avg_pool):
+
+            def f(x, pool=pool):
+                return jnp.sum(jnp.sin(pool(x, size=3, stride=stride)))
+
+            check_grads(f, (x,), order=2, modes=("fwd", "rev"), eps=1e-6)
+            batched = jax.vmap(jax.grad(f))(jnp.stack([x, -x]))
+            np.testing.assert_allclose(batched[1], jax.grad(f)(-x), rtol=1e-12)
+
+
+def test_avg_pool_does_not_count_padding():
+    y = primitives.avg_pool(jnp.ones((1, 4, 4, 1)), size=3, stride=1)
+    np.testing.assert_allclose(y, 1.0)
+
+
+def test_every_derivative_lowers_for_accelerators():
+    x, k = arrays((2, 8, 8, 4), (5, 5), jnp.float32)
+
+    def f(x, k):
+        y = primitives.depthwise_conv(x, k, stride=2, dilation=2)
+        return jnp.sum(primitives.max_pool(jnp.tanh(y), size=3, stride=1))
+
+    hessian_product = jax.jit(
+        lambda x, k: jax.jvp(jax.grad(f, (0, 1)), (x, k), (x, k))[1]
+    )
+    text = jax.export.export(hessian_product, platforms=["tpu", "cuda"])(x, k)
+    assert "convolution" in str(text.mlir_module())
