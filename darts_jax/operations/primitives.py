@@ -122,6 +122,16 @@ def _max_pool_jvp(
     return _max_pool(x, window), selected
 
 
+def max_pool_2x2(
+    x: Float[Array, "batch height width channel"],
+) -> Float[Array, "batch half_height half_width channel"]:
+    """Largest value of every 2x2 block; an odd image's last row or column is one."""
+    height, width = x.shape[1:3]
+    window = Window((height + height % 2, width + width % 2), (2, 2), 2, 1, (0, 0))
+    odd = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
+    return _max_pool(jnp.pad(x, odd, constant_values=-jnp.inf), window)
+
+
 def avg_pool(
     x: Float[Array, "batch height width channel"], *, size: int, stride: int
 ) -> Float[Array, "batch out_height out_width channel"]:

@@ -59,6 +59,11 @@ class Cell:
         return self.inputs + self.nodes
 
     @property
+    def stride(self) -> int:
+        """Of the whole cell."""
+        return max(edge.stride for edge in self.edges)
+
+    @property
     def operations(self) -> tuple[str, ...]:
         """Every operation that some edge may be, each once."""
         return tuple(dict.fromkeys(op for edge in self.edges for op in edge.operations))

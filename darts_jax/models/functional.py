@@ -1,0 +1,96 @@
+"""The seam: a network module as pure functions of plain trees of arrays.
+
+Nothing outside this folder knows Flax's variables; nothing inside it knows how an
+architecture is learned.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from darts_jax.models.supernet import Supernet
+from darts_jax.operations.layers import Image
+
+Params = dict[str, Any]
+Stats = dict[str, Any]
+Mixture = dict[str, Float[Array, "edge op"]]
+
+
+class Apply(Protocol):
+    """``(params, stats, mixture, images, key, train) -> (logits, new stats)``.
+
+    In train mode BN normalises by the batch and the new statistics have moved towards
+    it; else they come back as they were. The key feeds random operations.
+    """
+
+    def __call__(
+        self,
+        params: Params,
+        stats: Stats,
+        mixture: Mixture,
+        images: Image,
+        key: PRNGKeyArray,
+        *,
+        train: bool,
+    ) -> tuple[Float[Array, "batch class"], Stats]: ...
+
+
+class Initialized(NamedTuple):
+    params: Params
+    stats: Stats
+
+
+def initialize(module: nn.Module, key: PRNGKeyArray, *example: Any) -> Initialized:
+    """Parameters and statistics of a network; the key is consumed.
+
+    Args:
+      example: arguments of the network, of which only shapes matter.
+    """
+
+    def init(key: PRNGKeyArray) -> Any:
+        streams = dict.fromkeys(("params", "noise", "drop_path"), key)
+        return module.init(streams, *example, False)
+
+    variables = jax.jit(init)(key)
+    return Initialized(variables["params"], variables.get("batch_stats", {}))
+
+
+def initialize_supernet(
+    net: Supernet, key: PRNGKeyArray, image_shape: tuple[int, int, int]
+) -> Initialized:
+    """`initialize` for images [height, width, channel]."""
+    mixture = {k: jnp.zeros(cell.shape) for k, cell in net.space.cells.items()}
+    return initialize(net, key, jnp.zeros((2, *image_shape)), mixture)
+
+
+def supernet_apply(net: Supernet) -> Apply:
+    """The supernet's forward pass."""
+
+    def apply(
+        params: Params,
+        stats: Stats,
+        mixture: Mixture,
+        images: Image,
+        key: PRNGKeyArray,
+        *,
+        train: bool,
+    ) -> tuple[Float[Array, "batch class"], Stats]:
+        logits, changed = net.apply(
+            {"params": params, "batch_stats": stats},
+            images,
+            mixture,
+            train,
+            rngs={"noise": key},
+            mutable=["batch_stats"],
+        )
+        return logits, changed.get("batch_stats", {})
+
+    return apply
+
+
+def count_parameters(params: Params) -> int:
+    """Number of trainable scalars."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,182 @@
+"""What the supernet and a genotype's network share: stems, blocks in a row, head."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float
+
+from darts_jax.models import stack
+from darts_jax.operations.layers import (
+    BatchNorm,
+    Conv,
+    FactorizedReduce,
+    Image,
+    Linear,
+    ReLUConvBN,
+)
+from darts_jax.spaces.graph import Macro
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """One block of the network.
+
+    Attributes:
+      kind: of the cell, or "residual".
+      widths: channels of the two preceding outputs (earlier, last).
+      channels: of the block's states.
+      output: channels of its output.
+      after_reduction: whether the preceding block halved the image.
+    """
+
+    kind: str
+    widths: tuple[int, int]
+    channels: int
+    output: int
+    after_reduction: bool
+
+
+def plan_blocks(
+    macro: Macro,
+    multiplier: dict[str, int],
+    cells: int,
+    channels: int,
+    stem: tuple[int, int],
+    after_reduction: bool = False,
+) -> tuple[Block, ...]:
+    """Widths of every block, first to last.
+
+    Args:
+      multiplier: kind -> how many states its output concatenates.
+      stem: channels of the two states that the first block sees.
+      after_reduction: whether the stem's states differ in size, as after a reduction.
+    """
+    blocks = []
+    widths = stem
+    for kind in macro.layout(cells):
+        reduces = kind in macro.reductions
+        channels = channels * 2 if reduces else channels
+        output = channels * multiplier.get(kind, 1)
+        blocks.append(Block(kind, widths, channels, output, after_reduction))
+        widths, after_reduction = (widths[1], output), reduces
+    return tuple(blocks)
+
+
+class Stem(nn.Module):
+    """3x3 convolution and BN (always affine), as in both CIFAR networks."""
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, images: Image, train: bool) -> Image:
+        return BatchNorm(affine=True)(Conv(self.channels, (3, 3))(images), train)
+
+
+class Preprocess(nn.Module):
+    """Projects the two preceding outputs to the cell's width and image size."""
+
+    block: Block
+    affine: bool
+
+    @nn.compact
+    def __call__(self, earlier: Image, last: Image, train: bool) -> tuple[Image, Image]:
+        channels = self.block.channels
+        if self.block.after_reduction:
+            first: nn.Module = FactorizedReduce(channels, self.affine, name="earlier")
+        else:
+            first = ReLUConvBN(channels, affine=self.affine, name="earlier")
+        second = ReLUConvBN(channels, affine=self.affine, name="last")
+        return first(earlier, train), second(last, train)
+
+
+class Residual(nn.Module):
+    """NAS-Bench-201's reduction: two 3x3 convolutions beside a pooled projection."""
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, earlier: Image, last: Image, train: bool) -> Image:
+        del earlier
+        y = ReLUConvBN(self.channels, (3, 3), stride=2)(last, train)
+        y = ReLUConvBN(self.channels, (3, 3))(y, train)
+        batch, height, width, channels = last.shape
+        even = last[:, : height // 2 * 2, : width // 2 * 2]
+        blocks = even.reshape(batch, height // 2, 2, width // 2, 2, channels)
+        return y + Conv(self.channels, name="project")(blocks.mean((2, 4)))
+
+
+class Head(nn.Module):
+    """Global average pooling and a linear classifier, after BN and ReLU if asked."""
+
+    classes: int
+    final_norm: bool
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Float[Array, "batch class"]:
+        if self.final_norm:
+            x = nn.relu(BatchNorm(affine=True)(x, train))
+        return Linear(self.classes)(x.mean((1, 2)))
+
+
+def run_blocks(
+    parent: nn.Module,
+    blocks: Sequence[Block],
+    make: Callable[[Block], nn.Module],
+    states: tuple[Image, Image],
+    extras: Sequence[Any],
+    train: bool,
+) -> list[tuple[Image, Image]]:
+    """Runs the blocks, equal neighbours as one stacked module that `lax.scan` walks.
+
+    Args:
+      make: block -> module called as ``(earlier, last, *extra, train)``.
+      states: what the first block sees.
+      extras: per block, a tuple of further arguments.
+
+    Returns:
+      The pair (earlier, last) after each group of equal blocks; the last block
+      of a group that halves the image ends it.
+    """
+    keys = jax.random.split(_key(parent), len(blocks))
+    results = []
+    numbered = itertools.groupby(range(len(blocks)), lambda i: blocks[i])
+    for block, group in numbered:
+        indices = list(group)
+        first, last = indices[0], indices[-1]
+        module = make(block)
+        name = f"blocks_{first}_{last}" if last > first else f"block_{first}"
+        example = (*states, *extras[first])
+        variables = stack.declare(parent, name, module, len(indices), *example)
+        stacked = jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), *(extras[i] for i in indices)
+        )
+
+        def step(
+            states: tuple[Image, Image], x: Any, module: nn.Module = module
+        ) -> tuple[tuple[Image, Image], Any]:
+            variables, key, extra = x
+            output, stats = stack.call(
+                module, variables, key, *states, *extra, train=train
+            )
+            return (states[1], output), stats
+
+        walked = (variables, keys[first : last + 1], stacked)
+        if len(indices) == 1:
+            states, stats = step(states, jax.tree.map(lambda leaf: leaf[0], walked))
+            stats = jax.tree.map(lambda leaf: leaf[None], stats)
+        else:
+            states, stats = lax.scan(step, states, walked)
+        stack.commit(parent, name, stats)
+        results.append(states)
+    return results
+
+
+def _key(parent: nn.Module) -> Any:
+    stream = "drop_path" if parent.has_rng("drop_path") else "noise"
+    return stack.key_for(parent, stream)

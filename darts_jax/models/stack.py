@@ -1,0 +1,74 @@
+"""Modules repeated along a leading axis of their variables.
+
+A stack is one traced module whose parameters and statistics carry an extra first
+axis, of edges in a cell or of cells in a network. Whoever owns the stack decides how
+that axis is walked: `lax.scan`, `vmap`, or one slice at a time.
+"""
+
+from typing import Any
+
+import jax
+from flax import linen as nn
+from jaxtyping import PRNGKeyArray
+
+Variables = dict[str, Any]
+_COLLECTIONS = ("params", "batch_stats")
+
+
+def declare(
+    parent: nn.Module, name: str, module: nn.Module, size: int, *example: Any
+) -> Variables:
+    """The stack's variables, held by ``parent`` under ``name``.
+
+    Args:
+      module: one element, called as ``module(*example, train)``.
+      size: length of the leading axis.
+      example: arguments of the shapes that one element will see.
+
+    Returns:
+      Collection -> tree with leaves [size, ...]; collections without leaves are absent.
+    """
+    if parent.is_initializing():
+        keys = jax.random.split(parent.make_rng("params"), size)
+        streams = {"noise", "drop_path"}
+        made = jax.vmap(
+            lambda key: module.init(
+                {"params": key} | dict.fromkeys(streams, key), *example, False
+            )
+        )(keys)
+        for collection, tree in made.items():
+            parent.put_variable(collection, name, tree)
+    return {
+        collection: parent.get_variable(collection, name)
+        for collection in _COLLECTIONS
+        if parent.has_variable(collection, name)
+    }
+
+
+def call(
+    module: nn.Module,
+    variables: Variables,
+    key: PRNGKeyArray,
+    *arguments: Any,
+    train: bool,
+) -> tuple[Any, Any]:
+    """Runs one element: its output and its statistics after the call."""
+    output, changed = module.apply(
+        variables,
+        *arguments,
+        train,
+        rngs={"noise": key, "drop_path": key},
+        mutable=["batch_stats"],
+    )
+    return output, changed.get("batch_stats", {})
+
+
+def commit(parent: nn.Module, name: str, stats: Any) -> None:
+    """Stores a stack's statistics where the caller collects them."""
+    if jax.tree.leaves(stats) and parent.is_mutable_collection("batch_stats"):
+        parent.put_variable("batch_stats", name, stats)
+
+
+def key_for(parent: nn.Module, stream: str) -> PRNGKeyArray:
+    """The key of a stream; a fixed one where the caller passed none (no randomness)."""
+    return parent.make_rng(stream) if parent.has_rng(stream) else jax.random.key(0)

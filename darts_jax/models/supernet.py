@@ -1,0 +1,116 @@
+"""The one-shot network: every edge of every cell a mixture of all its operations."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from darts_jax.models.macro import (
+    Block,
+    Head,
+    Preprocess,
+    Residual,
+    Stem,
+    plan_blocks,
+    run_blocks,
+)
+from darts_jax.models.mixture import Execution, MixedEdges
+from darts_jax.operations.layers import Image
+from darts_jax.spaces.graph import Cell, Space
+
+
+class SuperCell(nn.Module):
+    """One cell: projected inputs, mixed edges, concatenated output."""
+
+    cell: Cell
+    block: Block
+    partial: int
+    variants: tuple[tuple[str, str], ...]
+    execution: Execution
+
+    @nn.compact
+    def __call__(
+        self, earlier: Image, last: Image, mixture: Float[Array, "edge op"], train: bool
+    ) -> Image:
+        inputs: tuple[Image, ...] = (earlier, last)[-self.cell.inputs :]
+        if self.cell.preprocesses:
+            inputs = Preprocess(self.block, affine=False)(earlier, last, train)
+        edges = MixedEdges(
+            self.cell,
+            self.block.channels,
+            self.partial,
+            self.variants,
+            self.execution,
+            name="edges",
+        )
+        nodes = edges(jnp.stack(inputs), mixture, train)
+        states = [*inputs, *nodes]
+        return jnp.concatenate([states[i] for i in self.cell.output], axis=-1)
+
+
+class Supernet(nn.Module):
+    """A space as one network, pure in (parameters, statistics, mixture, images).
+
+    Attributes:
+      space: what is searched.
+      cells: depth in units of the space's layout (DARTS: all cells; NAS-Bench-201:
+        cells per stage).
+      channels: of the first cells.
+      partial: 1/partial of the channels enter the operations (Xu et al., 2020).
+      execution: how the edge axis is walked.
+    """
+
+    space: Space
+    classes: int
+    cells: int
+    channels: int
+    partial: int = 1
+    execution: Execution = "scan"
+
+    @nn.compact
+    def __call__(
+        self, images: Image, mixture: dict[str, Array], train: bool
+    ) -> Float[Array, "batch class"]:
+        """Logits.
+
+        Args:
+          mixture: kind -> weights [edge, op], or [cell, edge, op] to give every cell
+            of a kind its own.
+        """
+        macro = self.space.macro
+        stem = macro.stem_multiplier * self.channels
+        multiplier = {k: len(cell.output) for k, cell in self.space.cells.items()}
+        blocks = plan_blocks(macro, multiplier, self.cells, self.channels, (stem, stem))
+        x = Stem(stem, name="stem")(images, train)
+        extras = _per_block(blocks, mixture)
+        _, x = run_blocks(self, blocks, self._block, (x, x), extras, train)[-1]
+        return Head(self.classes, macro.final_norm, name="head")(x, train)
+
+    def _block(self, block: Block) -> nn.Module:
+        if block.kind not in self.space.cells:
+            return Residual(block.channels)
+        return SuperCell(
+            self.space.cells[block.kind],
+            block,
+            self.partial,
+            tuple(self.space.supernet_variants.items()),
+            self.execution,
+        )
+
+
+def _per_block(
+    blocks: tuple[Block, ...], mixture: dict[str, Array]
+) -> list[tuple[Any, ...]]:
+    """The mixture of every block: shared by a kind, or the kind's next one."""
+    seen: dict[str, int] = {}
+    extras: list[tuple[Any, ...]] = []
+    for block in blocks:
+        weights = mixture.get(block.kind)
+        if weights is None:
+            extras.append(())
+            continue
+        index = seen.get(block.kind, 0)
+        seen[block.kind] = index + 1
+        extras.append((weights if weights.ndim == 2 else weights[index],))
+    return extras

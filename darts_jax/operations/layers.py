@@ -1,0 +1,183 @@
+"""Layers that operations are made of: ordinary Flax modules on NHWC images.
+
+Parameters are float32 and are used in the dtype of the input; statistics are at
+least float32. No layer keeps random state: keys come by Flax's named streams.
+"""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from darts_jax.operations import primitives
+
+Image = Float[Array, "batch height width channel"]
+
+BN_EPSILON = 1e-5
+BN_MOMENTUM = 0.1  # PyTorch's: the share of the new batch
+
+
+def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
+    """PyTorch's default for convolutions: U(-b, b) with b = 1/sqrt(fan_in)."""
+    bound = 1 / math.sqrt(fan_in)
+
+    def init(
+        key: PRNGKeyArray, shape: Sequence[int], dtype: jnp.dtype = jnp.float32
+    ) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class Conv(nn.Module):
+    """Dense convolution with "same" padding for its odd kernel, without bias."""
+
+    features: int
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    use_bias: bool = False
+
+    @nn.compact
+    def __call__(self, x: Image) -> Image:
+        shape = (*self.kernel, x.shape[-1], self.features)
+        init = torch_uniform(math.prod(shape[:3]))
+        kernel = self.param("kernel", init, shape).astype(x.dtype)
+        if self.kernel == (1, 1):
+            # A matrix product: faster than a convolution on every platform.
+            strided = x[:, :: self.stride[0], :: self.stride[1]]
+            y = strided @ kernel[0, 0]
+        else:
+            y = lax.conv_general_dilated(
+                x,
+                kernel,
+                self.stride,
+                [(k // 2, k // 2) for k in self.kernel],
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+        if self.use_bias:
+            y = y + self.param("bias", init, (self.features,)).astype(x.dtype)
+        return y
+
+
+class DepthwiseConv(nn.Module):
+    """One odd-sized kernel per channel, "same" padding, no bias."""
+
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+
+    @nn.compact
+    def __call__(self, x: Image) -> Image:
+        shape = (self.kernel, self.kernel, x.shape[-1])
+        kernel = self.param("kernel", torch_uniform(self.kernel**2), shape)
+        return primitives.depthwise_conv(
+            x, kernel.astype(x.dtype), stride=self.stride, dilation=self.dilation
+        )
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation with PyTorch's constants.
+
+    In train mode the batch's own moments normalise (biased variance), and the running
+    ones move by a tenth towards them (unbiased variance); else the running ones
+    normalise. Statistics live in the collection ``batch_stats``.
+    """
+
+    affine: bool
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Image:
+        channels = x.shape[-1:]
+        mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+        var = self.variable("batch_stats", "var", jnp.ones, channels)
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        if train:
+            batch_mean, batch_var = _moments(wide)
+            count = x.size // x.shape[-1]
+            unbiased = batch_var * (count / max(count - 1, 1))
+            if not self.is_initializing():
+                mean.value = _towards(mean.value, batch_mean)
+                var.value = _towards(var.value, unbiased)
+        else:
+            batch_mean, batch_var = mean.value, var.value
+        scale = lax.rsqrt(batch_var + BN_EPSILON)
+        if self.affine:
+            scale = scale * self.param("scale", nn.initializers.ones, channels)
+        y = (wide - batch_mean) * scale
+        if self.affine:
+            y = y + self.param("bias", nn.initializers.zeros, channels)
+        return y.astype(x.dtype)
+
+
+def _moments(x: Image) -> tuple[Array, Array]:
+    axes = tuple(range(x.ndim - 1))
+    mean = jnp.mean(x, axes)
+    return mean, jnp.mean(jnp.square(x - mean), axes)
+
+
+def _towards(running: Array, batch: Array) -> Array:
+    """Running moments are data of the forward pass: no gradient enters them."""
+    batch = lax.stop_gradient(batch).astype(running.dtype)
+    return running + BN_MOMENTUM * (batch - running)
+
+
+class ReLUConvBN(nn.Module):
+    """ReLU, dense convolution, BN."""
+
+    channels: int
+    kernel: tuple[int, int] = (1, 1)
+    stride: int = 1
+    affine: bool = True
+    use_bias: bool = False
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Image:
+        stride = (self.stride, self.stride)
+        x = nn.relu(x)
+        x = Conv(self.channels, self.kernel, stride, self.use_bias)(x)
+        return BatchNorm(self.affine)(x, train)
+
+
+class FactorizedReduce(nn.Module):
+    """Halves the image: two 1x1 convolutions, the second one pixel further on.
+
+    An odd image is met by zeros beyond its last row and column.
+    """
+
+    channels: int
+    affine: bool = True
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Image:
+        x = nn.relu(x)
+        shifted = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))[:, 1:, 1:]
+        first = Conv(self.channels // 2, stride=(2, 2))(x)
+        second = Conv(self.channels - self.channels // 2, stride=(2, 2))(shifted)
+        return BatchNorm(self.affine)(jnp.concatenate([first, second], -1), train)
+
+
+class Linear(nn.Module):
+    """Fully connected layer with bias, initialised as PyTorch does."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch feature"]) -> Float[Array, "batch out"]:
+        init = torch_uniform(x.shape[-1])
+        kernel = self.param("kernel", init, (x.shape[-1], self.features))
+        bias = self.param("bias", init, (self.features,))
+        return x @ kernel.astype(x.dtype) + bias.astype(x.dtype)
+
+
+def drop_path(key: PRNGKeyArray, x: Image, rate: Float[Array, ""]) -> Image:
+    """Zeroes whole images with probability ``rate``, scales the others by 1/(1-rate).
+
+    Larsson et al. (2017), as in NASNet and DARTS. The key is consumed.
+    """
+    keep = (1 - rate).astype(x.dtype)
+    mask = jax.random.bernoulli(key, 1 - rate, (x.shape[0], 1, 1, 1))
+    return jnp.where(mask, x / keep, jnp.zeros((), x.dtype))
