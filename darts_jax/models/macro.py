@@ -131,6 +131,7 @@ def run_blocks(
     states: tuple[Image, Image],
     extras: Sequence[Any],
     train: bool,
+    offset: int = 0,
 ) -> list[tuple[Image, Image]]:
     """Runs the blocks, equal neighbours as one stacked module that `lax.scan` walks.
 
@@ -138,6 +139,7 @@ def run_blocks(
       make: block -> module called as ``(earlier, last, *extra, train)``.
       states: what the first block sees.
       extras: per block, a tuple of further arguments.
+      offset: number of the first block, for the names of the parameters.
 
     Returns:
       The pair (earlier, last) after each group of equal blocks; the last block
@@ -150,7 +152,7 @@ def run_blocks(
         indices = list(group)
         first, last = indices[0], indices[-1]
         module = make(block)
-        name = f"blocks_{first}_{last}" if last > first else f"block_{first}"
+        name = f"blocks_{first + offset}_{last + offset}"
         example = (*states, *extras[first])
         variables = stack.declare(parent, name, module, len(indices), *example)
         stacked = jax.tree.map(

@@ -87,10 +87,15 @@ def depthwise_conv(
     *,
     stride: int = 1,
     dilation: int = 1,
+    same: bool = True,
 ) -> Float[Array, "batch out_height out_width channel"]:
-    """Convolves every channel with its own kernel, odd-sized, padded to "same"."""
+    """Convolves every channel with its own kernel.
+
+    Args:
+      same: whether zeros surround the image (kernels of odd size), or none do.
+    """
     kh, kw = kernel.shape[:2]
-    padding = (dilation * (kh // 2), dilation * (kw // 2))
+    padding = (dilation * (kh // 2), dilation * (kw // 2)) if same else (0, 0)
     window = Window(x.shape[1:3], (kh, kw), stride, dilation, padding)
     return _output_p.bind(x[None], kernel[None], window=window)[0]
 

@@ -1,0 +1,199 @@
+"""The network of a genotype: what is retrained and evaluated."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from darts_jax.models.macro import (
+    Block,
+    Head,
+    Preprocess,
+    Residual,
+    Stem,
+    plan_blocks,
+    run_blocks,
+)
+from darts_jax.operations import primitives
+from darts_jax.operations.image import Identity, Zero, make_operation
+from darts_jax.operations.layers import BatchNorm, Conv, Image, Linear, drop_path
+from darts_jax.spaces.graph import CellGenotype, Genotype, Macro
+
+
+class Logits(NamedTuple):
+    """Of the network and, in train mode and where there is one, its auxiliary head."""
+
+    main: Float[Array, "batch class"]
+    auxiliary: Float[Array, "batch class"] | None
+
+
+class DiscreteCell(nn.Module):
+    """The kept edges of a cell, each with its own operation.
+
+    Attributes:
+      reduces: whether edges that leave an input have stride 2.
+    """
+
+    cell: CellGenotype
+    block: Block
+    reduces: bool
+
+    @nn.compact
+    def __call__(
+        self, earlier: Image, last: Image, drop_rate: Float[Array, ""], train: bool
+    ) -> Image:
+        cell, channels = self.cell, self.block.channels
+        states = [earlier, last][-cell.inputs :]
+        if len(cell.output) > 1:
+            states = list(Preprocess(self.block, affine=True)(earlier, last, train))
+        shape = [
+            -(-size // (2 if self.reduces else 1)) for size in states[0].shape[1:3]
+        ]
+        zero = jnp.zeros((states[0].shape[0], *shape, channels), states[0].dtype)
+        for target in range(cell.inputs, cell.states):
+            terms = [
+                self._edge(i, states[choice.source], drop_rate, train)
+                for i, choice in enumerate(cell.choices)
+                if choice.target == target
+            ]
+            states.append(sum(terms, start=zero))
+        return jnp.concatenate([states[i] for i in cell.output], axis=-1)
+
+    def _edge(self, i: int, x: Image, drop_rate: Array, train: bool) -> Image:
+        choice = self.cell.choices[i]
+        stride = 2 if self.reduces and choice.source < self.cell.inputs else 1
+        made = make_operation(
+            choice.operation, self.block.channels, stride, discrete=True
+        )
+        name = f"edge_{choice.source}_{choice.target}_{i}"
+        y = made.clone(name=name, parent=self)(x, train)
+        if train and not isinstance(made, Identity | Zero):
+            y = drop_path(self.make_rng("drop_path"), y, drop_rate)
+        return y
+
+
+class AuxiliaryHead(nn.Module):
+    """Classifier on an inner state, for training only.
+
+    Pools 5x5 windows, then a 1x1 and a 2x2 convolution: on an 8x8 (CIFAR, stride 3) or
+    7x7 state (ImageNet, stride 2) just as published. On smaller states the windows
+    shrink to fit; on larger ones what is left is averaged.
+    """
+
+    classes: int
+    stride: int
+    final_norm: bool
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Float[Array, "batch class"]:
+        x = _pool_valid(nn.relu(x), min(5, *x.shape[1:3]), self.stride)
+        x = nn.relu(BatchNorm(affine=True)(Conv(128)(x), train))
+        x = _ConvValid(768, min(2, *x.shape[1:3]))(x)
+        if self.final_norm:
+            x = BatchNorm(affine=True)(x, train)
+        return Linear(self.classes)(nn.relu(x).mean((1, 2)))
+
+
+def _pool_valid(x: Image, size: int, stride: int) -> Image:
+    taps = jnp.ones((size, size, x.shape[-1]), x.dtype) / size**2
+    return primitives.depthwise_conv(x, taps, stride=stride, same=False)
+
+
+class _ConvValid(nn.Module):
+    """A square convolution without padding, as a matrix product over its patches."""
+
+    features: int
+    size: int
+
+    @nn.compact
+    def __call__(self, x: Image) -> Image:
+        rows, columns = (n - self.size + 1 for n in x.shape[1:3])
+        patches = [
+            x[:, i : i + rows, j : j + columns]
+            for i in range(self.size)
+            for j in range(self.size)
+        ]
+        return Conv(self.features)(jnp.concatenate(patches, axis=-1))
+
+
+class ImageNetStem(nn.Module):
+    """Two states at a quarter and an eighth of the image's side."""
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, images: Image, train: bool) -> tuple[Image, Image]:
+        x = Conv(self.channels // 2, (3, 3), (2, 2))(images)
+        x = nn.relu(BatchNorm(affine=True)(x, train))
+        first = BatchNorm(affine=True)(Conv(self.channels, (3, 3), (2, 2))(x), train)
+        second = Conv(self.channels, (3, 3), (2, 2))(nn.relu(first))
+        return first, BatchNorm(affine=True)(second, train)
+
+
+class Network(nn.Module):
+    """A genotype stacked to its published depth and width.
+
+    Attributes:
+      macro: how the cells are stacked.
+      imagenet: the stem of two stride-2 convolutions, for large images.
+      auxiliary: whether there is an auxiliary head, at two thirds of the depth.
+    """
+
+    genotype: Genotype
+    macro: Macro
+    classes: int
+    cells: int
+    channels: int
+    imagenet: bool = False
+    auxiliary: bool = False
+
+    @nn.compact
+    def __call__(
+        self, images: Image, drop_rate: Float[Array, ""], train: bool
+    ) -> Logits:
+        """Logits of images [batch, height, width, channel]; drop paths at that rate."""
+        states, stem = self._stem(images, train)
+        multiplier = {k: len(cell.output) for k, cell in self.genotype.cells.items()}
+        blocks = plan_blocks(
+            self.macro, multiplier, self.cells, self.channels, stem, self.imagenet
+        )
+        # The auxiliary head follows the second reduction cell.
+        cut = 2 * len(blocks) // 3 + 1
+        extras = [(drop_rate,) if b.kind in self.genotype.cells else () for b in blocks]
+        middle = run_blocks(
+            self, blocks[:cut], self._block, states, extras[:cut], train
+        )[-1]
+        auxiliary = self._auxiliary(middle[1], train)
+        last = middle
+        if blocks[cut:]:
+            last = run_blocks(
+                self, blocks[cut:], self._block, middle, extras[cut:], train, cut
+            )[-1]
+        head = Head(self.classes, self.macro.final_norm, name="head")
+        return Logits(head(last[1], train), auxiliary)
+
+    def _stem(
+        self, images: Image, train: bool
+    ) -> tuple[tuple[Image, Image], tuple[int, int]]:
+        if self.imagenet:
+            states = ImageNetStem(self.channels, name="stem")(images, train)
+            return states, (self.channels, self.channels)
+        width = self.macro.stem_multiplier * self.channels
+        x = Stem(width, name="stem")(images, train)
+        return (x, x), (width, width)
+
+    def _block(self, block: Block) -> nn.Module:
+        if block.kind not in self.genotype.cells:
+            return Residual(block.channels)
+        reduces = block.kind in self.macro.reductions
+        return DiscreteCell(self.genotype.cells[block.kind], block, reduces)
+
+    def _auxiliary(self, x: Image, train: bool) -> Array | None:
+        wanted = self.auxiliary and (train or self.is_initializing())
+        if not wanted:
+            return None
+        head = AuxiliaryHead(
+            self.classes, 2 if self.imagenet else 3, not self.imagenet, name="auxiliary"
+        )
+        return head(x, train)
