@@ -1,0 +1,87 @@
+"""The glossary: what flows through a search, and the type of each of its slots.
+
+Symbols follow Liu et al. (2019): w are the ``params``, a is ``alpha``, p(a) the
+``mixture``. Shapes name their axes: [edge, op], [batch, height, width, channel].
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+from flax import struct
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt
+
+Params = Any
+Stats = Any
+Alpha = dict[str, Float[Array, "edge op"]]
+Mixture = dict[str, Float[Array, "edge op"]]
+Mask = dict[str, Any]  # kind -> bool [edge, op]; False where there is no operation
+Scalars = dict[str, Any]  # name -> scalar array; a tree of what a schedule may change
+Metrics = dict[str, Float[Array, ""]]
+
+Loss = Callable[[Params, Alpha], Float[Array, ""]]
+"""A loss by weights and architecture, the batch closed over; BN uses the batch."""
+
+InnerStep = Callable[[Params, Params], Params]
+"""(gradient, params) -> params after the optimizer's step, its state closed over."""
+
+
+@struct.dataclass
+class Examples:
+    """Images (uint8 as stored, or float as the network sees them) and labels."""
+
+    images: UInt[Array, "n height width channel"] | Float[Array, "n h w channel"]
+    labels: Int[Array, " n"]
+
+
+@struct.dataclass
+class SearchState:
+    """All that a search has learned, and all that its next step depends on.
+
+    Attributes:
+      step: steps done.
+      key: raw uint32 data of the key from which each step derives its own.
+    """
+
+    step: Int[Array, ""]
+    key: UInt[Array, " key"]
+    params: Params
+    stats: Stats
+    alpha: Alpha
+    weight_optimizer: Any
+    alpha_optimizer: Any
+
+
+@struct.dataclass
+class TrainState:
+    """The same for the training of one fixed network."""
+
+    step: Int[Array, ""]
+    key: UInt[Array, " key"]
+    params: Params
+    stats: Stats
+    optimizer: Any
+
+
+class Relaxation(Protocol):
+    """Architecture parameters to mixing weights; the key is consumed."""
+
+    def __call__(self, key: PRNGKeyArray, alpha: Alpha, mask: Mask) -> Mixture: ...
+
+
+class Hypergradient(Protocol):
+    """Gradient of the validation loss at the trained weights, by the architecture."""
+
+    def __call__(
+        self,
+        train_loss: Loss,
+        valid_loss: Loss,
+        params: Params,
+        alpha: Alpha,
+        inner_step: InnerStep,
+    ) -> Alpha: ...
+
+
+def step_key(key: UInt[Array, " key"], step: Int[Array, ""]) -> PRNGKeyArray:
+    """The key of one step: it depends on the seed and the step alone."""
+    return jax.random.fold_in(jax.random.wrap_key_data(key), step)
