@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.models.supernet import Supernet
-from darts_jax.operations.layers import Image
+from darts_jax.operations.layers import Image, draw
 
 Params = dict[str, Any]
 Stats = dict[str, Any]
@@ -52,7 +52,7 @@ def initialize(module: nn.Module, key: PRNGKeyArray, *example: Any) -> Initializ
 
     def init(key: PRNGKeyArray) -> Any:
         streams = dict.fromkeys(("params", "noise", "drop_path"), key)
-        return module.init(streams, *example, False)
+        return draw(key, module.init(streams, *example, False))
 
     variables = jax.jit(init)(key)
     return Initialized(variables["params"], variables.get("batch_stats", {}))
