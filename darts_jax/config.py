@@ -4,6 +4,7 @@ The defaults are those of DARTS on CIFAR-10 (Liu et al., 2019, and its code).
 """
 
 import json
+import math
 import runpy
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -144,24 +145,40 @@ def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
+    if not path.is_file():
         named = Path("configs") / f"{path}.py"
-        if not named.exists():
-            known = sorted(p.stem for p in Path("configs").glob("*.py"))
+        known = sorted(p.stem for p in Path("configs").glob("*.py"))
+        if path.suffix in (".py", ".json") or not known:
+            raise InputError(f"no config file {path}")
+        if not named.is_file():
             raise unknown_name("config", str(path), known)
         path = named
     if path.suffix != ".json":
-        made = runpy.run_path(str(path)).get("get_config")
-        if made is None:
-            raise InputError(f"config {path} defines no get_config()")
-        return made().to_dict()
+        return _call_get_config(path)
     try:
         tree = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"config {path} is not JSON: {error}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"config {path} is not readable JSON: {error}") from None
     if not isinstance(tree, dict):
         raise InputError(f"config {path} is not a JSON object")
     return tree
+
+
+def _call_get_config(path: Path) -> dict[str, Any]:
+    try:
+        made = runpy.run_path(str(path)).get("get_config")
+        config = made() if callable(made) else None
+    except InputError:
+        raise
+    # A config file is the user's program: whatever it raises is theirs to mend.
+    except Exception as error:
+        told = str(error).split("\n")[0]
+        raise InputError(
+            f"config {path} failed: {type(error).__name__}: {told}"
+        ) from error
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"config {path} defines no get_config() -> ConfigDict")
+    return config.to_dict()
 
 
 def _get(config: ConfigDict, key: str) -> Any:
@@ -261,6 +278,8 @@ _CHECKS: dict[str, _Check] = {
 def validate_config(config: ConfigDict) -> None:
     """Checks what can be checked without data; raises InputError in one line."""
     for key, value in flatten(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"setting {key} is {value}; want a finite number")
         holds, wanted = _CHECKS.get(key, (lambda _: True, ""))
         if not holds(value):
             raise InputError(f"setting {key} is {value}; want {wanted}")

@@ -62,7 +62,9 @@ def test_depthwise_equals_xla_with_both_gradients(kernel, stride, dilation, size
             np.testing.assert_allclose(got, ref, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("kernel", "stride", "dilation"), [GEOMETRIES[i] for i in (0, 3, 9)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"), [GEOMETRIES[i] for i in (0, 3, 9)]
+)
 def test_depthwise_derivatives_to_second_order_in_both_modes(kernel, stride, dilation):
     with jax.enable_x64(True):
         x, k = arrays((2, 6, 5, 2), kernel)

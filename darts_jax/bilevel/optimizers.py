@@ -3,6 +3,8 @@
 L2 decay is coupled: it joins the gradient before momentum or moments see it.
 """
 
+import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
@@ -18,7 +20,7 @@ def sgd(
       clip: largest global norm of the gradient; infinity for none.
     """
     return optax.chain(
-        optax.clip_by_global_norm(clip),
+        _clip_by_global_norm(clip),
         optax.add_decayed_weights(decay),
         optax.trace(momentum),
         optax.scale_by_learning_rate(learning_rate),
@@ -34,3 +36,19 @@ def adam(
         optax.scale_by_adam(beta1, beta2),
         optax.scale_by_learning_rate(learning_rate),
     )
+
+
+def _clip_by_global_norm(clip: Scalar) -> optax.GradientTransformation:
+    """g <- g * min(1, clip / (norm + 1e-6)), PyTorch's form.
+
+    Written so that its derivative is finite for an infinite ``clip``: the exact
+    hypergradient goes through it.
+    """
+
+    def scaled(gradient: optax.Updates, params: optax.Params | None) -> optax.Updates:
+        del params
+        norm = optax.tree.norm(gradient) + 1e-6
+        share = jnp.minimum(norm, clip) / norm
+        return jax.tree.map(lambda g: g * share.astype(g.dtype), gradient)
+
+    return optax.stateless(scaled)

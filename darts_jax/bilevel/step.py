@@ -141,8 +141,8 @@ def cross_entropy(
     smoothing: float | Float[Array, ""] = 0.0,
 ) -> Float[Array, ""]:
     """Mean cross entropy; a share ``smoothing`` of the target is spread evenly."""
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    log_p = jax.nn.log_softmax(logits)
+    wide = logits.dtype if jnp.finfo(logits.dtype).bits >= 32 else jnp.float32
+    log_p = jax.nn.log_softmax(logits.astype(wide))
     hard = -jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
     return jnp.mean((1 - smoothing) * hard - smoothing * log_p.mean(-1))
 

@@ -4,6 +4,7 @@ Nothing outside this folder knows Flax's variables; nothing inside it knows how 
 architecture is learned.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from darts_jax.models.network import Logits, Network
 from darts_jax.models.supernet import Supernet
 from darts_jax.operations.layers import Image, draw
 
@@ -89,6 +91,41 @@ def supernet_apply(net: Supernet) -> Apply:
         return logits, changed.get("batch_stats", {})
 
     return apply
+
+
+def network_apply(net: Network) -> Callable[..., tuple[Logits, Stats]]:
+    """The forward pass of a genotype's network.
+
+    Returns:
+      ``(params, stats, images, drop_rate, key, *, train) -> (logits, new stats)``; the
+      key feeds drop path and random operations.
+    """
+
+    def apply(
+        params: Params,
+        stats: Stats,
+        images: Image,
+        drop_rate: Float[Array, ""],
+        key: PRNGKeyArray,
+        *,
+        train: bool,
+    ) -> tuple[Logits, Stats]:
+        logits, changed = net.apply(
+            {"params": params, "batch_stats": stats},
+            images,
+            drop_rate,
+            train,
+            rngs={"drop_path": key, "noise": key},
+            mutable=["batch_stats"],
+        )
+        return logits, _complete(stats, changed.get("batch_stats", {}))
+
+    return apply
+
+
+def _complete(stats: Stats, changed: Stats) -> Stats:
+    """Statistics of parts that did not run (the auxiliary head) stay as they were."""
+    return {**stats, **changed}
 
 
 def count_parameters(params: Params) -> int:

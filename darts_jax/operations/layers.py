@@ -66,7 +66,7 @@ def draw(key: PRNGKeyArray, variables: Any) -> Any:
 
     nodes, structure = jax.tree.flatten(variables, is_leaf=is_box)
     sizes = [node.bound.size if is_box(node) else 0 for node in nodes]
-    numbers = jax.random.uniform(key, (sum(sizes),), minval=-1.0, maxval=1.0)
+    numbers = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1.0, 1.0)
     begin = itertools.accumulate(sizes, initial=0)
     filled = [
         numbers[i : i + size].reshape(node.bound.shape) * node.bound if size else node
@@ -136,7 +136,7 @@ class BatchNorm(nn.Module):
         channels = x.shape[-1:]
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         var = self.variable("batch_stats", "var", jnp.ones, channels)
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        wide = x.astype(at_least_float32(x.dtype))
         if train:
             batch_mean, batch_var = _moments(wide)
             count = x.size // x.shape[-1]
@@ -145,14 +145,23 @@ class BatchNorm(nn.Module):
                 mean.value = _towards(mean.value, batch_mean)
                 var.value = _towards(var.value, unbiased)
         else:
-            batch_mean, batch_var = mean.value, var.value
+            batch_mean, batch_var = (
+                moment.value.astype(wide.dtype) for moment in (mean, var)
+            )
         scale = lax.rsqrt(batch_var + BN_EPSILON)
         if self.affine:
-            scale = scale * self.param("scale", nn.initializers.ones, channels)
+            learned = self.param("scale", nn.initializers.ones, channels)
+            scale = scale * learned.astype(wide.dtype)
         y = (wide - batch_mean) * scale
         if self.affine:
-            y = y + self.param("bias", nn.initializers.zeros, channels)
+            learned = self.param("bias", nn.initializers.zeros, channels)
+            y = y + learned.astype(wide.dtype)
         return y.astype(x.dtype)
+
+
+def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
+    """The dtype for sums over many numbers of ``dtype``."""
+    return jnp.dtype(dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32)
 
 
 def _moments(x: Image) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""What may be searched. A new space is a file here, or ``SPACES[name] = Space(...)``."""
+"""What may be searched. A new space: a file here, or ``SPACES[name] = Space(...)``."""
 
 from darts_jax.errors import unknown_name
 from darts_jax.spaces.darts import DARTS, DARTS_NO_NONE

@@ -186,7 +186,7 @@ class CellGenotype:
         for c in self.choices:
             if not 0 <= c.source < c.target or c.target < self.inputs:
                 raise InputError(
-                    f"genotype edge {c.source}->{c.target} ({c.operation}) is not forward"
+                    f"edge {c.source}->{c.target} ({c.operation}) is not forward"
                 )
         if not self.output or max(self.output) >= self.states:
             raise InputError(f"genotype output {list(self.output)} names no states")

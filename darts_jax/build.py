@@ -1,0 +1,307 @@
+"""The door: names and numbers of a config become functions, and here config ends."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from ml_collections import ConfigDict
+
+from darts_jax import program, schedules
+from darts_jax.bilevel.discretization import DISCRETIZATIONS, Discretization
+from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
+from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.bilevel.step import Search
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.pipeline import (
+    Augmentation,
+    augment,
+    batch_indices,
+    shuffle,
+    split_train,
+)
+from darts_jax.errors import InputError, unknown_name
+from darts_jax.models import functional
+from darts_jax.models.network import Network
+from darts_jax.models.supernet import Supernet
+from darts_jax.spaces import get_space
+from darts_jax.spaces.graph import Genotype, Space
+from darts_jax.training import Training
+from darts_jax.types import Examples, step_key
+
+# Streams of random numbers that a seed is split into.
+_INIT, _ALPHA, _STEPS, _SHUFFLE_TRAIN, _SHUFFLE_VALID = range(5)
+_AUGMENT_TRAIN, _AUGMENT_VALID = 101, 102
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A training to run epoch by epoch, as a search or a retraining.
+
+    Attributes:
+      init: () -> the first state.
+      run: ``(state, totals, data, scalars, epoch, start, stop) -> (state, totals)``,
+        jitted; see `program.epoch_program`.
+      data: what ``run`` reads, on the device.
+      scalars: epoch -> the scalars of its steps.
+      held_out: the images that ``evaluate`` is meant for.
+      evaluate: (state, examples) -> correct predictions, with running statistics.
+      images_per_step: for the progress bar.
+    """
+
+    init: Callable[[], Any]
+    run: Callable[..., Any]
+    data: Any
+    scalars: Callable[[int], Any]
+    held_out: Examples
+    evaluate: Callable[[Any, Examples], Any]
+    epochs: int
+    steps_per_epoch: int
+    images_per_step: int
+
+
+def make_search(config: ConfigDict, dataset: Dataset) -> Job:
+    """The search that a config describes, on the training images of a data set.
+
+    Raises:
+      InputError: an unknown name, an image too small, or a batch too large.
+    """
+    space, settings = get_space(config.space), config.search
+    net = _supernet(config, space, dataset)
+    search = Search(
+        functional.supernet_apply(net),
+        _choose("relaxation", settings.relaxation, RELAXATIONS),
+        _choose("hypergradient", settings.hypergradient, HYPERGRADIENTS),
+        {kind: cell.mask for kind, cell in space.cells.items()},
+    )
+    train, valid = _halves(dataset, settings.train_fraction)
+    size = settings.batch_size
+    steps = _whole_batches(size, train, "the training half")
+    valid_steps = _whole_batches(size, valid, "the validation half")
+    prepare = _preparation(dataset, config.data)
+
+    def init() -> Any:
+        params, stats = functional.initialize_supernet(
+            net, _stream(config.seed, _INIT), dataset.image_shape
+        )
+        alpha = _initial_alpha(space, config.seed, settings.architecture.init_scale)
+        return search.init(_raw_stream(config.seed, _STEPS), params, stats, alpha)
+
+    def order(state: Any, epoch: Any) -> Any:
+        return tuple(
+            shuffle(_folded(state, stream), epoch, half.labels.shape[0])
+            for stream, half in ((_SHUFFLE_TRAIN, train), (_SHUFFLE_VALID, valid))
+        )
+
+    def step(state: Any, data: Any, order: Any, i: Any, scalars: Any) -> Any:
+        halves = zip(
+            data,
+            order,
+            (i, i % valid_steps),
+            (_AUGMENT_TRAIN, _AUGMENT_VALID),
+            strict=True,
+        )
+        key = step_key(state.key, state.step)
+        batches = [
+            prepare(jax.random.fold_in(key, stream), half, batch_indices(rows, j, size))
+            for half, rows, j, stream in halves
+        ]
+        return search.step(state, *batches, scalars)
+
+    def predict(state: Any, images: Array) -> Array:
+        key = step_key(state.key, state.step)
+        mixture = search.relaxation(key, state.alpha, search.mask)
+        clean = _normalized(dataset, images)
+        logits, _ = search.apply(
+            state.params, state.stats, mixture, clean, key, train=False
+        )
+        return logits
+
+    return Job(
+        init=init,
+        run=program.epoch_program(order, step),
+        data=(train, valid),
+        scalars=lambda epoch: _arrays(schedules.search_scalars(settings, epoch)),
+        held_out=valid,
+        evaluate=program.evaluation_program(predict, size),
+        epochs=settings.epochs,
+        steps_per_epoch=steps,
+        images_per_step=2 * size,
+    )
+
+
+def make_training(config: ConfigDict, dataset: Dataset, genotype: Genotype) -> Job:
+    """Training of a genotype from scratch on all training images; tested on the rest.
+
+    Raises:
+      InputError: an unknown operation, an image too small, or a batch too large.
+    """
+    settings = config.retrain
+    net = _network(config, dataset, genotype)
+    training = Training(functional.network_apply(net))
+    train = _on_device(dataset.train_images, dataset.train_labels)
+    test = _on_device(dataset.test_images, dataset.test_labels)
+    size = settings.batch_size
+    steps = _whole_batches(size, train, "the training set")
+    prepare = _preparation(dataset, settings)
+
+    def init() -> Any:
+        example = jnp.zeros((2, *dataset.image_shape)), jnp.zeros(())
+        key = _stream(config.seed, _INIT)
+        params, stats = functional.initialize(net, key, *example)
+        return training.init(_raw_stream(config.seed, _STEPS), params, stats)
+
+    def order(state: Any, epoch: Any) -> Any:
+        return shuffle(_folded(state, _SHUFFLE_TRAIN), epoch, train.labels.shape[0])
+
+    def step(state: Any, data: Any, order: Any, i: Any, scalars: Any) -> Any:
+        key = jax.random.fold_in(step_key(state.key, state.step), _AUGMENT_TRAIN)
+        batch = prepare(key, data, batch_indices(order, i, size))
+        return training.step(state, batch, scalars)
+
+    def predict(state: Any, images: Array) -> Array:
+        key = step_key(state.key, state.step)
+        logits, _ = training.apply(
+            state.params,
+            state.stats,
+            _normalized(dataset, images),
+            jnp.zeros(()),
+            key,
+            train=False,
+        )
+        return logits.main
+
+    return Job(
+        init=init,
+        run=program.epoch_program(order, step),
+        data=train,
+        scalars=lambda epoch: _arrays(schedules.training_scalars(settings, epoch)),
+        held_out=test,
+        evaluate=program.evaluation_program(predict, size),
+        epochs=settings.epochs,
+        steps_per_epoch=steps,
+        images_per_step=size,
+    )
+
+
+def make_discretization(space: Space) -> Discretization:
+    """The rule by which a space's genotype is read off saved parameters."""
+    return _choose("discretization", space.discretization, DISCRETIZATIONS)
+
+
+def _choose(kind: str, name: str, table: Mapping[str, Any]) -> Any:
+    if name not in table:
+        raise unknown_name(kind, name, list(table))
+    return table[name]
+
+
+def _supernet(config: ConfigDict, space: Space, dataset: Dataset) -> Supernet:
+    settings = config.supernet
+    kinds = space.macro.layout(settings.cells)
+    _require_size(dataset, sum(kind in space.macro.reductions for kind in kinds))
+    execution = settings.execution
+    if execution == "auto":
+        execution = "scan" if jax.default_backend() == "cpu" else "batch"
+    return Supernet(
+        space,
+        dataset.classes,
+        settings.cells,
+        settings.channels,
+        settings.partial_channels,
+        execution,
+    )
+
+
+def _network(config: ConfigDict, dataset: Dataset, genotype: Genotype) -> Network:
+    settings, macro = config.retrain, get_space(genotype.space).macro
+    kinds = macro.layout(settings.cells)
+    missing = {k for k in kinds if k not in (*genotype.cells, "residual")}
+    if missing:
+        raise InputError(
+            f"the genotype has cells {sorted(genotype.cells)}; "
+            f"space {genotype.space!r} needs {sorted(missing)} too"
+        )
+    imagenet = settings.network == "imagenet"
+    reductions = sum(kind in macro.reductions for kind in kinds)
+    _require_size(dataset, reductions + 3 * imagenet)
+    return Network(
+        genotype,
+        macro,
+        dataset.classes,
+        settings.cells,
+        settings.channels,
+        imagenet,
+        auxiliary=settings.auxiliary_weight > 0,
+    )
+
+
+def _require_size(dataset: Dataset, halvings: int) -> None:
+    height, width, _ = dataset.image_shape
+    if min(height, width) < 2**halvings:
+        raise InputError(
+            f"images of {dataset.name!r} are {height}x{width}; {halvings} reductions "
+            f"need at least {2**halvings}x{2**halvings}: fewer cells or larger images"
+        )
+
+
+def _halves(dataset: Dataset, fraction: float) -> tuple[Examples, Examples]:
+    rows = split_train(len(dataset.train_labels), fraction)
+    train, valid = (
+        _on_device(dataset.train_images[r], dataset.train_labels[r]) for r in rows
+    )
+    return train, valid
+
+
+def _on_device(images: np.ndarray, labels: np.ndarray) -> Examples:
+    return Examples(jnp.asarray(images), jnp.asarray(labels, jnp.int32))
+
+
+def _whole_batches(size: int, examples: Examples, what: str) -> int:
+    count = examples.labels.shape[0]
+    if size > count:
+        raise InputError(f"batch_size {size} is larger than {what}, {count} images")
+    return count // size
+
+
+def _preparation(dataset: Dataset, settings: ConfigDict) -> Callable[..., Examples]:
+    """(key, stored examples, rows) -> a batch as the network sees it."""
+    augmentation = Augmentation(settings.pad, settings.flip, settings.cutout)
+    mean, std = jnp.asarray(dataset.mean), jnp.asarray(dataset.std)
+
+    def prepare(key: Array, stored: Examples, rows: Array) -> Examples:
+        images = augment(key, stored.images[rows], augmentation, mean, std)
+        return Examples(images, stored.labels[rows])
+
+    return prepare
+
+
+def _normalized(dataset: Dataset, images: Array) -> Array:
+    mean, std = jnp.asarray(dataset.mean), jnp.asarray(dataset.std)
+    return augment(jax.random.key(0), images, Augmentation(), mean, std)
+
+
+def _initial_alpha(space: Space, seed: int, scale: float) -> dict[str, Array]:
+    keys = jax.random.split(_stream(seed, _ALPHA), len(space.cells))
+    return {
+        kind: scale * jax.random.normal(key, cell.shape)
+        for key, (kind, cell) in zip(keys, space.cells.items(), strict=True)
+    }
+
+
+def _stream(seed: int, stream: int) -> Array:
+    return jax.random.fold_in(jax.random.key(seed), stream)
+
+
+def _raw_stream(seed: int, stream: int) -> Array:
+    return jax.random.key_data(_stream(seed, stream))
+
+
+def _folded(state: Any, stream: int) -> Array:
+    return jax.random.fold_in(jax.random.wrap_key_data(state.key), stream)
+
+
+def _arrays(scalars: Any) -> Any:
+    return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), scalars)

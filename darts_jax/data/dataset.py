@@ -1,0 +1,160 @@
+"""A set of labelled images, held in memory as it is stored: in bytes."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from darts_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels to train and to test on.
+
+    Build it with `from_arrays`, which checks what this class takes for granted.
+
+    Attributes:
+      name: under which results are reported.
+      train_images: uint8 [n, height, width, channel].
+      train_labels: int32 [n], each in [0, classes).
+      test_images: uint8, like ``train_images``.
+      test_labels: int32, like ``train_labels``.
+      class_names: the name of every label.
+      note: what a reader of results on this set must know; shown beside them.
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    class_names: tuple[str, ...]
+    note: str = ""
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        height, width, channels = self.train_images.shape[1:]
+        return height, width, channels
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Of the training pixels in units of 0..1: float32 [channel]."""
+        return self._statistics[0]
+
+    @property
+    def std(self) -> np.ndarray:
+        """Like `mean`; 1 for a channel that is constant, so that one can divide."""
+        return self._statistics[1]
+
+    @functools.cached_property
+    def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        # Histograms of chunks are exact and spare a float copy of the whole set.
+        counts = np.zeros((self.image_shape[2], 256))
+        for start in range(0, len(self.train_images), 1024):
+            chunk = self.train_images[start : start + 1024]
+            for channel, count in enumerate(counts):
+                count += np.bincount(chunk[..., channel].ravel(), minlength=256)
+        weights = counts / counts.sum(axis=1, keepdims=True)
+        levels = np.arange(256) / 255
+        mean = weights @ levels
+        std = np.sqrt((weights * (levels - mean[:, None]) ** 2).sum(axis=1))
+        std[(counts > 0).sum(axis=1) == 1] = 1
+        return mean.astype(np.float32), std.astype(np.float32)
+
+
+def from_arrays(
+    train_images: Any,
+    train_labels: Any,
+    test_images: Any,
+    test_labels: Any,
+    *,
+    name: str = "arrays",
+    class_names: Sequence[str] | None = None,
+    note: str = "",
+) -> Dataset:
+    """A data set from arrays that are already in memory.
+
+    Args:
+      train_images: uint8 [n, height, width, channel], or [n, height, width] for
+        gray images.
+      train_labels: integers [n] in [0, classes).
+      test_images: like ``train_images``, of the same height, width and channels.
+      test_labels: like ``train_labels``.
+      class_names: one for each class; by default the numbers from 0 to the largest
+        training label.
+      note: what a reader of results on this set must know.
+
+    Raises:
+      InputError: an array has the wrong type, shape, length or range.
+    """
+    train = _images(train_images, f"{name}: train images")
+    test = _images(test_images, f"{name}: test images")
+    if train.shape[1:] != test.shape[1:]:
+        raise InputError(
+            f"{name}: train images are {train.shape[1:]} and test images "
+            f"{test.shape[1:]}; both must have the same (height, width, channel)"
+        )
+    of_train = _labels(train_labels, len(train), f"{name}: train labels")
+    of_test = _labels(test_labels, len(test), f"{name}: test labels")
+    if class_names is None:
+        class_names = [str(label) for label in range(int(of_train.max()) + 1)]
+    _check_range(of_train, len(class_names), f"{name}: train labels")
+    _check_range(of_test, len(class_names), f"{name}: test labels")
+    return Dataset(
+        name,
+        train,
+        of_train.astype(np.int32),
+        test,
+        of_test.astype(np.int32),
+        tuple(str(class_name) for class_name in class_names),
+        note,
+    )
+
+
+def _images(images: Any, what: str) -> np.ndarray:
+    images = np.asarray(images)
+    if images.dtype != np.uint8:
+        raise InputError(
+            f"{what} are {images.dtype}, must be uint8 in 0..255; "
+            "convert floats in 0..1 by (255 * images).round().astype('uint8')"
+        )
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4:
+        raise InputError(
+            f"{what} have shape {images.shape}, must be [n, height, width, channel] "
+            "or [n, height, width]"
+        )
+    if not images.size:
+        raise InputError(f"{what} are empty: shape {images.shape}")
+    return np.ascontiguousarray(images)
+
+
+def _labels(labels: Any, count: int, what: str) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.ndim != 1:
+        raise InputError(
+            f"{what} have shape {labels.shape}, must be [n]; try labels.reshape(-1)"
+        )
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"{what} are {labels.dtype}, must be integers")
+    if len(labels) != count:
+        raise InputError(f"{what} are {len(labels)} for {count} images")
+    return labels
+
+
+def _check_range(labels: np.ndarray, classes: int, what: str) -> None:
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise InputError(
+            f"{what} out of range: {wrong[0]} is not in [0, {classes}), "
+            f"as there are {classes} classes"
+        )

@@ -1,0 +1,162 @@
+"""From stored bytes to batches, inside the compiled program.
+
+Every random number comes from a key that is an argument, so a step that is repeated
+sees the same pixels.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
+
+from darts_jax.errors import InputError
+
+Images = UInt[Array, "batch height width channel"]
+Pixels = Float[Array, "batch height width channel"]
+Channels = Float[Array, " channel"] | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """What happens to training images; by default nothing.
+
+    Attributes:
+      pad: crop at random after padding with black by so many pixels on each side.
+      flip: mirror left and right with probability 1/2.
+      cutout: side of a square that is set to zero after normalization, its centre
+        uniform over the image, clipped at the border (DeVries & Taylor, 2017).
+    """
+
+    pad: int = 0
+    flip: bool = False
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("pad", "cutout"):
+            if getattr(self, name) < 0:
+                raise InputError(
+                    f"augmentation {name}={getattr(self, name)} must be 0 (off) or more"
+                )
+
+
+def normalize(images: Images, mean: Channels, std: Channels) -> Pixels:
+    """Bytes to float32 of mean 0 and deviation 1.
+
+    Args:
+      mean: [channel], in units of 0..1.
+      std: [channel], in units of 0..1.
+    """
+    scale = 1 / (255 * jnp.asarray(std, jnp.float32))
+    shift = jnp.asarray(mean, jnp.float32) / jnp.asarray(std, jnp.float32)
+    return images.astype(jnp.float32) * scale - shift
+
+
+def augment(
+    key: PRNGKeyArray,
+    images: Images,
+    augmentation: Augmentation,
+    mean: Channels,
+    std: Channels,
+) -> Pixels:
+    """Crops, mirrors, normalizes and cuts out, each image by its own draw.
+
+    Cropping pads the bytes with black before normalization, as published.
+
+    Args:
+      images: uint8 [batch, height, width, channel].
+      mean: [channel], in units of 0..1.
+      std: [channel], in units of 0..1.
+
+    Returns:
+      float32 [batch, height, width, channel].
+    """
+    crop_key, flip_key, cutout_key = jax.random.split(key, 3)
+    if augmentation.pad:
+        images = _crop(crop_key, images, augmentation.pad)
+    if augmentation.flip:
+        mirrored = jax.random.bernoulli(flip_key, shape=(len(images), 1, 1, 1))
+        images = jnp.where(mirrored, images[:, :, ::-1], images)
+    pixels = normalize(images, mean, std)
+    if augmentation.cutout:
+        hole = _squares(cutout_key, pixels.shape, augmentation.cutout)
+        pixels = jnp.where(hole, 0, pixels)
+    return pixels
+
+
+def shuffle(key: PRNGKeyArray, epoch: Any, size: int) -> Int[Array, " size"]:
+    """The order of an epoch: a permutation of 0..size-1, int32."""
+    order = jnp.arange(size, dtype=jnp.int32)
+    return jax.random.permutation(jax.random.fold_in(key, epoch), order)
+
+
+def batch_indices(
+    permutation: Int[Array, " size"], step_in_epoch: Any, batch_size: int
+) -> Int[Array, " batch"]:
+    """The part of an epoch's order that one step takes.
+
+    Args:
+      step_in_epoch: an integer, may be traced; below ``size // batch_size``, so the
+        images that fill no batch are left out of this epoch.
+
+    Raises:
+      InputError: there are fewer images than a batch takes.
+    """
+    if batch_size > len(permutation):
+        raise InputError(
+            f"batch size {batch_size} is more than the {len(permutation)} images"
+        )
+    start = step_in_epoch * batch_size
+    return jax.lax.dynamic_slice_in_dim(permutation, start, batch_size)
+
+
+def split_train(
+    labels_or_size: np.ndarray | int, fraction: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Splits training data for a search: first part and last part, as published.
+
+    Args:
+      labels_or_size: the labels [n], or n.
+      fraction: of the images that the weights are trained on.
+
+    Returns:
+      int32 indices of the images to train and to validate on.
+
+    Raises:
+      InputError: one part would be empty.
+    """
+    size = labels_or_size if isinstance(labels_or_size, int) else len(labels_or_size)
+    first = int(size * fraction)
+    if not 0 < first < size:
+        raise InputError(
+            f"a train fraction of {fraction} splits {size} images into {first} and "
+            f"{size - first}; both parts must hold some, as 0.5 would give"
+        )
+    indices = np.arange(size, dtype=np.int32)
+    return indices[:first], indices[first:]
+
+
+def _crop(key: PRNGKeyArray, images: Images, pad: int) -> Images:
+    offsets = jax.random.randint(key, (len(images), 2), 0, 2 * pad + 1)
+    padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    zero = jnp.zeros((), offsets.dtype)
+
+    def crop(image: Array, offset: Array) -> Array:
+        return jax.lax.dynamic_slice(
+            image, (offset[0], offset[1], zero), images.shape[1:]
+        )
+
+    return jax.vmap(crop)(padded, offsets)
+
+
+def _squares(
+    key: PRNGKeyArray, shape: tuple[int, ...], side: int
+) -> Bool[Array, "batch height width 1"]:
+    batch, height, width, _ = shape
+    centres = jax.random.randint(key, (batch, 2), 0, jnp.array([height, width]))
+    starts = centres[:, None, None, None] - side // 2
+    rows = jnp.arange(height)[:, None, None] - starts[..., 0]
+    columns = jnp.arange(width)[None, :, None] - starts[..., 1]
+    return (rows >= 0) & (rows < side) & (columns >= 0) & (columns < side)

@@ -1,0 +1,141 @@
+"""Image sets of TensorFlow Datasets, read without TensorFlow."""
+
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darts_jax.data.dataset import Dataset, from_arrays
+from darts_jax.errors import InputError
+
+FORMAT = "array_record"  # the one that can be read without TensorFlow
+SECONDS = 4.0
+
+
+def known_names() -> list[str]:
+    """The sets that TFDS can build."""
+    import tensorflow_datasets
+
+    return tensorflow_datasets.list_builders(with_community_datasets=False)
+
+
+def find_builder(name: str, directory: Path | None) -> Any:
+    """The TFDS builder of a set, or None if TFDS does not know the name.
+
+    Args:
+      directory: TFDS's ``data_dir``; by default its own, ``~/tensorflow_datasets``.
+
+    Raises:
+      InputError: the set is there in another format, or needs TensorFlow.
+    """
+    import tensorflow_datasets
+
+    data_dir = None if directory is None else str(directory)
+    try:
+        return tensorflow_datasets.builder(name, data_dir=data_dir, file_format=FORMAT)
+    except tensorflow_datasets.core.DatasetNotFoundError:
+        return None
+    except Exception as error:  # whatever the code of one of 250 builders raises
+        raise InputError(
+            f"TFDS cannot give {name} as {FORMAT}: {_first_line(error)}"
+        ) from error
+
+
+def is_prepared(name: str, directory: Path | None) -> bool:
+    """Whether a set lies on this machine, ready to be read."""
+    builder = find_builder(name, directory)
+    return builder is not None and builder.is_prepared()
+
+
+def load_builder(builder: Any) -> Dataset:
+    """Reads a set, after preparing it if there is a network and need to.
+
+    Raises:
+      InputError: it is not on this machine and its host does not answer, or it is no
+        image classification with images of one size and a train and a test (or
+        validation) split.
+    """
+    if not builder.is_prepared():
+        _prepare(builder)
+    image_key, label_key = _keys(builder)
+    splits = builder.info.splits
+    test = "test" if "test" in splits else "validation"
+    if "train" not in splits or test not in splits:
+        raise InputError(
+            f"{builder.name} has the splits {', '.join(splits) or 'none'}; "
+            "wanted train and test (or validation)"
+        )
+    keys = (image_key, label_key)
+    return from_arrays(
+        *_read(builder, "train", *keys),
+        *_read(builder, test, *keys),
+        name=builder.name,
+        class_names=builder.info.features[label_key].names,
+    )
+
+
+def answers(url: str) -> bool:
+    """Whether the host of an address can be reached, within seconds."""
+    request = urllib.request.Request(url, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def _prepare(builder: Any) -> None:
+    # TFDS retries for minutes where there is no network, so it is asked for first.
+    url = next(iter(builder.url_infos or ()), builder.info.homepage)
+    if url and not answers(url):
+        raise InputError(
+            f"{builder.name} is not prepared as {FORMAT} in {builder.data_path} and "
+            f"{url} cannot be reached; prepare it where there is a network"
+        )
+    try:
+        builder.download_and_prepare(file_format=FORMAT)
+    except Exception as error:  # each builder downloads and unpacks in its own way
+        raise InputError(
+            f"TFDS cannot prepare {builder.name}: {_first_line(error)}"
+        ) from error
+
+
+def _keys(builder: Any) -> tuple[str, str]:
+    from tensorflow_datasets import features as kinds
+
+    features = builder.info.features
+    match builder.info.supervised_keys or ("image", "label"):
+        case (str(image), str(label)) if isinstance(
+            features.get(image), kinds.Image
+        ) and isinstance(features.get(label), kinds.ClassLabel):
+            return image, label
+    raise InputError(
+        f"{builder.name} is no image classification: its features are "
+        f"{', '.join(features)}"
+    )
+
+
+def _read(
+    builder: Any, split: str, image_key: str, label_key: str
+) -> tuple[np.ndarray, np.ndarray]:
+    source = builder.as_data_source(split=split)
+    first = source[0][image_key]
+    images = np.empty((len(source), *first.shape), first.dtype)
+    labels = np.empty(len(source), np.int64)
+    for index in range(len(source)):
+        example = source[index]
+        if example[image_key].shape != first.shape:
+            raise InputError(
+                f"{builder.name}: {split} image {index} is {example[image_key].shape}, "
+                f"must be {first.shape} as the first; only one size can be used"
+            )
+        images[index], labels[index] = example[image_key], example[label_key]
+    return images, labels
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,210 @@
+"""Checkpoints that are whole or absent: written aside, sealed, renamed into place.
+
+``checkpoints/12/`` holds the state after step 12 as Orbax writes it (``state/``, a
+flat tree: dotted path -> array), the shape of every leaf (``leaves.json``), and the
+SHA-256 of every file (``manifest.json``), so that damage is noticed, never restored.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from darts_jax.errors import InputError
+from darts_jax.runs.directory import disk_errors, sync
+
+PyTree = Any
+
+_ASIDE = ".tmp-"
+_MANIFEST, _LEAVES, _STATE = "manifest.json", "leaves.json", "state"
+
+
+class Checkpoints:
+    """The newest checkpoints of one loop.
+
+    States are pytrees of arrays, restored bit for bit. Random keys must be raw uint32
+    (``jax.random.key_data``), as in `types.SearchState`. One process writes here.
+
+    Args:
+      directory: made if absent; what a killed process left half-written is removed.
+      keep: how many checkpoints remain after a save.
+    """
+
+    def __init__(self, directory: Path, keep: int) -> None:
+        self.directory = Path(directory).absolute()  # Orbax refuses relative paths
+        self.keep = keep
+        with disk_errors(f"checkpoints in {directory}"):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            for left in self.directory.glob(f"{_ASIDE}*"):
+                shutil.rmtree(left)
+
+    def steps(self) -> list[int]:
+        """The steps of the checkpoints present, damaged ones too, oldest first."""
+        names = (p.name for p in self.directory.iterdir())
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def save(self, step: int, state: PyTree) -> None:
+        """Writes a checkpoint and then forgets the oldest. Returns when it is on disk.
+
+        Later checkpoints go too: the loop has gone back behind them because they were
+        damaged.
+
+        Raises:
+          InputError: no room on disk; the earlier checkpoints are intact.
+        """
+        aside, final = self.directory / f"{_ASIDE}{step}", self.directory / str(step)
+        replaced = self.directory / f"{_ASIDE}replaced-{step}"
+        arrays = {
+            name: np.asarray(leaf)
+            for name, leaf in _named_leaves(jax.device_get(state))
+        }
+        try:
+            with disk_errors(f"checkpoint {step} in {self.directory}"):
+                _write(aside, arrays)
+                if final.exists():
+                    final.rename(replaced)
+                aside.rename(final)
+                sync(self.directory)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(replaced, ignore_errors=True)
+        earlier = [s for s in self.steps() if s <= step]
+        for old in set(self.steps()) - set(earlier[-self.keep :]):
+            shutil.rmtree(self.directory / str(old), ignore_errors=True)
+
+    def restore_latest(
+        self, like: PyTree, notify: Callable[[str], None] = warnings.warn
+    ) -> tuple[int, PyTree] | None:
+        """The newest checkpoint that is whole: (step, state), or None without one.
+
+        Args:
+          like: a state of the same structure, shapes and dtypes. NumPy leaves are
+            restored as NumPy arrays, others onto the devices of the leaf.
+          notify: is told in one line of each damaged checkpoint passed over.
+
+        Raises:
+          InputError: the checkpoint is whole, but of another state than ``like``.
+        """
+        damaged: dict[int, str] = {}
+        found = None
+        for step in reversed(self.steps()):
+            try:
+                arrays = _read(self.directory / str(step), step, like)
+            except _DamagedError as damage:
+                damaged[step] = str(damage)
+            else:
+                found = step, _fill(like, arrays)
+                break
+        going_on = f"going on from {found[0]}" if found else "no earlier one is whole"
+        for step, what in damaged.items():
+            notify(f"checkpoint {step} is damaged ({what}); {going_on}")
+        return found
+
+
+class _DamagedError(Exception):
+    """What is wrong with a checkpoint, in few words."""
+
+
+def _write(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    with _orbax() as checkpointer:
+        folder.mkdir()
+        checkpointer.save(folder / _STATE, arrays)
+    leaves = {name: _signature(array) for name, array in arrays.items()}
+    (folder / _LEAVES).write_text(json.dumps(leaves, indent=1))
+    (folder / _MANIFEST).write_text(json.dumps(_digests(folder), indent=1))
+    for path in (folder, *folder.rglob("*")):
+        sync(path)
+
+
+def _read(folder: Path, step: int, like: PyTree) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint, after every check."""
+    try:
+        manifest = dict(json.loads((folder / _MANIFEST).read_text()))
+    except (OSError, ValueError, TypeError):
+        raise _DamagedError(f"{_MANIFEST} is missing or unreadable") from None
+    try:
+        digests = _digests(folder)
+    except OSError as error:
+        raise _DamagedError(f"cannot be read: {error.strerror}") from None
+    if manifest != digests:
+        names = sorted(digests.keys() | manifest.keys())
+        bad = next(n for n in names if manifest.get(n) != digests.get(n))
+        state = "has changed" if bad in digests else "is missing"
+        raise _DamagedError(f"{bad} {state}")
+    stored = json.loads((folder / _LEAVES).read_text())
+    _require_same(step, stored, {n: _signature(x) for n, x in _named_leaves(like)})
+    with _orbax() as checkpointer:
+        return checkpointer.restore(folder / _STATE)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """File -> SHA-256, of every file but the manifest."""
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != _MANIFEST:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digests[path.relative_to(folder).as_posix()] = digest
+    return digests
+
+
+def _require_same(step: int, stored: dict[str, str], wanted: dict[str, str]) -> None:
+    for name in sorted(stored.keys() | wanted.keys()):
+        old, new = stored.get(name, "absent"), wanted.get(name, "absent")
+        if old != new:
+            raise InputError(
+                f"checkpoint {step} does not fit this run: {name} is {old} there and "
+                f"{new} here; choose another --run, or the old settings"
+            )
+
+
+def _fill(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
+    def place(leaf: Any, array: np.ndarray) -> Any:
+        if isinstance(leaf, np.ndarray):
+            return array
+        # A copy, as the loop donates its state and NumPy owns this memory.
+        value = jnp.array(array)
+        committed = isinstance(leaf, jax.Array) and leaf.committed
+        return jax.device_put(value, leaf.sharding) if committed else value
+
+    leaves = [place(leaf, arrays[name]) for name, leaf in _named_leaves(like)]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
+    paths = jax.tree_util.tree_leaves_with_path(tree)
+    return [
+        (jax.tree_util.keystr(path, simple=True, separator="."), leaf)
+        for path, leaf in paths
+    ]
+
+
+def _signature(leaf: Any) -> str:
+    return f"{leaf.dtype}{list(leaf.shape)}"
+
+
+@contextlib.contextmanager
+def _orbax() -> Iterator[Any]:
+    """A synchronous checkpointer that keeps quiet; errors reach the caller anyway."""
+    import orbax.checkpoint as ocp
+
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer,
+        ):
+            yield checkpointer
+    finally:
+        logger.setLevel(level)

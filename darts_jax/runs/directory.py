@@ -1,0 +1,254 @@
+"""The directory of a run: where everything lies, and whose it is.
+
+A directory belongs to the settings that its verbs have used. Opening it with others
+fails before anything in it is touched.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.config import config_difference, config_to_json, load_config
+from darts_jax.errors import InputError
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "darts-jax")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+# What a verb's results depend on; a verb that is not listed depends on everything.
+# Settings in no used section, as those of checkpoints, may change between calls.
+_SECTIONS = {
+    "search": ("seed", "space", "data", "supernet", "search"),
+    "retrain": ("seed", "space", "data", "retrain", "baseline"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """Names of what a run writes."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved settings."""
+        return self.path / "config.json"
+
+    @property
+    def versions(self) -> Path:
+        """What each verb ran on: verb -> versions, device and seed."""
+        return self.path / "versions.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def architecture(self) -> Path:
+        """The directory of the architecture parameters, one file an epoch."""
+        return self.path / "architecture"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def genotype(self) -> Path:
+        return self.path / "genotype.json"
+
+    @property
+    def summary_json(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def summary_text(self) -> Path:
+        return self.path / "summary.txt"
+
+    @property
+    def events(self) -> Path:
+        """The directory that TensorBoard reads."""
+        return self.path / "events"
+
+    def architecture_at(self, epoch: int) -> Path:
+        """The architecture parameters after an epoch."""
+        return self.architecture / f"epoch_{epoch:04d}.npz"
+
+
+def open_run(path: str | Path, config: ConfigDict, verb: str) -> RunDirectory:
+    """Creates the directory of a run, or opens it to go on.
+
+    Raises:
+      InputError: it holds a run with other settings, something that is no run, or it
+        cannot be written. Nothing in it has been touched then.
+    """
+    run = RunDirectory(Path(path))
+    with disk_errors(f"run directory {run.path}"):
+        if run.config.exists():
+            _reopen(run, config, verb)
+        else:
+            _create(run, config, verb)
+    return run
+
+
+def atomic_write(path: Path, content: str | bytes) -> None:
+    """Writes a file so that a reader, or a crash, sees the old or the new, no mixture.
+
+    Raises:
+      InputError: no room on disk, or no right to write; the old file is intact.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with disk_errors(str(path)):
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp hides files from everyone else; results are meant to be shared.
+            Path(name).chmod(0o666 & ~_umask())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        sync(path.parent)
+
+
+def save_architecture(
+    run: RunDirectory, epoch: int, alpha: Mapping[str, np.ndarray]
+) -> None:
+    """Writes the architecture parameters after an epoch: kind of cell -> array."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {kind: np.asarray(value) for kind, value in alpha.items()}
+    np.savez(buffer, **arrays)
+    with disk_errors(str(run.architecture)):
+        run.architecture.mkdir(exist_ok=True)
+    atomic_write(run.architecture_at(epoch), buffer.getvalue())
+
+
+def load_architecture(path: Path) -> dict[str, np.ndarray]:
+    """Reads what `save_architecture` wrote; raises InputError if it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {kind: arrays[kind] for kind in arrays.files}
+    except FileNotFoundError:
+        raise InputError(f"no architecture parameters at {path}") from None
+    # zipfile and numpy answer flipped bits with a dozen kinds of exception.
+    except Exception as error:
+        raise InputError(
+            f"architecture parameters {path} are damaged: {_first_line(error)}"
+        ) from None
+
+
+@contextlib.contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Turns a failure to write ``what`` into an InputError of one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        told = str(error)  # tensorstore raises ValueError, with the system's words
+        if getattr(error, "errno", None) in _FULL or "No space left" in told:
+            raise InputError(f"no room on disk for {what}") from None
+        if not isinstance(error, OSError):
+            raise
+        raise InputError(f"cannot write {what}: {error.strerror or told}") from None
+
+
+def sync(path: Path) -> None:
+    """Makes a file's bytes, or a directory's names, survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _create(run: RunDirectory, config: ConfigDict, verb: str) -> None:
+    # Hidden files are no one's work, but a folder view's or a killed atomic_write's.
+    if run.path.exists() and any(
+        not p.name.startswith(".") for p in run.path.iterdir()
+    ):
+        raise InputError(
+            f"directory {run.path} is not empty and holds no run (no config.json); "
+            "choose another --run"
+        )
+    run.path.mkdir(parents=True, exist_ok=True)
+    atomic_write(run.config, config_to_json(config))
+    _record_versions(run, {}, config, verb)
+
+
+def _reopen(run: RunDirectory, config: ConfigDict, verb: str) -> None:
+    differences = config_difference(load_config(run.config), config)
+    versions = _read_versions(run)
+    everything = tuple(config)
+    used = {s for name in versions for s in _SECTIONS.get(name, everything)}
+    binding = [
+        line for line in differences if line.partition(":")[0].split(".")[0] in used
+    ]
+    if binding:
+        raise InputError(
+            f"run directory {run.path} holds another config ({', '.join(binding)}); "
+            "choose another --run, or the old settings"
+        )
+    if not os.access(run.path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if differences:
+        atomic_write(run.config, config_to_json(config))
+    if verb not in versions:
+        _record_versions(run, versions, config, verb)
+
+
+def _read_versions(run: RunDirectory) -> dict[str, Any]:
+    try:
+        return dict(json.loads(run.versions.read_text()))
+    except FileNotFoundError:  # killed before it was written: no verb has begun
+        return {}
+    except (ValueError, TypeError):
+        raise InputError(f"{run.versions} is damaged; choose another --run") from None
+
+
+def _record_versions(
+    run: RunDirectory, before: Mapping[str, Any], config: ConfigDict, verb: str
+) -> None:
+    import jax
+
+    device = jax.devices()[0]
+    facts = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: _version(name) for name in _PACKAGES},
+        "backend": device.platform,
+        "device": device.device_kind,
+        "seed": config.seed,
+    }
+    text = json.dumps({**before, verb: facts}, indent=1, sort_keys=True)
+    atomic_write(run.versions, text + "\n")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,118 @@
+"""Numbers of a run: one JSON line a record, and the same for TensorBoard."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from darts_jax.errors import InputError
+from darts_jax.runs.directory import RunDirectory, atomic_write, disk_errors
+
+
+class MetricsLog:
+    """Appends the records of one verb; a context manager that closes its files.
+
+    Verbs share ``metrics.jsonl``, so every record names its own.
+
+    Args:
+      run: where ``metrics.jsonl`` and ``events/<verb>/`` lie.
+      verb: "search", "retrain", ...; the key "verb" of every record.
+    """
+
+    def __init__(self, run: RunDirectory, verb: str) -> None:
+        self._path, self._events, self._verb = run.metrics, run.events / verb, verb
+        self._purge_step: int | None = None
+        self._writer: Any = None
+        _drop_torn_line(self._path)
+
+    def write(self, step: int, record: Mapping[str, Any]) -> None:
+        """Appends one record; on disk when this returns.
+
+        Args:
+          record: name -> number, text or list; numbers become TensorBoard scalars.
+
+        Raises:
+          InputError: no room on disk.
+        """
+        line = json.dumps({"verb": self._verb, "step": step, **record}) + "\n"
+        with disk_errors(str(self._path)):
+            with self._path.open("a") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            writer = self._open_writer()
+            for name, value in record.items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    writer.add_scalar(name, value, step)
+            writer.flush()
+
+    def truncate_after(self, step: int) -> None:
+        """Forgets this verb's records after a step, from which the run goes on."""
+        kept = [
+            record
+            for record in read_metrics(self._path)
+            if record.get("verb") != self._verb or record.get("step", step) <= step
+        ]
+        if self._path.exists():
+            atomic_write(self._path, "".join(json.dumps(r) + "\n" for r in kept))
+        self.close()
+        self._purge_step = step + 1
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open_writer(self) -> Any:
+        if self._writer is None:
+            from tensorboardX import SummaryWriter
+
+            self._writer = SummaryWriter(
+                str(self._events),
+                purge_step=self._purge_step,
+                # Its names tell seconds only: the second file would replace the first.
+                filename_suffix=f".{time.time_ns()}",
+            )
+        return self._writer
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Every record, oldest first; of a last line torn by a crash, nothing.
+
+    Raises:
+      InputError: a line before the last is no record.
+    """
+    if not path.exists():
+        return []
+    *lines, torn = path.read_text(errors="replace").split("\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise InputError(f"line {number} of {path} is not a JSON record")
+        records.append(record)
+    del torn  # every record ends its line, so what follows the last end is torn
+    return records
+
+
+def _drop_torn_line(path: Path) -> None:
+    """So that the next record does not continue it."""
+    if path.exists() and not (data := path.read_bytes()).endswith(b"\n"):
+        atomic_write(path, data[: data.rfind(b"\n") + 1])

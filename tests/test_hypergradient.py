@@ -1,0 +1,143 @@
+"""Hypergradients on problems whose answer is known, and against brute autodiff."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from test_supernet import DARTS, KEY, examples, masks, random_alpha, small
+
+from darts_jax.bilevel import hypergradient, optimizers
+from darts_jax.bilevel.relaxation import softmax
+from darts_jax.bilevel.step import cross_entropy
+from darts_jax.models.functional import supernet_apply
+
+RATE, MOMENTUM, DECAY = 0.07, 0.9, 0.01
+
+
+@pytest.fixture
+def quadratic():
+    """T = w'Aw/2 + w'Ba, V = |w - c|^2/2 + |a|^2/2, with a momentum buffer m.
+
+    w' = w - rate (mom m + Aw + Ba + decay w) gives
+    dV/da = a - rate B'(w' - c) in closed form; first order is a alone.
+    """
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(4, 4))
+    return {
+        "A": root @ root.T + np.eye(4),
+        "B": rng.normal(size=(4, 3)),
+        **{name: rng.normal(size=4) for name in ("w", "c", "m")},
+        "a": rng.normal(size=3),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(hypergradient.HYPERGRADIENTS))
+def test_closed_form_on_a_quadratic_problem(quadratic, name):
+    q = quadratic
+    with jax.enable_x64(True):
+        A, B, c = (jnp.asarray(q[k]) for k in "ABc")
+
+        def train_loss(w, alpha):
+            return w @ A @ w / 2 + w @ (B @ alpha["a"])
+
+        def valid_loss(w, alpha):
+            return jnp.sum((w - c) ** 2) / 2 + jnp.sum(alpha["a"] ** 2) / 2
+
+        sgd = optimizers.sgd(
+            learning_rate=RATE, momentum=MOMENTUM, decay=DECAY, clip=jnp.inf
+        )
+        w, alpha = jnp.asarray(q["w"]), {"a": jnp.asarray(q["a"])}
+        state = jax.tree.map(lambda x: jnp.asarray(q["m"]), sgd.init(w))
+
+        def inner_step(gradient, params):
+            updates, _ = sgd.update(gradient, state, params)
+            return optax.apply_updates(params, updates)
+
+        rule = hypergradient.HYPERGRADIENTS[name]
+        got = rule(train_loss, valid_loss, w, alpha, inner_step)["a"]
+
+    step = MOMENTUM * q["m"] + q["A"] @ q["w"] + q["B"] @ q["a"] + DECAY * q["w"]
+    unrolled = q["w"] - RATE * step
+    want = q["a"] - RATE * q["B"].T @ (unrolled - q["c"])
+    if name == "first_order":
+        want = q["a"]
+    # A difference of a linear function has no error but rounding.
+    np.testing.assert_allclose(got, want, rtol=1e-9)
+
+
+@pytest.fixture
+def network_problem():
+    with jax.enable_x64(True):
+        net, params, stats = small(cells=1)
+        apply = supernet_apply(net)
+
+        def loss_on(batch):
+            def loss(params, alpha):
+                mixture = softmax(KEY, alpha, masks(DARTS))
+                out, _ = apply(params, stats, mixture, batch.images, KEY, train=True)
+                return cross_entropy(out, batch.labels)
+
+            return loss
+
+        sgd = optimizers.sgd(
+            learning_rate=RATE, momentum=MOMENTUM, decay=DECAY, clip=0.5
+        )
+        rng = np.random.default_rng(5)
+        state = jax.tree.map(
+            lambda x: jnp.asarray(0.1 * rng.normal(size=x.shape)), sgd.init(params)
+        )
+
+        def inner_step(gradient, params):
+            updates, _ = sgd.update(gradient, state, params)
+            return optax.apply_updates(params, updates)
+
+        train, valid = loss_on(examples(1, batch=4)), loss_on(examples(2, batch=4))
+        yield train, valid, params, random_alpha(), inner_step
+
+
+def test_exact_equals_autodiff_through_the_whole_inner_step(network_problem):
+    train, valid, params, alpha, inner_step = network_problem
+
+    def through(alpha):
+        return valid(inner_step(jax.grad(train)(params, alpha), params), alpha)
+
+    want = jax.jit(jax.grad(through))(alpha)
+    got = jax.jit(
+        lambda params, alpha: hypergradient.exact(
+            train, valid, params, alpha, inner_step
+        )
+    )(params, alpha)
+    scale = float(optax.tree.norm(want))
+    error = float(optax.tree.norm(optax.tree.sub(got, want)))
+    assert error < 1e-8 * scale
+
+    direct = jax.jit(
+        lambda params, alpha: hypergradient.first_order(
+            train, valid, params, alpha, inner_step
+        )
+    )(params, alpha)
+    second = float(optax.tree.norm(optax.tree.sub(got, direct)))
+    assert second > 1e-3 * scale, "the problem must exercise the second term"
+
+    evaluate = jax.jit(through)
+    rng = np.random.default_rng(7)
+    for _ in range(3):
+        direction = jax.tree.map(lambda x: rng.normal(size=x.shape), alpha)
+        radius = 1e-7
+        ahead = evaluate(optax.tree.add_scale(alpha, radius, direction))
+        behind = evaluate(optax.tree.add_scale(alpha, -radius, direction))
+        slope = float(optax.tree.vdot(got, direction))
+        assert float(ahead - behind) / (2 * radius) == pytest.approx(slope, rel=1e-5)
+
+
+def test_finite_difference_approaches_exact_as_the_radius_leaves_the_kinks(
+    network_problem,
+):
+    train, valid, params, alpha, inner_step = network_problem
+    want = hypergradient.exact(train, valid, params, alpha, inner_step)
+    got = hypergradient.finite_difference(
+        train, valid, params, alpha, inner_step, radius=1e-7
+    )
+    error = float(optax.tree.norm(optax.tree.sub(got, want)))
+    assert error < 1e-4 * float(optax.tree.norm(want))

@@ -1,0 +1,286 @@
+"""The supernet against an independent NumPy one, and against itself in other forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import reference
+
+from darts_jax.bilevel.hypergradient import first_order
+from darts_jax.bilevel.relaxation import softmax
+from darts_jax.bilevel.step import Search, cross_entropy
+from darts_jax.models.functional import initialize, initialize_supernet, supernet_apply
+from darts_jax.models.network import Network
+from darts_jax.models.supernet import Supernet
+from darts_jax.spaces import SPACES, get_space
+from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.types import Examples
+
+DARTS = get_space("darts")
+KEY = jax.random.key(0)
+CELLS = 3
+SCALARS = {
+    "weights": {"learning_rate": 0.03, "momentum": 0.9, "decay": 3e-4, "clip": 5.0},
+    "architecture": {
+        "learning_rate": 3e-4,
+        "beta1": 0.5,
+        "beta2": 0.999,
+        "decay": 1e-3,
+    },
+}
+
+
+def to64(tree):
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
+
+
+def small(space=DARTS, execution="scan", cells=CELLS, partial=1, channels=2):
+    net = Supernet(space, 3, cells, channels, partial, execution)
+    params, stats = initialize_supernet(net, KEY, (8, 8, 2))
+    return net, to64(params), to64(stats)
+
+
+def examples(seed=0, batch=2, size=8):
+    rng = np.random.default_rng(seed)
+    images = jnp.asarray(rng.normal(size=(batch, size, size, 2)))
+    return Examples(images, jnp.asarray(rng.integers(0, 3, batch), jnp.int32))
+
+
+def random_alpha(space=DARTS, seed=1):
+    rng = np.random.default_rng(seed)
+    return {k: jnp.asarray(rng.normal(size=c.shape)) for k, c in space.cells.items()}
+
+
+def masks(space):
+    return {kind: cell.mask for kind, cell in space.cells.items()}
+
+
+def numpy_loss(params, alpha, batch):
+    mixture = {kind: reference.softmax(np.asarray(a)) for kind, a in alpha.items()}
+    host = jax.tree.map(np.asarray, params)
+    logits = reference.supernet(host, mixture, np.asarray(batch.images), CELLS)
+    return reference.cross_entropy(logits, np.asarray(batch.labels)), logits
+
+
+def test_forward_gradients_and_one_full_step_equal_the_numpy_reference():
+    with jax.enable_x64(True):
+        net, params, stats = small()
+        apply, batch, alpha = supernet_apply(net), examples(), random_alpha()
+        mixture = softmax(KEY, alpha, masks(DARTS))
+        logits, _ = apply(params, stats, mixture, batch.images, KEY, train=True)
+        value, want = numpy_loss(params, alpha, batch)
+        np.testing.assert_allclose(logits, want, rtol=1e-9, atol=1e-9)
+
+        def loss(params, alpha):
+            mixture = softmax(KEY, alpha, masks(DARTS))
+            out, _ = apply(params, stats, mixture, batch.images, KEY, train=True)
+            return cross_entropy(out, batch.labels)
+
+        gradients = jax.jit(jax.grad(loss, (0, 1)))(params, alpha)
+        rng = np.random.default_rng(2)
+        for _ in range(3):
+            direction = jax.tree.map(
+                lambda x: rng.normal(size=x.shape), (params, alpha)
+            )
+            slope = optax.tree.vdot(gradients, direction)
+            radius = 1e-7
+            ahead = optax.tree.add_scale((params, alpha), radius, direction)
+            behind = optax.tree.add_scale((params, alpha), -radius, direction)
+            difference = numpy_loss(*ahead, batch)[0] - numpy_loss(*behind, batch)[0]
+            assert difference / (2 * radius) == pytest.approx(slope, rel=1e-5)
+
+        _check_full_step(apply, params, stats, alpha, gradients, batch, value)
+
+
+def _check_full_step(apply, params, stats, alpha, gradients, batch, value):
+    """The updates by their formulas in NumPy, from gradients checked above.
+
+    Both halves are one batch here, so the architecture step sees ``gradients``; the
+    weight step sees the gradient at the new alpha, clipped.
+    """
+    search = Search(apply, softmax, first_order, masks(DARTS))
+    state = search.init(jax.random.key_data(KEY), params, stats, alpha)
+    momentum = jax.tree.map(lambda x: 0.01 * jnp.ones_like(x), params)
+    where = [isinstance(s, optax.TraceState) for s in state.weight_optimizer].index(
+        True
+    )
+    optimizer = list(state.weight_optimizer)
+    optimizer[where] = optax.TraceState(momentum)
+    state = state.replace(weight_optimizer=tuple(optimizer))
+    new, metrics = jax.jit(search.step)(state, batch, batch, SCALARS)
+    assert float(metrics["count"]) == 2
+
+    a = SCALARS["architecture"]
+    for kind, old in alpha.items():
+        g = np.asarray(gradients[1][kind]) + a["decay"] * np.asarray(old)
+        # First step of Adam: bias correction divides by (1 - beta) just applied.
+        m = (1 - a["beta1"]) * g / (1 - a["beta1"])
+        v = (1 - a["beta2"]) * g**2 / (1 - a["beta2"])
+        want = np.asarray(old) - a["learning_rate"] * m / (np.sqrt(v) + 1e-8)
+        np.testing.assert_allclose(new.alpha[kind], want, rtol=1e-9, atol=1e-12)
+
+    def loss(params):
+        mixture = softmax(KEY, new.alpha, masks(DARTS))
+        out, _ = apply(params, stats, mixture, batch.images, KEY, train=True)
+        return cross_entropy(out, batch.labels)
+
+    w = SCALARS["weights"]
+    gradient = jax.tree.map(np.asarray, jax.jit(jax.grad(loss))(params))
+    norm = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradient)))
+    clip = min(1.0, w["clip"] / norm)
+    after, _ = numpy_loss(params, new.alpha, batch)
+    assert float(metrics["loss"]) == pytest.approx(2 * after, rel=1e-5)
+    assert after != value
+
+    def updated(old, g, m):
+        buffer = w["momentum"] * np.asarray(m) + clip * g + w["decay"] * np.asarray(old)
+        return np.asarray(old) - w["learning_rate"] * buffer
+
+    want = jax.tree.map(updated, params, gradient, momentum)
+    jax.tree.map(
+        lambda got, ref: np.testing.assert_allclose(got, ref, rtol=1e-8, atol=1e-11),
+        new.params,
+        want,
+    )
+
+
+def test_running_statistics_follow_pytorch():
+    from darts_jax.operations.layers import BatchNorm
+
+    with jax.enable_x64(True):
+        x = examples(batch=4).images
+        module = BatchNorm(affine=True)
+        variables = module.init(KEY, x, False)
+        y, changed = module.apply(variables, x, True, mutable=["batch_stats"])
+        np.testing.assert_allclose(y, reference.bn(np.asarray(x)), rtol=1e-6)
+        stats = changed["batch_stats"]
+        flat = np.asarray(x).reshape(-1, 2)
+        np.testing.assert_allclose(stats["mean"], 0.1 * flat.mean(0), rtol=1e-6)
+        want = 0.9 + 0.1 * flat.var(0, ddof=1)
+        np.testing.assert_allclose(stats["var"], want, rtol=1e-6)
+        params = {"params": variables["params"], **changed}
+        frozen = module.apply(params, x, False)
+        by_hand = (flat - 0.1 * flat.mean(0)) / np.sqrt(want + 1e-5)
+        np.testing.assert_allclose(frozen.reshape(-1, 2), by_hand, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["darts", "s1", "nasbench201"])
+def test_scan_and_batch_agree_in_outputs_gradients_and_statistics(name):
+    with jax.enable_x64(True):
+        space, results = get_space(name), []
+        cells = 1 if name == "nasbench201" else 2
+        alpha, batch = random_alpha(space), examples()
+        for execution in ("scan", "batch"):
+            net, params, stats = small(space, execution, cells)
+            apply = supernet_apply(net)
+
+            def loss(params, alpha, apply=apply, stats=stats):
+                mixture = softmax(KEY, alpha, masks(space))
+                out, new = apply(params, stats, mixture, batch.images, KEY, train=True)
+                return cross_entropy(out, batch.labels), new
+
+            results.append(
+                jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(params, alpha)
+            )
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10),
+            *results,
+        )
+
+
+def test_partial_channels_of_one_part_is_the_plain_supernet_and_of_two_bypasses():
+    with jax.enable_x64(True):
+        batch, alpha = examples(), random_alpha()
+        mixture = softmax(KEY, alpha, masks(DARTS))
+        outs = []
+        for execution in ("scan", "batch"):
+            net, params, stats = small(partial=2, execution=execution, channels=4)
+            out, _ = supernet_apply(net)(
+                params, stats, mixture, batch.images, KEY, train=True
+            )
+            outs.append(out)
+        np.testing.assert_allclose(*outs, rtol=1e-9, atol=1e-10)
+        # With no operation at all, only the bypassed half reaches the classifier.
+        nothing = {kind: jnp.zeros(c.shape) for kind, c in DARTS.cells.items()}
+        out, _ = supernet_apply(net)(
+            params, stats, nothing, batch.images, KEY, train=True
+        )
+        bias = params["head"]["Linear_0"]["bias"]
+        assert float(jnp.abs(out - bias).max()) > 1e-3
+
+
+def test_one_hot_mixture_equals_the_discrete_cell():
+    """A path of NAS-Bench-201's supernet is the network of that genotype."""
+    with jax.enable_x64(True):
+        space = get_space("nasbench201")
+        (cell,) = space.cells.values()
+        chosen = (3, 1, 2, 4, 0, 3)
+        net, params, stats = small(space, cells=1, channels=4)
+        mixture = {"normal": jnp.eye(5)[jnp.array(chosen)]}
+        batch = examples()
+        logits, _ = supernet_apply(net)(
+            params, stats, mixture, batch.images, KEY, train=True
+        )
+        choices = tuple(
+            Choice(e.target, e.source, e.operations[o])
+            for e, o in zip(cell.edges, chosen, strict=True)
+        )
+        genotype = Genotype("nasbench201", {"normal": CellGenotype(1, choices, (3,))})
+        network = Network(genotype, space.macro, 3, 1, 4)
+        rate = jnp.zeros(())
+        own, own_stats = map(to64, initialize(network, KEY, batch.images, rate))
+        own = _graft(own, params, cell, chosen)
+        out, _ = network.apply(
+            {"params": own, "batch_stats": own_stats},
+            batch.images,
+            rate,
+            True,
+            rngs={"drop_path": KEY},
+            mutable=["batch_stats"],
+        )
+        np.testing.assert_allclose(out.main, logits, rtol=1e-9, atol=1e-9)
+
+
+def _graft(own, params, cell, chosen):
+    """Puts the supernet's weights of the chosen path into the network's tree."""
+    own = jax.tree.map(lambda x: x, own)
+    own["stem"], own["head"] = params["stem"], params["head"]
+    order = sorted((edge.source, edge.target) for edge in cell.edges)
+    for block, tree in own.items():
+        if block.startswith("blocks") and "Conv_0" in str(jax.tree.structure(tree)):
+            if "edges" not in params[block]:
+                own[block] = params[block]
+                continue
+            for i, (edge, o) in enumerate(zip(cell.edges, chosen, strict=True)):
+                name = f"edge_{edge.source}_{edge.target}_{i}"
+                if name in tree:
+                    stack = params[block]["edges"][edge.operations[o]]
+                    place = order.index((edge.source, edge.target))
+                    kernel = stack["Conv_0"]["kernel"][:, place]
+                    tree[name]["Conv_0"]["kernel"] = kernel
+    return own
+
+
+def test_neighbouring_equal_cells_share_one_traced_block():
+    net = Supernet(DARTS, 3, 11, 2)
+    params, _ = initialize_supernet(net, KEY, (8, 8, 2))
+    names = sorted(name for name in params if name.startswith("blocks"))
+    assert "blocks_9_10" in names
+    first = jax.tree.leaves(params["blocks_9_10"])[0]
+    assert first.shape[0] == 2
+    assert len(names) < 11
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_every_space_runs_forward(name):
+    space = get_space(name)
+    cells = 1 if name.startswith("nas") else 2
+    net = Supernet(space, 3, cells, 4)
+    params, stats = initialize_supernet(net, KEY, (8, 8, 2))
+    mixture = {k: jnp.full(c.shape, 0.2) for k, c in space.cells.items()}
+    images = examples().images.astype(jnp.float32)
+    logits, new = supernet_apply(net)(params, stats, mixture, images, KEY, train=True)
+    assert logits.shape == (2, 3)
+    assert bool(jnp.isfinite(logits).all())
+    assert jax.tree.structure(new) == jax.tree.structure(stats)
