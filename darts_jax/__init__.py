@@ -1,0 +1,42 @@
+"""Differentiable architecture search in JAX.
+
+config = darts_jax.load_config("configs/digits.py")
+found = darts_jax.search(config, "runs/digits")
+darts_jax.draw_genotype(found.genotype, "cells.svg")
+print(darts_jax.retrain(config, "runs/digits"))
+"""
+
+import importlib
+from typing import Any
+
+# Public name -> its module, imported when first used: `import darts_jax` is quick.
+_PUBLIC = {
+    "Dataset": "darts_jax.data.dataset",
+    "Genotype": "darts_jax.spaces.graph",
+    "InputError": "darts_jax.errors",
+    "OPERATIONS": "darts_jax.operations.image",
+    "PUBLISHED": "darts_jax.spaces.published",
+    "SPACES": "darts_jax.spaces",
+    "default_config": "darts_jax.config",
+    "draw_genotype": "darts_jax.analysis.draw",
+    "evaluate": "darts_jax.runs.retrain",
+    "from_arrays": "darts_jax.data.dataset",
+    "get_genotype": "darts_jax.spaces.published",
+    "get_space": "darts_jax.spaces",
+    "load_config": "darts_jax.config",
+    "load_dataset": "darts_jax.data.sources",
+    "retrain": "darts_jax.runs.retrain",
+    "search": "darts_jax.runs.search",
+}
+__all__ = list(_PUBLIC)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'darts_jax' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

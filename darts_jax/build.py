@@ -97,19 +97,15 @@ def make_search(config: ConfigDict, dataset: Dataset) -> Job:
         )
 
     def step(state: Any, data: Any, order: Any, i: Any, scalars: Any) -> Any:
-        halves = zip(
-            data,
-            order,
-            (i, i % valid_steps),
-            (_AUGMENT_TRAIN, _AUGMENT_VALID),
-            strict=True,
-        )
         key = step_key(state.key, state.step)
-        batches = [
-            prepare(jax.random.fold_in(key, stream), half, batch_indices(rows, j, size))
-            for half, rows, j, stream in halves
-        ]
-        return search.step(state, *batches, scalars)
+
+        def batch(half: int, stream: int, j: Any) -> Examples:
+            rows = batch_indices(order[half], j, size)
+            return prepare(jax.random.fold_in(key, stream), data[half], rows)
+
+        train_batch = batch(0, _AUGMENT_TRAIN, i)
+        valid_batch = batch(1, _AUGMENT_VALID, i % valid_steps)
+        return search.step(state, train_batch, valid_batch, scalars)
 
     def predict(state: Any, images: Array) -> Array:
         key = step_key(state.key, state.step)

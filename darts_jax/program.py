@@ -23,9 +23,9 @@ Step = Callable[[Any, Any, Any, Any, Scalars], tuple[Any, Metrics]]
 
 def empty_totals() -> Metrics:
     """Sums of an epoch before its first step."""
-    zero = jnp.zeros((), jnp.float32)
-    never = jnp.asarray(NEVER, jnp.int32)
-    return {"loss": zero, "correct": zero, "count": zero, "first_bad_step": never}
+    # A buffer each, as programs take them over.
+    sums = {name: jnp.zeros((), jnp.float32) for name in ("loss", "correct", "count")}
+    return sums | {"first_bad_step": jnp.full((), NEVER, jnp.int32)}
 
 
 def add_metrics(totals: Metrics, metrics: Metrics, step: Any) -> Metrics:

@@ -26,16 +26,14 @@ InnerStep = Callable[[Params, Params], Params]
 """(gradient, params) -> params after the optimizer's step, its state closed over."""
 
 
-@struct.dataclass
-class Examples:
+class Examples(struct.PyTreeNode):
     """Images (uint8 as stored, or float as the network sees them) and labels."""
 
     images: UInt[Array, "n height width channel"] | Float[Array, "n h w channel"]
     labels: Int[Array, " n"]
 
 
-@struct.dataclass
-class SearchState:
+class SearchState(struct.PyTreeNode):
     """All that a search has learned, and all that its next step depends on.
 
     Attributes:
@@ -52,8 +50,7 @@ class SearchState:
     alpha_optimizer: Any
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """The same for the training of one fixed network."""
 
     step: Int[Array, ""]

@@ -66,7 +66,7 @@ def _two_strongest(cell: Cell, weights: np.ndarray) -> tuple[Choice, ...]:
         for e in cell.incoming(target):
             edge = cell.edges[e]
             allowed = [o for o, op in enumerate(edge.operations) if op != "none"]
-            best = max(allowed, key=lambda o, e=e: weights[e, o])
+            best = allowed[int(np.argmax(weights[e, allowed]))]
             candidates.append(
                 (-weights[e, best], Choice(target, edge.source, edge.operations[best]))
             )

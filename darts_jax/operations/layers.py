@@ -48,7 +48,7 @@ class Uniform(nn.meta.AxisMetadata[Array], struct.PyTreeNode):
         return self
 
 
-def torch_uniform(fan_in: int) -> Callable[..., Uniform]:
+def torch_uniform(fan_in: int) -> Callable[..., Any]:
     """PyTorch's default for convolutions: U(-b, b) with b = 1/sqrt(fan_in)."""
 
     def init(key: PRNGKeyArray, shape: Sequence[int]) -> Uniform:

@@ -96,7 +96,7 @@ def depthwise_conv(
     """
     kh, kw = kernel.shape[:2]
     padding = (dilation * (kh // 2), dilation * (kw // 2)) if same else (0, 0)
-    window = Window(x.shape[1:3], (kh, kw), stride, dilation, padding)
+    window = Window(_size(x), (kh, kw), stride, dilation, padding)
     return _output_p.bind(x[None], kernel[None], window=window)[0]
 
 
@@ -108,7 +108,7 @@ def max_pool(
     The gradient goes to the first largest value of a window, in row-major order.
     """
     padding = (size // 2, size // 2)
-    window = Window(x.shape[1:3], (size, size), stride, 1, padding)
+    window = Window(_size(x), (size, size), stride, 1, padding)
     return _max_pool(x, window)
 
 
@@ -145,6 +145,10 @@ def avg_pool(
     pixels = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     count = depthwise_conv(pixels, taps[..., :1], stride=stride)
     return depthwise_conv(x, taps, stride=stride) / count
+
+
+def _size(x: Array) -> tuple[int, int]:
+    return x.shape[1], x.shape[2]
 
 
 # --- Shifted slices: the CPU forms -------------------------------------------------

@@ -147,12 +147,13 @@ def dense_edges(
         for target in range(inputs, inputs + nodes)
         for source in range(target)
     ]
-    per_edge = operations if isinstance(operations, Mapping) else None
+    if not isinstance(operations, Mapping):
+        operations = dict.fromkeys(pairs, operations)
     return tuple(
         Edge(
             s,
             t,
-            tuple(per_edge[s, t] if per_edge is not None else operations),
+            tuple(operations[s, t]),
             stride if s < inputs else 1,
         )
         for s, t in pairs

@@ -1,0 +1,28 @@
+"""Quickstart: the DARTS cell on scikit-learn's digits (8x8), minutes on two cores."""
+
+from ml_collections import ConfigDict
+
+from darts_jax.config import default_config
+
+
+def get_config() -> ConfigDict:
+    config = default_config()
+    config.space = "darts"
+    config.data.pad = 1
+    config.supernet.update(cells=3, channels=8)
+    config.search.update(epochs=6, batch_size=64)
+    config.search.architecture.learning_rate = 3e-3
+    config.retrain.update(
+        cells=3,
+        channels=16,
+        epochs=20,
+        batch_size=96,
+        pad=1,
+        flip=False,
+        cutout=0,
+        drop_path=0.0,
+        auxiliary_weight=0.0,
+    )
+    config.retrain.weights.learning_rate = 0.05
+    config.baseline.random_genotypes = 3
+    return config

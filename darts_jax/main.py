@@ -1,0 +1,132 @@
+"""The command line: flags and verbs, nothing else."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from darts_jax.config import load_config
+from darts_jax.errors import InputError, unknown_name
+from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.published import PUBLISHED, get_genotype
+
+_OVERRIDE = "--config."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns the exit status: 2 for a mistake, told in one line."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args([a for a in given if not a.startswith(_OVERRIDE)])
+    try:
+        overrides = [_override(a) for a in given if a.startswith(_OVERRIDE)]
+        options.verb(options, overrides)
+    except InputError as error:
+        print(f"darts-jax: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def read_genotype(text: str) -> Genotype:
+    """A published name, a JSON file, a run directory, or a NAS-Bench-201 string."""
+    path = Path(text)
+    if path.is_dir():
+        path = path / "genotype.json"
+    if path.is_file():
+        return Genotype.from_json(path.read_text())
+    if text.startswith("|"):
+        return Genotype.from_nasbench201(text)
+    if text in PUBLISHED:
+        return get_genotype(text)
+    if path.suffix:
+        raise InputError(f"no genotype file {text}")
+    raise unknown_name("genotype", text, list(PUBLISHED))
+
+
+def _override(argument: str) -> str:
+    setting = argument.removeprefix(_OVERRIDE)
+    if "=" not in setting:
+        raise InputError(f"{argument} has no value; want {argument}=VALUE")
+    return setting
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="darts-jax",
+        description="Differentiable architecture search.",
+        epilog="Any setting: --config.search.epochs=3. All of them, with defaults: "
+        "darts-jax settings.",
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for name, function, text in (
+        ("run", _run, "search, draw, retrain and evaluate"),
+        ("search", _search, "search a genotype"),
+        ("retrain", _retrain, "train a genotype from scratch and test it"),
+        ("evaluate", _evaluate, "test the network of a finished retrain"),
+        ("settings", _settings, "print the resolved settings"),
+    ):
+        verb = verbs.add_parser(name, help=text, description=text)
+        verb.set_defaults(verb=function)
+        verb.add_argument("--config", help="file with get_config(), or config.json")
+        if name != "settings":
+            verb.add_argument("--run", required=True, help="run directory")
+        if name == "retrain":
+            verb.add_argument("--genotype", help="name, file, run or benchmark string")
+    draw = verbs.add_parser("draw", help="draw a genotype as SVG and PNG")
+    draw.set_defaults(verb=_draw)
+    draw.add_argument("genotype", help="name, file, run or benchmark string")
+    draw.add_argument("--out", default="genotype", help="file name without ending")
+    return parser
+
+
+def _config(options: argparse.Namespace, overrides: list[str]) -> ConfigDict:
+    return load_config(options.config, overrides)
+
+
+def _run(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.retrain import retrain
+    from darts_jax.runs.search import search
+
+    config = _config(options, overrides)
+    found = search(config, options.run)
+    print(found.genotype.to_json(), end="")
+    print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
+    print(retrain(config, options.run, found.genotype), end="")
+
+
+def _search(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.search import search
+
+    found = search(_config(options, overrides), options.run)
+    print(found.genotype.to_json(), end="")
+    print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
+
+
+def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.retrain import retrain
+
+    genotype = read_genotype(options.genotype) if options.genotype else None
+    print(retrain(_config(options, overrides), options.run, genotype), end="")
+
+
+def _evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.retrain import evaluate
+
+    accuracy = evaluate(_config(options, overrides), options.run)
+    print(f"test accuracy {100 * accuracy:.2f} %")
+
+
+def _settings(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.config import config_to_json
+
+    print(config_to_json(_config(options, overrides)), end="")
+
+
+def _draw(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.analysis.draw import save_drawing
+
+    if overrides:
+        raise InputError("draw takes no settings")
+    written = save_drawing(read_genotype(options.genotype), Path(options.out))
+    print("\n".join(map(str, written)))

@@ -1,0 +1,202 @@
+"""The loop under every verb: epochs, checkpoints, metrics, signals, bad losses."""
+
+import contextlib
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from darts_jax import program
+from darts_jax.build import Job
+from darts_jax.errors import InputError
+from darts_jax.runs.checkpoint import Checkpoints
+from darts_jax.runs.console import Progress, progress
+from darts_jax.runs.directory import RunDirectory
+from darts_jax.runs.metrics import MetricsLog
+
+# A call of the program lasts about this long, so that the bar moves and signals count.
+_SECONDS_PER_CALL = 1.0
+
+
+class StoppedError(SystemExit):
+    """A signal asked for the end; the state is saved. Exit status 128 + signal."""
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(128 + number)
+        self.step = step
+
+
+def say(text: str) -> None:
+    """One line to whoever watches."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run_epochs(
+    job: Job,
+    run: RunDirectory,
+    verb: str,
+    settings: ConfigDict,
+    on_epoch: Callable[[int, Any], None] = lambda epoch, state: None,
+) -> Any:
+    """Runs a job to its end, from its newest checkpoint if there is one.
+
+    Args:
+      verb: names the job's checkpoints and records.
+      settings: ``config.checkpoint``.
+      on_epoch: is called after every epoch with its number, from 1, and the state,
+        before the checkpoint that vouches for it.
+
+    Returns:
+      The final state.
+
+    Raises:
+      InputError: the loss is not finite; the last good checkpoint stays.
+      StoppedError: SIGTERM or SIGINT came; the state was saved first.
+    """
+    checkpoints = Checkpoints(run.checkpoints / verb, settings.keep)
+    state, totals = job.init(), program.empty_totals()
+    saved = checkpoints.restore_latest({"state": state, "totals": totals}, notify=say)
+    done, total = 0, job.epochs * job.steps_per_epoch
+    if saved is not None:
+        done, tree = saved
+        state, totals = tree["state"], tree["totals"]
+    if done == total:
+        return state
+    if done:
+        say(f"{verb}: going on from step {done} of {total}")
+    with (
+        MetricsLog(run, verb) as log,
+        _caught_signals() as caught,
+        progress(total, verb, done) as bar,
+    ):
+        log.truncate_after(done)
+        work = _Epochs(job, run, verb, checkpoints, log, bar, caught)
+        work.compile(state, totals)
+        for epoch in range(done // job.steps_per_epoch, job.epochs):
+            state, totals = work.epoch(epoch, state, totals)
+            on_epoch(epoch + 1, state)
+            last = epoch + 1 == job.epochs
+            totals = program.empty_totals()
+            if last or (epoch + 1) % settings.every_epochs == 0:
+                work.save(state, totals)
+    return state
+
+
+class _Epochs:
+    """What the epochs of one call of `run_epochs` share."""
+
+    def __init__(
+        self,
+        job: Job,
+        run: RunDirectory,
+        verb: str,
+        checkpoints: Checkpoints,
+        log: MetricsLog,
+        bar: Progress,
+        caught: list[int],
+    ) -> None:
+        self.job, self.run, self.verb = job, run, verb
+        self.checkpoints, self.log, self.bar, self.caught = (
+            checkpoints,
+            log,
+            bar,
+            caught,
+        )
+        self.compile_seconds = 0.0
+        self.steps_per_call = 1
+
+    def compile(self, state: Any, totals: Any) -> None:
+        job, zero = self.job, jnp.zeros((), jnp.int32)
+        scalars = job.scalars(0)
+        self.program, seconds = program.compile_program(
+            job.run, state, totals, job.data, scalars, zero, zero, zero
+        )
+        self.evaluate, more = program.compile_program(job.evaluate, state, job.held_out)
+        self.compile_seconds = seconds + more
+        say(f"{self.verb}: compiled in {seconds:.1f} s + {more:.1f} s for evaluation")
+
+    def save(self, state: Any, totals: Any) -> None:
+        self.checkpoints.save(int(state.step), {"state": state, "totals": totals})
+
+    def epoch(self, epoch: int, state: Any, totals: Any) -> tuple[Any, Any]:
+        """Runs what is left of an epoch, and writes its record."""
+        job, began = self.job, time.perf_counter()
+        first = int(state.step) - epoch * job.steps_per_epoch
+        start, scalars = first, job.scalars(epoch)
+        while start < job.steps_per_epoch:
+            stop = min(start + self.steps_per_call, job.steps_per_epoch)
+            state, totals = self._call(state, totals, scalars, epoch, start, stop)
+            start = stop
+            if self.caught:
+                self.save(state, totals)
+                raise StoppedError(self.caught[0], int(state.step))
+        seconds = time.perf_counter() - began
+        correct = int(self.evaluate(state, job.held_out))
+        record = _means(totals) | {
+            "epoch": epoch + 1,
+            "learning_rate": float(scalars["weights"]["learning_rate"]),
+            "held_out_accuracy": correct / job.held_out.labels.shape[0],
+            "images_per_second": (start - first) * job.images_per_step / seconds,
+            "compile_seconds": self.compile_seconds,
+        }
+        self.log.write(int(state.step), record)
+        self.bar.end_epoch(epoch + 1, job.epochs, held_out=record["held_out_accuracy"])
+        return state, totals
+
+    def _call(
+        self, state: Any, totals: Any, scalars: Any, epoch: int, start: int, stop: int
+    ) -> tuple[Any, Any]:
+        bounds = (jnp.asarray(n, jnp.int32) for n in (epoch, start, stop))
+        began = time.perf_counter()
+        state, totals = self.program(state, totals, self.job.data, scalars, *bounds)
+        totals = jax.block_until_ready(totals)
+        per_step = (time.perf_counter() - began) / (stop - start)
+        self.steps_per_call = max(1, math.floor(_SECONDS_PER_CALL / per_step))
+        self._require_finite(totals)
+        steps = stop - start
+        self.bar.advance(steps, steps * self.job.images_per_step, **_means(totals))
+        return state, totals
+
+    def _require_finite(self, totals: Any) -> None:
+        bad = int(totals["first_bad_step"])
+        if bad == program.NEVER:
+            return
+        steps = self.checkpoints.steps()
+        kept = f"checkpoint {steps[-1]} is kept" if steps else "no checkpoint was due"
+        raise InputError(
+            f"{self.verb}: the loss became NaN or infinite at step {bad}; {kept}; a "
+            f"smaller {self.verb.split('_')[0]}.weights.learning_rate may help"
+        )
+
+
+def _means(totals: Any) -> dict[str, float]:
+    count = max(float(totals["count"]), 1.0)
+    return {
+        "loss": float(totals["loss"]) / count,
+        "accuracy": float(totals["correct"]) / count,
+    }
+
+
+@contextlib.contextmanager
+def _caught_signals() -> Iterator[list[int]]:
+    """SIGTERM and SIGINT are noted, to be obeyed between two calls of the program."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [
+        signal.signal(n, lambda number, _: caught.append(number)) for n in numbers
+    ]
+    try:
+        yield caught
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

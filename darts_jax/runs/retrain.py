@@ -1,0 +1,200 @@
+"""`retrain` and `evaluate`: a genotype from scratch, beside random ones."""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.bilevel.discretization import random_genotype
+from darts_jax.build import Job, make_training
+from darts_jax.config import validate_config
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.sources import load_dataset
+from darts_jax.errors import InputError
+from darts_jax.models.functional import count_parameters
+from darts_jax.runs.checkpoint import Checkpoints
+from darts_jax.runs.console import table
+from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
+from darts_jax.runs.loop import run_epochs, say
+from darts_jax.spaces import get_space
+from darts_jax.spaces.graph import Genotype
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """One network after its training.
+
+    Attributes:
+      name: "retrain" for the genotype asked for, "random_0" and so on for baselines.
+      parameters: trainable scalars, without the auxiliary head.
+      accuracy: on the test images, with running statistics.
+    """
+
+    name: str
+    genotype: Genotype
+    parameters: int
+    accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrainResult:
+    """The genotype's network and the random ones trained by the same recipe."""
+
+    network: Trained
+    baselines: tuple[Trained, ...]
+    note: str
+    run: RunDirectory
+
+    @property
+    def accuracy(self) -> float:
+        return self.network.accuracy
+
+    def __str__(self) -> str:
+        rows = [
+            {
+                "network": trained.name,
+                "parameters": trained.parameters,
+                "test accuracy %": 100 * trained.accuracy,
+            }
+            for trained in (self.network, *self.baselines)
+        ]
+        text = table(rows, ["network", "parameters", "test accuracy %"])
+        if self.baselines:
+            accuracies = [100 * b.accuracy for b in self.baselines]
+            mean = statistics.mean(accuracies)
+            spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+            text += (
+                f"\n{len(accuracies)} random genotypes: mean {mean:.2f} %, standard "
+                f"deviation {spread:.2f}; searched minus random "
+                f"{100 * self.accuracy - mean:+.2f}\n"
+            )
+        return text + (f"\n{self.note}\n" if self.note else "")
+
+
+def retrain(
+    config: ConfigDict,
+    run: str | Path,
+    genotype: Genotype | None = None,
+    dataset: Dataset | None = None,
+) -> RetrainResult:
+    """Trains a genotype from scratch on all training images and tests it.
+
+    Beside it, ``config.baseline.random_genotypes`` random genotypes of the same space
+    are trained by the same recipe.
+
+    Args:
+      run: directory; with a finished search in it, its genotype is the default.
+      genotype: what to train.
+
+    Raises:
+      InputError: a mistake in the settings, the data or the genotype.
+    """
+    validate_config(config)
+    dataset = dataset or load_dataset(config.data.name, config.data.directory)
+    genotype = genotype or _found(Path(run))
+    space = get_space(config.space)
+    rng = np.random.default_rng(config.seed)
+    others = [
+        random_genotype(space, rng) for _ in range(config.baseline.random_genotypes)
+    ]
+    job = make_training(config, dataset, genotype)
+    directory = open_run(run, config, "retrain")
+    _claim(directory, genotype)
+    network = _train("retrain", job, config, directory, genotype)
+    baselines = []
+    for i, other in enumerate(others):
+        job = make_training(config, dataset, other)
+        baselines.append(_train(f"random_{i}", job, config, directory, other))
+    result = RetrainResult(network, tuple(baselines), dataset.note, directory)
+    _summarize(result)
+    return result
+
+
+def evaluate(
+    config: ConfigDict, run: str | Path, dataset: Dataset | None = None
+) -> float:
+    """Test accuracy of the network that `retrain` left in a run directory.
+
+    Raises:
+      InputError: there is none, or it was trained by other settings.
+    """
+    validate_config(config)
+    dataset = dataset or load_dataset(config.data.name, config.data.directory)
+    directory = RunDirectory(Path(run))
+    job = make_training(config, dataset, _found(directory.path))
+    folder = directory.checkpoints / "retrain"
+    if not folder.is_dir():
+        raise InputError(f"no retrained network in {run}; `retrain` makes one")
+    like = {"state": job.init(), "totals": _totals()}
+    saved = Checkpoints(folder, config.checkpoint.keep).restore_latest(like, notify=say)
+    if saved is None:
+        raise InputError(f"no whole checkpoint of a retrained network in {folder}")
+    return _test_accuracy(job, saved[1]["state"])
+
+
+def _totals() -> Any:
+    from darts_jax.program import empty_totals
+
+    return empty_totals()
+
+
+def _found(path: Path) -> Genotype:
+    directory = RunDirectory(path)
+    if not directory.genotype.exists():
+        raise InputError(f"no genotype in {path}; search first, or give --genotype")
+    return Genotype.from_json(directory.genotype.read_text())
+
+
+def _claim(directory: RunDirectory, genotype: Genotype) -> None:
+    """A run directory trains one genotype; another is refused."""
+    if not directory.genotype.exists():
+        atomic_write(directory.genotype, genotype.to_json())
+    elif Genotype.from_json(directory.genotype.read_text()) != genotype:
+        raise InputError(
+            f"run directory {directory.path} holds another genotype; choose another "
+            "--run"
+        )
+
+
+def _train(
+    name: str,
+    job: Job,
+    config: ConfigDict,
+    directory: RunDirectory,
+    genotype: Genotype,
+) -> Trained:
+    state = run_epochs(job, directory, name, config.checkpoint)
+    params = {k: v for k, v in state.params.items() if k != "auxiliary"}
+    if name != "retrain":
+        atomic_write(directory.path / f"{name}.json", genotype.to_json())
+    return Trained(name, genotype, count_parameters(params), _test_accuracy(job, state))
+
+
+def _test_accuracy(job: Job, state: Any) -> float:
+    correct = int(job.evaluate(state, job.held_out))
+    return correct / job.held_out.labels.shape[0]
+
+
+def _summarize(result: RetrainResult) -> None:
+    networks: Sequence[Trained] = (result.network, *result.baselines)
+    summary = {
+        "networks": [
+            {
+                "name": trained.name,
+                "parameters": trained.parameters,
+                "test_accuracy": trained.accuracy,
+                "genotype": json.loads(trained.genotype.to_json()),
+            }
+            for trained in networks
+        ],
+        "note": result.note,
+        "backend": jax.default_backend(),
+    }
+    atomic_write(result.run.summary_json, json.dumps(summary, indent=1) + "\n")
+    atomic_write(result.run.summary_text, str(result))
