@@ -10,12 +10,12 @@ def get_config() -> ConfigDict:
     config.space = "darts"
     config.data.pad = 1
     config.supernet.update(cells=3, channels=8)
-    config.search.update(epochs=6, batch_size=64)
+    config.search.update(epochs=5, batch_size=64)
     config.search.architecture.learning_rate = 3e-3
     config.retrain.update(
         cells=3,
         channels=16,
-        epochs=20,
+        epochs=12,
         batch_size=96,
         pad=1,
         flip=False,

@@ -27,6 +27,7 @@ from darts_jax.errors import InputError, unknown_name
 from darts_jax.models import functional
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
+from darts_jax.operations.image import require_operation
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.training import Training
@@ -214,6 +215,9 @@ def _supernet(config: ConfigDict, space: Space, dataset: Dataset) -> Supernet:
 def _network(config: ConfigDict, dataset: Dataset, genotype: Genotype) -> Network:
     settings, macro = config.retrain, get_space(genotype.space).macro
     kinds = macro.layout(settings.cells)
+    for cell in genotype.cells.values():
+        for choice in cell.choices:
+            require_operation(choice.operation)
     missing = {k for k in kinds if k not in (*genotype.cells, "residual")}
     if missing:
         raise InputError(

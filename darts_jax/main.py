@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> None:
 
     config = _config(options, overrides)
     found = search(config, options.run)
-    print(found.genotype.to_json(), end="")
+    print(found.genotype)
     print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
     print(retrain(config, options.run, found.genotype), end="")
 
@@ -99,7 +99,7 @@ def _search(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.runs.search import search
 
     found = search(_config(options, overrides), options.run)
-    print(found.genotype.to_json(), end="")
+    print(found.genotype)
     print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
 
 

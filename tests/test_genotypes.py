@@ -113,10 +113,8 @@ def test_benchmark_genotype_is_of_its_space():
         '{"normal": [["skip_connect"]], "normal_concat": [2]}',
         '{"normal": [["skip_connect", 2]], "normal_concat": [2]}',
         '{"normal": [["skip_connect", -1]], "normal_concat": [2]}',
-        pytest.param(
-            '{"normal": [["skip_connect", 0]], "normal_concat": [9]}',
-            marks=pytest.mark.xfail(reason="CellGenotype counts outputs as states"),
-        ),
+        '{"normal": [["skip_connect", 0]], "normal_concat": [9]}',
+        '{"normal": [["skip_connect", 0]], "normal_concat": [-1]}',
         '{"normal": [["skip_connect", 0]], "normal_concat": []}',
         '{"space": "darts", "cells": {"normal": {"inputs": 2, "output": [2],'
         ' "edges": [["skip_connect", 0]]}}}',

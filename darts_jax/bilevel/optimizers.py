@@ -3,6 +3,8 @@
 L2 decay is coupled: it joins the gradient before momentum or moments see it.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -31,11 +33,18 @@ def adam(
     *, learning_rate: Scalar, beta1: Scalar, beta2: Scalar, decay: Scalar
 ) -> optax.GradientTransformation:
     """Adam (Kingma and Ba, 2015, algorithm 1) on the gradient plus decay * alpha."""
-    return optax.chain(
+    chain = optax.chain(
         optax.add_decayed_weights(decay),
         optax.scale_by_adam(beta1, beta2),
         optax.scale_by_learning_rate(learning_rate),
     )
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        # optax raises the betas, arrays here, to an integer count.
+        with jax.numpy_dtype_promotion("standard"):
+            return chain.update(updates, state, params)
+
+    return optax.GradientTransformation(chain.init, update)
 
 
 def _clip_by_global_norm(clip: Scalar) -> optax.GradientTransformation:

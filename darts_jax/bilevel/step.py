@@ -150,7 +150,8 @@ def cross_entropy(
 def batch_metrics(loss: Array, logits: Array, labels: Array) -> Metrics:
     """Sums over a batch, so that a mean over any number of batches is exact."""
     count = jnp.asarray(labels.shape[0], jnp.float32)
-    correct = jnp.sum(jnp.argmax(logits, -1) == labels).astype(jnp.float32)
+    guesses = jnp.argmax(logits, -1).astype(labels.dtype)
+    correct = jnp.sum(guesses == labels).astype(jnp.float32)
     return {
         "loss": loss.astype(jnp.float32) * count,
         "correct": correct,

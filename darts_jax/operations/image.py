@@ -168,6 +168,11 @@ def make_operation(
     name: str, channels: int, stride: int, *, discrete: bool
 ) -> nn.Module:
     """The module of one edge; raises InputError for an unknown name."""
+    require_operation(name)
+    return OPERATIONS[name](channels, stride, discrete)
+
+
+def require_operation(name: str) -> None:
+    """Raises InputError, with the nearest name, unless the operation is known."""
     if name not in OPERATIONS:
         raise unknown_name("operation", name, list(OPERATIONS))
-    return OPERATIONS[name](channels, stride, discrete)

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -71,22 +71,40 @@ def run_epochs(
         return state
     if done:
         say(f"{verb}: going on from step {done} of {total}")
+    programs = _compile(job, verb, state, totals)
     with (
         MetricsLog(run, verb) as log,
         _caught_signals() as caught,
         progress(total, verb, done) as bar,
     ):
         log.truncate_after(done)
-        work = _Epochs(job, run, verb, checkpoints, log, bar, caught)
-        work.compile(state, totals)
+        work = _Epochs(job, verb, programs, checkpoints, log, bar, caught)
         for epoch in range(done // job.steps_per_epoch, job.epochs):
             state, totals = work.epoch(epoch, state, totals)
             on_epoch(epoch + 1, state)
             last = epoch + 1 == job.epochs
             totals = program.empty_totals()
-            if last or (epoch + 1) % settings.every_epochs == 0:
+            if last or caught or (epoch + 1) % settings.every_epochs == 0:
                 work.save(state, totals)
+            if caught and not last:
+                work.stop(state)
     return state
+
+
+class _Programs(NamedTuple):
+    run: Callable[..., Any]
+    evaluate: Callable[..., Any]
+    seconds: float
+
+
+def _compile(job: Job, verb: str, state: Any, totals: Any) -> _Programs:
+    zero = jnp.zeros((), jnp.int32)
+    run, seconds = program.compile_program(
+        job.run, state, totals, job.data, job.scalars(0), zero, zero, zero
+    )
+    evaluate, more = program.compile_program(job.evaluate, state, job.held_out)
+    say(f"{verb}: compiled in {seconds:.1f} s, its evaluation in {more:.1f} s")
+    return _Programs(run, evaluate, seconds + more)
 
 
 class _Epochs:
@@ -95,35 +113,25 @@ class _Epochs:
     def __init__(
         self,
         job: Job,
-        run: RunDirectory,
         verb: str,
+        programs: "_Programs",
         checkpoints: Checkpoints,
         log: MetricsLog,
         bar: Progress,
         caught: list[int],
     ) -> None:
-        self.job, self.run, self.verb = job, run, verb
-        self.checkpoints, self.log, self.bar, self.caught = (
-            checkpoints,
-            log,
-            bar,
-            caught,
-        )
-        self.compile_seconds = 0.0
+        self.job, self.verb, self.programs = job, verb, programs
+        self.checkpoints, self.log, self.bar = checkpoints, log, bar
+        self.caught = caught
         self.steps_per_call = 1
-
-    def compile(self, state: Any, totals: Any) -> None:
-        job, zero = self.job, jnp.zeros((), jnp.int32)
-        scalars = job.scalars(0)
-        self.program, seconds = program.compile_program(
-            job.run, state, totals, job.data, scalars, zero, zero, zero
-        )
-        self.evaluate, more = program.compile_program(job.evaluate, state, job.held_out)
-        self.compile_seconds = seconds + more
-        say(f"{self.verb}: compiled in {seconds:.1f} s + {more:.1f} s for evaluation")
 
     def save(self, state: Any, totals: Any) -> None:
         self.checkpoints.save(int(state.step), {"state": state, "totals": totals})
+
+    def stop(self, state: Any) -> NoReturn:
+        step = int(state.step)
+        say(f"{self.verb}: saved at step {step}; the same command goes on from there")
+        raise StoppedError(self.caught[0], step)
 
     def epoch(self, epoch: int, state: Any, totals: Any) -> tuple[Any, Any]:
         """Runs what is left of an epoch, and writes its record."""
@@ -134,17 +142,18 @@ class _Epochs:
             stop = min(start + self.steps_per_call, job.steps_per_epoch)
             state, totals = self._call(state, totals, scalars, epoch, start, stop)
             start = stop
-            if self.caught:
+            # At its end an epoch is recorded first: see `run_epochs`.
+            if self.caught and start < job.steps_per_epoch:
                 self.save(state, totals)
-                raise StoppedError(self.caught[0], int(state.step))
+                self.stop(state)
         seconds = time.perf_counter() - began
-        correct = int(self.evaluate(state, job.held_out))
+        correct = int(self.programs.evaluate(state, job.held_out))
         record = _means(totals) | {
             "epoch": epoch + 1,
             "learning_rate": float(scalars["weights"]["learning_rate"]),
             "held_out_accuracy": correct / job.held_out.labels.shape[0],
             "images_per_second": (start - first) * job.images_per_step / seconds,
-            "compile_seconds": self.compile_seconds,
+            "compile_seconds": self.programs.seconds,
         }
         self.log.write(int(state.step), record)
         self.bar.end_epoch(epoch + 1, job.epochs, held_out=record["held_out_accuracy"])
@@ -155,7 +164,9 @@ class _Epochs:
     ) -> tuple[Any, Any]:
         bounds = (jnp.asarray(n, jnp.int32) for n in (epoch, start, stop))
         began = time.perf_counter()
-        state, totals = self.program(state, totals, self.job.data, scalars, *bounds)
+        state, totals = self.programs.run(
+            state, totals, self.job.data, scalars, *bounds
+        )
         totals = jax.block_until_ready(totals)
         per_step = (time.perf_counter() - began) / (stop - start)
         self.steps_per_call = max(1, math.floor(_SECONDS_PER_CALL / per_step))

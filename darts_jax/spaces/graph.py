@@ -179,9 +179,8 @@ class CellGenotype:
 
     @property
     def states(self) -> int:
-        return (
-            max([self.inputs - 1, *self.output, *(c.target for c in self.choices)]) + 1
-        )
+        """Inputs and nodes, up to the last that has an edge."""
+        return max([self.inputs - 1, *(c.target for c in self.choices)]) + 1
 
     def __post_init__(self) -> None:
         for c in self.choices:
@@ -189,7 +188,8 @@ class CellGenotype:
                 raise InputError(
                     f"edge {c.source}->{c.target} ({c.operation}) is not forward"
                 )
-        if not self.output or max(self.output) >= self.states:
+        known = range(self.states)
+        if not self.output or not all(state in known for state in self.output):
             raise InputError(f"genotype output {list(self.output)} names no states")
 
 
@@ -210,6 +210,19 @@ class Genotype:
             for kind, cell in self.cells.items()
         }
         return json.dumps({"space": self.space, "cells": cells}, indent=1) + "\n"
+
+    def __str__(self) -> str:
+        """One line per node: ``normal 2 = sep_conv_3x3(0) + skip_connect(1)``."""
+        lines = []
+        for kind, cell in self.cells.items():
+            for target in range(cell.inputs, cell.states):
+                terms = [
+                    f"{c.operation}({c.source})"
+                    for c in cell.choices
+                    if c.target == target
+                ]
+                lines.append(f"{kind} {target} = {' + '.join(terms) or 'zero'}")
+        return "\n".join(lines)
 
     @classmethod
     def from_json(cls, text: str) -> "Genotype":

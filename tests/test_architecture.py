@@ -1,0 +1,57 @@
+"""Who may import whom: a layer knows only those below it."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1] / "darts_jax"
+LAYERS = [
+    {"errors", "types"},
+    {"spaces", "operations", "data", "config"},
+    {"models", "bilevel"},
+    {"training", "schedules"},
+    {"build", "program"},
+    {"runs", "analysis"},
+    {"main", "__init__", "__main__"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+# `config` is read by the folders above only; programs need no builder.
+SAME_LEVEL = {("build", "program"), ("runs", "analysis")}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+            if node.module == "darts_jax":
+                names = [f"darts_jax.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from (n.split(".")[1] for n in names if n.startswith("darts_jax."))
+
+
+def test_imports_go_down():
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room in ("__init__", "__main__"):
+            continue
+        for other in imported(path):
+            if other == room or (room, other) in SAME_LEVEL:
+                continue
+            allowed = LEVEL[other] < LEVEL[room]
+            # Operations are built for spaces' names, and know nothing of them.
+            assert allowed, f"{path.relative_to(PACKAGE)} imports {other}"
+
+
+def test_spaces_need_the_standard_library_only():
+    for path in (PACKAGE / "spaces").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = getattr(node, "module", None) or node.names[0].name
+                assert names.split(".")[0] not in ("jax", "numpy", "flax"), path
+
+
+def test_files_can_be_held_in_the_head():
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 400, path

@@ -1,0 +1,47 @@
+"""A user's own operation and space: under 20 lines, and the trainer as it is."""
+
+import inspect
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+import darts_jax
+from darts_jax.spaces.darts import darts_space
+
+
+def register():
+    class Gate(nn.Module):
+        """Multiplies every channel by a learned gate."""
+
+        stride: int
+
+        @nn.compact
+        def __call__(self, x, train):
+            gate = self.param("gate", nn.initializers.ones, x.shape[-1:])
+            return x[:, :: self.stride, :: self.stride] * nn.sigmoid(gate)
+
+    darts_jax.OPERATIONS["gate"] = lambda channels, stride, discrete: Gate(stride)
+    names = ("none", "gate", "skip_connect")
+    darts_jax.SPACES["gated"] = darts_space("gated", names, names)
+
+
+def test_own_operation_in_an_own_space_is_searched_and_retrained(tmp_path):
+    assert len(inspect.getsource(register).splitlines()) < 20
+    register()
+    config = darts_jax.default_config()
+    config.space = "gated"
+    config.supernet.update(cells=1, channels=2)
+    config.search.update(epochs=2, batch_size=16)
+    config.retrain.update(cells=1, channels=4, epochs=1, batch_size=16, pad=0)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (96, 8, 8), dtype=np.uint8)
+    labels = rng.integers(0, 3, 96)
+    data = darts_jax.from_arrays(images[:64], labels[:64], images[64:], labels[64:])
+    found = darts_jax.search(config, tmp_path / "run", data)
+    used = {c.operation for cell in found.genotype.cells.values() for c in cell.choices}
+    assert used <= {"gate", "skip_connect"}
+    assert found.alpha["reduce"].shape == (2, 14, 3)
+    assert not np.array_equal(found.alpha["reduce"][0], found.alpha["reduce"][1])
+    assert 0 <= darts_jax.retrain(config, tmp_path / "run", None, data).accuracy <= 1
+    assert jnp.isfinite(found.history[-1]["loss"])
