@@ -128,7 +128,7 @@ def _check_full_step(apply, params, stats, alpha, gradients, batch, value):
     w = SCALARS["weights"]
     gradient = jax.tree.map(np.asarray, jax.jit(jax.grad(loss))(params))
     norm = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradient)))
-    clip = min(1.0, w["clip"] / norm)
+    clip = min(1.0, w["clip"] / (norm + 1e-6))  # as PyTorch
     after, _ = numpy_loss(params, new.alpha, batch)
     assert float(metrics["loss"]) == pytest.approx(2 * after, rel=1e-5)
     assert after != value
