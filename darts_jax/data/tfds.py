@@ -1,5 +1,6 @@
 """Image sets of TensorFlow Datasets, read without TensorFlow."""
 
+import logging
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -33,6 +34,8 @@ def find_builder(name: str, directory: Path | None) -> Any:
     import tensorflow_datasets
 
     data_dir = None if directory is None else str(directory)
+    # TFDS warns of every set that is not prepared yet.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         return tensorflow_datasets.builder(name, data_dir=data_dir, file_format=FORMAT)
     except tensorflow_datasets.core.DatasetNotFoundError:
@@ -107,7 +110,7 @@ def _prepare(builder: Any) -> None:
 def _keys(builder: Any) -> tuple[str, str]:
     from tensorflow_datasets import features as kinds
 
-    features = builder.info.features
+    features = dict(builder.info.features.items())
     match builder.info.supervised_keys or ("image", "label"):
         case (str(image), str(label)) if isinstance(
             features.get(image), kinds.Image
