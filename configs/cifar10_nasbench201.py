@@ -1,4 +1,4 @@
-"""NAS-Bench-201's space, reduced, on CIFAR-10: tens of minutes on two cores."""
+"""NAS-Bench-201's space, reduced, on CIFAR-10: about 10 minutes on two cores."""
 
 from ml_collections import ConfigDict
 
@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.retrain.update(
         cells=1,
         channels=8,
-        epochs=2,
+        epochs=1,
         batch_size=128,
         cutout=0,
         drop_path=0.0,

@@ -8,6 +8,7 @@ from jax import lax
 from jax.test_util import check_grads
 
 from darts_jax.operations import primitives
+from darts_jax.operations.convolution import conv
 
 GEOMETRIES = [  # size of the kernel, stride, dilation: all that the spaces use
     ((3, 3), 1, 1),
@@ -165,3 +166,39 @@ def test_every_derivative_lowers_for_accelerators():
     )
     text = jax.export.export(hessian_product, platforms=["tpu", "cuda"])(x, k)
     assert "convolution" in str(text.mlir_module())
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(3, 3), (1, 7), (7, 1)])
+def test_dense_convolution_equals_xla_in_every_derivative(stride, size):
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(4)
+        x = jnp.asarray(rng.normal(size=(2, 7, 6, 3)))
+        k = jnp.asarray(rng.normal(size=(*size, 3, 4)))
+
+        def theirs(x, k):
+            return lax.conv_general_dilated(
+                x,
+                k,
+                (stride, stride),
+                [(n // 2, n // 2) for n in size],
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+
+        def ours(x, k):
+            return conv(x, k, stride=stride)
+
+        def second(f):
+            def scalar(x, k):
+                return jnp.sum(jnp.sin(f(x, k)))
+
+            gradient = jax.grad(scalar, (0, 1))
+            return jax.jit(lambda x, k: jax.jvp(gradient, (x, k), (jnp.cos(x), k)))
+
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10),
+            (ours(x, k), second(ours)(x, k)),
+            (theirs(x, k), second(theirs)(x, k)),
+        )
+        batched = jax.vmap(ours)(jnp.stack([x, -x]), jnp.stack([k, 2 * k]))
+        np.testing.assert_allclose(batched[1], -2 * batched[0], rtol=1e-10)

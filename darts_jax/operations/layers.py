@@ -17,6 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.operations import primitives
+from darts_jax.operations.convolution import conv
 
 Image = Float[Array, "batch height width channel"]
 
@@ -92,6 +93,8 @@ class Conv(nn.Module):
             # A matrix product: faster than a convolution on every platform.
             strided = x[:, :: self.stride[0], :: self.stride[1]]
             y = strided @ kernel[0, 0]
+        elif self.stride[0] == self.stride[1]:
+            y = conv(x, kernel, stride=self.stride[0])
         else:
             y = lax.conv_general_dilated(
                 x,

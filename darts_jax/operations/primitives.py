@@ -8,77 +8,31 @@ few primitives, each of which is lowered by platform: shifted slices on CPU, XLA
 convolutions elsewhere. Forward and reverse mode, any order, `vmap` and `jit` follow
 from the rules below.
 
-With the trilinear form ``T(x, k, y) = sum(y * depthwise(x, k))`` there are three
-maps, each the gradient of T by one argument, and they are each other's transposes:
-
-    output(x, k) = dT/dy        input(y, k) = dT/dx        kernel(x, y) = dT/dk
-
 Images are [edge, batch, height, width, channel] and kernels
 [edge, height, width, channel]: one convolution per edge, in one operation.
 """
 
-import dataclasses
 import functools
-import itertools
 import operator
-from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad
 from jaxtyping import Array, Float
 
+from darts_jax.operations.windows import (
+    Window,
+    close_under_transposition,
+    make_primitive,
+    pad,
+    size_of,
+    spread,
+    tap_of,
+)
+
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-
-
-@dataclasses.dataclass(frozen=True)
-class Window:
-    """Geometry of a sliding window, with symmetric padding.
-
-    Attributes:
-      image: height and width of the input.
-      kernel: height and width of the window.
-    """
-
-    image: tuple[int, int]
-    kernel: tuple[int, int]
-    stride: int
-    dilation: int
-    padding: tuple[int, int]
-
-    @property
-    def reach(self) -> tuple[int, int]:
-        """Distance from the first to the last tap."""
-        kh, kw = self.kernel
-        return self.dilation * (kh - 1), self.dilation * (kw - 1)
-
-    @property
-    def output(self) -> tuple[int, int]:
-        height, width = (
-            (size + 2 * pad - reach - 1) // self.stride + 1
-            for size, pad, reach in zip(
-                self.image, self.padding, self.reach, strict=True
-            )
-        )
-        return height, width
-
-    @property
-    def taps(self) -> tuple[tuple[int, int], ...]:
-        return tuple(itertools.product(range(self.kernel[0]), range(self.kernel[1])))
-
-    @property
-    def adjoint(self) -> "Window":
-        """The stride-1 window that slides over a dilated output to the input."""
-        height, width = self.image
-        return Window(
-            (height + self.reach[0], width + self.reach[1]),
-            self.kernel,
-            stride=1,
-            dilation=self.dilation,
-            padding=(0, 0),
-        )
 
 
 def depthwise_conv(
@@ -96,7 +50,7 @@ def depthwise_conv(
     """
     kh, kw = kernel.shape[:2]
     padding = (dilation * (kh // 2), dilation * (kw // 2)) if same else (0, 0)
-    window = Window(_size(x), (kh, kw), stride, dilation, padding)
+    window = Window(size_of(x), (kh, kw), stride, dilation, padding)
     return _output_p.bind(x[None], kernel[None], window=window)[0]
 
 
@@ -108,7 +62,7 @@ def max_pool(
     The gradient goes to the first largest value of a window, in row-major order.
     """
     padding = (size // 2, size // 2)
-    window = Window(_size(x), (size, size), stride, 1, padding)
+    window = Window(size_of(x), (size, size), stride, 1, padding)
     return _max_pool(x, window)
 
 
@@ -147,44 +101,13 @@ def avg_pool(
     return depthwise_conv(x, taps, stride=stride) / count
 
 
-def _size(x: Array) -> tuple[int, int]:
-    return x.shape[1], x.shape[2]
-
-
 # --- Shifted slices: the CPU forms -------------------------------------------------
 
 
-def _pad(x: Array, window: Window, value: float = 0.0) -> Array:
-    (ph, pw), rank = window.padding, x.ndim
-    widths = [(0, 0)] * (rank - 3) + [(ph, ph), (pw, pw), (0, 0)]
-    return jnp.pad(x, widths, constant_values=value)
-
-
-def _tap(padded: Array, window: Window, tap: tuple[int, int]) -> Array:
-    """What tap (i, j) of the window sees at every position of the output."""
-    s, d = window.stride, window.dilation
-    (i, j), (height, width) = tap, window.output
-    rows = slice(i * d, i * d + s * (height - 1) + 1, s)
-    columns = slice(j * d, j * d + s * (width - 1) + 1, s)
-    return padded[..., rows, columns, :]
-
-
-def _spread(y: Array, window: Window, value: float = 0.0) -> Array:
-    """Places outputs where the window's adjoint reads them: strides become gaps."""
-    s = window.stride
-    sizes = zip(window.image, window.reach, window.padding, window.output, strict=True)
-    spatial = []
-    for size, reach, pad, out in sizes:
-        low = reach - pad
-        spatial.append((low, size + reach - low - (out - 1) * s - 1, s - 1))
-    config = [(0, 0, 0)] * (y.ndim - 3) + [*spatial, (0, 0, 0)]
-    return lax.pad(y, jnp.array(value, y.dtype), config)
-
-
 def _output_slices(x: Array, kernel: Array, *, window: Window) -> Array:
-    padded = _pad(x, window)
+    padded = pad(x, window)
     taps = (
-        _tap(padded, window, (i, j)) * kernel[:, None, None, None, i, j]
+        tap_of(padded, window, (i, j)) * kernel[:, None, None, None, i, j]
         for i, j in window.taps
     )
     return functools.reduce(operator.add, taps)
@@ -192,11 +115,11 @@ def _output_slices(x: Array, kernel: Array, *, window: Window) -> Array:
 
 def _input_slices(y: Array, kernel: Array, *, window: Window) -> Array:
     flipped = kernel[:, ::-1, ::-1]
-    return _output_slices(_spread(y, window), flipped, window=window.adjoint)
+    return _output_slices(spread(y, window), flipped, window=window.adjoint)
 
 
 def _kernel_slices(x: Array, y: Array, *, window: Window) -> Array:
-    padded = _pad(x, window)
+    padded = pad(x, window)
     (height, width), s, d = window.output, window.stride, window.dilation
     sizes = (*x.shape[:2], s * (height - 1) + 1, s * (width - 1) + 1, x.shape[-1])
 
@@ -214,20 +137,20 @@ def _kernel_slices(x: Array, y: Array, *, window: Window) -> Array:
 
 def _max_and_index(x: Array, window: Window) -> tuple[Array, Array]:
     """The largest value and the first tap that sees it."""
-    padded = _pad(x, window, -jnp.inf)
-    best = _tap(padded, window, window.taps[0])
+    padded = pad(x, window, -jnp.inf)
+    best = tap_of(padded, window, window.taps[0])
     index = jnp.zeros(best.shape, jnp.uint8)
     for t, tap in enumerate(window.taps[1:], start=1):
-        seen = _tap(padded, window, tap)
+        seen = tap_of(padded, window, tap)
         index = jnp.where(seen > best, jnp.uint8(t), index)
         best = jnp.maximum(seen, best)
     return best, index
 
 
 def _select_slices(x: Array, index: Array, *, window: Window) -> Array:
-    padded = _pad(x, window)
+    padded = pad(x, window)
     taps = (
-        jnp.where(index == t, _tap(padded, window, tap), 0)
+        jnp.where(index == t, tap_of(padded, window, tap), 0)
         for t, tap in enumerate(window.taps)
     )
     return functools.reduce(operator.add, taps)
@@ -235,13 +158,13 @@ def _select_slices(x: Array, index: Array, *, window: Window) -> Array:
 
 def _scatter_slices(y: Array, index: Array, *, window: Window) -> Array:
     nowhere = len(window.taps)
-    spread_y = _spread(y, window)
-    spread_index = _spread(index, window, nowhere)
+    spread_y = spread(y, window)
+    spread_index = spread(index, window, nowhere)
     taps = []
     for t, (i, j) in enumerate(window.taps):
         mirrored = (window.kernel[0] - 1 - i, window.kernel[1] - 1 - j)
-        here = _tap(spread_index, window.adjoint, mirrored) == t
-        taps.append(jnp.where(here, _tap(spread_y, window.adjoint, mirrored), 0))
+        here = tap_of(spread_index, window.adjoint, mirrored) == t
+        taps.append(jnp.where(here, tap_of(spread_y, window.adjoint, mirrored), 0))
     return functools.reduce(operator.add, taps)
 
 
@@ -309,68 +232,18 @@ def _kernel_shape(x: Array, y: Array, *, window: Window) -> tuple[int, ...]:
     return (x.shape[0], *window.kernel, x.shape[-1])
 
 
-def _primitive(
-    name: str,
-    shape: Callable[..., tuple[int, ...]],
-    cpu: Callable[..., Array],
-    other: Callable[..., Array],
-) -> Primitive:
-    """A primitive of two arrays with a leading edge axis, which batching extends."""
-    primitive = Primitive(name)
-    compiled = jax.jit(primitive.bind, static_argnames="window")
-    primitive.def_impl(lambda *arrays, window: compiled(*arrays, window=window))
-
-    def abstract(a: Array, b: Array, *, window: Window) -> jax.core.ShapedArray:
-        return jax.core.ShapedArray(shape(a, b, window=window), a.dtype)
-
-    def batch(
-        arrays: Sequence[Array], axes: Sequence[int | None], *, window: Window
-    ) -> tuple[Array, int]:
-        size = next(
-            a.shape[axis]
-            for a, axis in zip(arrays, axes, strict=True)
-            if axis is not None
-        )
-        merged = []
-        for array, axis in zip(arrays, axes, strict=True):
-            if axis is None:
-                leading = jnp.broadcast_to(array, (size, *array.shape))
-            else:
-                leading = jnp.moveaxis(array, axis, 0)
-            merged.append(leading.reshape(-1, *leading.shape[2:]))
-        result = primitive.bind(*merged, window=window)
-        return result.reshape(size, -1, *result.shape[1:]), 0
-
-    primitive.def_abstract_eval(abstract)
-    batching.primitive_batchers[primitive] = batch
-    mlir.register_lowering(primitive, mlir.lower_fun(other, multiple_results=False))
-    lower_cpu = mlir.lower_fun(cpu, multiple_results=False)
-    mlir.register_lowering(primitive, lower_cpu, platform="cpu")
-    return primitive
-
-
-_output_p = _primitive("depthwise", _output_shape, _output_slices, _output_xla)
-_input_p = _primitive("depthwise_input", _input_shape, _input_slices, _input_xla)
-_kernel_p = _primitive("depthwise_kernel", _kernel_shape, _kernel_slices, _kernel_xla)
-
-ad.defbilinear(
-    _output_p,
-    lambda ct, x, k, *, window: _input_p.bind(ct, k, window=window),
-    lambda ct, x, k, *, window: _kernel_p.bind(x, ct, window=window),
-)
-ad.defbilinear(
-    _input_p,
-    lambda ct, y, k, *, window: _output_p.bind(ct, k, window=window),
-    lambda ct, y, k, *, window: _kernel_p.bind(ct, y, window=window),
-)
-ad.defbilinear(
-    _kernel_p,
-    lambda ct, x, y, *, window: _input_p.bind(y, ct, window=window),
-    lambda ct, x, y, *, window: _output_p.bind(x, ct, window=window),
+_output_p = make_primitive("depthwise", _output_shape, _output_slices, _output_xla)
+_input_p = make_primitive("depthwise_input", _input_shape, _input_slices, _input_xla)
+_kernel_p = make_primitive(
+    "depthwise_kernel", _kernel_shape, _kernel_slices, _kernel_xla
 )
 
-_select_p = _primitive("max_pool_select", _output_shape, _select_slices, _select_slices)
-_scatter_p = _primitive(
+close_under_transposition(_output_p, _input_p, _kernel_p)
+
+_select_p = make_primitive(
+    "max_pool_select", _output_shape, _select_slices, _select_slices
+)
+_scatter_p = make_primitive(
     "max_pool_scatter", _input_shape, _scatter_slices, _scatter_slices
 )
 
