@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import sys
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image
 
 from darts_jax.data import (
+    SOURCES,
     Augmentation,
     augment,
     batch_indices,
@@ -25,8 +28,6 @@ from darts_jax.data.idx import DEBIAN
 from darts_jax.data.jpeg import decode_jpegs
 from darts_jax.errors import InputError
 
-RNG = np.random.default_rng(0)
-
 
 def pictures(n, size=6, channels=3, seed=0):
     shape = (n, size, size, channels)
@@ -36,6 +37,11 @@ def pictures(n, size=6, channels=3, seed=0):
 def idx(array):
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
     return gzip.compress(header + array.tobytes())
+
+
+def refuses(told, name, directory=None):
+    with pytest.raises(InputError, match=told):
+        load_dataset(name, directory)
 
 
 def write_fashion(folder, n=20):
@@ -59,6 +65,9 @@ def test_digits_are_split_by_class_and_keep_their_values():
     counts = np.bincount(data.test_labels)
     assert counts.min() >= 34
     assert counts.max() <= 38
+    # The split is part of every published figure: no version may move it.
+    assert data.train_labels[:12].tolist() == [6, 6, 5, 6, 6, 2, 2, 1, 1, 9, 9, 5]
+    assert data.test_labels[:12].tolist() == [6, 2, 0, 4, 1, 5, 9, 7, 3, 4, 2, 0]
 
 
 def test_fashion_mnist_from_idx_files(tmp_path):
@@ -74,11 +83,11 @@ def test_a_truncated_idx_file_is_told(tmp_path):
     name = "train-images-idx3-ubyte.gz"
     whole = gzip.decompress(idx(arrays[name]))
     (tmp_path / name).write_bytes(gzip.compress(whole[:-5]))
-    with pytest.raises(InputError, match="truncated or damaged"):
-        load_dataset("fashion_mnist", str(tmp_path))
+    refuses("truncated or damaged", "fashion_mnist", str(tmp_path))
     (tmp_path / name).write_bytes(b"not gzip")
-    with pytest.raises(InputError, match="cannot read"):
-        load_dataset("fashion_mnist", str(tmp_path))
+    refuses("cannot read", "fashion_mnist", str(tmp_path))
+    (tmp_path / name).write_bytes(idx(arrays["train-labels-idx1-ubyte.gz"]))
+    refuses("starts with 00000801, not 00000803", "fashion_mnist", str(tmp_path))
 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="dataset-fashion-mnist not installed")
@@ -102,6 +111,45 @@ def test_the_jpeg_copy_of_cifar10(shared):
     assert labels == [6, 9, 9, 4]  # the official order: frog, truck, truck, deer
 
 
+def jpeg_archive(path, n=6, damage=0):
+    def jpegs(images):
+        files = []
+        for image in images:
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, "JPEG")
+            files.append(np.frombuffer(file.getvalue()[damage:], np.uint8))
+        return np.concatenate(files), np.array([len(f) for f in files], np.uint16)
+
+    arrays = {"class_names": np.array(["cat", "dog"])}
+    for split in ("train", "test"):
+        arrays[f"{split}_jpeg"], arrays[f"{split}_length"] = jpegs(pictures(n, 32))
+        arrays[f"{split}_label"] = (np.arange(n) % 2).astype(np.uint8)
+    np.savez(path, **arrays)
+
+
+def test_the_archive_is_decoded_once_and_says_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("DARTS_JAX_DATA_DIR", str(tmp_path))
+    jpeg_archive(tmp_path / "cifar10_jpeg_q75.npz")
+    first = load_dataset("cifar10")
+    assert "not comparable" in first.note
+    assert first.train_images.shape == (6, 32, 32, 3)
+    kept = {file.suffix for file in (tmp_path / "cache" / "darts_jax").iterdir()}
+    assert kept == {".npy"}
+    monkeypatch.setattr("darts_jax.data.jpeg.decode_jpegs", None)
+    again = load_dataset("cifar10")
+    np.testing.assert_array_equal(again.train_images, first.train_images)
+
+
+def test_a_damaged_archive_is_told_and_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    jpeg_archive(tmp_path / "cifar10_jpeg_q75.npz", damage=9)
+    refuses("JPEG 0 cannot be decoded", "cifar10", str(tmp_path))
+    assert not (tmp_path / "cache").exists()
+    (tmp_path / "cifar10_jpeg_q75.npz").write_bytes(b"no zip")
+    refuses("cannot read", "cifar10", str(tmp_path))
+
+
 def test_a_folder_of_images(tmp_path):
     images = pictures(10)
     for split, part in (("train", images[:6]), ("test", images[6:])):
@@ -114,8 +162,33 @@ def test_a_folder_of_images(tmp_path):
     stored = {image.tobytes() for image in data.train_images}
     assert stored == {image.tobytes() for image in images[:6]}
     Image.fromarray(pictures(1, 9)[0]).save(tmp_path / "train" / "cat" / "z.png")
-    with pytest.raises(InputError, match=r"\(9, 9\)"):
-        load_dataset(f"folder:{tmp_path}")
+    refuses(r"\(9, 9\)", f"folder:{tmp_path}")
+    (tmp_path / "test" / "cow").mkdir()
+    refuses(r"has test/cow/ and no train/cow/", f"folder:{tmp_path}")
+
+
+def test_a_folder_without_a_split_is_split_by_hash(tmp_path):
+    for i, image in enumerate(pictures(20, channels=1)[..., 0]):
+        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "ab"[i % 2] / f"{i}.png")
+    data = load_dataset(f"folder:{tmp_path}")
+    assert data.image_shape == (6, 6, 1)
+    assert np.bincount(data.train_labels).tolist() == [8, 8]
+    assert np.bincount(data.test_labels).tolist() == [2, 2]
+    assert (np.diff(data.train_labels) < 0).any()  # not sorted by class
+    again = load_dataset(f"folder:{tmp_path}")
+    np.testing.assert_array_equal(again.train_images, data.train_images)
+    (tmp_path / "a" / "broken.png").write_bytes(b"no image")
+    refuses(r"cannot read the image .*broken\.png", f"folder:{tmp_path}")
+
+
+def test_folders_that_are_none(tmp_path):
+    refuses("no directory", f"folder:{tmp_path / 'absent'}")
+    refuses("no sub-folders", f"folder:{tmp_path}")
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    refuses(r"has train/ only", f"folder:{tmp_path}")
+    (tmp_path / "test").mkdir()
+    refuses("no sub-folders", f"folder:{tmp_path}")
 
 
 def test_npz(tmp_path):
@@ -131,20 +204,18 @@ def test_npz(tmp_path):
     np.testing.assert_array_equal(data.test_images, arrays["test_images"])
     del arrays["test_labels"]
     np.savez(path, **arrays)
-    with pytest.raises(InputError, match="lacks test_labels"):
-        load_dataset(f"npz:{path}")
+    refuses("lacks test_labels", f"npz:{path}")
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A TFDS set, written as array_record by a builder of its own."""
-    tfds = pytest.importorskip("tensorflow_datasets")
+def prepare(folder, name, sizes=(6,), splits=("train", "test"), version="1.0.0"):
+    """Writes a TFDS set as array_record; TFDS has no code for it afterwards."""
+    import tensorflow_datasets as tfds
 
-    class TinyShapes(tfds.core.GeneratorBasedBuilder):
-        VERSION = tfds.core.Version("1.0.0")
+    class Prepared(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version(version)
 
         def _info(self):
-            image = tfds.features.Image(shape=(6, 6, 3))
+            image = tfds.features.Image(shape=(None, None, 3))
             label = tfds.features.ClassLabel(names=["round", "square"])
             return tfds.core.DatasetInfo(
                 builder=self,
@@ -153,44 +224,79 @@ def prepared(tmp_path_factory):
             )
 
         def _split_generators(self, manager):
-            return {"train": self._examples(8, 0), "test": self._examples(4, 1)}
+            return {split: self._examples(seed) for seed, split in enumerate(splits)}
 
         def _generate_examples(self):
             raise NotImplementedError
 
-        def _examples(self, n, seed):
-            for i, image in enumerate(pictures(n, seed=seed)):
+        def _examples(self, seed):
+            for i in range(8):
                 # Encoding an array would need TensorFlow; a file does not.
                 file = io.BytesIO()
-                Image.fromarray(image).save(file, "PNG")
+                size = sizes[i % len(sizes)]
+                Image.fromarray(pictures(8, size, seed=seed)[i]).save(file, "PNG")
                 file.seek(0)
                 yield i, {"image": file, "label": i % 2}
 
-    folder = tmp_path_factory.mktemp("tfds")
-    builder = TinyShapes(data_dir=folder, file_format="array_record")
+    Prepared.name = name
+    builder = Prepared(data_dir=folder, file_format="array_record")
     builder.download_and_prepare(file_format="array_record")
-    return folder
+    return Path(builder.data_path)
 
 
-def test_a_tfds_set_by_name_without_tensorflow(prepared):
-    data = load_dataset("tiny_shapes", str(prepared))
+@pytest.mark.parametrize("test_split", ["test", "validation"])
+def test_a_tfds_set_by_name_without_tensorflow(tmp_path, test_split):
+    prepare(tmp_path, "tiny_shapes", splits=("train", test_split))
+    data = load_dataset("tiny_shapes", str(tmp_path))
     assert data.class_names == ("round", "square")
     stored = {image.tobytes() for image in data.train_images}
     assert stored == {image.tobytes() for image in pictures(8, seed=0)}
-    assert data.test_labels.tolist().count(1) == 2
+    assert data.test_labels.tolist().count(1) == 4
+    assert "tensorflow" not in sys.modules
+
+
+def test_cifar10_of_tfds_goes_before_the_archive(tmp_path):
+    (tmp_path / "cifar10_jpeg_q75.npz").write_bytes(b"not to be read")
+    prepare(tmp_path, "cifar10", version="3.0.2")
+    assert load_dataset("cifar10", str(tmp_path)).note == ""
+
+
+def test_tfds_sets_that_cannot_be_used(tmp_path):
+    prepare(tmp_path, "ragged", sizes=(6, 7))
+    refuses("only one size can be used", "tfds:ragged", str(tmp_path))
+    info = prepare(tmp_path, "cifar100", version="3.0.2") / "dataset_info.json"
+    info.write_text(info.read_text().replace("array_record", "tfrecord"))
+    refuses("TFDS cannot give cifar100 as array_record", "cifar100", str(tmp_path))
+    prepare(tmp_path, "lone", splits=("train",))
+    refuses("has the splits train; wanted train and test", "lone", str(tmp_path))
 
 
 def test_no_network_for_a_download_is_told_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds_source, "answers", lambda url: False)
     began = time.monotonic()
-    with pytest.raises(InputError, match="cannot be reached"):
-        load_dataset("cifar10", str(tmp_path))
+    refuses(r"cannot be reached.*nor is there .*q75", "cifar10", str(tmp_path))
     assert time.monotonic() - began < 10
 
 
-def test_unknown_names():
-    with pytest.raises(InputError, match="did you mean 'fashion_mnist'"):
-        load_dataset("fashon_mnist")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("fashon_mnist", "did you mean 'fashion_mnist'"),
+        ("tfds:mnits", "did you mean 'mnist'"),
+        ("folder", "did you mean 'folder:PATH'"),
+        ("", "known: digits, "),
+        ("tfds:", "known: digits, "),
+        ("npz:", "did you mean 'npz:PATH'"),
+    ],
+)
+def test_unknown_names(name, told):
+    refuses(told, name)
+
+
+def test_a_source_of_ones_own(monkeypatch, tmp_path):
+    own = from_arrays(pictures(4), np.arange(4), pictures(4), np.arange(4))
+    monkeypatch.setitem(SOURCES, "own", lambda place: own if place else None)
+    assert load_dataset("own", str(tmp_path)) is own
 
 
 @pytest.mark.parametrize(
@@ -217,6 +323,9 @@ def test_normalize_is_the_definition():
     got = normalize(jnp.asarray(data.train_images), data.mean, data.std)
     want = (data.train_images / 255 - flat.mean(0)) / flat.std(0)
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    flat = np.full((4, 6, 6, 1), 7, np.uint8)
+    constant = from_arrays(flat, np.arange(4), flat, np.arange(4))
+    assert constant.std.tolist() == [1]  # one can divide by it
 
 
 def test_every_augmented_image_is_a_crop_perhaps_mirrored():
@@ -246,19 +355,28 @@ def test_every_augmented_image_is_a_crop_perhaps_mirrored():
     assert mirrors == {False, True}
 
 
-def test_cutout_clears_a_clipped_square():
-    images = jnp.full((64, 8, 8, 1), 200, jnp.uint8)
-    mean, std = np.zeros(1, np.float32), np.ones(1, np.float32)
-    out = augment(jax.random.key(0), images, Augmentation(cutout=4), mean, std)
-    holes = np.asarray(out[..., 0]) == 0
-    sides = {(h.any(1).sum(), h.any(0).sum()) for h in holes}
-    for hole in holes:
-        rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
-        assert hole.sum() == len(rows) * len(columns)
-        assert np.ptp(rows) + 1 == len(rows)
-        assert len(rows) == 4 or rows[0] == 0 or rows[-1] == 7
-    assert (4, 4) in sides
-    assert len(sides) > 1
+def test_augmentation_is_its_numpy_reference():
+    images, key = pictures(16, 7), jax.random.key(5)
+    mean, std = np.float32([0.4, 0.5, 0.6]), np.float32([0.2, 0.3, 0.1])
+    crop_key, flip_key, cutout_key = jax.random.split(key, 3)
+    offsets = np.asarray(jax.random.randint(crop_key, (16, 2), 0, 5))
+    flips = np.asarray(jax.random.bernoulli(flip_key, shape=(16, 1, 1, 1))).ravel()
+    centres = np.asarray(jax.random.randint(cutout_key, (16, 2), 0, 7))
+    want = np.zeros(images.shape)
+    for out, image, (i, j), flip, (y, x) in zip(
+        want, images, offsets, flips, centres, strict=True
+    ):
+        crop = np.pad(image, ((2, 2), (2, 2), (0, 0)))[i : i + 7, j : j + 7]
+        out[:] = ((crop[:, ::-1] if flip else crop) / 255 - mean) / std
+        out[max(y - 2, 0) : y + 2, max(x - 2, 0) : x + 2] = 0
+    step = jax.jit(lambda *given: augment(*given, Augmentation(2, True, 4), mean, std))
+    got = step(key, jnp.asarray(images))
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(step(key, jnp.asarray(images)), got)
+    plain = augment(key, jnp.asarray(images), Augmentation(), mean, std)
+    np.testing.assert_array_equal(plain, normalize(jnp.asarray(images), mean, std))
+    with pytest.raises(InputError, match="pad=-1 must be 0"):
+        Augmentation(pad=-1)
 
 
 def test_an_epochs_batches_are_a_partition_and_epochs_differ():
@@ -267,8 +385,12 @@ def test_an_epochs_batches_are_a_partition_and_epochs_differ():
     assert sorted(orders[0]) == list(range(20))
     np.testing.assert_array_equal(orders[0], orders[2])
     assert not np.array_equal(orders[0], orders[1])
-    batches = [batch_indices(jnp.asarray(orders[0]), i, 6) for i in range(3)]
+    take = jax.jit(lambda order, step: batch_indices(order, step, 6))
+    batches = [take(jnp.asarray(orders[0]), i) for i in range(3)]
     assert len(np.unique(np.concatenate(batches))) == 18
+    assert batches[0].dtype == jnp.int32
+    with pytest.raises(InputError, match="batch size 21 is more than the 20 images"):
+        batch_indices(jnp.asarray(orders[0]), 0, 21)
 
 
 def test_halves_are_the_published_ones():

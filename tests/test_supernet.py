@@ -67,17 +67,16 @@ def test_forward_gradients_and_one_full_step_equal_the_numpy_reference():
     with jax.enable_x64(True):
         net, params, stats = small()
         apply, batch, alpha = supernet_apply(net), examples(), random_alpha()
-        mixture = softmax(KEY, alpha, masks(DARTS))
-        logits, _ = apply(params, stats, mixture, batch.images, KEY, train=True)
-        value, want = numpy_loss(params, alpha, batch)
-        np.testing.assert_allclose(logits, want, rtol=1e-9, atol=1e-9)
 
         def loss(params, alpha):
             mixture = softmax(KEY, alpha, masks(DARTS))
             out, _ = apply(params, stats, mixture, batch.images, KEY, train=True)
-            return cross_entropy(out, batch.labels)
+            return cross_entropy(out, batch.labels), out
 
-        gradients = jax.jit(jax.grad(loss, (0, 1)))(params, alpha)
+        slopes = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
+        gradients, logits = slopes(params, alpha)
+        value, want = numpy_loss(params, alpha, batch)
+        np.testing.assert_allclose(logits, want, rtol=1e-9, atol=1e-9)
         rng = np.random.default_rng(2)
         for _ in range(3):
             direction = jax.tree.map(
@@ -90,15 +89,16 @@ def test_forward_gradients_and_one_full_step_equal_the_numpy_reference():
             difference = numpy_loss(*ahead, batch)[0] - numpy_loss(*behind, batch)[0]
             assert difference / (2 * radius) == pytest.approx(slope, rel=1e-5)
 
-        _check_full_step(apply, params, stats, alpha, gradients, batch, value)
+        _check_full_step(apply, params, stats, alpha, slopes, batch, value)
 
 
-def _check_full_step(apply, params, stats, alpha, gradients, batch, value):
+def _check_full_step(apply, params, stats, alpha, slopes, batch, value):
     """The updates by their formulas in NumPy, from gradients checked above.
 
-    Both halves are one batch here, so the architecture step sees ``gradients``; the
-    weight step sees the gradient at the new alpha, clipped.
+    Both halves are one batch here: the architecture step sees its gradient at the old
+    alpha, the weight step at the new one, clipped.
     """
+    gradients, _ = slopes(params, alpha)
     search = Search(apply, softmax, first_order, masks(DARTS))
     state = search.init(jax.random.key_data(KEY), params, stats, alpha)
     momentum = jax.tree.map(lambda x: 0.01 * jnp.ones_like(x), params)
@@ -120,13 +120,8 @@ def _check_full_step(apply, params, stats, alpha, gradients, batch, value):
         want = np.asarray(old) - a["learning_rate"] * m / (np.sqrt(v) + 1e-8)
         np.testing.assert_allclose(new.alpha[kind], want, rtol=1e-9, atol=1e-12)
 
-    def loss(params):
-        mixture = softmax(KEY, new.alpha, masks(DARTS))
-        out, _ = apply(params, stats, mixture, batch.images, KEY, train=True)
-        return cross_entropy(out, batch.labels)
-
     w = SCALARS["weights"]
-    gradient = jax.tree.map(np.asarray, jax.jit(jax.grad(loss))(params))
+    gradient = jax.tree.map(np.asarray, slopes(params, new.alpha)[0][0])
     norm = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradient)))
     clip = min(1.0, w["clip"] / (norm + 1e-6))  # as PyTorch
     after, _ = numpy_loss(params, new.alpha, batch)

@@ -95,8 +95,11 @@ def _hash(item: Labelled) -> bytes:
 
 def _split(files: Sequence[Labelled]) -> tuple[list[Labelled], list[Labelled]]:
     by_class = sorted(files, key=lambda item: item[1])  # stable: by hash within
-    test = sorted(by_class[::5], key=_hash)
-    return [item for item in files if item not in set(test)], test
+    chosen = set(by_class[::5])
+    return (
+        [item for item in files if item not in chosen],
+        [item for item in files if item in chosen],
+    )
 
 
 def _read_all(files: Sequence[Path]) -> np.ndarray:

@@ -127,7 +127,7 @@ def split_train(
     Raises:
       InputError: one part would be empty.
     """
-    size = labels_or_size if isinstance(labels_or_size, int) else len(labels_or_size)
+    size = int(np.size(labels_or_size) if np.ndim(labels_or_size) else labels_or_size)
     first = int(size * fraction)
     if not 0 < first < size:
         raise InputError(

@@ -38,7 +38,7 @@ def load_dataset(name: str, directory: str | None = None) -> Dataset:
     if prefix in ("folder", "npz") and rest:
         load = load_folder if prefix == "folder" else load_npz
         return load(Path(rest).expanduser())
-    builder = tfds.find_builder(name.removeprefix("tfds:"), place) if name else None
+    builder = tfds.find_builder(name.removeprefix("tfds:"), place)
     if builder is None:
         raise _unknown(name)
     return tfds.load_builder(builder)
@@ -48,16 +48,17 @@ def digits(directory: Path | None = None) -> Dataset:
     """1,437 + 360 gray images of 8x8 in 10 classes, shipped with scikit-learn.
 
     Values 0..16 become 0..255. The set has no official split: of a permutation with
-    seed 0, sorted by class, every fifth image is a test image. Training images stand
-    in the order of the permutation.
+    seed 0, sorted by class, every fifth image is a test image. Both parts stand in
+    the order of the permutation.
     """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)
     order = np.random.default_rng(0).permutation(len(images))
-    test = order[np.argsort(bunch.target[order], kind="stable")][::5]
-    train = order[~np.isin(order, test)]
+    by_class = order[np.argsort(bunch.target[order], kind="stable")]
+    chosen = np.isin(order, by_class[::5])
+    train, test = order[~chosen], order[chosen]
     return from_arrays(
         images[train],
         bunch.target[train],
@@ -77,7 +78,11 @@ def cifar10(directory: Path | None) -> Dataset:
     archive = None if directory is None else directory / jpeg.ARCHIVE
     if archive and archive.is_file() and not tfds.is_prepared("cifar10", directory):
         return jpeg.load_archive(archive)
-    return tfds.load_builder(tfds.find_builder("cifar10", directory))
+    try:
+        return tfds.load_builder(tfds.find_builder("cifar10", directory))
+    except InputError as error:
+        looked = archive or f"{jpeg.ARCHIVE}, as no directory is given"
+        raise InputError(f"{error}; nor is there {looked}") from error
 
 
 def cifar100(directory: Path | None) -> Dataset:
@@ -111,8 +116,9 @@ def load_npz(path: Path) -> Dataset:
 def _unknown(name: str) -> InputError:
     prefixes = ["tfds:NAME", "folder:PATH", "npz:PATH"]
     everything = [*SOURCES, *prefixes, *tfds.known_names()]
-    near = difflib.get_close_matches(name.removeprefix("tfds:"), everything, n=1)
-    return unknown_name("data set", name, near or [*SOURCES, *prefixes])
+    bare = name.removeprefix("tfds:")
+    near = difflib.get_close_matches(bare, everything, n=1)
+    return unknown_name("data set", bare, near or [*SOURCES, *prefixes])
 
 
 SOURCES: dict[str, Callable[[Path | None], Dataset]] = {

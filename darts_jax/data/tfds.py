@@ -1,6 +1,7 @@
 """Image sets of TensorFlow Datasets, read without TensorFlow."""
 
 import logging
+import re
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -13,6 +14,7 @@ from darts_jax.errors import InputError
 
 FORMAT = "array_record"  # the one that can be read without TensorFlow
 SECONDS = 4.0
+NAME = re.compile(r"\w+(/[\w.+-]+)?(:\d+\.[\d*]+\.[\d*]+)?")  # set/config:version
 
 
 def known_names() -> list[str]:
@@ -33,6 +35,8 @@ def find_builder(name: str, directory: Path | None) -> Any:
     """
     import tensorflow_datasets
 
+    if not NAME.fullmatch(name):
+        return None
     data_dir = None if directory is None else str(directory)
     # TFDS warns of every set that is not prepared yet.
     logging.getLogger("absl").setLevel(logging.ERROR)
