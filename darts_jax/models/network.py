@@ -32,11 +32,13 @@ class DiscreteCell(nn.Module):
     """The kept edges of a cell, each with its own operation.
 
     Attributes:
+      preprocesses: whether inputs are projected to the cell's width.
       reduces: whether edges that leave an input have stride 2.
     """
 
     cell: CellGenotype
     block: Block
+    preprocesses: bool
     reduces: bool
 
     @nn.compact
@@ -45,7 +47,7 @@ class DiscreteCell(nn.Module):
     ) -> Image:
         cell, channels = self.cell, self.block.channels
         states = [earlier, last][-cell.inputs :]
-        if len(cell.output) > 1:
+        if self.preprocesses:
             states = list(Preprocess(self.block, affine=True)(earlier, last, train))
         shape = [
             -(-size // (2 if self.reduces else 1)) for size in states[0].shape[1:3]
@@ -187,7 +189,8 @@ class Network(nn.Module):
         if block.kind not in self.genotype.cells:
             return Residual(block.channels)
         reduces = block.kind in self.macro.reductions
-        return DiscreteCell(self.genotype.cells[block.kind], block, reduces)
+        cell = self.genotype.cells[block.kind]
+        return DiscreteCell(cell, block, self.macro.preprocesses, reduces)
 
     def _auxiliary(self, x: Image, train: bool) -> Array | None:
         wanted = self.auxiliary and (train or self.is_initializing())

@@ -25,6 +25,7 @@ class SuperCell(nn.Module):
 
     cell: Cell
     block: Block
+    preprocesses: bool
     partial: int
     variants: tuple[tuple[str, str], ...]
     execution: Execution
@@ -34,7 +35,7 @@ class SuperCell(nn.Module):
         self, earlier: Image, last: Image, mixture: Float[Array, "edge op"], train: bool
     ) -> Image:
         inputs: tuple[Image, ...] = (earlier, last)[-self.cell.inputs :]
-        if self.cell.preprocesses:
+        if self.preprocesses:
             inputs = Preprocess(self.block, affine=False)(earlier, last, train)
         edges = MixedEdges(
             self.cell,
@@ -93,6 +94,7 @@ class Supernet(nn.Module):
         return SuperCell(
             self.space.cells[block.kind],
             block,
+            self.space.macro.preprocesses,
             self.partial,
             tuple(self.space.supernet_variants.items()),
             self.execution,

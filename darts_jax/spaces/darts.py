@@ -22,7 +22,13 @@ def layout(cells: int) -> tuple[str, ...]:
     return tuple("reduce" if i in reductions else "normal" for i in range(cells))
 
 
-MACRO = Macro(layout, reductions=("reduce",), stem_multiplier=3, final_norm=False)
+MACRO = Macro(
+    layout,
+    reductions=("reduce",),
+    stem_multiplier=3,
+    preprocesses=True,
+    final_norm=False,
+)
 
 
 def darts_space(

@@ -82,11 +82,6 @@ class Cell:
             for edge in self.edges
         )
 
-    @property
-    def preprocesses(self) -> bool:
-        """A concatenated output is wider than the cell, so inputs are projected."""
-        return len(self.output) > 1
-
     def incoming(self, target: int) -> tuple[int, ...]:
         """Indices of the edges that end in a state."""
         return tuple(i for i, edge in enumerate(self.edges) if edge.target == target)
@@ -101,12 +96,14 @@ class Macro:
         that is no cell of the space is ``"residual"``: a stride-2 residual block.
       reductions: the kinds that halve the image and double the channels.
       stem_multiplier: channels of the stem, in units of the cells' channels.
+      preprocesses: whether a cell first projects its inputs to its own width.
       final_norm: whether BN and ReLU precede the global pooling.
     """
 
     layout: Callable[[int], tuple[str, ...]]
     reductions: tuple[str, ...]
     stem_multiplier: int
+    preprocesses: bool
     final_norm: bool
 
 

@@ -11,7 +11,13 @@ def layout(cells: int) -> tuple[str, ...]:
     return (*stage, "residual", *stage, "residual", *stage)
 
 
-MACRO = Macro(layout, reductions=("residual",), stem_multiplier=1, final_norm=True)
+MACRO = Macro(
+    layout,
+    reductions=("residual",),
+    stem_multiplier=1,
+    preprocesses=False,
+    final_norm=True,
+)
 _CELLS = {"normal": Cell(1, 3, dense_edges(1, 3, OPERATIONS), output=(3,))}
 
 # The benchmark's own supernet does not normalise after pooling.
