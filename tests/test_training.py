@@ -162,3 +162,12 @@ def test_random_genotypes_cover_the_space_and_repeat_by_seed():
     assert operations == {"skip_connect", "sep_conv_3x3"}
     sources = {c.source for g in drawn for c in g.cells["normal"].choices}
     assert sources == set(range(5))
+
+
+def test_a_cell_through_which_no_path_leads_is_noticed():
+    text = "|none~0|+|none~0|nor_conv_3x3~1|+|none~0|nor_conv_3x3~1|skip_connect~2|"
+    (cell,) = Genotype.from_nasbench201(text).cells.values()
+    assert not cell.is_connected
+    linked = text.replace("|none~0|+", "|skip_connect~0|+", 1)
+    (cell,) = Genotype.from_nasbench201(linked).cells.values()
+    assert cell.is_connected

@@ -19,7 +19,7 @@ from darts_jax.runs.directory import (
     open_run,
     save_architecture,
 )
-from darts_jax.runs.loop import run_epochs
+from darts_jax.runs.loop import run_epochs, say
 from darts_jax.runs.metrics import read_metrics
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
@@ -67,6 +67,9 @@ def search(
 
     state = run_epochs(job, directory, "search", config.checkpoint, on_epoch)
     genotype = discretize(space, jax.device_get(state.alpha))
+    for kind, cell in genotype.cells.items():
+        if not cell.is_connected:
+            say(f"warning: no path leads through the {kind} cell: `none` won its edges")
     atomic_write(directory.genotype, genotype.to_json())
     _draw(genotype, directory.path / "genotype")
     epochs = [

@@ -179,6 +179,15 @@ class CellGenotype:
         """Inputs and nodes, up to the last that has an edge."""
         return max([self.inputs - 1, *(c.target for c in self.choices)]) + 1
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether some path without ``none`` leads from an input to the output."""
+        reached = set(range(self.inputs))
+        for choice in sorted(self.choices):
+            if choice.operation != "none" and choice.source in reached:
+                reached.add(choice.target)
+        return not reached.isdisjoint(self.output)
+
     def __post_init__(self) -> None:
         for c in self.choices:
             if not 0 <= c.source < c.target or c.target < self.inputs:
