@@ -12,13 +12,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from darts_jax.models import stack
 from darts_jax.models.network import Logits, Network
 from darts_jax.models.supernet import Supernet
 from darts_jax.operations.layers import Image, draw
-
-Params = dict[str, Any]
-Stats = dict[str, Any]
-Mixture = dict[str, Float[Array, "edge op"]]
+from darts_jax.types import Mixture, Params, Stats
 
 
 class Apply(Protocol):
@@ -80,15 +78,8 @@ def supernet_apply(net: Supernet) -> Apply:
         *,
         train: bool,
     ) -> tuple[Float[Array, "batch class"], Stats]:
-        logits, changed = net.apply(
-            {"params": params, "batch_stats": stats},
-            images,
-            mixture,
-            train,
-            rngs={"noise": key},
-            mutable=["batch_stats"],
-        )
-        return logits, changed.get("batch_stats", {})
+        variables = {"params": params, "batch_stats": stats}
+        return stack.call(net, variables, key, images, mixture, train=train)
 
     return apply
 
@@ -110,22 +101,14 @@ def network_apply(net: Network) -> Callable[..., tuple[Logits, Stats]]:
         *,
         train: bool,
     ) -> tuple[Logits, Stats]:
-        logits, changed = net.apply(
-            {"params": params, "batch_stats": stats},
-            images,
-            drop_rate,
-            train,
-            rngs={"drop_path": key, "noise": key},
-            mutable=["batch_stats"],
+        variables = {"params": params, "batch_stats": stats}
+        logits, changed = stack.call(
+            net, variables, key, images, drop_rate, train=train
         )
-        return logits, _complete(stats, changed.get("batch_stats", {}))
+        # Statistics of what did not run, the auxiliary head, stay as they were.
+        return logits, {**stats, **changed}
 
     return apply
-
-
-def _complete(stats: Stats, changed: Stats) -> Stats:
-    """Statistics of parts that did not run (the auxiliary head) stay as they were."""
-    return {**stats, **changed}
 
 
 def count_parameters(params: Params) -> int:

@@ -132,7 +132,7 @@ def run_blocks(
     extras: Sequence[Any],
     train: bool,
     offset: int = 0,
-) -> list[tuple[Image, Image]]:
+) -> tuple[Image, Image]:
     """Runs the blocks, equal neighbours as one stacked module that `lax.scan` walks.
 
     Args:
@@ -142,11 +142,9 @@ def run_blocks(
       offset: number of the first block, for the names of the parameters.
 
     Returns:
-      The pair (earlier, last) after each group of equal blocks; the last block
-      of a group that halves the image ends it.
+      The pair (earlier, last) after the last block.
     """
-    keys = jax.random.split(_key(parent), len(blocks))
-    results = []
+    keys = jax.random.split(stack.key_for(parent, "drop_path"), len(blocks))
     numbered = itertools.groupby(range(len(blocks)), lambda i: blocks[i])
     for block, group in numbered:
         indices = list(group)
@@ -175,10 +173,4 @@ def run_blocks(
         else:
             states, stats = lax.scan(step, states, walked)
         stack.commit(parent, name, stats)
-        results.append(states)
-    return results
-
-
-def _key(parent: nn.Module) -> Any:
-    stream = "drop_path" if parent.has_rng("drop_path") else "noise"
-    return stack.key_for(parent, stream)
+    return states

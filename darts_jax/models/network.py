@@ -163,17 +163,15 @@ class Network(nn.Module):
         # The auxiliary head follows the second reduction cell.
         cut = 2 * len(blocks) // 3 + 1
         extras = [(drop_rate,) if b.kind in self.genotype.cells else () for b in blocks]
-        middle = run_blocks(
+        states = run_blocks(
             self, blocks[:cut], self._block, states, extras[:cut], train
-        )[-1]
-        auxiliary = self._auxiliary(middle[1], train)
-        last = middle
-        if blocks[cut:]:
-            last = run_blocks(
-                self, blocks[cut:], self._block, middle, extras[cut:], train, cut
-            )[-1]
+        )
+        auxiliary = self._auxiliary(states[1], train)
+        _, last = run_blocks(
+            self, blocks[cut:], self._block, states, extras[cut:], train, cut
+        )
         head = Head(self.classes, self.macro.final_norm, name="head")
-        return Logits(head(last[1], train), auxiliary)
+        return Logits(head(last, train), auxiliary)
 
     def _stem(
         self, images: Image, train: bool

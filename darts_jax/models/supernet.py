@@ -85,7 +85,7 @@ class Supernet(nn.Module):
         blocks = plan_blocks(macro, multiplier, self.cells, self.channels, (stem, stem))
         x = Stem(stem, name="stem")(images, train)
         extras = _per_block(blocks, mixture)
-        _, x = run_blocks(self, blocks, self._block, (x, x), extras, train)[-1]
+        _, x = run_blocks(self, blocks, self._block, (x, x), extras, train)
         return Head(self.classes, macro.final_norm, name="head")(x, train)
 
     def _block(self, block: Block) -> nn.Module:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -71,14 +71,18 @@ def run_epochs(
         return state
     if done:
         say(f"{verb}: going on from step {done} of {total}")
-    programs = _compile(job, verb, state, totals)
+    zero = jnp.zeros((), jnp.int32)
+    executable, seconds = program.compile_program(
+        job.run, state, totals, job.data, job.scalars(0), zero, zero, zero
+    )
+    say(f"{verb}: compiled in {seconds:.1f} s")
     with (
         MetricsLog(run, verb) as log,
         _caught_signals() as caught,
         progress(total, verb, done) as bar,
     ):
         log.truncate_after(done)
-        work = _Epochs(job, verb, programs, checkpoints, log, bar, caught)
+        work = _Epochs(job, verb, executable, seconds, checkpoints, log, bar, caught)
         for epoch in range(done // job.steps_per_epoch, job.epochs):
             state, totals = work.epoch(epoch, state, totals)
             on_epoch(epoch + 1, state)
@@ -91,22 +95,6 @@ def run_epochs(
     return state
 
 
-class _Programs(NamedTuple):
-    run: Callable[..., Any]
-    evaluate: Callable[..., Any]
-    seconds: float
-
-
-def _compile(job: Job, verb: str, state: Any, totals: Any) -> _Programs:
-    zero = jnp.zeros((), jnp.int32)
-    run, seconds = program.compile_program(
-        job.run, state, totals, job.data, job.scalars(0), zero, zero, zero
-    )
-    evaluate, more = program.compile_program(job.evaluate, state, job.held_out)
-    say(f"{verb}: compiled in {seconds:.1f} s, its evaluation in {more:.1f} s")
-    return _Programs(run, evaluate, seconds + more)
-
-
 class _Epochs:
     """What the epochs of one call of `run_epochs` share."""
 
@@ -114,16 +102,17 @@ class _Epochs:
         self,
         job: Job,
         verb: str,
-        programs: "_Programs",
+        executable: Callable[..., Any],
+        compile_seconds: float,
         checkpoints: Checkpoints,
         log: MetricsLog,
         bar: Progress,
         caught: list[int],
     ) -> None:
-        self.job, self.verb, self.programs = job, verb, programs
+        self.job, self.verb, self.executable = job, verb, executable
         self.checkpoints, self.log, self.bar = checkpoints, log, bar
         self.caught = caught
-        self.steps_per_call = 1
+        self.compile_seconds, self.steps_per_call = compile_seconds, 1
 
     def save(self, state: Any, totals: Any) -> None:
         self.checkpoints.save(int(state.step), {"state": state, "totals": totals})
@@ -147,13 +136,13 @@ class _Epochs:
                 self.save(state, totals)
                 self.stop(state)
         seconds = time.perf_counter() - began
-        correct = int(self.programs.evaluate(state, job.held_out))
+        correct = int(job.evaluate(state, job.held_out))
         record = _means(totals) | {
             "epoch": epoch + 1,
             "learning_rate": float(scalars["weights"]["learning_rate"]),
             "held_out_accuracy": correct / job.held_out.labels.shape[0],
             "images_per_second": (start - first) * job.images_per_step / seconds,
-            "compile_seconds": self.programs.seconds,
+            "compile_seconds": self.compile_seconds,
         }
         self.log.write(int(state.step), record)
         self.bar.end_epoch(epoch + 1, job.epochs, held_out=record["held_out_accuracy"])
@@ -164,9 +153,7 @@ class _Epochs:
     ) -> tuple[Any, Any]:
         bounds = (jnp.asarray(n, jnp.int32) for n in (epoch, start, stop))
         began = time.perf_counter()
-        state, totals = self.programs.run(
-            state, totals, self.job.data, scalars, *bounds
-        )
+        state, totals = self.executable(state, totals, self.job.data, scalars, *bounds)
         totals = jax.block_until_ready(totals)
         per_step = (time.perf_counter() - began) / (stop - start)
         self.steps_per_call = max(1, math.floor(_SECONDS_PER_CALL / per_step))

@@ -18,6 +18,7 @@ from darts_jax.data.dataset import Dataset
 from darts_jax.data.sources import load_dataset
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
+from darts_jax.program import empty_totals
 from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
@@ -131,17 +132,11 @@ def evaluate(
     folder = directory.checkpoints / "retrain"
     if not folder.is_dir():
         raise InputError(f"no retrained network in {run}; `retrain` makes one")
-    like = {"state": job.init(), "totals": _totals()}
+    like = {"state": job.init(), "totals": empty_totals()}
     saved = Checkpoints(folder, config.checkpoint.keep).restore_latest(like, notify=say)
     if saved is None:
         raise InputError(f"no whole checkpoint of a retrained network in {folder}")
     return _test_accuracy(job, saved[1]["state"])
-
-
-def _totals() -> Any:
-    from darts_jax.program import empty_totals
-
-    return empty_totals()
 
 
 def _found(path: Path) -> Genotype:
