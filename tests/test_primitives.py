@@ -186,7 +186,7 @@ def test_dense_convolution_equals_xla_in_every_derivative(stride, size):
             )
 
         def ours(x, k):
-            return conv(x, k, stride=stride)
+            return conv(x, k, stride=(stride, stride))
 
         def second(f):
             def scalar(x, k):

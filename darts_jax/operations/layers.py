@@ -89,20 +89,7 @@ class Conv(nn.Module):
         shape = (*self.kernel, x.shape[-1], self.features)
         init = torch_uniform(math.prod(shape[:3]))
         kernel = self.param("kernel", init, shape).astype(x.dtype)
-        if self.kernel == (1, 1):
-            # A matrix product: faster than a convolution on every platform.
-            strided = x[:, :: self.stride[0], :: self.stride[1]]
-            y = strided @ kernel[0, 0]
-        elif self.stride[0] == self.stride[1]:
-            y = conv(x, kernel, stride=self.stride[0])
-        else:
-            y = lax.conv_general_dilated(
-                x,
-                kernel,
-                self.stride,
-                [(k // 2, k // 2) for k in self.kernel],
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            )
+        y = conv(x, kernel, stride=self.stride)
         if self.use_bias:
             y = y + self.param("bias", init, (self.features,)).astype(x.dtype)
         return y
@@ -141,24 +128,22 @@ class BatchNorm(nn.Module):
         var = self.variable("batch_stats", "var", jnp.ones, channels)
         wide = x.astype(at_least_float32(x.dtype))
         if train:
-            batch_mean, batch_var = _moments(wide)
+            batch_mean, batch_var = _moments(lax.stop_gradient(wide))
             count = x.size // x.shape[-1]
             unbiased = batch_var * (count / max(count - 1, 1))
             if not self.is_initializing():
                 mean.value = _towards(mean.value, batch_mean)
                 var.value = _towards(var.value, unbiased)
+            y, _ = _standardize(wide)
         else:
             batch_mean, batch_var = (
                 moment.value.astype(wide.dtype) for moment in (mean, var)
             )
-        scale = lax.rsqrt(batch_var + BN_EPSILON)
+            y = (wide - batch_mean) * lax.rsqrt(batch_var + BN_EPSILON)
         if self.affine:
-            learned = self.param("scale", nn.initializers.ones, channels)
-            scale = scale * learned.astype(wide.dtype)
-        y = (wide - batch_mean) * scale
-        if self.affine:
-            learned = self.param("bias", nn.initializers.zeros, channels)
-            y = y + learned.astype(wide.dtype)
+            scale = self.param("scale", nn.initializers.ones, channels)
+            bias = self.param("bias", nn.initializers.zeros, channels)
+            y = y * scale.astype(wide.dtype) + bias.astype(wide.dtype)
         return y.astype(x.dtype)
 
 
@@ -168,15 +153,42 @@ def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
 
 
 def _moments(x: Image) -> tuple[Array, Array]:
+    """Mean and biased variance of every channel, by two independent reductions.
+
+    Numbers are taken relative to one of them, so that a mean far from zero cancels no
+    digits of the variance.
+    """
     axes = tuple(range(x.ndim - 1))
-    mean = jnp.mean(x, axes)
-    return mean, jnp.mean(jnp.square(x - mean), axes)
+    origin = lax.stop_gradient(x[(0,) * (x.ndim - 1)])
+    shifted = x - origin
+    mean = jnp.mean(shifted, axes)
+    var = jnp.mean(jnp.square(shifted), axes) - jnp.square(mean)
+    return mean + origin, jnp.maximum(var, 0)
+
+
+@jax.custom_jvp
+def _standardize(x: Image) -> tuple[Image, Float[Array, " channel"]]:
+    """Every channel with mean 0 and variance 1, and its former inverse deviation."""
+    mean, var = _moments(x)
+    inverse = lax.rsqrt(var + BN_EPSILON)
+    return (x - mean) * inverse, inverse
+
+
+@_standardize.defjvp
+def _standardize_jvp(primals: tuple[Image], tangents: tuple[Image]) -> Any:
+    # Its own transpose: a backward pass of two reductions, where autodiff of the
+    # moments makes four.
+    (x,), (tangent,) = primals, tangents
+    y, inverse = _standardize(x)
+    axes = tuple(range(x.ndim - 1))
+    along = jnp.mean(y * tangent, axes)
+    centred = tangent - jnp.mean(tangent, axes)
+    changes = (centred - y * along) * inverse, -jnp.square(inverse) * along
+    return (y, inverse), changes
 
 
 def _towards(running: Array, batch: Array) -> Array:
-    """Running moments are data of the forward pass: no gradient enters them."""
-    batch = lax.stop_gradient(batch).astype(running.dtype)
-    return running + BN_MOMENTUM * (batch - running)
+    return running + BN_MOMENTUM * (batch.astype(running.dtype) - running)
 
 
 class ReLUConvBN(nn.Module):

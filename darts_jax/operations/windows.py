@@ -15,6 +15,9 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
+# Layouts of images, kernels and results for XLA's convolutions.
+DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
 
 @dataclasses.dataclass(frozen=True)
 class Window:
@@ -23,11 +26,14 @@ class Window:
     Attributes:
       image: height and width of the input.
       kernel: height and width of the window.
+      stride: down and across.
+      dilation: down and across.
+      padding: rows above and below, columns left and right.
     """
 
     image: tuple[int, int]
     kernel: tuple[int, int]
-    stride: int
+    stride: tuple[int, int]
     dilation: int
     padding: tuple[int, int]
 
@@ -40,9 +46,9 @@ class Window:
     @property
     def output(self) -> tuple[int, int]:
         height, width = (
-            (size + 2 * pad - reach - 1) // self.stride + 1
-            for size, pad, reach in zip(
-                self.image, self.padding, self.reach, strict=True
+            (size + 2 * pad - reach - 1) // stride + 1
+            for size, pad, reach, stride in zip(
+                self.image, self.padding, self.reach, self.stride, strict=True
             )
         )
         return height, width
@@ -50,18 +56,6 @@ class Window:
     @property
     def taps(self) -> tuple[tuple[int, int], ...]:
         return tuple(itertools.product(range(self.kernel[0]), range(self.kernel[1])))
-
-    @property
-    def adjoint(self) -> "Window":
-        """The stride-1 window that slides over a dilated output to the input."""
-        height, width = self.image
-        return Window(
-            (height + self.reach[0], width + self.reach[1]),
-            self.kernel,
-            stride=1,
-            dilation=self.dilation,
-            padding=(0, 0),
-        )
 
 
 def size_of(x: Array) -> tuple[int, int]:
@@ -76,23 +70,130 @@ def pad(x: Array, window: Window, value: float = 0.0) -> Array:
 
 def tap_of(padded: Array, window: Window, tap: tuple[int, int]) -> Array:
     """What tap (i, j) of the window sees at every position of the output."""
-    s, d = window.stride, window.dilation
-    (i, j), (height, width) = tap, window.output
-    rows = slice(i * d, i * d + s * (height - 1) + 1, s)
-    columns = slice(j * d, j * d + s * (width - 1) + 1, s)
+    rows, columns = (
+        slice(
+            i * window.dilation, i * window.dilation + stride * (size - 1) + 1, stride
+        )
+        for i, stride, size in zip(tap, window.stride, window.output, strict=True)
+    )
     return padded[..., rows, columns, :]
 
 
-def spread(y: Array, window: Window, value: float = 0.0) -> Array:
-    """Places outputs where the window's adjoint reads them: strides become gaps."""
-    s = window.stride
-    sizes = zip(window.image, window.reach, window.padding, window.output, strict=True)
-    spatial = []
-    for size, reach, pad, out in sizes:
-        low = reach - pad
-        spatial.append((low, size + reach - low - (out - 1) * s - 1, s - 1))
-    config = [(0, 0, 0)] * (y.ndim - 3) + [*spatial, (0, 0, 0)]
-    return lax.pad(y, jnp.array(value, y.dtype), config)
+View = tuple[tuple[int, int], tuple[Array, ...]]
+"""A tap, and what lies at the outputs where it sees the pixels in question."""
+
+
+def transposed(
+    window: Window,
+    gather: Callable[[Sequence[View]], Array],
+    *outputs: Array,
+    fills: Sequence[float] = (0.0,),
+) -> Array:
+    """Runs a window backwards: for every pixel, from the outputs that saw it.
+
+    Pixels that are a stride apart are seen by the same taps, so the image is computed
+    phase by phase and then interleaved: no work is spent on gaps between outputs.
+
+    Args:
+      gather: makes pixels [edge, batch, rows, columns, channel] of their views.
+      outputs: arrays at the outputs, [edge, batch, out_height, out_width, channel].
+      fills: what stands in each array's place outside.
+    """
+    down, across = (_Axis.of(window, axis) for axis in (0, 1))
+    padded = [
+        jnp.pad(y, ((0, 0), (0, 0), down.margin, across.margin, (0, 0)), "constant",
+                constant_values=fill)
+        for y, fill in zip(outputs, fills, strict=True)
+    ]  # fmt: skip
+
+    def phase(rows: Sequence[_Seen], columns: Sequence[_Seen]) -> Array | None:
+        places = tuple(itertools.product(rows, columns))
+        if not places:
+            return None
+
+        def pixels(*padded: Array) -> Array:
+            return gather(
+                [
+                    ((i, j), tuple(y[:, :, row, column] for y in padded))
+                    for (i, row), (j, column) in places
+                ]
+            )
+
+        return alone(pixels, *padded)
+
+    phases = [
+        [phase(rows, columns) for columns in across.phases] for rows in down.phases
+    ]
+    (first, *_), *_ = phases
+    if window.stride == (1, 1) and first is not None:
+        return first
+    some = next(p for p in itertools.chain(*phases) if p is not None)
+    grid = [[jnp.zeros_like(some) if p is None else p for p in row] for row in phases]
+    image = jnp.stack([jnp.stack(row, axis=4) for row in grid], axis=3)
+    edges, batch, height, sh, width, sw, channels = image.shape
+    image = image.reshape(edges, batch, height * sh, width * sw, channels)
+    return image[:, :, : window.image[0], : window.image[1]]
+
+
+_Seen = tuple[int, slice]  # a tap, and the outputs where it sees a phase's pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class _Axis:
+    """One axis of a window run backwards.
+
+    Attributes:
+      size: pixels of a phase.
+      margin: how far the taps reach beyond the outputs, before and behind.
+      phases: by the pixels' rest modulo the stride.
+    """
+
+    size: int
+    margin: tuple[int, int]
+    phases: tuple[tuple[_Seen, ...], ...]
+
+    @classmethod
+    def of(cls, window: Window, axis: int) -> "_Axis":
+        stride, padding = window.stride[axis], window.padding[axis]
+        size = -(-window.image[axis] // stride)
+        shifts = {
+            (phase, tap): (phase + padding - tap * window.dilation) // stride
+            for phase in range(stride)
+            for tap in range(window.kernel[axis])
+            if (phase + padding - tap * window.dilation) % stride == 0
+        }
+        before = max(0, -min(shifts.values()))
+        behind = max(0, max(shifts.values()) + size - window.output[axis])
+        phases = tuple(
+            tuple(
+                (tap, slice(before + shift, before + shift + size))
+                for (of, tap), shift in shifts.items()
+                if of == phase
+            )
+            for phase in range(stride)
+        )
+        return cls(size, (before, behind), phases)
+
+
+def alone(function: Callable[..., Array], *arrays: Array) -> Array:
+    """Calls a function that XLA's CPU backend shall not fuse with its surroundings.
+
+    It would fuse the slices of a whole mixed operation into one loop of a hundred
+    inputs, which is neither vectorised nor run in parallel: ten times slower. A
+    conditional is a border that fusion can't cross (an optimization barrier is gone
+    before fusion begins); this one's other branch is never taken.
+    """
+
+    result = jax.eval_shape(function, *arrays)
+    # From the middle: the compiler knows what lies in a padded border.
+    middle = tuple(size // 2 for size in arrays[0].shape)
+    number = lax.convert_element_type(arrays[0][middle], jnp.int32)
+    return lax.cond(
+        (number | 1) != 0,  # always, but the compiler does not know
+        function,
+        lambda *_: jnp.zeros(result.shape, result.dtype),
+        *arrays,
+    )
 
 
 def make_primitive(
@@ -133,6 +234,30 @@ def make_primitive(
     lower_cpu = mlir.lower_fun(cpu, multiple_results=False)
     mlir.register_lowering(primitive, lower_cpu, platform="cpu")
     return primitive
+
+
+def gradients_of(
+    output: Callable[..., Array],
+    input_shape: Callable[..., tuple[int, ...]],
+    kernel_shape: Callable[..., tuple[int, ...]],
+) -> tuple[Callable[..., Array], Callable[..., Array]]:
+    """Transposes of ``output(x, kernel, window)`` by either array.
+
+    Returns:
+      ``by_input(y, kernel, window)`` and ``by_kernel(x, y, window)``.
+    """
+
+    def by_input(y: Array, kernel: Array, *, window: Window) -> Array:
+        like = jax.ShapeDtypeStruct(input_shape(y, kernel, window=window), y.dtype)
+        return jax.linear_transpose(lambda x: output(x, kernel, window=window), like)(
+            y
+        )[0]
+
+    def by_kernel(x: Array, y: Array, *, window: Window) -> Array:
+        like = jax.ShapeDtypeStruct(kernel_shape(x, y, window=window), x.dtype)
+        return jax.linear_transpose(lambda k: output(x, k, window=window), like)(y)[0]
+
+    return by_input, by_kernel
 
 
 def close_under_transposition(
