@@ -54,6 +54,12 @@ class Window:
         return height, width
 
     @property
+    def mirrored(self) -> "Window":
+        """For stride 1: the window that slides over the output to give the input."""
+        padding = self.reach[0] - self.padding[0], self.reach[1] - self.padding[1]
+        return dataclasses.replace(self, image=self.output, padding=padding)
+
+    @property
     def taps(self) -> tuple[tuple[int, int], ...]:
         return tuple(itertools.product(range(self.kernel[0]), range(self.kernel[1])))
 
