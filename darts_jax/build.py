@@ -1,12 +1,13 @@
 """The door: names and numbers of a config become functions, and here config ends."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
@@ -23,10 +24,12 @@ from darts_jax.data.pipeline import (
     shuffle,
     split_train,
 )
+from darts_jax.devices import Layout, make_layout
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.models import functional
+from darts_jax.models.mixture import Execution
 from darts_jax.models.network import Network
-from darts_jax.models.supernet import Supernet
+from darts_jax.models.supernet import Remat, Supernet
 from darts_jax.operations.image import require_operation
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype, Space
@@ -37,23 +40,36 @@ from darts_jax.types import Examples, step_key
 _INIT, _ALPHA, _STEPS, _SHUFFLE_TRAIN, _SHUFFLE_VALID = range(5)
 _AUGMENT_TRAIN, _AUGMENT_VALID = 101, 102
 
+# Is it a CPU? -> how a supernet's edges are executed, and what is recomputed.
+_FORM: dict[bool, tuple[Execution, Remat]] = {
+    True: ("scan", "edge"),
+    False: ("batch", "edge"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
     """A training to run epoch by epoch, as a search or a retraining.
 
+    Functions are pure and not jitted: `devices.Layout` does that.
+
     Attributes:
-      init: () -> the first state.
-      run: ``(state, totals, data, scalars, epoch, start, stop) -> (state, totals)``,
-        jitted; see `program.epoch_program`.
-      data: what ``run`` reads, on the device.
+      layout: of the arrays over devices.
+      start: what the first state depends on, arrays.
+      init: start -> the first state.
+      run: ``(state, totals, data, scalars, epoch, start, stop) -> (state, totals)``;
+        see `program.epoch_program`.
+      data: what ``run`` reads, on the host.
       scalars: epoch -> the scalars of its steps.
-      held_out: the images that ``evaluate`` is meant for.
+      held_out: the images that ``evaluate`` is meant for, on the host.
       evaluate: (state, examples) -> correct predictions, with running statistics.
       images_per_step: for the progress bar.
+      members: None, or the size of the population that leads states and totals.
     """
 
-    init: Callable[[], Any]
+    layout: Layout
+    start: Any
+    init: Callable[[Any], Any]
     run: Callable[..., Any]
     data: Any
     scalars: Callable[[int], Any]
@@ -62,10 +78,16 @@ class Job:
     epochs: int
     steps_per_epoch: int
     images_per_step: int
+    members: int | None = None
 
 
-def make_search(config: ConfigDict, dataset: Dataset) -> Job:
+def make_search(
+    config: ConfigDict, dataset: Dataset, layout: Layout | None = None
+) -> Job:
     """The search that a config describes, on the training images of a data set.
+
+    Args:
+      layout: in place of the one that the config asks for.
 
     Raises:
       InputError: an unknown name, an image too small, or a batch too large.
@@ -77,19 +99,22 @@ def make_search(config: ConfigDict, dataset: Dataset) -> Job:
         _choose("relaxation", settings.relaxation, RELAXATIONS),
         _choose("hypergradient", settings.hypergradient, HYPERGRADIENTS),
         {kind: cell.mask for kind, cell in space.cells.items()},
+        settings.microbatches,
     )
     train, valid = _halves(dataset, settings.train_fraction)
     size = settings.batch_size
+    layout = layout or make_layout(config.devices, size, "search.batch_size")
     steps = _whole_batches(size, train, "the training half")
     valid_steps = _whole_batches(size, valid, "the validation half")
-    prepare = _preparation(dataset, config.data)
+    prepare = _preparation(dataset, config.data, layout)
 
-    def init() -> Any:
+    def init(start: Any) -> Any:
+        seed = start["seed"]
         params, stats = functional.initialize_supernet(
-            net, _stream(config.seed, _INIT), dataset.image_shape
+            net, _stream(seed, _INIT), dataset.image_shape
         )
-        alpha = _initial_alpha(space, config.seed, settings.architecture.init_scale)
-        return search.init(_raw_stream(config.seed, _STEPS), params, stats, alpha)
+        alpha = _initial_alpha(space, seed, start["init_scale"])
+        return search.init(_raw_stream(seed, _STEPS), params, stats, alpha)
 
     def order(state: Any, epoch: Any) -> Any:
         return tuple(
@@ -111,13 +136,15 @@ def make_search(config: ConfigDict, dataset: Dataset) -> Job:
     def predict(state: Any, images: Array) -> Array:
         key = step_key(state.key, state.step)
         mixture = search.relaxation(key, state.alpha, search.mask)
-        clean = _normalized(dataset, images)
+        clean = _normalized(dataset, images, layout)
         logits, _ = search.apply(
             state.params, state.stats, mixture, clean, key, train=False
         )
         return logits
 
     return Job(
+        layout=layout,
+        start=_search_start(config),
         init=init,
         run=program.epoch_program(order, step),
         data=(train, valid),
@@ -130,6 +157,38 @@ def make_search(config: ConfigDict, dataset: Dataset) -> Job:
     )
 
 
+def make_population(members: Sequence[ConfigDict], dataset: Dataset) -> Job:
+    """Searches that differ in scalars only, as one program over an axis of members.
+
+    Raises:
+      InputError: as `make_search`; or the devices cannot share the members evenly.
+    """
+    first = members[0]
+    layout = make_layout(first.devices, len(members), "the members", members=True)
+    job = make_search(first, dataset, Layout())
+    execution = first.population.execution
+    if execution == "auto":
+        execution = "map" if jax.default_backend() == "cpu" else "vmap"
+
+    def scalars(epoch: int) -> Any:
+        each = [schedules.search_scalars(m.search, epoch) for m in members]
+        return _arrays(jax.tree.map(lambda *values: np.array(values), *each))
+
+    return dataclasses.replace(
+        job,
+        layout=layout,
+        start=jax.tree.map(lambda *x: jnp.stack(x), *map(_search_start, members)),
+        init=lambda start: lax.map(job.init, start),
+        run=layout.over_members(job.run, execution),
+        scalars=scalars,
+        evaluate=lambda state, examples: lax.map(
+            lambda member: job.evaluate(member, examples), state
+        ),
+        images_per_step=len(members) * job.images_per_step,
+        members=len(members),
+    )
+
+
 def make_training(config: ConfigDict, dataset: Dataset, genotype: Genotype) -> Job:
     """Training of a genotype from scratch on all training images; tested on the rest.
 
@@ -138,18 +197,23 @@ def make_training(config: ConfigDict, dataset: Dataset, genotype: Genotype) -> J
     """
     settings = config.retrain
     net = _network(config, dataset, genotype)
-    training = Training(functional.network_apply(net))
-    train = _on_device(dataset.train_images, dataset.train_labels)
-    test = _on_device(dataset.test_images, dataset.test_labels)
+    training = Training(functional.network_apply(net), settings.microbatches)
+    train = _examples(dataset.train_images, dataset.train_labels)
+    test = _examples(dataset.test_images, dataset.test_labels)
     size = settings.batch_size
+    layout = make_layout(
+        config.devices,
+        size,
+        "retrain.batch_size",
+        split_state=settings.split_state,
+    )
     steps = _whole_batches(size, train, "the training set")
-    prepare = _preparation(dataset, settings)
+    prepare = _preparation(dataset, settings, layout)
 
-    def init() -> Any:
+    def init(seed: Any) -> Any:
         example = jnp.zeros((2, *dataset.image_shape)), jnp.zeros(())
-        key = _stream(config.seed, _INIT)
-        params, stats = functional.initialize(net, key, *example)
-        return training.init(_raw_stream(config.seed, _STEPS), params, stats)
+        params, stats = functional.initialize(net, _stream(seed, _INIT), *example)
+        return training.init(_raw_stream(seed, _STEPS), params, stats)
 
     def order(state: Any, epoch: Any) -> Any:
         return shuffle(_folded(state, _SHUFFLE_TRAIN), epoch, train.labels.shape[0])
@@ -164,7 +228,7 @@ def make_training(config: ConfigDict, dataset: Dataset, genotype: Genotype) -> J
         logits, _ = training.apply(
             state.params,
             state.stats,
-            _normalized(dataset, images),
+            _normalized(dataset, images, layout),
             jnp.zeros(()),
             key,
             train=False,
@@ -172,6 +236,8 @@ def make_training(config: ConfigDict, dataset: Dataset, genotype: Genotype) -> J
         return logits.main
 
     return Job(
+        layout=layout,
+        start=jnp.asarray(config.seed, jnp.int32),
         init=init,
         run=program.epoch_program(order, step),
         data=train,
@@ -199,16 +265,16 @@ def _supernet(config: ConfigDict, space: Space, dataset: Dataset) -> Supernet:
     settings = config.supernet
     kinds = space.macro.layout(settings.cells)
     _require_size(dataset, sum(kind in space.macro.reductions for kind in kinds))
-    execution = settings.execution
-    if execution == "auto":
-        execution = "scan" if jax.default_backend() == "cpu" else "batch"
+    execution, remat = _FORM[jax.default_backend() == "cpu"]
     return Supernet(
         space,
         dataset.classes,
         settings.cells,
         settings.channels,
         settings.partial_channels,
-        execution,
+        execution if settings.execution == "auto" else settings.execution,
+        remat if settings.remat == "auto" else settings.remat,
+        jnp.dtype(settings.dtype),
     )
 
 
@@ -235,6 +301,7 @@ def _network(config: ConfigDict, dataset: Dataset, genotype: Genotype) -> Networ
         settings.channels,
         imagenet,
         auxiliary=settings.auxiliary_weight > 0,
+        dtype=jnp.dtype(settings.dtype),
     )
 
 
@@ -250,13 +317,13 @@ def _require_size(dataset: Dataset, halvings: int) -> None:
 def _halves(dataset: Dataset, fraction: float) -> tuple[Examples, Examples]:
     rows = split_train(len(dataset.train_labels), fraction)
     train, valid = (
-        _on_device(dataset.train_images[r], dataset.train_labels[r]) for r in rows
+        _examples(dataset.train_images[r], dataset.train_labels[r]) for r in rows
     )
     return train, valid
 
 
-def _on_device(images: np.ndarray, labels: np.ndarray) -> Examples:
-    return Examples(jnp.asarray(images), jnp.asarray(labels, jnp.int32))
+def _examples(images: np.ndarray, labels: np.ndarray) -> Examples:
+    return Examples(images, labels.astype(np.int32))
 
 
 def _whole_batches(size: int, examples: Examples, what: str) -> int:
@@ -266,24 +333,36 @@ def _whole_batches(size: int, examples: Examples, what: str) -> int:
     return count // size
 
 
-def _preparation(dataset: Dataset, settings: ConfigDict) -> Callable[..., Examples]:
+def _preparation(
+    dataset: Dataset, settings: ConfigDict, layout: Layout
+) -> Callable[..., Examples]:
     """(key, stored examples, rows) -> a batch as the network sees it."""
     augmentation = Augmentation(settings.pad, settings.flip, settings.cutout)
     mean, std = jnp.asarray(dataset.mean), jnp.asarray(dataset.std)
 
     def prepare(key: Array, stored: Examples, rows: Array) -> Examples:
-        images = augment(key, stored.images[rows], augmentation, mean, std)
-        return Examples(images, stored.labels[rows])
+        batch = layout.spread(Examples(stored.images[rows], stored.labels[rows]))
+        images = augment(key, batch.images, augmentation, mean, std)
+        return Examples(images, batch.labels)
 
     return prepare
 
 
-def _normalized(dataset: Dataset, images: Array) -> Array:
+def _normalized(dataset: Dataset, images: Array, layout: Layout) -> Array:
+    images = layout.spread(images)
     mean, std = jnp.asarray(dataset.mean), jnp.asarray(dataset.std)
     return augment(jax.random.key(0), images, Augmentation(), mean, std)
 
 
-def _initial_alpha(space: Space, seed: int, scale: float) -> dict[str, Array]:
+def _search_start(config: ConfigDict) -> dict[str, Array]:
+    scale = config.search.architecture.init_scale
+    return {
+        "seed": jnp.asarray(config.seed, jnp.int32),
+        "init_scale": jnp.asarray(scale, jnp.float32),
+    }
+
+
+def _initial_alpha(space: Space, seed: Any, scale: Any) -> dict[str, Array]:
     keys = jax.random.split(_stream(seed, _ALPHA), len(space.cells))
     return {
         kind: scale * jax.random.normal(key, cell.shape)
@@ -291,11 +370,11 @@ def _initial_alpha(space: Space, seed: int, scale: float) -> dict[str, Array]:
     }
 
 
-def _stream(seed: int, stream: int) -> Array:
+def _stream(seed: Any, stream: int) -> Array:
     return jax.random.fold_in(jax.random.key(seed), stream)
 
 
-def _raw_stream(seed: int, stream: int) -> Array:
+def _raw_stream(seed: Any, stream: int) -> Array:
     return jax.random.key_data(_stream(seed, stream))
 
 

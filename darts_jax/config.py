@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.errors import InputError, unknown_name
 
+DTYPES = ("float32", "bfloat16")
 SCHEDULES = ("cosine", "exponential", "linear")
 NETWORKS = ("cifar", "imagenet")
 
@@ -38,12 +39,15 @@ def default_config() -> ConfigDict:
             "channels": 16,
             "partial_channels": 1,
             "execution": "auto",  # scan | batch; auto: scan on CPU
+            "remat": "auto",  # none | edge | cell: less memory for more arithmetic
+            "dtype": "float32",  # | bfloat16, for the computation alone
         }
     )
     config.search = ConfigDict(
         {
             "epochs": 50,
             "batch_size": 64,
+            "microbatches": 1,  # parts of a batch, one after the other
             "train_fraction": 0.5,
             "hypergradient": "first_order",
             "relaxation": "softmax",
@@ -70,6 +74,9 @@ def default_config() -> ConfigDict:
             "channels": 36,
             "epochs": 600,
             "batch_size": 96,
+            "microbatches": 1,
+            "dtype": "float32",
+            "split_state": False,  # parameters divided among devices, not repeated
             "pad": 4,
             "flip": True,
             "cutout": 16,
@@ -89,6 +96,10 @@ def default_config() -> ConfigDict:
         }
     )
     config.baseline = ConfigDict({"random_genotypes": 0})
+    config.devices = 0  # that share a batch, or a population; 0: all that can
+    config.population = ConfigDict({"execution": "auto"})  # map | vmap; map on CPU
+    # Of compiled programs: auto (the user's cache folder), off, or a folder.
+    config.compilation_cache = "auto"
     config.checkpoint = ConfigDict({"keep": 3, "every_epochs": 1})
     return config.lock()
 
@@ -237,15 +248,20 @@ _OPTIMIZER_CHECKS = {
     "clip": _ABOVE_0,
 }
 _CHECKS: dict[str, _Check] = {
-    "seed": _COUNT,
+    "seed": (lambda v: 0 <= v < 2**31, "in [0, 2**31)"),
+    "devices": _COUNT,
+    "population.execution": _one_of(("auto", "map", "vmap")),
     "data.pad": _COUNT,
     "data.cutout": _COUNT,
     "supernet.cells": _POSITIVE,
     "supernet.channels": _POSITIVE,
     "supernet.partial_channels": _POSITIVE,
     "supernet.execution": _one_of(("auto", "scan", "batch")),
+    "supernet.remat": _one_of(("auto", "none", "edge", "cell")),
+    "supernet.dtype": _one_of(DTYPES),
     "search.epochs": _POSITIVE,
     "search.batch_size": _POSITIVE,
+    "search.microbatches": _POSITIVE,
     "search.train_fraction": (lambda v: 0 < v < 1, "between 0 and 1"),
     "search.architecture.learning_rate": _COUNT,
     "search.architecture.beta1": _SHARE,
@@ -257,6 +273,8 @@ _CHECKS: dict[str, _Check] = {
     "retrain.channels": _POSITIVE,
     "retrain.epochs": _POSITIVE,
     "retrain.batch_size": _POSITIVE,
+    "retrain.microbatches": _POSITIVE,
+    "retrain.dtype": _one_of(DTYPES),
     "retrain.pad": _COUNT,
     "retrain.cutout": _COUNT,
     "retrain.drop_path": _SHARE,
@@ -283,6 +301,13 @@ def validate_config(config: ConfigDict) -> None:
         holds, wanted = _CHECKS.get(key, (lambda _: True, ""))
         if not holds(value):
             raise InputError(f"setting {key} is {value}; want {wanted}")
+    for part in ("search", "retrain"):
+        settings = config[part]
+        if settings.batch_size % settings.microbatches:
+            raise InputError(
+                f"setting {part}.microbatches is {settings.microbatches}; want a "
+                f"divisor of {part}.batch_size, {settings.batch_size}"
+            )
     if config.supernet.channels % config.supernet.partial_channels:
         raise InputError(
             f"setting supernet.partial_channels is {config.supernet.partial_channels}; "

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from darts_jax.types import Metrics, Scalars
@@ -21,11 +21,12 @@ Step = Callable[[Any, Any, Any, Any, Scalars], tuple[Any, Metrics]]
 """(state, data, order, index in the epoch, scalars) -> (state, metrics)."""
 
 
-def empty_totals() -> Metrics:
-    """Sums of an epoch before its first step."""
-    # A buffer each, as programs take them over.
-    sums = {name: jnp.zeros((), jnp.float32) for name in ("loss", "correct", "count")}
-    return sums | {"first_bad_step": jnp.full((), NEVER, jnp.int32)}
+def empty_totals(members: int | None = None) -> dict[str, np.ndarray]:
+    """Sums of an epoch before its first step, of one or of each member."""
+    shape = () if members is None else (members,)
+    names = ("loss", "correct", "count")
+    sums: dict[str, np.ndarray] = {n: np.zeros(shape, np.float32) for n in names}
+    return sums | {"first_bad_step": np.full(shape, NEVER, np.int32)}
 
 
 def add_metrics(totals: Metrics, metrics: Metrics, step: Any) -> Metrics:
@@ -36,13 +37,13 @@ def add_metrics(totals: Metrics, metrics: Metrics, step: Any) -> Metrics:
 
 
 def epoch_program(order: Callable[[Any, Any], Any], step: Step) -> Callable[..., Any]:
-    """Compiles ``step`` into ``(state, totals, data, scalars, epoch, start, stop)``.
+    """Many steps as one: (state, totals, data, scalars, epoch, start, stop).
 
     Args:
       order: (state, epoch) -> whatever fixes an epoch's batches; computed once a call.
 
     Returns:
-      A function to (state, totals), which donates its first two arguments.
+      A pure function to (state, totals), for `devices.Layout.jit`.
     """
 
     def run(
@@ -63,7 +64,7 @@ def epoch_program(order: Callable[[Any, Any], Any], step: Step) -> Callable[...,
 
         return lax.fori_loop(start, stop, body, (state, totals))
 
-    return jax.jit(run, donate_argnums=(0, 1))
+    return run
 
 
 def compile_program(
@@ -78,7 +79,7 @@ def compile_program(
 def evaluation_program(
     predict: Callable[[Any, Any], Any], batch_size: int
 ) -> Callable[..., Any]:
-    """Compiles ``predict(model, images) -> logits`` into a pass over a whole split.
+    """Makes of ``predict(model, images) -> logits`` a pass over a whole split.
 
     Returns:
       (model, examples) -> correct predictions, an int32 scalar. The last batch is
@@ -97,4 +98,4 @@ def evaluation_program(
 
         return lax.fori_loop(0, -(-size // batch_size), body, jnp.zeros((), jnp.int32))
 
-    return jax.jit(evaluate)
+    return evaluate

@@ -9,6 +9,7 @@ import optax
 from jaxtyping import Array
 
 from darts_jax.bilevel import optimizers
+from darts_jax.bilevel.microbatches import over_microbatches
 from darts_jax.bilevel.step import batch_metrics, cross_entropy
 from darts_jax.types import (
     Examples,
@@ -28,9 +29,11 @@ class Training:
     Attributes:
       apply: ``(params, stats, images, drop rate, key, train) -> (logits, new stats)``,
         the logits those of the network and of its auxiliary head.
+      microbatches: in how many parts a batch is computed.
     """
 
     apply: Any
+    microbatches: int = 1
 
     def init(self, key: Array, params: Params, stats: Stats) -> TrainState:
         """The state before the first step; ``key`` is raw key data."""
@@ -54,14 +57,18 @@ class Training:
         smoothing = scalars["label_smoothing"]
 
         def loss(params: Params) -> tuple[Array, tuple[Stats, Array]]:
-            logits, stats = self.apply(
-                params, state.stats, batch.images, scalars["drop_path"], key, train=True
-            )
-            value = cross_entropy(logits.main, batch.labels, smoothing)
-            if logits.auxiliary is not None:
-                extra = cross_entropy(logits.auxiliary, batch.labels, smoothing)
-                value = value + scalars["auxiliary_weight"] * extra
-            return value, (stats, logits.main)
+            def forward(stats: Stats, part: Examples, key: Array) -> Any:
+                logits, stats = self.apply(
+                    params, stats, part.images, scalars["drop_path"], key, train=True
+                )
+                value = cross_entropy(logits.main, part.labels, smoothing)
+                if logits.auxiliary is not None:
+                    extra = cross_entropy(logits.auxiliary, part.labels, smoothing)
+                    value = value + scalars["auxiliary_weight"] * extra
+                return value, (stats, logits.main)
+
+            whole = over_microbatches(forward, self.microbatches)
+            return whole(state.stats, batch, key)
 
         (value, (stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(
             state.params

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt
 
+AnyArray = Array | np.ndarray  # on a device or on the host
 Params = Any
 Stats = Any
 Alpha = dict[str, Float[Array, "edge op"]]
@@ -29,8 +31,8 @@ InnerStep = Callable[[Params, Params], Params]
 class Examples(struct.PyTreeNode):
     """Images (uint8 as stored, or float as the network sees them) and labels."""
 
-    images: UInt[Array, "n height width channel"] | Float[Array, "n h w channel"]
-    labels: Int[Array, " n"]
+    images: UInt[AnyArray, "n height width channel"] | Float[AnyArray, "n h w channel"]
+    labels: Int[AnyArray, " n"]
 
 
 class SearchState(struct.PyTreeNode):

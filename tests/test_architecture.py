@@ -9,13 +9,13 @@ LAYERS = [
     {"spaces", "operations", "data", "config"},
     {"models", "bilevel"},
     {"training", "schedules"},
-    {"build", "program"},
+    {"build", "program", "devices"},
     {"runs", "analysis"},
     {"main", "__init__", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 # `config` is read by the folders above only; programs need no builder.
-SAME_LEVEL = {("build", "program"), ("runs", "analysis")}
+SAME_LEVEL = {("build", "program"), ("build", "devices"), ("runs", "analysis")}
 
 
 def imported(path):

@@ -9,6 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 from darts_jax.bilevel import optimizers
+from darts_jax.bilevel.microbatches import over_microbatches
 from darts_jax.types import (
     Alpha,
     Examples,
@@ -32,12 +33,14 @@ class Search:
       apply: the supernet, ``(params, stats, mixture, images, key, train) ->
         (logits, new stats)``.
       mask: kind -> which entries of alpha stand for an operation.
+      microbatches: in how many parts a batch is computed.
     """
 
     apply: Any
     relaxation: Relaxation
     hypergradient: Hypergradient
     mask: Mask
+    microbatches: int = 1
 
     def init(
         self,
@@ -76,16 +79,9 @@ class Search:
             state, train, valid, scalars, keys[0], keys[1]
         )
 
-        def loss(params: Params) -> tuple[Float[Array, ""], tuple[Stats, Array]]:
-            mixture = self.relaxation(keys[2], alpha, self.mask)
-            logits, stats = self.apply(
-                params, state.stats, mixture, train.images, keys[2], train=True
-            )
-            return cross_entropy(logits, train.labels), (stats, logits)
-
-        (value, (stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(
-            state.params
-        )
+        (value, (stats, logits)), gradient = jax.value_and_grad(
+            self._loss, has_aux=True
+        )(state.params, alpha, state.stats, train, keys[2])
         updates, weight_optimizer = _sgd(scalars).update(
             gradient, state.weight_optimizer, state.params
         )
@@ -99,6 +95,19 @@ class Search:
         )
         return new, batch_metrics(value, logits, train.labels)
 
+    def _loss(
+        self, params: Params, alpha: Alpha, stats: Stats, examples: Examples, key: Array
+    ) -> tuple[Float[Array, ""], tuple[Stats, Array]]:
+        mixture = self.relaxation(key, alpha, self.mask)
+
+        def forward(stats: Stats, part: Examples, key: Array) -> Any:
+            logits, stats = self.apply(
+                params, stats, mixture, part.images, key, train=True
+            )
+            return cross_entropy(logits, part.labels), (stats, logits)
+
+        return over_microbatches(forward, self.microbatches)(stats, examples, key)
+
     def _architecture_step(
         self,
         state: SearchState,
@@ -110,11 +119,7 @@ class Search:
     ) -> tuple[Alpha, Any]:
         def loss_on(examples: Examples, key: Array) -> Any:
             def loss(params: Params, alpha: Alpha) -> Float[Array, ""]:
-                mixture = self.relaxation(key, alpha, self.mask)
-                logits, _ = self.apply(
-                    params, state.stats, mixture, examples.images, key, train=True
-                )
-                return cross_entropy(logits, examples.labels)
+                return self._loss(params, alpha, state.stats, examples, key)[0]
 
             return loss
 

@@ -1,6 +1,7 @@
 """What the supernet and a genotype's network share: stems, blocks in a row, head."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -132,6 +133,7 @@ def run_blocks(
     extras: Sequence[Any],
     train: bool,
     offset: int = 0,
+    recompute: bool = False,
 ) -> tuple[Image, Image]:
     """Runs the blocks, equal neighbours as one stacked module that `lax.scan` walks.
 
@@ -140,6 +142,7 @@ def run_blocks(
       states: what the first block sees.
       extras: per block, a tuple of further arguments.
       offset: number of the first block, for the names of the parameters.
+      recompute: whether the backward pass computes blocks again, for want of memory.
 
     Returns:
       The pair (earlier, last) after the last block.
@@ -157,13 +160,15 @@ def run_blocks(
             lambda *leaves: jnp.stack(leaves), *(extras[i] for i in indices)
         )
 
+        call: Callable[..., Any] = functools.partial(stack.call, module, train=train)
+        if recompute:
+            call = jax.checkpoint(call, prevent_cse=len(indices) == 1)
+
         def step(
-            states: tuple[Image, Image], x: Any, module: nn.Module = module
+            states: tuple[Image, Image], x: Any, call: Callable[..., Any] = call
         ) -> tuple[tuple[Image, Image], Any]:
             variables, key, extra = x
-            output, stats = stack.call(
-                module, variables, key, *states, *extra, train=train
-            )
+            output, stats = call(variables, key, *states, *extra)
             return (states[1], output), stats
 
         walked = (variables, keys[first : last + 1], stacked)

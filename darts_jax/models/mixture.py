@@ -11,6 +11,7 @@ stacked per operation and stride over the edges that may be it, in order of
 import dataclasses
 import functools
 import itertools
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -105,6 +106,7 @@ class MixedEdges(nn.Module):
       partial: only the first 1/partial of the channels enter the operations.
       variants: operation -> the one that the supernet uses in its place.
       execution: how the edge axis is walked.
+      recompute: whether the backward pass computes edges again, for want of memory.
     """
 
     cell: Cell
@@ -112,12 +114,7 @@ class MixedEdges(nn.Module):
     partial: int
     variants: tuple[tuple[str, str], ...]
     execution: Execution
-
-    def _operation(self, name: str, stride: int) -> nn.Module:
-        variant = dict(self.variants).get(name, name)
-        return make_operation(
-            variant, self.channels // self.partial, stride, discrete=False
-        )
+    recompute: bool
 
     @nn.compact
     def __call__(
@@ -135,69 +132,69 @@ class MixedEdges(nn.Module):
         Returns:
           The nodes, in order.
         """
-        modules, variables = self._declare(inputs[0])
+        plan = _Plan(
+            self.cell,
+            self.channels // self.partial,
+            self.partial,
+            self.variants,
+            self.execution,
+            self.recompute,
+            train,
+        )
+        part = inputs[0][..., : plan.width]
+        variables = {
+            stack_name(op, stride): stack.declare(
+                self, stack_name(op, stride), plan.module(op, stride), size, part
+            )
+            for (op, stride), size in self._stack_sizes().items()
+        }
         keys = jax.random.split(stack.key_for(self, "noise"), len(self.cell.edges))
-        work = _Work(self.cell, self.partial, modules, variables, mixture, keys, train)
-        walk = _scan if self.execution == "scan" else _batch
-        nodes, stats = walk(work, inputs)
-        for name, parts in stats.items():
-            joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-            stack.commit(self, name, joined)
+        nodes, stats = _compute(plan, variables, mixture, keys, inputs)
+        for name, values in stats.items():
+            stack.commit(self, name, values)
         return nodes
 
-    def _declare(
-        self, x: Image
-    ) -> tuple[dict[str, nn.Module], dict[str, stack.Variables]]:
+    def _stack_sizes(self) -> dict[tuple[str, int], int]:
         count: dict[tuple[str, int], int] = {}
         for edge in self.cell.edges:
             for op in edge.operations:
                 count[op, edge.stride] = count.get((op, edge.stride), 0) + 1
-        part = x[..., : self.channels // self.partial]
-        modules, variables = {}, {}
-        for (op, stride), size in count.items():
-            name = stack_name(op, stride)
-            modules[name] = self._operation(op, stride)
-            variables[name] = stack.declare(self, name, modules[name], size, part)
-        return modules, variables
+        return count
 
 
 @dataclasses.dataclass(frozen=True)
-class _Work:
-    """What one call of `MixedEdges` holds while its edges are walked."""
+class _Plan:
+    """What one computation of a cell's edges does, whatever the numbers.
+
+    Attributes:
+      width: channels that enter the operations.
+    """
 
     cell: Cell
+    width: int
     partial: int
-    modules: dict[str, nn.Module]
-    variables: dict[str, stack.Variables]
-    mixture: Float[Array, "edge op"]
-    keys: PRNGKeyArray
+    variants: tuple[tuple[str, str], ...]
+    execution: Execution
+    recompute: bool
     train: bool
 
-    def slices(self, run: Run) -> tuple[dict[str, Any], Array, PRNGKeyArray]:
-        """The run's variables by stack, its rows of the mixture, and its keys."""
-        variables = {}
-        for op, start in zip(run.operations, run.starts, strict=True):
-            name = stack_name(op, run.stride)
-            stop = start + len(run.edges)
-            variables[name] = jax.tree.map(
-                lambda leaf, start=start, stop=stop: leaf[start:stop],
-                self.variables[name],
-            )
-        rows = jnp.array(run.edges)
-        return variables, self.mixture[rows], self.keys[rows]
+    def module(self, operation: str, stride: int) -> nn.Module:
+        variant = dict(self.variants).get(operation, operation)
+        return make_operation(variant, self.width, stride, discrete=False)
 
     def edge(
         self, run: Run, variables: Any, weights: Float[Array, " op"], key: Any, x: Image
     ) -> tuple[Image, dict[str, Any]]:
         """One mixed operation on one edge, and its statistics by stack."""
-        part = x[..., : x.shape[-1] // self.partial]
+        part = x[..., : self.width]
         total, stats = None, {}
         for column, op in enumerate(run.operations):
-            name = stack_name(op, run.stride)
-            if isinstance(self.modules[name], Zero):
+            module = self.module(op, run.stride)
+            if isinstance(module, Zero):
                 continue
+            name = stack_name(op, run.stride)
             y, stats[name] = stack.call(
-                self.modules[name], variables[name], key, part, train=self.train
+                module, variables[name], key, part, train=self.train
             )
             term = weights[column].astype(y.dtype) * y
             total = term if total is None else total + term
@@ -213,6 +210,65 @@ class _Work:
         if stride > 1:
             rest = primitives.max_pool_2x2(rest)
         return shuffle_channels(jnp.concatenate([mixed, rest], -1), self.partial)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compute(
+    plan: _Plan,
+    variables: dict[str, stack.Variables],
+    mixture: Float[Array, "edge op"],
+    keys: PRNGKeyArray,
+    inputs: Float[Array, "input *image"],
+) -> tuple[tuple[Image, ...], dict[str, Any]]:
+    """The nodes of a cell, and its statistics by stack.
+
+    Under `jit` for its cache: cells of one shape are traced once, with their
+    derivatives, wherever they stand in the network.
+    """
+    work = _Work(plan, variables, mixture, keys)
+    walk = _scan if plan.execution == "scan" else _batch
+    nodes, parts = walk(work, inputs)
+    stats = {
+        name: jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *values)
+        for name, values in parts.items()
+    }
+    return nodes, stats
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """A plan and its numbers."""
+
+    plan: _Plan
+    variables: dict[str, stack.Variables]
+    mixture: Float[Array, "edge op"]
+    keys: PRNGKeyArray
+
+    @property
+    def cell(self) -> Cell:
+        return self.plan.cell
+
+    def slices(self, run: Run) -> tuple[dict[str, Any], Array, PRNGKeyArray]:
+        """The run's variables by stack, its rows of the mixture, and its keys."""
+        variables = {}
+        for op, start in zip(run.operations, run.starts, strict=True):
+            name = stack_name(op, run.stride)
+            stop = start + len(run.edges)
+            variables[name] = jax.tree.map(
+                lambda leaf, start=start, stop=stop: leaf[start:stop],
+                self.variables[name],
+            )
+        rows = jnp.array(run.edges)
+        return variables, self.mixture[rows], self.keys[rows]
+
+    def edge(self, run: Run) -> Callable[..., tuple[Image, dict[str, Any]]]:
+        """``(variables, weights, key, x) -> (mixed, stats)`` of an edge of the run."""
+        edge = functools.partial(self.plan.edge, run)
+        if not self.plan.recompute:
+            return edge
+        # On CPU this costs no time, as memory is what a step waits for there, and it
+        # saves five sixths of the temporaries.
+        return jax.checkpoint(edge, prevent_cse=self.plan.execution == "batch")
 
 
 Stats = dict[str, list[Any]]
@@ -237,10 +293,7 @@ def _scan(work: _Work, inputs: Array) -> tuple[tuple[Image, ...], Stats]:
     for run in plan(cell, by_source=False):
         sources = jnp.array([cell.edges[e].source for e in run.edges])
         targets = jnp.array([cell.edges[e].target - first for e in run.edges])
-
-        # Recomputing an edge in the backward pass costs no time on CPU, where memory is
-        # what a step waits for, and saves five sixths of the temporaries.
-        edge = jax.checkpoint(functools.partial(work.edge, run), prevent_cse=False)
+        edge = work.edge(run)
 
         def step(
             states: Array, x: Any, run: Run = run, edge: Any = edge
@@ -266,11 +319,8 @@ def _batch(work: _Work, inputs: Array) -> tuple[tuple[Image, ...], Stats]:
     all_stats: Stats = {}
     for run in plan(cell, by_source=True):
         x = states[cell.edges[run.edges[0]].source]
-        ys, stats = jax.vmap(
-            lambda variables, weights, key, run=run, x=x: work.edge(
-                run, variables, weights, key, x
-            )
-        )(*work.slices(run))
+        over_edges = jax.vmap(work.edge(run), in_axes=(0, 0, 0, None))
+        ys, stats = over_edges(*work.slices(run), x)
         for y, e in zip(ys, run.edges, strict=True):
             target = cell.edges[e].target
             states[target] = states[target] + y

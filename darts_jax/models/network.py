@@ -1,6 +1,6 @@
 """The network of a genotype: what is retrained and evaluated."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -140,6 +140,8 @@ class Network(nn.Module):
       macro: how the cells are stacked.
       imagenet: the stem of two stride-2 convolutions, for large images.
       auxiliary: whether there is an auxiliary head, at two thirds of the depth.
+      dtype: of the computation; parameters and statistics are float32 anyway. None:
+        that of the images.
     """
 
     genotype: Genotype
@@ -149,12 +151,14 @@ class Network(nn.Module):
     channels: int
     imagenet: bool = False
     auxiliary: bool = False
+    dtype: Any = None
 
     @nn.compact
     def __call__(
         self, images: Image, drop_rate: Float[Array, ""], train: bool
     ) -> Logits:
         """Logits of images [batch, height, width, channel]; drop paths at that rate."""
+        images = images.astype(self.dtype or images.dtype)
         states, stem = self._stem(images, train)
         multiplier = {k: len(cell.output) for k, cell in self.genotype.cells.items()}
         blocks = plan_blocks(

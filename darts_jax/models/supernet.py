@@ -1,6 +1,6 @@
 """The one-shot network: every edge of every cell a mixture of all its operations."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -19,6 +19,9 @@ from darts_jax.models.mixture import Execution, MixedEdges
 from darts_jax.operations.layers import Image
 from darts_jax.spaces.graph import Cell, Space
 
+Remat = Literal["none", "edge", "cell"]
+"""Recompute nothing; the mixed operations; these and whole cells around them."""
+
 
 class SuperCell(nn.Module):
     """One cell: projected inputs, mixed edges, concatenated output."""
@@ -29,6 +32,7 @@ class SuperCell(nn.Module):
     partial: int
     variants: tuple[tuple[str, str], ...]
     execution: Execution
+    recompute: bool
 
     @nn.compact
     def __call__(
@@ -43,6 +47,7 @@ class SuperCell(nn.Module):
             self.partial,
             self.variants,
             self.execution,
+            self.recompute,
             name="edges",
         )
         nodes = edges(jnp.stack(inputs), mixture, train)
@@ -60,6 +65,9 @@ class Supernet(nn.Module):
       channels: of the first cells.
       partial: 1/partial of the channels enter the operations (Xu et al., 2020).
       execution: how the edge axis is walked.
+      remat: what the backward pass computes again rather than remembers.
+      dtype: of the computation; parameters and statistics are float32 anyway. None:
+        that of the images.
     """
 
     space: Space
@@ -68,6 +76,8 @@ class Supernet(nn.Module):
     channels: int
     partial: int = 1
     execution: Execution = "scan"
+    remat: Remat = "edge"
+    dtype: Any = None
 
     @nn.compact
     def __call__(
@@ -83,9 +93,16 @@ class Supernet(nn.Module):
         stem = macro.stem_multiplier * self.channels
         multiplier = {k: len(cell.output) for k, cell in self.space.cells.items()}
         blocks = plan_blocks(macro, multiplier, self.cells, self.channels, (stem, stem))
-        x = Stem(stem, name="stem")(images, train)
-        extras = _per_block(blocks, mixture)
-        _, x = run_blocks(self, blocks, self._block, (x, x), extras, train)
+        x = Stem(stem, name="stem")(images.astype(self.dtype or images.dtype), train)
+        _, x = run_blocks(
+            self,
+            blocks,
+            self._block,
+            (x, x),
+            _per_block(blocks, mixture),
+            train,
+            recompute=self.remat == "cell",
+        )
         return Head(self.classes, macro.final_norm, name="head")(x, train)
 
     def _block(self, block: Block) -> nn.Module:
@@ -98,6 +115,7 @@ class Supernet(nn.Module):
             self.partial,
             tuple(self.space.supernet_variants.items()),
             self.execution,
+            recompute=self.remat != "none",
         )
 
 

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from darts_jax.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.runs.directory import disk_errors, sync
 
@@ -64,8 +65,7 @@ class Checkpoints:
         aside, final = self.directory / f"{_ASIDE}{step}", self.directory / str(step)
         replaced = self.directory / f"{_ASIDE}replaced-{step}"
         arrays = {
-            name: np.asarray(leaf)
-            for name, leaf in _named_leaves(jax.device_get(state))
+            name: np.asarray(leaf) for name, leaf in _named_leaves(to_host(state))
         }
         try:
             with disk_errors(f"checkpoint {step} in {self.directory}"):
@@ -171,10 +171,13 @@ def _fill(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
     def place(leaf: Any, array: np.ndarray) -> Any:
         if isinstance(leaf, np.ndarray):
             return array
+        if isinstance(leaf, jax.Array) and leaf.committed:
+            # On as many devices as there are now, whatever wrote it.
+            return jax.make_array_from_callback(
+                array.shape, leaf.sharding, lambda index: array[index].copy()
+            )
         # A copy, as the loop donates its state and NumPy owns this memory.
-        value = jnp.array(array)
-        committed = isinstance(leaf, jax.Array) and leaf.committed
-        return jax.device_put(value, leaf.sharding) if committed else value
+        return jnp.array(array)
 
     leaves = [place(leaf, arrays[name]) for name, leaf in _named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)

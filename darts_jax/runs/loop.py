@@ -1,6 +1,7 @@
 """The loop under every verb: epochs, checkpoints, metrics, signals, bad losses."""
 
 import contextlib
+import dataclasses
 import math
 import signal
 import sys
@@ -11,10 +12,12 @@ from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax import program
 from darts_jax.build import Job
+from darts_jax.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.console import Progress, progress
@@ -61,7 +64,9 @@ def run_epochs(
       StoppedError: SIGTERM or SIGINT came; the state was saved first.
     """
     checkpoints = Checkpoints(run.checkpoints / verb, settings.keep)
-    state, totals = job.init(), program.empty_totals()
+    layout = job.layout
+    state = layout.init(job.init, job.start)
+    totals = layout.init(lambda t: t, program.empty_totals(job.members))
     saved = checkpoints.restore_latest({"state": state, "totals": totals}, notify=say)
     done, total = 0, job.epochs * job.steps_per_epoch
     if saved is not None:
@@ -72,8 +77,15 @@ def run_epochs(
     if done:
         say(f"{verb}: going on from step {done} of {total}")
     zero = jnp.zeros((), jnp.int32)
+    job = dataclasses.replace(
+        job,
+        data=layout.put(job.data),
+        held_out=layout.put(job.held_out),
+        evaluate=jax.jit(job.evaluate),
+    )
     executable, seconds = program.compile_program(
-        job.run, state, totals, job.data, job.scalars(0), zero, zero, zero
+        layout.jit(job.run, state, totals),
+        *(state, totals, job.data, job.scalars(0), zero, zero, zero),
     )
     say(f"{verb}: compiled in {seconds:.1f} s")
     with (
@@ -87,7 +99,7 @@ def run_epochs(
             state, totals = work.epoch(epoch, state, totals)
             on_epoch(epoch + 1, state)
             last = epoch + 1 == job.epochs
-            totals = program.empty_totals()
+            totals = layout.init(lambda t: t, program.empty_totals(job.members))
             if last or caught or (epoch + 1) % settings.every_epochs == 0:
                 work.save(state, totals)
             if caught and not last:
@@ -112,20 +124,21 @@ class _Epochs:
         self.job, self.verb, self.executable = job, verb, executable
         self.checkpoints, self.log, self.bar = checkpoints, log, bar
         self.caught = caught
-        self.compile_seconds, self.steps_per_call = compile_seconds, 1
+        self.compile_seconds = compile_seconds
+        self.steps_per_call = 1
 
     def save(self, state: Any, totals: Any) -> None:
-        self.checkpoints.save(int(state.step), {"state": state, "totals": totals})
+        self.checkpoints.save(step_of(state), {"state": state, "totals": totals})
 
     def stop(self, state: Any) -> NoReturn:
-        step = int(state.step)
+        step = step_of(state)
         say(f"{self.verb}: saved at step {step}; the same command goes on from there")
         raise StoppedError(self.caught[0], step)
 
     def epoch(self, epoch: int, state: Any, totals: Any) -> tuple[Any, Any]:
         """Runs what is left of an epoch, and writes its record."""
         job, began = self.job, time.perf_counter()
-        first = int(state.step) - epoch * job.steps_per_epoch
+        first = step_of(state) - epoch * job.steps_per_epoch
         start, scalars = first, job.scalars(epoch)
         while start < job.steps_per_epoch:
             stop = min(start + self.steps_per_call, job.steps_per_epoch)
@@ -136,16 +149,19 @@ class _Epochs:
                 self.save(state, totals)
                 self.stop(state)
         seconds = time.perf_counter() - began
-        correct = int(job.evaluate(state, job.held_out))
-        record = _means(totals) | {
-            "epoch": epoch + 1,
-            "learning_rate": float(scalars["weights"]["learning_rate"]),
+        correct = to_host(job.evaluate(state, job.held_out))
+        values = _means(totals) | {
+            "learning_rate": np.asarray(scalars["weights"]["learning_rate"]),
             "held_out_accuracy": correct / job.held_out.labels.shape[0],
+        }
+        record = {name: value.tolist() for name, value in values.items()} | {
+            "epoch": epoch + 1,
             "images_per_second": (start - first) * job.images_per_step / seconds,
             "compile_seconds": self.compile_seconds,
         }
-        self.log.write(int(state.step), record)
-        self.bar.end_epoch(epoch + 1, job.epochs, held_out=record["held_out_accuracy"])
+        self.log.write(step_of(state), record)
+        held_out = float(np.mean(values["held_out_accuracy"]))
+        self.bar.end_epoch(epoch + 1, job.epochs, held_out=held_out)
         return state, totals
 
     def _call(
@@ -159,13 +175,16 @@ class _Epochs:
         self.steps_per_call = max(1, math.floor(_SECONDS_PER_CALL / per_step))
         self._require_finite(totals)
         steps = stop - start
-        self.bar.advance(steps, steps * self.job.images_per_step, **_means(totals))
+        shown = {name: float(np.mean(value)) for name, value in _means(totals).items()}
+        self.bar.advance(steps, steps * self.job.images_per_step, **shown)
         return state, totals
 
     def _require_finite(self, totals: Any) -> None:
-        bad = int(totals["first_bad_step"])
-        if bad == program.NEVER:
+        first_bad = to_host(totals["first_bad_step"])
+        # A population goes on as long as one of its members does.
+        if np.any(first_bad == program.NEVER):
             return
+        bad = int(np.max(first_bad))
         steps = self.checkpoints.steps()
         kept = f"checkpoint {steps[-1]} is kept" if steps else "no checkpoint was due"
         raise InputError(
@@ -174,12 +193,16 @@ class _Epochs:
         )
 
 
-def _means(totals: Any) -> dict[str, float]:
-    count = max(float(totals["count"]), 1.0)
-    return {
-        "loss": float(totals["loss"]) / count,
-        "accuracy": float(totals["correct"]) / count,
-    }
+def step_of(state: Any) -> int:
+    """Steps done; the members of a population go in step."""
+    return int(np.max(to_host(state.step)))
+
+
+def _means(totals: Any) -> dict[str, np.ndarray]:
+    """Per member, if there are any."""
+    sums = to_host(totals)
+    count = np.maximum(sums["count"], 1)
+    return {"loss": sums["loss"] / count, "accuracy": sums["correct"] / count}
 
 
 @contextlib.contextmanager

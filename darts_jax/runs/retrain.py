@@ -16,6 +16,7 @@ from darts_jax.build import Job, make_training
 from darts_jax.config import validate_config
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.sources import load_dataset
+from darts_jax.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
 from darts_jax.program import empty_totals
@@ -132,7 +133,8 @@ def evaluate(
     folder = directory.checkpoints / "retrain"
     if not folder.is_dir():
         raise InputError(f"no retrained network in {run}; `retrain` makes one")
-    like = {"state": job.init(), "totals": empty_totals()}
+    state = job.layout.init(job.init, job.start)
+    like = {"state": state, "totals": job.layout.put(empty_totals())}
     saved = Checkpoints(folder, config.checkpoint.keep).restore_latest(like, notify=say)
     if saved is None:
         raise InputError(f"no whole checkpoint of a retrained network in {folder}")
@@ -172,7 +174,8 @@ def _train(
 
 
 def _test_accuracy(job: Job, state: Any) -> float:
-    correct = int(job.evaluate(state, job.held_out))
+    held_out = job.layout.put(job.held_out)
+    correct = int(to_host(jax.jit(job.evaluate)(state, held_out)))
     return correct / job.held_out.labels.shape[0]
 
 

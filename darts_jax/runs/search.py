@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -12,6 +11,7 @@ from darts_jax.build import make_discretization, make_search
 from darts_jax.config import validate_config
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.sources import load_dataset
+from darts_jax.devices import to_host
 from darts_jax.runs.directory import (
     RunDirectory,
     atomic_write,
@@ -63,10 +63,10 @@ def search(
     discretize = make_discretization(space)
 
     def on_epoch(epoch: int, state: Any) -> None:
-        save_architecture(directory, epoch, jax.device_get(state.alpha))
+        save_architecture(directory, epoch, to_host(state.alpha))
 
     state = run_epochs(job, directory, "search", config.checkpoint, on_epoch)
-    genotype = discretize(space, jax.device_get(state.alpha))
+    genotype = discretize(space, to_host(state.alpha))
     for kind, cell in genotype.cells.items():
         if not cell.is_connected:
             say(f"warning: no path leads through the {kind} cell: `none` won its edges")

@@ -1,0 +1,46 @@
+"""A batch in parts, one after the other, when it does not fit at once.
+
+The loss of a batch is the mean over its microbatches, each with batch norm over its
+own images. The backward pass computes a microbatch again when its turn comes, so the
+memory is that of one, for any derivative that is taken.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from darts_jax.types import Examples, Stats
+
+Forward = Callable[
+    [Stats, Examples, PRNGKeyArray], tuple[Float[Array, ""], tuple[Stats, Any]]
+]
+"""(stats, examples, key) -> (mean loss, (new stats, logits))."""
+
+
+def over_microbatches(forward: Forward, count: int) -> Forward:
+    """The same function of a whole batch, computed in ``count`` equal parts.
+
+    The running statistics pass from part to part. The batch size must be a multiple
+    of ``count``.
+    """
+    if count == 1:
+        return forward
+
+    def whole(stats: Stats, examples: Examples, key: PRNGKeyArray) -> Any:
+        parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), examples)
+        keys = jax.random.split(key, count)
+
+        @jax.checkpoint
+        def part(stats: Stats, x: Any) -> tuple[Stats, Any]:
+            loss, (stats, logits) = forward(stats, *x)
+            return stats, (loss, logits)
+
+        stats, (losses, logits) = lax.scan(part, stats, (parts, keys))
+        joined = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), logits)
+        return jnp.mean(losses), (stats, joined)
+
+    return whole

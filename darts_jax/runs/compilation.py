@@ -1,0 +1,44 @@
+"""The persistent compilation cache: a program that was compiled once is loaded."""
+
+import os
+from pathlib import Path
+
+import jax
+
+from darts_jax.errors import InputError
+
+
+def use_compilation_cache(setting: str) -> Path | None:
+    """Directs JAX's cache of compiled programs.
+
+    A cache that JAX already has (``JAX_COMPILATION_CACHE_DIR``) is left as it is.
+
+    Args:
+      setting: "auto" for the user's cache folder, "off", or a folder.
+
+    Returns:
+      The folder in use, or None.
+
+    Raises:
+      InputError: the folder cannot be made.
+    """
+    if setting == "off":
+        return None
+    known = jax.config.read("jax_compilation_cache_dir")
+    if known:
+        return Path(known)
+    folder = _user_cache() if setting == "auto" else Path(setting).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the compilation cache {folder} ({error.strerror}); give "
+            "another as compilation_cache, or off"
+        ) from None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    return folder
+
+
+def _user_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "darts_jax" / "programs"
