@@ -25,6 +25,7 @@ _PUBLIC = {
     "get_space": "darts_jax.spaces",
     "load_config": "darts_jax.config",
     "load_dataset": "darts_jax.data.sources",
+    "population": "darts_jax.runs.population",
     "retrain": "darts_jax.runs.retrain",
     "search": "darts_jax.runs.search",
 }

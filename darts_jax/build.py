@@ -177,7 +177,7 @@ def make_population(members: Sequence[ConfigDict], dataset: Dataset) -> Job:
     return dataclasses.replace(
         job,
         layout=layout,
-        start=jax.tree.map(lambda *x: jnp.stack(x), *map(_search_start, members)),
+        start=jax.tree.map(lambda *x: np.stack(x), *map(_search_start, members)),
         init=lambda start: lax.map(job.init, start),
         run=layout.over_members(job.run, execution),
         scalars=scalars,
@@ -237,7 +237,7 @@ def make_training(config: ConfigDict, dataset: Dataset, genotype: Genotype) -> J
 
     return Job(
         layout=layout,
-        start=jnp.asarray(config.seed, jnp.int32),
+        start=np.asarray(config.seed, np.int32),
         init=init,
         run=program.epoch_program(order, step),
         data=train,
@@ -354,11 +354,11 @@ def _normalized(dataset: Dataset, images: Array, layout: Layout) -> Array:
     return augment(jax.random.key(0), images, Augmentation(), mean, std)
 
 
-def _search_start(config: ConfigDict) -> dict[str, Array]:
+def _search_start(config: ConfigDict) -> dict[str, np.ndarray]:
     scale = config.search.architecture.init_scale
     return {
-        "seed": jnp.asarray(config.seed, jnp.int32),
-        "init_scale": jnp.asarray(scale, jnp.float32),
+        "seed": np.asarray(config.seed, np.int32),
+        "init_scale": np.asarray(scale, np.float32),
     }
 
 
@@ -383,4 +383,4 @@ def _folded(state: Any, stream: int) -> Array:
 
 
 def _arrays(scalars: Any) -> Any:
-    return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), scalars)
+    return jax.tree.map(lambda value: np.asarray(value, np.float32), scalars)

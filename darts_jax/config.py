@@ -121,13 +121,19 @@ def load_config(
     if source is not None:
         for key, value in flatten(_read(Path(source))):
             _set(config, key, value)
+    return with_overrides(config, overrides)
+
+
+def with_overrides(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+    """A copy with single settings changed, as in `load_config`, and checked."""
+    changed = ConfigDict(config.to_dict()).lock()
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise InputError(f"setting {override!r} has no value; want {key}=VALUE")
-        _set(config, key, _parse(key, text, _get(config, key)))
-    validate_config(config)
-    return config
+        _set(changed, key, _parse(key, text, get_setting(changed, key)))
+    validate_config(changed)
+    return changed
 
 
 def config_to_json(config: ConfigDict) -> str:
@@ -192,7 +198,8 @@ def _call_get_config(path: Path) -> dict[str, Any]:
     return config.to_dict()
 
 
-def _get(config: ConfigDict, key: str) -> Any:
+def get_setting(config: ConfigDict, key: str) -> Any:
+    """The value of a dotted key; raises InputError with the nearest one."""
     known = dict(flatten(config))
     if key not in known:
         raise unknown_name("setting", key, list(known))
@@ -200,7 +207,7 @@ def _get(config: ConfigDict, key: str) -> Any:
 
 
 def _set(config: ConfigDict, key: str, value: Any) -> None:
-    default = _get(config, key)
+    default = get_setting(config, key)
     if isinstance(default, float) and type(value) is int:
         value = float(value)
     if type(value) is not type(default):

@@ -5,6 +5,7 @@ batch norm sees the whole batch, and random numbers don't depend on their number
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 

@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args([a for a in given if not a.startswith(_OVERRIDE)])
     try:
         overrides = [_override(a) for a in given if a.startswith(_OVERRIDE)]
+        if hasattr(options, "coordinator"):
+            _join(options)
         options.verb(options, overrides)
     except InputError as error:
         print(f"darts-jax: {error}", file=sys.stderr)
@@ -62,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, function, text in (
         ("run", _run, "search, draw, retrain and evaluate"),
         ("search", _search, "search a genotype"),
+        ("population", _population, "searches that differ in scalars, as one program"),
         ("retrain", _retrain, "train a genotype from scratch and test it"),
         ("evaluate", _evaluate, "test the network of a finished retrain"),
         ("settings", _settings, "print the resolved settings"),
@@ -71,6 +74,15 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--config", help="file with get_config(), or config.json")
         if name != "settings":
             verb.add_argument("--run", required=True, help="run directory")
+            _add_processes(verb)
+        if name == "population":
+            verb.add_argument(
+                "--grid",
+                action="append",
+                required=True,
+                metavar="SETTING=VALUE,VALUE",
+                help="values to combine, as seed=0,1,2; may be repeated",
+            )
         if name == "retrain":
             verb.add_argument("--genotype", help="name, file, run or benchmark string")
     draw = verbs.add_parser("draw", help="draw a genotype as SVG and PNG")
@@ -78,6 +90,21 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("genotype", help="name, file, run or benchmark string")
     draw.add_argument("--out", default="genotype", help="file name without ending")
     return parser
+
+
+def _add_processes(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group(
+        "several processes", "a TPU pod and SLURM need none of these"
+    )
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0")
+    group.add_argument("--processes", type=int, help="how many there are")
+    group.add_argument("--process", type=int, help="which one this is, from 0")
+
+
+def _join(options: argparse.Namespace) -> None:
+    from darts_jax.runs.processes import join
+
+    join(options.coordinator, options.processes, options.process)
 
 
 def _config(options: argparse.Namespace, overrides: list[str]) -> ConfigDict:
@@ -101,6 +128,16 @@ def _search(options: argparse.Namespace, overrides: list[str]) -> None:
     found = search(_config(options, overrides), options.run)
     print(found.genotype)
     print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
+
+
+def _population(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.population import population
+
+    grid = {}
+    for text in options.grid:
+        key, _, values = text.partition("=")
+        grid[key] = [value for value in values.split(",") if value]
+    print(population(_config(options, overrides), grid, options.run), end="")
 
 
 def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -12,6 +12,7 @@ from darts_jax.bilevel import optimizers
 from darts_jax.bilevel.microbatches import over_microbatches
 from darts_jax.types import (
     Alpha,
+    AnyArray,
     Examples,
     Hypergradient,
     Mask,
@@ -142,7 +143,7 @@ class Search:
 
 def cross_entropy(
     logits: Float[Array, "batch class"],
-    labels: Array,
+    labels: AnyArray,
     smoothing: float | Float[Array, ""] = 0.0,
 ) -> Float[Array, ""]:
     """Mean cross entropy; a share ``smoothing`` of the target is spread evenly."""
@@ -152,7 +153,7 @@ def cross_entropy(
     return jnp.mean((1 - smoothing) * hard - smoothing * log_p.mean(-1))
 
 
-def batch_metrics(loss: Array, logits: Array, labels: Array) -> Metrics:
+def batch_metrics(loss: Array, logits: Array, labels: AnyArray) -> Metrics:
     """Sums over a batch, so that a mean over any number of batches is exact."""
     count = jnp.asarray(labels.shape[0], jnp.float32)
     guesses = jnp.argmax(logits, -1).astype(labels.dtype)

@@ -22,6 +22,7 @@ import numpy as np
 from darts_jax.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.runs.directory import disk_errors, sync
+from darts_jax.runs.processes import is_writer, wait_for_all
 
 PyTree = Any
 
@@ -33,7 +34,8 @@ class Checkpoints:
     """The newest checkpoints of one loop.
 
     States are pytrees of arrays, restored bit for bit. Random keys must be raw uint32
-    (``jax.random.key_data``), as in `types.SearchState`. One process writes here.
+    (``jax.random.key_data``), as in `types.SearchState`. Of several processes all must
+    call, and one writes.
 
     Args:
       directory: made if absent; what a killed process left half-written is removed.
@@ -43,10 +45,12 @@ class Checkpoints:
     def __init__(self, directory: Path, keep: int) -> None:
         self.directory = Path(directory).absolute()  # Orbax refuses relative paths
         self.keep = keep
-        with disk_errors(f"checkpoints in {directory}"):
-            self.directory.mkdir(parents=True, exist_ok=True)
-            for left in self.directory.glob(f"{_ASIDE}*"):
-                shutil.rmtree(left)
+        if is_writer():
+            with disk_errors(f"checkpoints in {directory}"):
+                self.directory.mkdir(parents=True, exist_ok=True)
+                for left in self.directory.glob(f"{_ASIDE}*"):
+                    shutil.rmtree(left)
+        wait_for_all(f"{self.directory} is open")
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints present, damaged ones too, oldest first."""
@@ -62,11 +66,14 @@ class Checkpoints:
         Raises:
           InputError: no room on disk; the earlier checkpoints are intact.
         """
+        arrays = dict(_named_leaves(to_host(state)))
+        if is_writer():
+            self._write(step, arrays)
+        wait_for_all(f"checkpoint {step}")
+
+    def _write(self, step: int, arrays: dict[str, np.ndarray]) -> None:
         aside, final = self.directory / f"{_ASIDE}{step}", self.directory / str(step)
         replaced = self.directory / f"{_ASIDE}replaced-{step}"
-        arrays = {
-            name: np.asarray(leaf) for name, leaf in _named_leaves(to_host(state))
-        }
         try:
             with disk_errors(f"checkpoint {step} in {self.directory}"):
                 _write(aside, arrays)
@@ -195,6 +202,20 @@ def _signature(leaf: Any) -> str:
     return f"{leaf.dtype}{list(leaf.shape)}"
 
 
+def _checkpointer(ocp: Any) -> Any:
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+    # The arrays are whole in every process: none waits for another.
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me,
+        active_processes={me},
+        barrier_sync_key_prefix=f"process_{me}",
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
 @contextlib.contextmanager
 def _orbax() -> Iterator[Any]:
     """A synchronous checkpointer that keeps quiet; errors reach the caller anyway."""
@@ -206,7 +227,7 @@ def _orbax() -> Iterator[Any]:
     try:
         with (
             warnings.catch_warnings(action="ignore"),
-            ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer,
+            _checkpointer(ocp) as checkpointer,
         ):
             yield checkpointer
     finally:

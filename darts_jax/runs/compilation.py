@@ -24,9 +24,8 @@ def use_compilation_cache(setting: str) -> Path | None:
     """
     if setting == "off":
         return None
-    known = jax.config.read("jax_compilation_cache_dir")
-    if known:
-        return Path(known)
+    if known := cache_folder():
+        return known
     folder = _user_cache() if setting == "auto" else Path(setting).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,6 +36,12 @@ def use_compilation_cache(setting: str) -> Path | None:
         ) from None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder
+
+
+def cache_folder() -> Path | None:
+    """Where compiled programs are kept, if they are."""
+    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    return Path(folder) if folder else None
 
 
 def _user_cache() -> Path:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from darts_jax.runs.processes import is_writer
+
 
 class Progress:
     """A bar on a terminal or in a notebook; elsewhere, one line an epoch."""
@@ -46,7 +48,8 @@ class Progress:
             return
         shown = "  ".join(f"{name} {value}" for name, value in self._shown.items())
         line = f"{self._description} {epoch}/{epochs}  {shown}  {self._left()} left"
-        print(line, file=sys.stderr, flush=True)
+        if is_writer():
+            print(line, file=sys.stderr, flush=True)
 
     def _left(self) -> str:
         elapsed = time.perf_counter() - self._began
@@ -65,7 +68,7 @@ def progress(total: int, description: str, done: int = 0) -> Iterator[Progress]:
       total: steps of the whole loop.
       done: how many of them an earlier process did.
     """
-    if not (sys.stderr.isatty() or _in_notebook()):
+    if not is_writer() or not (sys.stderr.isatty() or _in_notebook()):
         yield Progress(None, total, done, description)
         return
     from tqdm.auto import tqdm

@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.config import config_difference, config_to_json, load_config
 from darts_jax.errors import InputError
+from darts_jax.runs.processes import is_writer, wait_for_all
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "darts-jax")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -30,6 +31,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 # Settings in no used section, as those of checkpoints, may change between calls.
 _SECTIONS = {
     "search": ("seed", "space", "data", "supernet", "search"),
+    "population": ("seed", "space", "data", "supernet", "search"),
     "retrain": ("seed", "space", "data", "retrain", "baseline"),
 }
 
@@ -93,20 +95,26 @@ def open_run(path: str | Path, config: ConfigDict, verb: str) -> RunDirectory:
         cannot be written. Nothing in it has been touched then.
     """
     run = RunDirectory(Path(path))
-    with disk_errors(f"run directory {run.path}"):
-        if run.config.exists():
-            _reopen(run, config, verb)
-        else:
-            _create(run, config, verb)
+    if is_writer():
+        with disk_errors(f"run directory {run.path}"):
+            if run.config.exists():
+                _reopen(run, config, verb)
+            else:
+                _create(run, config, verb)
+    wait_for_all(f"{run.path} is open")
     return run
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader, or a crash, sees the old or the new, no mixture.
 
+    Of several processes one writes; the others do nothing.
+
     Raises:
       InputError: no room on disk, or no right to write; the old file is intact.
     """
+    if not is_writer():
+        return
     data = content.encode() if isinstance(content, str) else content
     with disk_errors(str(path)):
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -132,7 +140,7 @@ def save_architecture(
     arrays: dict[str, Any] = {kind: np.asarray(value) for kind, value in alpha.items()}
     np.savez(buffer, **arrays)
     with disk_errors(str(run.architecture)):
-        run.architecture.mkdir(exist_ok=True)
+        run.architecture.mkdir(exist_ok=True)  # by whichever process comes first
     atomic_write(run.architecture_at(epoch), buffer.getvalue())
 
 

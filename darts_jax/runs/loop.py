@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -20,9 +19,11 @@ from darts_jax.build import Job
 from darts_jax.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.runs.checkpoint import Checkpoints
+from darts_jax.runs.compilation import cache_folder
 from darts_jax.runs.console import Progress, progress
 from darts_jax.runs.directory import RunDirectory
 from darts_jax.runs.metrics import MetricsLog
+from darts_jax.runs.processes import any_of_all, is_writer, of_the_writer
 
 # A call of the program lasts about this long, so that the bar moves and signals count.
 _SECONDS_PER_CALL = 1.0
@@ -38,7 +39,8 @@ class StoppedError(SystemExit):
 
 def say(text: str) -> None:
     """One line to whoever watches."""
-    print(text, file=sys.stderr, flush=True)
+    if is_writer():
+        print(text, file=sys.stderr, flush=True)
 
 
 def run_epochs(
@@ -76,7 +78,7 @@ def run_epochs(
         return state
     if done:
         say(f"{verb}: going on from step {done} of {total}")
-    zero = jnp.zeros((), jnp.int32)
+    zero = np.int32(0)
     job = dataclasses.replace(
         job,
         data=layout.put(job.data),
@@ -87,7 +89,8 @@ def run_epochs(
         layout.jit(job.run, state, totals),
         *(state, totals, job.data, job.scalars(0), zero, zero, zero),
     )
-    say(f"{verb}: compiled in {seconds:.1f} s")
+    kept = f"cache: {folder}" if (folder := cache_folder()) else "no cache"
+    say(f"{verb}: compiled in {seconds:.1f} s ({kept})")
     with (
         MetricsLog(run, verb) as log,
         _caught_signals() as caught,
@@ -100,9 +103,10 @@ def run_epochs(
             on_epoch(epoch + 1, state)
             last = epoch + 1 == job.epochs
             totals = layout.init(lambda t: t, program.empty_totals(job.members))
-            if last or caught or (epoch + 1) % settings.every_epochs == 0:
+            stopped = any_of_all(bool(caught))
+            if last or stopped or (epoch + 1) % settings.every_epochs == 0:
                 work.save(state, totals)
-            if caught and not last:
+            if stopped and not last:
                 work.stop(state)
     return state
 
@@ -133,7 +137,8 @@ class _Epochs:
     def stop(self, state: Any) -> NoReturn:
         step = step_of(state)
         say(f"{self.verb}: saved at step {step}; the same command goes on from there")
-        raise StoppedError(self.caught[0], step)
+        # A signal to another process ends this one as if it had come here.
+        raise StoppedError((self.caught or [signal.SIGTERM])[0], step)
 
     def epoch(self, epoch: int, state: Any, totals: Any) -> tuple[Any, Any]:
         """Runs what is left of an epoch, and writes its record."""
@@ -145,7 +150,7 @@ class _Epochs:
             state, totals = self._call(state, totals, scalars, epoch, start, stop)
             start = stop
             # At its end an epoch is recorded first: see `run_epochs`.
-            if self.caught and start < job.steps_per_epoch:
+            if start < job.steps_per_epoch and any_of_all(bool(self.caught)):
                 self.save(state, totals)
                 self.stop(state)
         seconds = time.perf_counter() - began
@@ -167,12 +172,13 @@ class _Epochs:
     def _call(
         self, state: Any, totals: Any, scalars: Any, epoch: int, start: int, stop: int
     ) -> tuple[Any, Any]:
-        bounds = (jnp.asarray(n, jnp.int32) for n in (epoch, start, stop))
+        bounds = (np.int32(n) for n in (epoch, start, stop))
         began = time.perf_counter()
         state, totals = self.executable(state, totals, self.job.data, scalars, *bounds)
         totals = jax.block_until_ready(totals)
         per_step = (time.perf_counter() - began) / (stop - start)
-        self.steps_per_call = max(1, math.floor(_SECONDS_PER_CALL / per_step))
+        steps = max(1, math.floor(_SECONDS_PER_CALL / per_step))
+        self.steps_per_call = of_the_writer(steps)
         self._require_finite(totals)
         steps = stop - start
         shown = {name: float(np.mean(value)) for name, value in _means(totals).items()}

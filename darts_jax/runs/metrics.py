@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from darts_jax.errors import InputError
 from darts_jax.runs.directory import RunDirectory, atomic_write, disk_errors
+from darts_jax.runs.processes import is_writer
 
 
 class MetricsLog:
@@ -26,7 +27,8 @@ class MetricsLog:
         self._path, self._events, self._verb = run.metrics, run.events / verb, verb
         self._purge_step: int | None = None
         self._writer: Any = None
-        _drop_torn_line(self._path)
+        if is_writer():
+            _drop_torn_line(self._path)
 
     def write(self, step: int, record: Mapping[str, Any]) -> None:
         """Appends one record; on disk when this returns.
@@ -37,6 +39,8 @@ class MetricsLog:
         Raises:
           InputError: no room on disk.
         """
+        if not is_writer():
+            return
         line = json.dumps({"verb": self._verb, "step": step, **record}) + "\n"
         with disk_errors(str(self._path)):
             with self._path.open("a") as file:
@@ -51,6 +55,8 @@ class MetricsLog:
 
     def truncate_after(self, step: int) -> None:
         """Forgets this verb's records after a step, from which the run goes on."""
+        if not is_writer():
+            return
         kept = [
             record
             for record in read_metrics(self._path)

@@ -21,9 +21,11 @@ from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
 from darts_jax.program import empty_totals
 from darts_jax.runs.checkpoint import Checkpoints
+from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
 from darts_jax.runs.loop import run_epochs, say
+from darts_jax.runs.processes import wait_for_all
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 
@@ -98,6 +100,7 @@ def retrain(
       InputError: a mistake in the settings, the data or the genotype.
     """
     validate_config(config)
+    use_compilation_cache(config.compilation_cache)
     dataset = dataset or load_dataset(config.data.name, config.data.directory)
     genotype = genotype or _found(Path(run))
     space = get_space(config.space)
@@ -127,6 +130,7 @@ def evaluate(
       InputError: there is none, or it was trained by other settings.
     """
     validate_config(config)
+    use_compilation_cache(config.compilation_cache)
     dataset = dataset or load_dataset(config.data.name, config.data.directory)
     directory = RunDirectory(Path(run))
     job = make_training(config, dataset, _found(directory.path))
@@ -151,6 +155,7 @@ def _found(path: Path) -> Genotype:
 def _claim(directory: RunDirectory, genotype: Genotype) -> None:
     """A run directory trains one genotype; another is refused."""
     if not directory.genotype.exists():
+        wait_for_all("no genotype yet")
         atomic_write(directory.genotype, genotype.to_json())
     elif Genotype.from_json(directory.genotype.read_text()) != genotype:
         raise InputError(

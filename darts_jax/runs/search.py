@@ -12,6 +12,7 @@ from darts_jax.config import validate_config
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.sources import load_dataset
 from darts_jax.devices import to_host
+from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.directory import (
     RunDirectory,
     atomic_write,
@@ -21,6 +22,7 @@ from darts_jax.runs.directory import (
 )
 from darts_jax.runs.loop import run_epochs, say
 from darts_jax.runs.metrics import read_metrics
+from darts_jax.runs.processes import is_writer, wait_for_all
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 
@@ -56,6 +58,7 @@ def search(
       InputError: a mistake in the settings or the data; one line says which.
     """
     validate_config(config)
+    use_compilation_cache(config.compilation_cache)
     dataset = dataset or load_dataset(config.data.name, config.data.directory)
     job = make_search(config, dataset)
     directory = open_run(run, config, "search")
@@ -71,7 +74,9 @@ def search(
         if not cell.is_connected:
             say(f"warning: no path leads through the {kind} cell: `none` won its edges")
     atomic_write(directory.genotype, genotype.to_json())
-    _draw(genotype, directory.path / "genotype")
+    if is_writer():
+        _draw(genotype, directory.path / "genotype")
+    wait_for_all("the search is written")
     epochs = [
         load_architecture(directory.architecture_at(epoch + 1))
         for epoch in range(job.epochs)

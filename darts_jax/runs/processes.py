@@ -1,0 +1,65 @@
+"""Several processes that run one program: who writes, and what they must agree on."""
+
+import os
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from darts_jax.errors import InputError
+
+
+def join(
+    coordinator: str | None = None, count: int | None = None, index: int | None = None
+) -> None:
+    """Makes this process one of several; alone, it does nothing.
+
+    Must come before anything is computed.
+
+    Args:
+      coordinator: "host:port" of process 0; with ``count`` and ``index``, for any
+        cluster. Without them, a TPU pod and SLURM are recognised.
+
+    Raises:
+      InputError: some of the three are missing.
+    """
+    given = coordinator, count, index
+    if all(value is None for value in given):
+        if _in_cluster():
+            jax.distributed.initialize()
+        return
+    if any(value is None for value in given):
+        raise InputError(
+            "several processes need --coordinator HOST:PORT, --processes and --process"
+        )
+    jax.distributed.initialize(coordinator, count, index)
+
+
+def _in_cluster() -> bool:
+    workers = os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")
+    return len(workers) > 1 or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def is_writer() -> bool:
+    """Whether this process writes files and speaks: one of them does."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(reason: str) -> None:
+    """Returns when every process is here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(reason)
+
+
+def any_of_all(flag: bool) -> bool:
+    """Whether the flag is up in any process; every one must ask."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def of_the_writer(number: int) -> int:
+    """The writer's number, in every process."""
+    if jax.process_count() == 1:
+        return number
+    return int(multihost_utils.broadcast_one_to_all(np.array(number, np.int32)))
