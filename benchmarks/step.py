@@ -9,7 +9,6 @@ process of its own, so that peak memory is the row's.
 import argparse
 import itertools
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -31,46 +30,26 @@ COLUMNS = (
 def measure(options: argparse.Namespace, cells: int, hypergradient: str) -> Any:
     """One row, in this process."""
     import jax
-    import numpy as np
+    import ours
 
-    from darts_jax import build, default_config, from_arrays
-    from darts_jax.models.functional import count_parameters
-    from darts_jax.program import empty_totals
-
-    rng = np.random.default_rng(0)
-    shape = (2 * options.batch, options.size, options.size, 3)
-    images = rng.integers(0, 256, shape, dtype=np.uint8)
-    labels = np.arange(len(images)) % 10
-    config = default_config()
-    config.space = options.space
-    config.supernet.update(
-        cells=cells, channels=options.channels, execution=options.execution
-    )
-    config.search.update(batch_size=options.batch, hypergradient=hypergradient)
-    job = build.make_search(config, from_arrays(images, labels, images, labels))
-    state, totals, scalars = job.init(), empty_totals(), job.scalars(0)
-    zero = jax.numpy.zeros((), jax.numpy.int32)
-    began = time.perf_counter()
-    traced = job.run.trace(state, totals, job.data, scalars, zero, zero, zero)
-    traced_at = time.perf_counter()
-    program = traced.lower().compile()
-    compiled_at = time.perf_counter()
-    parameters = count_parameters(state.params)
+    jax.config.update("jax_compilation_cache_dir", options.cache)
+    shape = options.space, cells, options.channels, options.batch
+    how = {name: getattr(options, name) for name in ("execution", "remat", "dtype")}
+    made = ours.Ours(ours.settings(*shape, hypergradient, **how), options.size)
     seconds = []
     for _ in range(options.steps + 1):
         start = time.perf_counter()
-        state, totals = program(state, totals, job.data, scalars, zero, zero, zero + 1)
-        jax.block_until_ready(totals)
+        made.step()
         seconds.append(time.perf_counter() - start)
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    resident = ours.peak_megabytes()
     values = (
         cells,
         hypergradient,
-        parameters,
-        round(traced_at - began, 1),
-        round(compiled_at - traced_at, 1),
+        made.parameters(),
+        round(made.trace_s, 1),
+        round(made.compile_s, 1),
         round(statistics.median(seconds[1:]), 3),
-        round(program.memory_analysis().temp_size_in_bytes / 1e6),
+        round(made.temporaries / 1e6),
         round(resident),
     )
     return dict(zip(COLUMNS, values, strict=True))
@@ -86,6 +65,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--execution", default="auto")
+    parser.add_argument("--remat", default="auto")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--cache", help="folder of compiled programs, for warm starts")
     parser.add_argument("--row", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     rows = []

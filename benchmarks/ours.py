@@ -1,0 +1,86 @@
+"""The search program under measurement, as `runs/loop.py` would run it."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from darts_jax import build, default_config, from_arrays
+from darts_jax.devices import Layout
+from darts_jax.models.functional import count_parameters
+from darts_jax.program import empty_totals
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has held.
+
+    From the kernel's record, as `getrusage` carries over the parent's peak.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1e3
+    return float("nan")
+
+
+def settings(
+    space: str, cells: int, channels: int, batch: int, rule: str, **supernet: Any
+) -> Any:
+    """The configuration of one measurement."""
+    config = default_config()
+    config.space = space
+    config.supernet.update(cells=cells, channels=channels, **supernet)
+    config.search.update(batch_size=batch, hypergradient=rule)
+    return config
+
+
+def random_images(count: int, size: int) -> Any:
+    """Images of bytes, as CIFAR's are."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    labels = np.arange(count) % 10
+    return from_arrays(images, labels, images, labels)
+
+
+class Ours:
+    """One search on random images: compiled once, then run by steps.
+
+    Attributes:
+      trace_s: seconds to trace and lower.
+      compile_s: seconds to compile.
+      temporaries: bytes, as the compiler states them.
+    """
+
+    def __init__(self, config: Any, size: int = 32, steps: int = 1) -> None:
+        batch = config.search.batch_size
+        self.job = build.make_search(
+            config, random_images(2 * batch * steps, size), Layout()
+        )
+        layout = self.job.layout
+        self.state = layout.init(self.job.init, self.job.start)
+        self.totals = layout.init(lambda t: t, empty_totals())
+        self.data = layout.put(self.job.data)
+        self.scalars = self.job.scalars(0)
+        began = time.perf_counter()
+        program = layout.jit(self.job.run, self.state, self.totals)
+        lowered = program.lower(*self._arguments(0, 0))
+        lowered_at = time.perf_counter()
+        self.program = lowered.compile()
+        self.trace_s = lowered_at - began
+        self.compile_s = time.perf_counter() - lowered_at
+        self.temporaries = self.program.memory_analysis().temp_size_in_bytes
+
+    def parameters(self) -> int:
+        return count_parameters(self.state.params)
+
+    def step(self, steps: int = 1) -> float:
+        """Runs so many steps in one call; returns the mean loss."""
+        arguments = self._arguments(0, steps)
+        self.state, self.totals = self.program(*arguments)
+        sums = jax.device_get(self.totals)
+        return float(sums["loss"] / sums["count"])
+
+    def _arguments(self, start: int, stop: int) -> tuple[Any, ...]:
+        bounds = np.int32(0), np.int32(start), np.int32(stop)
+        return (self.state, self.totals, self.data, self.scalars, *bounds)

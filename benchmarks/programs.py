@@ -1,0 +1,111 @@
+"""What an epoch program and a population cost beside their parts.
+
+    python benchmarks/programs.py --cells 3 --channels 8 --batch 16
+
+- epoch: one call of N steps against N calls of one step;
+- population: one call for all members against the lone run, and its compilations.
+
+Prints a line for each, and JSON.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import ours
+
+from darts_jax import build
+from darts_jax.program import empty_totals
+
+
+def median_seconds(function: Callable[[], Any], rounds: int) -> float:
+    seconds = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        jax.block_until_ready(function())
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def epoch(config: Any, steps: int, rounds: int) -> dict[str, float]:
+    """Seconds of ``steps`` steps in one call, and one by one."""
+    search = ours.Ours(config, steps=steps)
+    search.step(steps)
+
+    def one_by_one() -> None:
+        for _ in range(steps):
+            search.step(1)
+
+    together, apart = [], []
+    for _ in range(rounds):
+        together.append(median_seconds(lambda: search.step(steps), 1))
+        apart.append(median_seconds(one_by_one, 1))
+    whole, sums = statistics.median(together), statistics.median(apart)
+    return {"program_s": whole, "steps_s": sums, "ratio": whole / sums}
+
+
+def population(config: Any, members: int, steps: int, rounds: int) -> dict[str, float]:
+    """Seconds of ``steps`` steps of a population, and of as many lone runs."""
+    lone = ours.Ours(config, steps=steps)
+    configs = []
+    for seed in range(members):
+        member = config.copy_and_resolve_references()
+        member.seed = seed
+        configs.append(member)
+    images = ours.random_images(2 * config.search.batch_size * steps, 32)
+    job = build.make_population(configs, images)
+    layout = job.layout
+    state = layout.init(job.init, job.start)
+    totals = layout.init(lambda t: t, empty_totals(job.members))
+    data, scalars = layout.put(job.data), job.scalars(0)
+    bounds = np.int32(0), np.int32(0), np.int32(steps)
+    program = layout.jit(job.run, state, totals)
+    program = program.lower(state, totals, data, scalars, *bounds).compile()
+    state, totals = program(state, totals, data, scalars, *bounds)
+    lone.step(steps)
+    alone, together = [], []
+    for _ in range(rounds):
+        alone.append(median_seconds(lambda: lone.step(steps), 1))
+        began = time.perf_counter()
+        state, totals = program(state, totals, data, scalars, *bounds)
+        jax.block_until_ready(totals)
+        together.append(time.perf_counter() - began)
+    one, every = statistics.median(alone), statistics.median(together)
+    return {
+        "lone_s": one,
+        "population_s": every,
+        "each_further_member_s": (every - one) / (members - 1),
+        "further_member_per_lone_run": (every - one) / (members - 1) / one,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--space", default="darts")
+    parser.add_argument("--cells", type=int, default=3)
+    parser.add_argument("--channels", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--members", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    shape = options.space, options.cells, options.channels, options.batch
+    config = ours.settings(*shape, "first_order")
+    results = {
+        "epoch": epoch(config, options.steps, options.rounds),
+        "population": population(
+            config, options.members, options.steps, options.rounds
+        ),
+    }
+    for name, values in results.items():
+        print(name, *(f"{key} {value:.3f}" for key, value in values.items()))
+    print(json.dumps({"settings": vars(options), **results}))
+
+
+if __name__ == "__main__":
+    main()
