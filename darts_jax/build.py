@@ -24,6 +24,7 @@ from darts_jax.data.pipeline import (
     shuffle,
     split_train,
 )
+from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import Layout, make_layout
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.models import functional
@@ -82,7 +83,7 @@ class Job:
 
 
 def make_search(
-    config: ConfigDict, dataset: Dataset, layout: Layout | None = None
+    config: ConfigDict, dataset: AnyDataset, layout: Layout | None = None
 ) -> Job:
     """The search that a config describes, on the training images of a data set.
 
@@ -90,8 +91,9 @@ def make_search(
       layout: in place of the one that the config asks for.
 
     Raises:
-      InputError: an unknown name, an image too small, or a batch too large.
+      InputError: an unknown name, an image too small, a batch too large, or a stream.
     """
+    dataset = _in_memory(dataset)
     space, settings = get_space(config.space), config.search
     net = _supernet(config, space, dataset)
     search = Search(
@@ -157,7 +159,7 @@ def make_search(
     )
 
 
-def make_population(members: Sequence[ConfigDict], dataset: Dataset) -> Job:
+def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
     """Searches that differ in scalars only, as one program over an axis of members.
 
     Raises:
@@ -189,12 +191,14 @@ def make_population(members: Sequence[ConfigDict], dataset: Dataset) -> Job:
     )
 
 
-def make_training(config: ConfigDict, dataset: Dataset, genotype: Genotype) -> Job:
+def make_training(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -> Job:
     """Training of a genotype from scratch on all training images; tested on the rest.
 
     Raises:
-      InputError: an unknown operation, an image too small, or a batch too large.
+      InputError: an unknown operation, an image too small, a batch too large, or a
+        stream.
     """
+    dataset = _in_memory(dataset)
     settings = config.retrain
     net = _network(config, dataset, genotype)
     training = Training(functional.network_apply(net), settings.microbatches)
@@ -253,6 +257,15 @@ def make_training(config: ConfigDict, dataset: Dataset, genotype: Genotype) -> J
 def make_discretization(space: Space) -> Discretization:
     """The rule by which a space's genotype is read off saved parameters."""
     return _choose("discretization", space.discretization, DISCRETIZATIONS)
+
+
+def _in_memory(dataset: AnyDataset) -> Dataset:
+    if isinstance(dataset, Dataset):
+        return dataset
+    raise InputError(
+        f"{dataset.name!r} is a stream, which programs do not read yet; load it into "
+        "memory by its name without stream:"
+    )
 
 
 def _choose(kind: str, name: str, table: Mapping[str, Any]) -> Any:

@@ -4,12 +4,12 @@ import gzip
 import io
 import sys
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_data import pictures, prepare
 from PIL import Image
 
 from darts_jax.data import (
@@ -27,11 +27,6 @@ from darts_jax.data import tfds as tfds_source
 from darts_jax.data.idx import DEBIAN
 from darts_jax.data.jpeg import decode_jpegs
 from darts_jax.errors import InputError
-
-
-def pictures(n, size=6, channels=3, seed=0):
-    shape = (n, size, size, channels)
-    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
 
 
 def idx(array):
@@ -205,43 +200,6 @@ def test_npz(tmp_path):
     del arrays["test_labels"]
     np.savez(path, **arrays)
     refuses("lacks test_labels", f"npz:{path}")
-
-
-def prepare(folder, name, sizes=(6,), splits=("train", "test"), version="1.0.0"):
-    """Writes a TFDS set as array_record; TFDS has no code for it afterwards."""
-    import tensorflow_datasets as tfds
-
-    class Prepared(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        VERSION = tfds.core.Version(version)
-
-        def _info(self):
-            image = tfds.features.Image(shape=(None, None, 3))
-            label = tfds.features.ClassLabel(names=["round", "square"])
-            return tfds.core.DatasetInfo(
-                builder=self,
-                features=tfds.features.FeaturesDict({"image": image, "label": label}),
-                supervised_keys=("image", "label"),
-            )
-
-        def _split_generators(self, manager):
-            return {split: self._examples(seed) for seed, split in enumerate(splits)}
-
-        def _generate_examples(self):
-            raise NotImplementedError
-
-        def _examples(self, seed):
-            for i in range(8):
-                # Encoding an array would need TensorFlow; a file does not.
-                file = io.BytesIO()
-                size = sizes[i % len(sizes)]
-                Image.fromarray(pictures(8, size, seed=seed)[i]).save(file, "PNG")
-                file.seek(0)
-                yield i, {"image": file, "label": i % 2}
-
-    Prepared.name = name
-    builder = Prepared(data_dir=folder, file_format="array_record")
-    builder.download_and_prepare(file_format="array_record")
-    return Path(builder.data_path)
 
 
 @pytest.mark.parametrize("test_split", ["test", "validation"])

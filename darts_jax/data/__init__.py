@@ -1,4 +1,4 @@
-"""Images by name as arrays in memory, and their way into the compiled program."""
+"""Images by name, in memory or as a stream, and their way into the compiled program."""
 
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.pipeline import (
@@ -10,14 +10,19 @@ from darts_jax.data.pipeline import (
     split_train,
 )
 from darts_jax.data.sources import SOURCES, load_dataset
+from darts_jax.data.stream import AnyDataset, StreamedDataset, batches, from_sources
 
 __all__ = [
     "SOURCES",
+    "AnyDataset",
     "Augmentation",
     "Dataset",
+    "StreamedDataset",
     "augment",
     "batch_indices",
+    "batches",
     "from_arrays",
+    "from_sources",
     "load_dataset",
     "normalize",
     "shuffle",

@@ -1,5 +1,6 @@
 """Image files sorted into one folder for each class."""
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from darts_jax.data.dataset import Dataset, from_arrays
+from darts_jax.data.stream import StreamedDataset, from_sources
 from darts_jax.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp")
 
-Labelled = tuple[Path, int]
+# A file's place below the data set's folder, and its label. A million of them must fit
+# in memory, where a `Path` each would take the most.
+Labelled = tuple[str, int]
 
 
 def load_folder(path: Path) -> Dataset:
@@ -27,6 +31,58 @@ def load_folder(path: Path) -> Dataset:
       InputError: folders are missing, classes differ, or an image cannot be read or
         has another size than the first.
     """
+    class_names, train, test = _list(path)
+    images = _read_all([path / file for file, _ in train + test])
+    return from_arrays(
+        images[: len(train)],
+        np.array([label for _, label in train]),
+        images[len(train) :],
+        np.array([label for _, label in test]),
+        name=path.resolve().name,
+        class_names=class_names,
+    )
+
+
+def stream_folder(path: Path, image_shape: tuple[int, int, int]) -> StreamedDataset:
+    """The same images in the same order, each read when it is needed.
+
+    Args:
+      image_shape: height, width and channels that every image is brought to.
+
+    Raises:
+      InputError: folders are missing, or classes differ.
+    """
+    class_names, train, test = _list(path)
+    return from_sources(
+        _Files.of(path, train),
+        _Files.of(path, test),
+        name=path.resolve().name,
+        class_names=class_names,
+        image_shape=image_shape,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Files:
+    """Files by number, for a stream."""
+
+    path: Path
+    files: list[str]
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, path: Path, labelled: Sequence[Labelled]) -> "_Files":
+        labels = np.array([label for _, label in labelled], np.int32)
+        return cls(path, [file for file, _ in labelled], labels)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Path, int]:
+        return self.path / self.files[index], int(self.labels[index])
+
+
+def _list(path: Path) -> tuple[list[str], list[Labelled], list[Labelled]]:
     if not path.is_dir():
         raise InputError(f"folder:{path} is no directory; wanted one folder per class")
     halves = [half for half in ("train", "test") if (path / half).is_dir()]
@@ -37,25 +93,17 @@ def load_folder(path: Path) -> Dataset:
     if halves:
         class_names = _class_names(path / "train")
         _check_classes(path, class_names)
-        train = _files(path / "train", class_names)
-        test = _files(path / "test", class_names)
+        train = _files(path, "train/", class_names)
+        test = _files(path, "test/", class_names)
     else:
         class_names = _class_names(path)
-        train, test = _split(_files(path, class_names))
+        train, test = _split(_files(path, "", class_names))
     if not train or not test:
         raise InputError(
             f"folder:{path} holds {len(train)} train and {len(test)} test images; "
             f"both are needed (files that end in {', '.join(SUFFIXES)})"
         )
-    images = _read_all([file for file, _ in train + test])
-    return from_arrays(
-        images[: len(train)],
-        np.array([label for _, label in train]),
-        images[len(train) :],
-        np.array([label for _, label in test]),
-        name=path.resolve().name,
-        class_names=class_names,
-    )
+    return class_names, train, test
 
 
 def _class_names(path: Path) -> list[str]:
@@ -78,19 +126,19 @@ def _check_classes(path: Path, class_names: Sequence[str]) -> None:
         )
 
 
-def _files(path: Path, class_names: Sequence[str]) -> list[Labelled]:
+def _files(path: Path, half: str, class_names: Sequence[str]) -> list[Labelled]:
     found = [
-        (file, label)
+        (f"{half}{name}/{file.name}", label)
         for label, name in enumerate(class_names)
-        for file in (path / name).glob("*")
+        for file in (path / half / name).glob("*")
         if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
     ]
     return sorted(found, key=_hash)
 
 
 def _hash(item: Labelled) -> bytes:
-    file, _ = item
-    return hashlib.sha256(f"{file.parent.name}/{file.name}".encode()).digest()
+    class_and_file = "/".join(item[0].split("/")[-2:])
+    return hashlib.sha256(class_and_file.encode()).digest()
 
 
 def _split(files: Sequence[Labelled]) -> tuple[list[Labelled], list[Labelled]]:

@@ -2,7 +2,9 @@
 
 ``SOURCES`` maps a name to the function that loads it from a directory; register
 your own by ``SOURCES["mine"] = function``. Three prefixes load what has no name of
-its own: ``tfds:NAME``, ``folder:PATH`` and ``npz:PATH``.
+its own: ``tfds:NAME``, ``folder:PATH`` and ``npz:PATH``. The first two may be streamed
+rather than loaded, as ``stream:tfds:NAME`` and ``stream:folder:PATH``, with ``@SIDE``
+behind for another size of images than 224x224.
 """
 
 import difflib
@@ -14,17 +16,25 @@ import numpy as np
 
 from darts_jax.data import jpeg, tfds
 from darts_jax.data.dataset import Dataset, from_arrays
-from darts_jax.data.folder import load_folder
+from darts_jax.data.folder import load_folder, stream_folder
 from darts_jax.data.idx import fashion_mnist
+from darts_jax.data.stream import AnyDataset, StreamedDataset
 from darts_jax.errors import InputError, unknown_name
 
+PREFIXES = ("tfds:NAME", "folder:PATH", "npz:PATH")
+STREAMS = ("stream:tfds:NAME", "stream:folder:PATH")
+SIDE = 224  # of streamed images, as published for ImageNet
 
-def load_dataset(name: str, directory: str | None = None) -> Dataset:
-    """Loads a data set into memory.
+
+def load_dataset(name: str, directory: str | None = None) -> AnyDataset:
+    """Loads a data set into memory, or opens one that is read while a program runs.
 
     Args:
       name: a key of ``SOURCES``, ``tfds:NAME``, ``folder:PATH``, ``npz:PATH``, or
-        the bare name of a set that TFDS knows or that lies prepared in the directory.
+        the bare name of a set that TFDS knows or that lies prepared in the directory:
+        a `Dataset`. Or ``stream:tfds:NAME`` or ``stream:folder:PATH``: a
+        `StreamedDataset` of RGB images of 224x224; ``@SIDE`` behind it, as in
+        ``stream:tfds:imagenet2012@160``, makes them SIDExSIDE.
       directory: where the data lie, by default ``$DARTS_JAX_DATA_DIR``.
 
     Raises:
@@ -38,6 +48,8 @@ def load_dataset(name: str, directory: str | None = None) -> Dataset:
     if prefix in ("folder", "npz") and rest:
         load = load_folder if prefix == "folder" else load_npz
         return load(Path(rest).expanduser())
+    if prefix == "stream":
+        return _open_stream(rest, place)
     builder = tfds.find_builder(name.removeprefix("tfds:"), place)
     if builder is None:
         raise _unknown(name)
@@ -113,15 +125,36 @@ def load_npz(path: Path) -> Dataset:
     return from_arrays(*arrays, name=path.stem)
 
 
+def _open_stream(rest: str, place: Path | None) -> StreamedDataset:
+    # The last @ counts: a path that ends in @NUMBER itself needs a size behind it.
+    front, _, behind = rest.rpartition("@")
+    sized = bool(front) and behind.isdecimal()
+    bare, side = (front, int(behind)) if sized else (rest, SIDE)
+    if side < 1:
+        raise InputError(f"stream:{rest} has images of side 0, must be 1 or more")
+    image_shape = (side, side, 3)
+    prefix, _, target = bare.partition(":")
+    if prefix == "folder" and target:
+        return stream_folder(Path(target).expanduser(), image_shape)
+    if prefix == "tfds" and target:
+        builder = tfds.find_builder(target, place)
+        if builder is None:
+            raise _unknown(target)
+        return tfds.stream_builder(builder, image_shape)
+    raise InputError(
+        f"cannot stream {rest!r}; wanted {' or '.join(STREAMS)}, perhaps with @SIDE"
+    )
+
+
 def _unknown(name: str) -> InputError:
-    prefixes = ["tfds:NAME", "folder:PATH", "npz:PATH"]
+    prefixes = [*PREFIXES, *STREAMS]
     everything = [*SOURCES, *prefixes, *tfds.known_names()]
     bare = name.removeprefix("tfds:")
     near = difflib.get_close_matches(bare, everything, n=1)
     return unknown_name("data set", bare, near or [*SOURCES, *prefixes])
 
 
-SOURCES: dict[str, Callable[[Path | None], Dataset]] = {
+SOURCES: dict[str, Callable[[Path | None], AnyDataset]] = {
     "digits": digits,
     "fashion_mnist": fashion_mnist,
     "cifar10": cifar10,

@@ -1,5 +1,6 @@
 """Image sets of TensorFlow Datasets, read without TensorFlow."""
 
+import dataclasses
 import logging
 import re
 import urllib.error
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from darts_jax.data.dataset import Dataset, from_arrays
+from darts_jax.data.stream import StreamedDataset, from_sources
 from darts_jax.errors import InputError
 
 FORMAT = "array_record"  # the one that can be read without TensorFlow
@@ -64,23 +66,62 @@ def load_builder(builder: Any) -> Dataset:
         image classification with images of one size and a train and a test (or
         validation) split.
     """
-    if not builder.is_prepared():
-        _prepare(builder)
-    image_key, label_key = _keys(builder)
-    splits = builder.info.splits
-    test = "test" if "test" in splits else "validation"
-    if "train" not in splits or test not in splits:
-        raise InputError(
-            f"{builder.name} has the splits {', '.join(splits) or 'none'}; "
-            "wanted train and test (or validation)"
-        )
-    keys = (image_key, label_key)
+    keys, test = _ready(builder)
     return from_arrays(
         *_read(builder, "train", *keys),
         *_read(builder, test, *keys),
         name=builder.name,
-        class_names=builder.info.features[label_key].names,
+        class_names=builder.info.features[keys[1]].names,
     )
+
+
+def stream_builder(builder: Any, image_shape: tuple[int, int, int]) -> StreamedDataset:
+    """The same set with each image read when it is needed; images may differ in size.
+
+    Args:
+      image_shape: height, width and channels that every image is brought to.
+
+    Raises:
+      InputError: as `load_builder`, but for the images themselves.
+    """
+    keys, test = _ready(builder)
+    return from_sources(
+        _Encoded.of(builder, "train", *keys),
+        _Encoded.of(builder, test, *keys),
+        name=builder.name,
+        class_names=builder.info.features[keys[1]].names,
+        image_shape=image_shape,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Encoded:
+    """The files of images by number, for a stream."""
+
+    examples: Any
+    what: str
+    image_key: str
+    label_key: str
+
+    @classmethod
+    def of(cls, builder: Any, split: str, image_key: str, label_key: str) -> "_Encoded":
+        from tensorflow_datasets.core.decode import SkipDecoding
+
+        # TFDS decodes by OpenCV or Pillow, whichever there is: other pixels by each.
+        examples = builder.as_data_source(split, decoders={image_key: SkipDecoding()})
+        return cls(examples, f"{builder.name} {split}", image_key, label_key)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> tuple[bytes, int]:
+        try:
+            example = self.examples[index]
+        except Exception as error:  # whatever its reader raises for a damaged file
+            raise InputError(
+                f"cannot read {self.what} example {index}: {_first_line(error)}"
+            ) from None
+        return bytes(example[self.image_key]), int(example[self.label_key])
 
 
 def answers(url: str) -> bool:
@@ -109,6 +150,28 @@ def _prepare(builder: Any) -> None:
         raise InputError(
             f"TFDS cannot prepare {builder.name}: {_first_line(error)}"
         ) from error
+
+
+def _ready(builder: Any) -> tuple[tuple[str, str], str]:
+    """Prepares a set; its keys of images and labels, and the split to test on."""
+    if not builder.is_prepared():
+        _prepare(builder)
+    keys = _keys(builder)
+    splits = builder.info.splits
+    # ImageNet's test split has -1 for labels: it is tested on its validation split.
+    labelled = [
+        split
+        for split in ("test", "validation")
+        if split in splits
+        and splits[split].num_examples
+        and _Encoded.of(builder, split, *keys)[0][1] >= 0
+    ]
+    if "train" not in splits or not labelled:
+        raise InputError(
+            f"{builder.name} has the splits {', '.join(splits) or 'none'}; "
+            "wanted train and test (or validation), with labels"
+        )
+    return keys, labelled[0]
 
 
 def _keys(builder: Any) -> tuple[str, str]:

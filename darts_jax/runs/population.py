@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 
 from darts_jax.build import make_discretization, make_population
 from darts_jax.config import get_setting, with_overrides
-from darts_jax.data.dataset import Dataset
 from darts_jax.data.sources import load_dataset
+from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.runs.compilation import use_compilation_cache
@@ -97,7 +97,7 @@ def population(
     config: ConfigDict,
     grid: Mapping[str, Sequence[Any]],
     run: str | Path,
-    dataset: Dataset | None = None,
+    dataset: AnyDataset | None = None,
 ) -> PopulationResult:
     """Runs a search for every combination of settings, side by side.
 

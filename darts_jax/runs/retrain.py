@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.build import Job, make_training
 from darts_jax.config import validate_config
-from darts_jax.data.dataset import Dataset
 from darts_jax.data.sources import load_dataset
+from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
@@ -85,7 +85,7 @@ def retrain(
     config: ConfigDict,
     run: str | Path,
     genotype: Genotype | None = None,
-    dataset: Dataset | None = None,
+    dataset: AnyDataset | None = None,
 ) -> RetrainResult:
     """Trains a genotype from scratch on all training images and tests it.
 
@@ -122,7 +122,7 @@ def retrain(
 
 
 def evaluate(
-    config: ConfigDict, run: str | Path, dataset: Dataset | None = None
+    config: ConfigDict, run: str | Path, dataset: AnyDataset | None = None
 ) -> float:
     """Test accuracy of the network that `retrain` left in a run directory.
 

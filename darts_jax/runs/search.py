@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 
 from darts_jax.build import make_discretization, make_search
 from darts_jax.config import validate_config
-from darts_jax.data.dataset import Dataset
 from darts_jax.data.sources import load_dataset
+from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import to_host
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.directory import (
@@ -45,7 +45,7 @@ class SearchResult:
 
 
 def search(
-    config: ConfigDict, run: str | Path, dataset: Dataset | None = None
+    config: ConfigDict, run: str | Path, dataset: AnyDataset | None = None
 ) -> SearchResult:
     """Searches an architecture, or goes on where an earlier call was stopped.
 

@@ -1,0 +1,372 @@
+"""Sets of images beyond the memory: read, decoded and sent on while a program runs.
+
+The order of an epoch depends on the seed and the epoch alone. So a run that was stopped
+goes on at the same batch without reading the ones before it, and each of several
+processes reads its own part of every batch and nothing else.
+"""
+
+import dataclasses
+import io
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from darts_jax.data.dataset import Dataset
+from darts_jax.errors import InputError
+
+# Of ImageNet's training pixels in units of 0..1, as nearly all published code has them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+THREADS = 16  # that read and decode at once; Pillow lets go of the interpreter's lock
+PADDING = -1  # label of an image that only fills a batch up
+
+Image = np.ndarray | bytes | Path
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+class Source(Protocol):
+    """Labelled images by number, read when asked for, from any thread."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Any, int]: ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StreamedDataset:
+    """Like `Dataset`, but its images stay where they are stored until they are needed.
+
+    Build it with `from_sources`, which checks what this class takes for granted.
+
+    Attributes:
+      name: under which results are reported.
+      train: index -> (uint8 [height, width, channel], label in [0, classes)).
+      test: like ``train``.
+      class_names: the name of every label.
+      image_shape: height, width, channels of all images, whatever the stored ones are.
+      mean: of the training pixels in units of 0..1: float32 [channel].
+      std: like ``mean``, above 0.
+      note: what a reader of results on this set must know; shown beside them.
+    """
+
+    name: str
+    train: Source
+    test: Source
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    mean: np.ndarray
+    std: np.ndarray
+    note: str = ""
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+
+AnyDataset = Dataset | StreamedDataset
+
+
+def from_sources(
+    train: Source,
+    test: Source,
+    *,
+    name: str = "sources",
+    class_names: Sequence[str],
+    image_shape: Sequence[int] = (224, 224, 3),
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    note: str = "",
+) -> StreamedDataset:
+    """A data set from what gives one stored image at a time.
+
+    Args:
+      train: index -> (image, label). An image is what `fit` takes; a label an integer
+        in [0, classes). Asked from several threads, and copied to other processes by
+        pickle where there are any.
+      test: like ``train``.
+      class_names: one for each class.
+      image_shape: height, width and channels (1 or 3) that every image is brought to.
+      mean: by default ImageNet's, as finding another means reading the whole set.
+      std: like ``mean``.
+      note: what a reader of results on this set must know.
+
+    Raises:
+      InputError: a part is empty, or the shape or the statistics do not fit.
+    """
+    if not len(train) or not len(test):
+        raise InputError(
+            f"{name}: {len(train)} train and {len(test)} test images; both are needed"
+        )
+    shape = tuple(int(side) for side in image_shape)
+    if len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3):
+        raise InputError(
+            f"{name}: image shape {shape} must be (height, width, channels), "
+            "each at least 1, with 1 or 3 channels"
+        )
+    for what, values in (("mean", mean), ("std", std)):
+        if len(values) != shape[2] or (what == "std" and min(values) <= 0):
+            raise InputError(
+                f"{name}: {what} {tuple(values)} must be {shape[2]} values, one for "
+                "each channel, in units of 0..1; a std above 0"
+            )
+    return StreamedDataset(
+        name,
+        _Fitted(train, f"{name} train image", shape, len(class_names)),
+        _Fitted(test, f"{name} test image", shape, len(class_names)),
+        tuple(str(class_name) for class_name in class_names),
+        shape,
+        np.asarray(mean, np.float32),
+        np.asarray(std, np.float32),
+        note,
+    )
+
+
+def batches(
+    source: Source,
+    *,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    workers: int = 0,
+    prefetch: int = 2,
+    rows: np.ndarray | None = None,
+    fill_last: bool = False,
+) -> Iterator[Batch]:
+    """What one process reads of an epoch's batches, from batch ``start`` on.
+
+    Batch k is the same set of images in the same order whatever ``start``, ``workers``
+    and ``prefetch`` are; the parts of all processes, one after another, are the batch
+    that one process alone would read.
+
+    Args:
+      source: such as `StreamedDataset.train`; all its images have one shape.
+      seed: with the epoch it fixes the order, a permutation of the rows.
+      start: the first batch, at most the number of batches.
+      batch_size: images of one batch in all processes, a multiple of
+        ``process_count``; those that fill no batch are left out of this epoch.
+      workers: processes that decode, started anew by each call, which takes seconds;
+        0 for threads of this one.
+      prefetch: batches that are read ahead once the first is asked for, with workers
+        at least one by each; 0 reads when asked for.
+      rows: integers [n], the images to take, such as one of `split_train`'s halves; by
+        default all.
+      fill_last: keep the images that fill no batch: images that do not count fill up
+        theirs, with the label -1. For a test, which must see each image once.
+
+    Returns:
+      An iterator of (uint8 [local, height, width, channel], int32 [local]), where
+      local is ``batch_size // process_count``. Reading ahead stops when it is dropped,
+      or by its ``close()``.
+
+    Raises:
+      InputError: a number is out of its range, or grain is not installed. The iterator
+        raises it for an image that cannot be read.
+    """
+    _check_numbers(
+        1, batch_size=batch_size, process_count=process_count, images=len(source)
+    )
+    _check_numbers(0, seed=seed, epoch=epoch, workers=workers, prefetch=prefetch)
+    chosen = _checked_rows(rows, len(source))
+    grain = _grain()
+    order = grain.MapDataset.range(len(chosen)).shuffle(seed=_order_seed(seed, epoch))
+    part = _Part(
+        source,
+        chosen,
+        order,
+        start,
+        batch_size,
+        process_index,
+        process_count,
+        fill_last,
+    )
+    local = batch_size // process_count
+    images = grain.MapDataset.source(part)
+    if workers:
+        _parse_flags()
+        # Worker i of n takes elements i, i + n, ...: only whole batches stay together.
+        one_by_one = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+        ahead = max(1, math.ceil(prefetch / workers))
+        options = grain.MultiprocessingOptions(workers, ahead)
+        whole = images.batch(local).to_iter_dataset(one_by_one)
+        return iter(whole.mp_prefetch(options))
+    ahead = prefetch * local
+    options = grain.ReadOptions(min(THREADS, ahead), ahead)
+    return iter(images.to_iter_dataset(options).batch(local))
+
+
+def fit(image: Image, image_shape: tuple[int, int, int], what: str) -> np.ndarray:
+    """Brings an image to a shape: decoded, scaled to cover it, cropped at the centre.
+
+    For a square that scales the shorter side to the square's. The same image always
+    gives the same pixels; one that has the shape already keeps its own.
+
+    Args:
+      image: a file, its bytes, or uint8 [height, width] or [height, width, channel].
+      image_shape: height, width, channels; 1 channel is gray, 3 are RGB.
+      what: names the image in an error, unless it is a file, which has a name.
+
+    Returns:
+      uint8 of ``image_shape``.
+
+    Raises:
+      InputError: it cannot be read, or has more than 8 bits a channel.
+    """
+    from PIL import Image as pillow
+
+    height, width, channels = image_shape
+    try:
+        with _open(image) as stored:
+            if stored.mode.startswith(("I", "F")):
+                raise InputError(f"mode {stored.mode}, must have 8 bits a channel")
+            # A JPEG three times too large may be decoded smaller, which is quicker.
+            stored.draft(None, (3 * width, 3 * height))
+            picture = stored.convert("L" if channels == 1 else "RGB")
+    except Exception as error:  # damaged files raise half a dozen types
+        name = image if isinstance(image, Path) else what
+        raise InputError(f"cannot read the image {name}: {error}") from None
+    scale = max(height / picture.height, width / picture.width)
+    crop_width = min(width / scale, picture.width)
+    crop_height = min(height / scale, picture.height)
+    left, top = (picture.width - crop_width) / 2, (picture.height - crop_height) / 2
+    fitted = picture.resize(
+        (width, height),
+        pillow.Resampling.BILINEAR,
+        box=(left, top, left + crop_width, top + crop_height),
+    )
+    return np.asarray(fitted).reshape(image_shape)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Fitted:
+    """A source whose images are brought to one shape, and whose labels are checked."""
+
+    source: Source
+    what: str
+    image_shape: tuple[int, int, int]
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        image, label = self.source[index]
+        what = f"{self.what} {index}"
+        if not 0 <= label < self.classes:
+            raise InputError(
+                f"{what} has the label {label}, must be in [0, {self.classes})"
+            )
+        return fit(image, self.image_shape, what), int(label)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Part:
+    """What one process reads of the rest of an epoch, one image after another."""
+
+    source: Source
+    rows: np.ndarray
+    order: Any  # position in the epoch -> position in the rows
+    start: int
+    batch_size: int
+    process_index: int
+    process_count: int
+    fill_last: bool
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.process_index < self.process_count:
+            raise InputError(
+                f"process_index={self.process_index} must be in "
+                f"[0, {self.process_count}), as process_count={self.process_count}"
+            )
+        if self.batch_size % self.process_count:
+            raise InputError(
+                f"batch_size={self.batch_size} must be a multiple of "
+                f"process_count={self.process_count}"
+            )
+        if not self.steps:
+            raise InputError(
+                f"batch size {self.batch_size} is more than the {len(self.rows)} images"
+            )
+        if not 0 <= self.start <= self.steps:
+            raise InputError(
+                f"start={self.start} must be in [0, {self.steps}]: an epoch has "
+                f"{self.steps} batches"
+            )
+
+    @property
+    def steps(self) -> int:
+        whole, rest = divmod(len(self.rows), self.batch_size)
+        return whole + (self.fill_last and rest > 0)
+
+    @property
+    def local(self) -> int:
+        return self.batch_size // self.process_count
+
+    def __len__(self) -> int:
+        return (self.steps - self.start) * self.local
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.int32]:
+        step, place = divmod(index, self.local)
+        position = (self.start + step) * self.batch_size
+        position += self.process_index * self.local + place
+        row = self.rows[self.order[position % len(self.rows)]]
+        image, label = self.source[int(row)]
+        return image, np.int32(label if position < len(self.rows) else PADDING)
+
+
+def _open(image: Image) -> Any:
+    from PIL import Image as pillow
+
+    if isinstance(image, np.ndarray):
+        flat = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+        return pillow.fromarray(flat)
+    return pillow.open(io.BytesIO(image) if isinstance(image, bytes) else image)
+
+
+def _order_seed(seed: int, epoch: int) -> int:
+    # grain adds epochs to a seed, by which seed 1 would begin where seed 0 goes on.
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def _check_numbers(least: int, **numbers: int) -> None:
+    for name, value in numbers.items():
+        if value < least:
+            raise InputError(f"{name}={value} must be {least} or more")
+
+
+def _checked_rows(rows: np.ndarray | None, size: int) -> np.ndarray:
+    if rows is None:
+        return np.arange(size)
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows):
+        raise InputError(
+            f"rows are {rows.dtype} {rows.shape}, must be integers [n] of one or more"
+        )
+    if rows.min() < 0 or rows.max() >= size:
+        wrong = rows.min() if rows.min() < 0 else rows.max()
+        raise InputError(f"row {wrong} is not in [0, {size}), the images there are")
+    return rows
+
+
+def _parse_flags() -> None:
+    from absl import flags
+
+    # grain asks absl for a flag as it starts a worker, and absl refuses before a parse.
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+
+
+def _grain() -> Any:
+    try:
+        import grain
+    except ImportError:
+        raise InputError(
+            "streams need grain, which is not here; pip install 'darts-jax[stream]'"
+        ) from None
+    return grain

@@ -1,0 +1,60 @@
+"""Data made by tests in the formats that real data have."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def pictures(n, size=6, channels=3, seed=0):
+    shape = (n, size, size, channels)
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+def prepare(
+    folder,
+    name,
+    sizes=(6,),
+    splits=("train", "test"),
+    version="1.0.0",
+    unlabelled=(),
+    count=8,
+):
+    """Writes a TFDS set as array_record; TFDS has no code for it afterwards."""
+    import tensorflow_datasets as tfds
+
+    class Prepared(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version(version)
+
+        def _info(self):
+            image = tfds.features.Image(shape=(None, None, 3))
+            label = tfds.features.ClassLabel(names=["round", "square"])
+            return tfds.core.DatasetInfo(
+                builder=self,
+                features=tfds.features.FeaturesDict({"image": image, "label": label}),
+                supervised_keys=("image", "label"),
+            )
+
+        def _split_generators(self, manager):
+            return {
+                split: self._examples(seed, split in unlabelled)
+                for seed, split in enumerate(splits)
+            }
+
+        def _generate_examples(self):
+            raise NotImplementedError
+
+        def _examples(self, seed, unlabelled):
+            for i in range(count):
+                # Encoding an array would need TensorFlow; a file does not.
+                file = io.BytesIO()
+                size = sizes[i % len(sizes)]
+                Image.fromarray(pictures(count, size, seed=seed)[i]).save(file, "PNG")
+                file.seek(0)
+                yield i, {"image": file, "label": -1 if unlabelled else i % 2}
+
+    Prepared.name = name
+    builder = Prepared(data_dir=folder, file_format="array_record")
+    builder.download_and_prepare(file_format="array_record")
+    return Path(builder.data_path)
