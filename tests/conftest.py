@@ -1,17 +1,30 @@
 """Strict arithmetic for every test, and where real data may lie."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Tests compile the same programs again and again; workers and what they start share
+# this, and the user's own cache is left alone.
+_CACHE = "JAX_COMPILATION_CACHE_DIR"
+_OWN_CACHE = _CACHE not in os.environ
+if _OWN_CACHE:
+    os.environ[_CACHE] = tempfile.mkdtemp(prefix="darts_jax_tests_")
 
-import jax
-import pytest
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "allow")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_unconfigure(config):
+    if _OWN_CACHE and not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ[_CACHE], ignore_errors=True)
 
 
 @pytest.fixture
