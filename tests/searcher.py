@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-STEPS, BATCH = 20, 16
+STEPS, BATCH = 20, 64
 
 
 def main(out, devices, precision, hypergradient, *cluster):
@@ -24,14 +24,17 @@ def main(out, devices, precision, hypergradient, *cluster):
     from darts_jax.models.functional import initialize_supernet, supernet_apply
     from darts_jax.models.supernet import Supernet
     from darts_jax.runs.processes import is_writer, join
-    from darts_jax.spaces import get_space
+    from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
     from darts_jax.types import Examples
 
     if cluster:
         join(cluster[0], int(cluster[1]), int(cluster[2]))
     jax.config.update("jax_enable_x64", precision == "float64")
-    space = get_space("nasbench201")
-    net = Supernet(space, 10, 1, 2)
+    operations = ("skip_connect", "sep_conv_3x3", "max_pool_3x3", "nor_conv_3x3")
+    cell = Cell(1, 2, dense_edges(1, 2, operations), output=(2,))
+    macro = Macro(lambda cells: ("normal",) * cells, (), 1, False, True)
+    space = Space("tiny", {"normal": cell}, macro, "argmax")
+    net = Supernet(space, 10, 2, 4)
     rule = HYPERGRADIENTS[hypergradient]
     masks = {kind: cell.mask for kind, cell in space.cells.items()}
     search = Search(supernet_apply(net), softmax, rule, masks)
@@ -47,12 +50,12 @@ def main(out, devices, precision, hypergradient, *cluster):
         return search.init(jax.random.key_data(key), *numbers)
 
     rng = np.random.default_rng(0)
-    images = rng.normal(size=(2, 64, 8, 8, 3)).astype(precision)
-    labels = rng.integers(0, 10, size=(2, 64)).astype(np.int32)
+    images = rng.normal(size=(2, 128, 8, 8, 3)).astype(precision)
+    labels = rng.integers(0, 10, size=(2, 128)).astype(np.int32)
     data = layout.put(Examples(images, labels))
 
     def step(state, data, order, i, scalars):
-        rows = order[(jnp.arange(BATCH) + i * BATCH) % 64]
+        rows = order[(jnp.arange(BATCH) + i * BATCH) % 128]
         train, valid = (
             layout.spread(Examples(data.images[half, rows], data.labels[half, rows]))
             for half in (0, 1)
@@ -60,12 +63,12 @@ def main(out, devices, precision, hypergradient, *cluster):
         return search.step(state, train, valid, scalars)
 
     def order(state, epoch):
-        return jax.random.permutation(jax.random.key(1), 64)
+        return jax.random.permutation(jax.random.key(1), 128)
 
     scalars = {
-        "weights": {"learning_rate": 0.1, "momentum": 0.9, "decay": 3e-4, "clip": 5.0},
+        "weights": {"learning_rate": 0.025, "momentum": 0.9, "decay": 3e-4, "clip": 5.0},
         "architecture": {
-            "learning_rate": 1e-2, "beta1": 0.5, "beta2": 0.999, "decay": 1e-3
+            "learning_rate": 3e-3, "beta1": 0.5, "beta2": 0.999, "decay": 1e-3
         },
     }  # fmt: skip
     scalars = jax.tree.map(lambda value: np.asarray(value, precision), scalars)

@@ -1,6 +1,7 @@
 """Many devices, processes and members compute what one does."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -74,7 +75,7 @@ def searched(out, processes, per_process, *how):
 def test_devices_and_processes_give_the_architecture_of_one_device(tmp_path, how):
     alone = searched(tmp_path / "one.npz", 1, 1, *how)
     moved = max(np.abs(values).max() for values in alone.values())
-    assert moved > 0.05  # 20 steps of Adam at 0.01 from zero
+    assert moved > 0.02  # 20 steps of Adam at 0.003 from zero
     for processes, devices in ((1, 8), (2, 4)):
         many = searched(tmp_path / f"{processes}.npz", processes, devices, *how)
         for kind, values in alone.items():
@@ -93,28 +94,31 @@ TINY = [
 
 
 def test_killed_on_8_devices_and_resumed_on_2(tmp_path):
-    command = ["-m", "darts_jax", "search", "--run", tmp_path / "run", *TINY]
-    whole = ["-m", "darts_jax", "search", "--run", tmp_path / "whole", *TINY]
-    process = launch(8, *command)
-    first = tmp_path / "run" / "architecture" / "epoch_0001.npz"
-    while not first.exists():
+    def command(run):
+        return ["-m", "darts_jax", "search", "--run", tmp_path / run, *TINY]
+
+    process = launch(8, *command("run"))
+    last_but_one = tmp_path / "run" / "architecture" / "epoch_0003.npz"
+    while not last_but_one.exists():
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     output = process.communicate()[0]
     assert process.returncode == 128 + signal.SIGTERM, output
-    process = launch(2, *command)
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
-    assert "going on from step" in output
-    finish(launch(1, *whole))
-    last = "architecture/epoch_0004.npz"
-    with (
-        np.load(tmp_path / "run" / last) as mine,
-        np.load(tmp_path / "whole" / last) as w,
-    ):
-        for kind in w.files:
-            np.testing.assert_allclose(mine[kind], w[kind], rtol=0, atol=1e-4)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    for devices, run in ((2, "run"), (1, "copy")):
+        process = launch(devices, *command(run))
+        output = process.communicate()[0]
+        assert process.returncode == 0, output
+        assert "going on from step" in output
+    on_two, on_one = (
+        load_architecture(tmp_path / run / "architecture" / "epoch_0004.npz")
+        for run in ("run", "copy")
+    )
+    before = load_architecture(last_but_one)
+    for kind, alpha in on_one.items():
+        moved = np.abs(alpha - before[kind]).max()
+        np.testing.assert_allclose(on_two[kind], alpha, rtol=0, atol=0.02 * moved)
 
 
 @pytest.fixture(scope="module")

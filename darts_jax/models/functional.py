@@ -44,7 +44,7 @@ class Initialized(NamedTuple):
 
 
 def initialize(module: nn.Module, key: PRNGKeyArray, *example: Any) -> Initialized:
-    """Parameters and statistics of a network; the key is consumed. To be jitted.
+    """Parameters and statistics of a network; the key is consumed.
 
     Args:
       example: arguments of the network, of which only shapes matter.
@@ -54,7 +54,7 @@ def initialize(module: nn.Module, key: PRNGKeyArray, *example: Any) -> Initializ
         streams = dict.fromkeys(("params", "noise", "drop_path"), key)
         return draw(key, module.init(streams, *example, False))
 
-    variables = init(key)
+    variables = jax.jit(init)(key)
     return Initialized(variables["params"], variables.get("batch_stats", {}))
 
 

@@ -69,11 +69,11 @@ def _input_cpu(y: Array, kernel: Array, *, window: Window) -> Array:
         mirrored = jnp.swapaxes(kernel[:, ::-1, ::-1], -1, -2)
         return _output_xla(y, mirrored, window=window.mirrored)
 
-    def gather(views: Sequence[View]) -> Array:
+    def gather(kernel: Array, views: Sequence[View]) -> Array:
         matrices = [jnp.swapaxes(kernel[:, i, j], 1, 2) for (i, j), _ in views]
         return _product([seen for _, (seen,) in views], matrices)
 
-    return transposed(window, gather, y)
+    return transposed(window, gather, kernel, y)
 
 
 def _kernel_cpu(x: Array, y: Array, *, window: Window) -> Array:

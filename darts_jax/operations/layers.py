@@ -128,13 +128,14 @@ class BatchNorm(nn.Module):
         var = self.variable("batch_stats", "var", jnp.ones, channels)
         wide = x.astype(at_least_float32(x.dtype))
         if train:
-            batch_mean, batch_var = _moments(lax.stop_gradient(wide))
+            origin = lax.stop_gradient(mean.value).astype(wide.dtype)
+            batch_mean, batch_var = _moments(lax.stop_gradient(wide), origin)
             count = x.size // x.shape[-1]
             unbiased = batch_var * (count / max(count - 1, 1))
             if not self.is_initializing():
                 mean.value = _towards(mean.value, batch_mean)
                 var.value = _towards(var.value, unbiased)
-            y, _ = _standardize(wide)
+            y, _ = _standardize(wide, origin)
         else:
             batch_mean, batch_var = (
                 moment.value.astype(wide.dtype) for moment in (mean, var)
@@ -152,14 +153,13 @@ def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
     return jnp.dtype(dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32)
 
 
-def _moments(x: Image) -> tuple[Array, Array]:
+def _moments(x: Image, origin: Float[Array, " channel"]) -> tuple[Array, Array]:
     """Mean and biased variance of every channel, by two independent reductions.
 
-    Numbers are taken relative to one of them, so that a mean far from zero cancels no
-    digits of the variance.
+    Numbers are taken relative to ``origin``, a guess of the mean, so that a mean far
+    from zero cancels few digits of the variance.
     """
     axes = tuple(range(x.ndim - 1))
-    origin = lax.stop_gradient(x[(0,) * (x.ndim - 1)])
     shifted = x - origin
     mean = jnp.mean(shifted, axes)
     var = jnp.mean(jnp.square(shifted), axes) - jnp.square(mean)
@@ -167,19 +167,20 @@ def _moments(x: Image) -> tuple[Array, Array]:
 
 
 @jax.custom_jvp
-def _standardize(x: Image) -> tuple[Image, Float[Array, " channel"]]:
+def _standardize(x: Image, origin: Float[Array, " channel"]) -> tuple[Image, Array]:
     """Every channel with mean 0 and variance 1, and its former inverse deviation."""
-    mean, var = _moments(x)
+    mean, var = _moments(x, origin)
     inverse = lax.rsqrt(var + BN_EPSILON)
     return (x - mean) * inverse, inverse
 
 
 @_standardize.defjvp
-def _standardize_jvp(primals: tuple[Image], tangents: tuple[Image]) -> Any:
+def _standardize_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> Any:
     # Its own transpose: a backward pass of two reductions, where autodiff of the
-    # moments makes four.
-    (x,), (tangent,) = primals, tangents
-    y, inverse = _standardize(x)
+    # moments makes four. The origin changes rounding only.
+    x, origin = primals
+    tangent, _ = tangents
+    y, inverse = _standardize(x, origin)
     axes = tuple(range(x.ndim - 1))
     along = jnp.mean(y * tangent, axes)
     centred = tangent - jnp.mean(tangent, axes)

@@ -123,11 +123,11 @@ def _output_slices(x: Array, kernel: Array, *, window: Window) -> Array:
 
 
 def _input_slices(y: Array, kernel: Array, *, window: Window) -> Array:
-    def gather(views: Sequence[View]) -> Array:
+    def gather(kernel: Array, views: Sequence[View]) -> Array:
         taps = [kernel[:, i, j] for (i, j), _ in views]
         return _weighted_sum([seen for _, (seen,) in views], taps)
 
-    return transposed(window, gather, y)
+    return transposed(window, gather, kernel, y)
 
 
 def _kernel_slices(x: Array, y: Array, *, window: Window) -> Array:
@@ -198,12 +198,12 @@ def _select_slices(x: Array, index: Array, *, window: Window) -> Array:
 
 
 def _scatter_slices(y: Array, index: Array, *, window: Window) -> Array:
-    def gather(views: Sequence[View]) -> Array:
+    def gather(_: Array, views: Sequence[View]) -> Array:
         number = {tap: t for t, tap in enumerate(window.taps)}
         taps = (jnp.where(i == number[tap], seen, 0) for tap, (seen, i) in views)
         return functools.reduce(operator.add, taps)
 
-    return transposed(window, gather, y, index, fills=(0, len(window.taps)))
+    return transposed(window, gather, y, y, index, fills=(0, len(window.taps)))
 
 
 # --- XLA's convolutions: every other platform --------------------------------------

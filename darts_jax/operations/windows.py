@@ -91,7 +91,8 @@ View = tuple[tuple[int, int], tuple[Array, ...]]
 
 def transposed(
     window: Window,
-    gather: Callable[[Sequence[View]], Array],
+    gather: Callable[[Array, Sequence[View]], Array],
+    kernel: Array,
     *outputs: Array,
     fills: Sequence[float] = (0.0,),
 ) -> Array:
@@ -101,7 +102,8 @@ def transposed(
     phase by phase and then interleaved: no work is spent on gaps between outputs.
 
     Args:
-      gather: makes pixels [edge, batch, rows, columns, channel] of their views.
+      gather: makes pixels [edge, batch, rows, columns, channel] of a kernel and of
+        their views.
       outputs: arrays at the outputs, [edge, batch, out_height, out_width, channel].
       fills: what stands in each array's place outside.
     """
@@ -117,15 +119,14 @@ def transposed(
         if not places:
             return None
 
-        def pixels(*padded: Array) -> Array:
-            return gather(
-                [
-                    ((i, j), tuple(y[:, :, row, column] for y in padded))
-                    for (i, row), (j, column) in places
-                ]
-            )
+        def pixels(kernel: Array, *padded: Array) -> Array:
+            views = [
+                ((i, j), tuple(y[:, :, row, column] for y in padded))
+                for (i, row), (j, column) in places
+            ]
+            return gather(kernel, views)
 
-        return alone(pixels, *padded)
+        return alone(pixels, kernel, *padded)
 
     phases = [
         [phase(rows, columns) for columns in across.phases] for rows in down.phases
@@ -191,9 +192,11 @@ def alone(function: Callable[..., Array], *arrays: Array) -> Array:
     """
 
     result = jax.eval_shape(function, *arrays)
-    # From the middle: the compiler knows what lies in a padded border.
-    middle = tuple(size // 2 for size in arrays[0].shape)
-    number = lax.convert_element_type(arrays[0][middle], jnp.int32)
+    # From the middle: the compiler knows what lies in a padded border. Of the smallest
+    # array, a kernel that every device holds, so that a divided batch needs no message.
+    witness = min(arrays, key=lambda array: array.size)
+    middle = tuple(size // 2 for size in witness.shape)
+    number = lax.convert_element_type(witness[middle], jnp.int32)
     return lax.cond(
         (number | 1) != 0,  # always, but the compiler does not know
         function,
