@@ -66,9 +66,11 @@ def main(out, devices, precision, hypergradient, *cluster):
         return jax.random.permutation(jax.random.key(1), 128)
 
     scalars = {
-        "weights": {"learning_rate": 0.025, "momentum": 0.9, "decay": 3e-4, "clip": 5.0},
+        "weights": {
+            "learning_rate": 0.025, "momentum": 0.9, "decay": 3e-4, "clip": 5.0
+        },
         "architecture": {
-            "learning_rate": 3e-3, "beta1": 0.5, "beta2": 0.999, "decay": 1e-3
+            "learning_rate": 3e-4, "beta1": 0.5, "beta2": 0.999, "decay": 1e-3
         },
     }  # fmt: skip
     scalars = jax.tree.map(lambda value: np.asarray(value, precision), scalars)

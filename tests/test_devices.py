@@ -18,6 +18,7 @@ from darts_jax import from_arrays, load_config, population, search
 from darts_jax.devices import make_layout
 from darts_jax.errors import InputError
 from darts_jax.main import main
+from darts_jax.runs.directory import load_architecture
 from darts_jax.runs.population import agreement
 
 HERE = Path(__file__).resolve().parent
@@ -75,7 +76,7 @@ def searched(out, processes, per_process, *how):
 def test_devices_and_processes_give_the_architecture_of_one_device(tmp_path, how):
     alone = searched(tmp_path / "one.npz", 1, 1, *how)
     moved = max(np.abs(values).max() for values in alone.values())
-    assert moved > 0.02  # 20 steps of Adam at 0.003 from zero
+    assert moved > 0.003  # 20 steps of Adam at 0.0003 from zero
     for processes, devices in ((1, 8), (2, 4)):
         many = searched(tmp_path / f"{processes}.npz", processes, devices, *how)
         for kind, values in alone.items():
