@@ -20,6 +20,7 @@ _PUBLIC = {
     "StreamedDataset": "darts_jax.data.stream",
     "default_config": "darts_jax.config",
     "draw_genotype": "darts_jax.analysis.draw",
+    "estimate": "darts_jax.runs.estimate",
     "evaluate": "darts_jax.runs.retrain",
     "from_arrays": "darts_jax.data.dataset",
     "from_sources": "darts_jax.data.stream",

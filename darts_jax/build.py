@@ -95,7 +95,7 @@ def make_search(
     """
     dataset = _in_memory(dataset)
     space, settings = get_space(config.space), config.search
-    net = _supernet(config, space, dataset)
+    net = make_supernet(config, dataset)
     search = Search(
         functional.supernet_apply(net),
         _choose("relaxation", settings.relaxation, RELAXATIONS),
@@ -274,8 +274,9 @@ def _choose(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     return table[name]
 
 
-def _supernet(config: ConfigDict, space: Space, dataset: Dataset) -> Supernet:
-    settings = config.supernet
+def make_supernet(config: ConfigDict, dataset: Dataset) -> Supernet:
+    """The network that `make_search` searches; raises InputError as it does."""
+    space, settings = get_space(config.space), config.supernet
     kinds = space.macro.layout(settings.cells)
     _require_size(dataset, sum(kind in space.macro.reductions for kind in kinds))
     execution, remat = _FORM[jax.default_backend() == "cpu"]

@@ -58,6 +58,16 @@ class Layout:
         shardings = self._shardings(jax.eval_shape(function, start))
         return jax.jit(function, out_shardings=shardings)(start)
 
+    def shapes(self, state: PyTree, data: PyTree) -> tuple[PyTree, PyTree]:
+        """What `init` and `put` make of arrays or their shapes, as shapes alone."""
+        if self.mesh is None:
+            return jax.eval_shape(lambda *trees: trees, state, data)
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        return (
+            jax.tree.map(_placed, state, self._shardings(state)),
+            jax.tree.map(lambda leaf: _placed(leaf, whole), data),
+        )
+
     def jit(self, run: Callable[..., Any], state: PyTree, totals: PyTree) -> Any:
         """Jits ``run(state, totals, ...) -> (state, totals)``; both are donated."""
         if self.mesh is None:
@@ -113,6 +123,15 @@ class Layout:
             return NamedSharding(mesh, PartitionSpec(*[None] * largest, AXIS))
 
         return jax.tree.map(sharding, tree)
+
+
+def _placed(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(
+        leaf.shape,
+        leaf.dtype,
+        sharding=sharding,
+        weak_type=getattr(leaf, "weak_type", False),
+    )
 
 
 def make_layout(

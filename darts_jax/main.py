@@ -63,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for name, function, text in (
         ("run", _run, "search, draw, retrain and evaluate"),
+        (
+            "estimate",
+            _estimate,
+            "memory and arithmetic of a search, without running it",
+        ),
         ("search", _search, "search a genotype"),
         ("population", _population, "searches that differ in scalars, as one program"),
         ("retrain", _retrain, "train a genotype from scratch and test it"),
@@ -72,9 +77,16 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=text, description=text)
         verb.set_defaults(verb=function)
         verb.add_argument("--config", help="file with get_config(), or config.json")
-        if name != "settings":
+        if name not in ("estimate", "settings"):
             verb.add_argument("--run", required=True, help="run directory")
             _add_processes(verb)
+        if name == "estimate":
+            verb.add_argument(
+                "--memory",
+                type=float,
+                metavar="GB",
+                help="of one device, in place of the one that is here",
+            )
         if name == "population":
             verb.add_argument(
                 "--grid",
@@ -120,6 +132,12 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> None:
     print(found.genotype)
     print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
     print(retrain(config, options.run, found.genotype), end="")
+
+
+def _estimate(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.estimate import estimate
+
+    print(estimate(_config(options, overrides), memory=options.memory), end="")
 
 
 def _search(options: argparse.Namespace, overrides: list[str]) -> None:
