@@ -13,10 +13,11 @@ outputs share with arguments. The data are two batches; a real set adds its byte
 TPU all of it is padded to tiles.
 
 Work is of one step, out of the optimized program's text (`work.py`): the compiler's own
-figures count a loop's body once, so they are of little use for `scan`, and here a body
-counts as often as it runs. ``*_agreement`` is the same count without that, divided by
-the compiler's: 1 where both count alike. Products and vector operations are the
-compiler's "flops", bytes its "bytes accessed"; ``hbm`` are those in main memory.
+figures count a loop's body once, so they are of little use for `scan`; here a body
+counts as often as it runs. Products and vector operations are the compiler's "flops",
+bytes its "bytes accessed", and ``hbm`` those in main memory. ``*_agreement`` is our
+count with every body once, as the compiler's, divided by the compiler's: near 1, or the
+row is not to be trusted. (Of bytes it counts renaming of memory too; we do not.)
 Nothing here is a time: no device has run it.
 """
 

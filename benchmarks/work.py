@@ -31,6 +31,10 @@ _ARITHMETIC = frozenset([
     "exponential", "log", "power", "tanh", "logistic", "remainder", "sign", "floor",
 ])  # fmt: skip
 _SLICES = frozenset(("slice", "dynamic-slice", "gather"))
+# Custom calls of the TPU compiler that only give memory another name.
+_NAMING = re.compile(
+    'custom_call_target="(AllocateBuffer|ConcatBitcast|AssumeGatherIndicesInBound)"'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Program:
     def _instruction_cost(
         self, inside: Computation, i: Instruction, loops: bool
     ) -> Cost:
-        if i.opcode in _FREE:
+        if i.opcode in _FREE or _NAMING.search(i.attributes):
             return Cost()
         if i.opcode == "while":
             turns = self._turns(i) if loops else 1
