@@ -188,21 +188,26 @@ def alone(function: Callable[..., Array], *arrays: Array) -> Array:
     It would fuse the slices of a whole mixed operation into one loop of a hundred
     inputs, which is neither vectorised nor run in parallel: ten times slower. A
     conditional is a border that fusion can't cross (an optimization barrier is gone
-    before fusion begins); this one's other branch is never taken.
+    before fusion begins); this one's other branch is never taken. Other platforms call
+    the function.
     """
-
     result = jax.eval_shape(function, *arrays)
-    # From the middle: the compiler knows what lies in a padded border. Of the smallest
-    # array, a kernel that every device holds, so that a divided batch needs no message.
-    witness = min(arrays, key=lambda array: array.size)
-    middle = tuple(size // 2 for size in witness.shape)
-    number = lax.convert_element_type(witness[middle], jnp.int32)
-    return lax.cond(
-        (number | 1) != 0,  # always, but the compiler does not know
-        function,
-        lambda *_: jnp.zeros(result.shape, result.dtype),
-        *arrays,
-    )
+
+    def fenced(*arrays: Array) -> Array:
+        # From the middle: the compiler knows what lies in a padded border. Of the
+        # smallest array, a kernel that every device holds, so that a divided batch
+        # needs no message.
+        witness = min(arrays, key=lambda array: array.size)
+        middle = tuple(size // 2 for size in witness.shape)
+        number = lax.convert_element_type(witness[middle], jnp.int32)
+        return lax.cond(
+            (number | 1) != 0,  # always, but the compiler does not know
+            function,
+            lambda *_: jnp.zeros(result.shape, result.dtype),
+            *arrays,
+        )
+
+    return lax.platform_dependent(*arrays, cpu=fenced, default=function)
 
 
 def make_primitive(
