@@ -93,7 +93,7 @@ def make_search(
     Raises:
       InputError: an unknown name, an image too small, a batch too large, or a stream.
     """
-    dataset = _in_memory(dataset)
+    dataset = in_memory(dataset)
     space, settings = get_space(config.space), config.search
     net = make_supernet(config, dataset)
     search = Search(
@@ -198,19 +198,15 @@ def make_training(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -
       InputError: an unknown operation, an image too small, a batch too large, or a
         stream.
     """
-    dataset = _in_memory(dataset)
+    dataset = in_memory(dataset)
     settings = config.retrain
     net = _network(config, dataset, genotype)
     training = Training(functional.network_apply(net), settings.microbatches)
     train = _examples(dataset.train_images, dataset.train_labels)
     test = _examples(dataset.test_images, dataset.test_labels)
     size = settings.batch_size
-    layout = make_layout(
-        config.devices,
-        size,
-        "retrain.batch_size",
-        split_state=settings.split_state,
-    )
+    split = settings.split_state
+    layout = make_layout(config.devices, size, "retrain.batch_size", split_state=split)
     steps = _whole_batches(size, train, "the training set")
     prepare = _preparation(dataset, settings, layout)
 
@@ -259,7 +255,8 @@ def make_discretization(space: Space) -> Discretization:
     return _choose("discretization", space.discretization, DISCRETIZATIONS)
 
 
-def _in_memory(dataset: AnyDataset) -> Dataset:
+def in_memory(dataset: AnyDataset) -> Dataset:
+    """The data set itself; raises InputError for a stream."""
     if isinstance(dataset, Dataset):
         return dataset
     raise InputError(

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from darts_jax import program
 from darts_jax.analysis.macs import count_macs
-from darts_jax.build import Job, make_search, make_supernet
+from darts_jax.build import Job, in_memory, make_search, make_supernet
 from darts_jax.config import validate_config, with_overrides
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.sources import load_dataset
@@ -160,17 +160,18 @@ def estimate(
     if memory is not None and not 0 < memory < math.inf:
         raise InputError(f"a memory of {memory} GB; want a number above 0")
     use_compilation_cache(config.compilation_cache)
-    dataset = dataset or load_dataset(config.data.name, config.data.directory)
-    job = make_search(config, dataset)
+    found = dataset or load_dataset(config.data.name, config.data.directory)
+    resident = in_memory(found)
+    job = make_search(config, resident)
     state = jax.eval_shape(job.init, job.start)
     devices = 1 if job.layout.mesh is None else job.layout.mesh.size
     available = _device_memory(devices) if memory is None else int(memory * 1e9)
     return Estimate(
         parameters=count_parameters(state.params),
-        macs=_forward_macs(config, dataset, state),
+        macs=_forward_macs(config, resident, state),
         device="as given" if memory else jax.local_devices()[0].device_kind,
         device_memory=available,
-        trials=tuple(_trials(config, dataset, available)),
+        trials=tuple(_trials(config, resident, available)),
     )
 
 
