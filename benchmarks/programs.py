@@ -23,13 +23,10 @@ from darts_jax import build
 from darts_jax.program import empty_totals
 
 
-def median_seconds(function: Callable[[], Any], rounds: int) -> float:
-    seconds = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        jax.block_until_ready(function())
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+def seconds_of(function: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    jax.block_until_ready(function())
+    return time.perf_counter() - began
 
 
 def epoch(config: Any, steps: int, rounds: int) -> dict[str, float]:
@@ -43,8 +40,8 @@ def epoch(config: Any, steps: int, rounds: int) -> dict[str, float]:
 
     together, apart = [], []
     for _ in range(rounds):
-        together.append(median_seconds(lambda: search.step(steps), 1))
-        apart.append(median_seconds(one_by_one, 1))
+        together.append(seconds_of(lambda: search.step(steps)))
+        apart.append(seconds_of(one_by_one))
     whole, sums = statistics.median(together), statistics.median(apart)
     return {"program_s": whole, "steps_s": sums, "ratio": whole / sums}
 
@@ -70,7 +67,7 @@ def population(config: Any, members: int, steps: int, rounds: int) -> dict[str, 
     lone.step(steps)
     alone, together = [], []
     for _ in range(rounds):
-        alone.append(median_seconds(lambda: lone.step(steps), 1))
+        alone.append(seconds_of(lambda: lone.step(steps)))
         began = time.perf_counter()
         state, totals = program(state, totals, data, scalars, *bounds)
         jax.block_until_ready(totals)

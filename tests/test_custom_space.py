@@ -2,11 +2,14 @@
 
 import inspect
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 import darts_jax
+from darts_jax.models.functional import initialize_supernet, supernet_apply
+from darts_jax.models.supernet import Supernet
 from darts_jax.spaces.darts import darts_space
 
 
@@ -45,3 +48,31 @@ def test_own_operation_in_an_own_space_is_searched_and_retrained(tmp_path):
     assert not np.array_equal(found.alpha["reduce"][0], found.alpha["reduce"][1])
     assert 0 <= darts_jax.retrain(config, tmp_path / "run", None, data).accuracy <= 1
     assert jnp.isfinite(found.history[-1]["loss"])
+
+
+def test_a_name_given_to_another_operation_is_the_new_one(monkeypatch):
+    """Cells of one shape share a trace: of one operation, not of one name."""
+
+    class Scale(nn.Module):
+        factor: float
+
+        @nn.compact
+        def __call__(self, x, train):
+            return x * self.factor
+
+    space = darts_space("scaled", ("scaled",), ("skip_connect",))
+    net = Supernet(space, 10, 3, 4)
+    images = jnp.ones((2, 8, 8, 3))
+    logits = []
+    for factor in (1.0, 0.0):
+        monkeypatch.setitem(
+            darts_jax.OPERATIONS,
+            "scaled",
+            lambda channels, stride, discrete, f=factor: Scale(f),
+        )
+        key = jax.random.key(0)
+        mixture = {kind: jnp.ones(cell.shape) for kind, cell in space.cells.items()}
+        params, stats = initialize_supernet(net, key, (8, 8, 3))
+        apply = supernet_apply(net)
+        logits.append(apply(params, stats, mixture, images, key, train=False)[0])
+    assert not np.allclose(*logits)

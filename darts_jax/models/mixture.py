@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.models import stack
 from darts_jax.operations import primitives
-from darts_jax.operations.image import Zero, make_operation
+from darts_jax.operations.image import Operation, Zero, get_operation
 from darts_jax.operations.layers import Image
 from darts_jax.spaces.graph import Cell
 
@@ -136,7 +136,7 @@ class MixedEdges(nn.Module):
             self.cell,
             self.channels // self.partial,
             self.partial,
-            self.variants,
+            self._makers(),
             self.execution,
             self.recompute,
             train,
@@ -154,6 +154,11 @@ class MixedEdges(nn.Module):
             stack.commit(self, name, values)
         return nodes
 
+    def _makers(self) -> tuple[tuple[str, Operation], ...]:
+        variants = dict(self.variants)
+        names = {op: None for edge in self.cell.edges for op in edge.operations}
+        return tuple((op, get_operation(variants.get(op, op))) for op in names)
+
     def _stack_sizes(self) -> dict[tuple[str, int], int]:
         count: dict[tuple[str, int], int] = {}
         for edge in self.cell.edges:
@@ -168,19 +173,20 @@ class _Plan:
 
     Attributes:
       width: channels that enter the operations.
+      makers: operation -> what makes its module: a name may be given to another one
+        later, which the cache of `_compute` must tell apart.
     """
 
     cell: Cell
     width: int
     partial: int
-    variants: tuple[tuple[str, str], ...]
+    makers: tuple[tuple[str, Operation], ...]
     execution: Execution
     recompute: bool
     train: bool
 
     def module(self, operation: str, stride: int) -> nn.Module:
-        variant = dict(self.variants).get(operation, operation)
-        return make_operation(variant, self.width, stride, discrete=False)
+        return dict(self.makers)[operation](self.width, stride, False)
 
     def edge(
         self, run: Run, variables: Any, weights: Float[Array, " op"], key: Any, x: Image

@@ -168,8 +168,13 @@ def make_operation(
     name: str, channels: int, stride: int, *, discrete: bool
 ) -> nn.Module:
     """The module of one edge; raises InputError for an unknown name."""
+    return get_operation(name)(channels, stride, discrete)
+
+
+def get_operation(name: str) -> Operation:
+    """What makes an operation's module; raises InputError for an unknown name."""
     require_operation(name)
-    return OPERATIONS[name](channels, stride, discrete)
+    return OPERATIONS[name]
 
 
 def require_operation(name: str) -> None:
