@@ -28,7 +28,7 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import Layout, make_layout
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.models import functional
-from darts_jax.models.mixture import Execution
+from darts_jax.models.execution import Execution
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Remat, Supernet
 from darts_jax.operations.image import require_operation

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from darts_jax.models.execution import Execution
 from darts_jax.models.macro import (
     Block,
     Head,
@@ -15,7 +16,7 @@ from darts_jax.models.macro import (
     plan_blocks,
     run_blocks,
 )
-from darts_jax.models.mixture import Execution, MixedEdges
+from darts_jax.models.mixture import MixedEdges
 from darts_jax.operations.layers import Image
 from darts_jax.spaces.graph import Cell, Space
 

@@ -4,9 +4,13 @@ An operation is a function of ``channels``, ``stride`` and ``discrete`` to a Fla
 module that is called with ``(x, train)``: one edge, no edge axis. The supernet stacks
 the parameters of the edges by `vmap` of `init`. In the discrete network BN is affine
 and pooling stands alone; in the supernet BN is not affine and follows pooling.
+
+A module without parameters that gives the same on every edge says so by a class
+attribute ``edge_independent = True``; the supernet then computes it once per state.
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +42,8 @@ class Zero(nn.Module):
 
 
 class Identity(nn.Module):
+    edge_independent: ClassVar[bool] = True
+
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Image:
         del train
@@ -60,6 +66,8 @@ class Noise(nn.Module):
 
 
 class Pool(nn.Module):
+    edge_independent: ClassVar[bool] = True
+
     pool: Callable[..., Image]
     stride: int
     normalize: bool

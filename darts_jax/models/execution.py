@@ -1,0 +1,280 @@
+"""How the edges of a cell are walked, in order of (source, target).
+
+The stacked parameters of edges that are alike are walked in one of two ways with
+equal results:
+
+- ``scan``: state after state, and edge after edge of those that leave it, by one traced
+  mixed operation;
+- ``batch``: all edges that leave a state in one batched operation.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from darts_jax.models.mixed_operation import MixedOperation, Variables, stack_name
+from darts_jax.operations.layers import Image
+from darts_jax.spaces.graph import Cell
+
+Execution = Literal["scan", "batch"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Edges, neighbours in order of execution, that a single body can compute.
+
+    Attributes:
+      edges: their rows of the mixture.
+      operations: what each of them may be.
+      starts: per operation, where they begin in its stack.
+      from_inputs: whether they leave inputs of another size than the nodes.
+    """
+
+    edges: tuple[int, ...]
+    operations: tuple[str, ...]
+    starts: tuple[int, ...]
+    stride: int
+    from_inputs: bool
+
+
+def plan(cell: Cell, *, by_source: bool) -> tuple[Run, ...]:
+    """Cuts the edges, ordered by (source, target), into runs of like edges.
+
+    Args:
+      by_source: also cut where the source changes.
+    """
+    order = sorted(range(len(cell.edges)), key=lambda e: (cell.edges[e].source, e))
+
+    def from_inputs(e: int) -> bool:
+        return cell.stride > 1 and cell.edges[e].source < cell.inputs
+
+    def likeness(e: int) -> tuple[Any, ...]:
+        edge = cell.edges[e]
+        return (
+            edge.operations,
+            edge.stride,
+            edge.source if by_source else from_inputs(e),
+        )
+
+    done: dict[str, int] = {}
+    runs = []
+    for _, group in itertools.groupby(order, likeness):
+        edges = tuple(group)
+        first = cell.edges[edges[0]]
+        names = [stack_name(op, first.stride) for op in first.operations]
+        starts = tuple(done.get(name, 0) for name in names)
+        done |= {name: done.get(name, 0) + len(edges) for name in names}
+        runs.append(
+            Run(
+                edges,
+                first.operations,
+                starts,
+                first.stride,
+                from_inputs(edges[0]),
+            )
+        )
+    return tuple(runs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fans:
+    """The edges of a run by source: a table whose short rows end in idle slots.
+
+    Attributes:
+      sources: of every row.
+      slots: which edge of the run; an idle slot repeats one of its row.
+      taken: whether the slot is not idle.
+      rows: row of every edge of the run.
+    """
+
+    sources: Int[np.ndarray, " source"]
+    slots: Int[np.ndarray, "source slot"]
+    taken: Bool[np.ndarray, "source slot"]
+    rows: Int[np.ndarray, " edge"]
+
+    @classmethod
+    def of(cls, cell: Cell, run: Run) -> "Fans":
+        sources = np.array([cell.edges[e].source for e in run.edges])
+        unique, firsts, rows, sizes = np.unique(
+            sources, return_index=True, return_inverse=True, return_counts=True
+        )
+        slot = np.arange(sizes.max())
+        taken = slot < sizes[:, None]
+        last = (firsts + sizes - 1)[:, None]
+        return cls(unique, np.minimum(firsts[:, None] + slot, last), taken, rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """The edges of a cell: their plan, and its numbers.
+
+    Attributes:
+      recompute: whether the backward pass computes edges again, for want of memory.
+      variables: stack -> leaves [edge of the stack, ...].
+      keys: of every edge.
+    """
+
+    cell: Cell
+    operation: MixedOperation
+    recompute: bool
+    variables: Variables
+    mixture: Float[Array, "edge op"]
+    keys: PRNGKeyArray
+
+    def slices(self, run: Run) -> tuple[Variables, Array, PRNGKeyArray]:
+        """The run's variables by stack, its rows of the mixture, and its keys."""
+        variables = {}
+        for op, start in zip(run.operations, run.starts, strict=True):
+            name = stack_name(op, run.stride)
+            stop = start + len(run.edges)
+            variables[name] = jax.tree.map(
+                lambda leaf, start=start, stop=stop: leaf[start:stop],
+                self.variables[name],
+            )
+        rows = jnp.array(run.edges)
+        return variables, self.mixture[rows], self.keys[rows]
+
+    def shared(self, run: Run) -> Callable[..., tuple[dict[str, Image], Any]]:
+        """``(variables, key, x) -> (outputs, stats)`` of a state that edges leave."""
+        return functools.partial(self.operation.shared, run.operations, run.stride)
+
+    def edge(self, run: Run) -> Callable[..., tuple[Image, dict[str, Any]]]:
+        """``(variables, weights, key, x, shared) -> (mixed, stats)`` of an edge."""
+        return functools.partial(self.operation.edge, run.operations, run.stride)
+
+    def rematerialized(self, function: Callable[..., Any], *, looped: bool) -> Any:
+        """The function, computed again in the backward pass if that is wanted.
+
+        On CPU this costs no time, as memory is what a step waits for there, and it
+        saves five sixths of the temporaries.
+
+        Args:
+          looped: whether a loop's body calls it, which no optimization looks across.
+        """
+        if not self.recompute:
+            return function
+        return jax.checkpoint(function, prevent_cse=not looped)
+
+    def zero_node(self, inputs: Float[Array, "input *image"]) -> Image:
+        batch, height, width, channels = inputs.shape[1:]
+        stride = self.cell.stride
+        shape = (batch, -(-height // stride), -(-width // stride), channels)
+        return jnp.zeros(shape, inputs.dtype)
+
+
+Walk = Callable[[Work, Array], tuple[tuple[Image, ...], dict[str, list[Any]]]]
+"""(work, inputs) -> (nodes, stack -> statistics of its edges, part by part)."""
+
+
+def _scan(
+    work: Work, inputs: Float[Array, "input *image"]
+) -> tuple[tuple[Image, ...], dict[str, list[Any]]]:
+    cell = work.cell
+    zero = work.zero_node(inputs)
+    states = jnp.broadcast_to(zero, (cell.nodes, *zero.shape))
+    # Inputs of the nodes' size join them, so that one body serves all edges.
+    first = cell.inputs if cell.stride > 1 else 0
+    if not first:
+        states = jnp.concatenate([inputs, states])
+    parts: dict[str, list[Any]] = {}
+    for run in plan(cell, by_source=False):
+        states, stats = _scan_run(work, run, first, inputs, states)
+        for name, leaves in stats.items():
+            parts.setdefault(name, []).append(leaves)
+    return tuple(states[cell.inputs - first :]), parts
+
+
+def _scan_run(
+    work: Work, run: Run, first: int, inputs: Array, states: Array
+) -> tuple[Array, dict[str, Any]]:
+    """All edges of a run.
+
+    Args:
+      first: the state that ``states`` begins with.
+    """
+    fans = Fans.of(work.cell, run)
+    edges = work.slices(run)
+    targets = np.array([work.cell.edges[e].target - first for e in run.edges])
+    edge = _unless_idle(work.edge(run), never=bool(fans.taken.all()))
+    edge = work.rematerialized(edge, looped=True)
+    shared_of = work.rematerialized(work.shared(run), looped=True)
+
+    def fan(states: Array, x: Any) -> tuple[Array, tuple[Any, Any]]:
+        source, edges, targets, taken = x
+        origin = inputs if run.from_inputs else states
+        state = lax.dynamic_index_in_dim(origin, source, keepdims=False)
+        variables, _, keys = jax.tree.map(lambda leaf: leaf[0], edges)
+        shared, shared_stats = shared_of(variables, keys, state)
+
+        def slot(states: Array, x: Any) -> tuple[Array, Any]:
+            edge_of_slot, target, taken = x
+            y, stats = edge(taken, *edge_of_slot, state, shared)
+            return states.at[target].add(y), stats
+
+        states, stats = lax.scan(slot, states, (edges, targets, taken))
+        return states, (stats, shared_stats)
+
+    sources = fans.sources - (0 if run.from_inputs else first)
+    table = jax.tree.map(lambda leaf: leaf[fans.slots], edges)
+    xs = (sources, table, targets[fans.slots], fans.taken)
+    states, (stats, shared_stats) = lax.scan(fan, states, xs)
+    own = jax.tree.map(lambda leaf: leaf[fans.taken], stats)
+    return states, own | jax.tree.map(lambda leaf: leaf[fans.rows], shared_stats)
+
+
+def _unless_idle(edge: Callable[..., Any], *, never: bool) -> Callable[..., Any]:
+    """``(taken, *arguments) -> (mixed, stats)``, zeros where the slot is idle.
+
+    Args:
+      never: there are no idle slots.
+    """
+    if never:
+        return lambda taken, *arguments: edge(*arguments)
+
+    def guarded(taken: Array, *arguments: Any) -> Any:
+        result = jax.eval_shape(edge, *arguments)
+
+        def idle(*_: Any) -> Any:
+            return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), result)
+
+        return lax.cond(taken, edge, idle, *arguments)
+
+    return guarded
+
+
+def _batch(
+    work: Work, inputs: Float[Array, "input *image"]
+) -> tuple[tuple[Image, ...], dict[str, list[Any]]]:
+    cell = work.cell
+    zero = work.zero_node(inputs)
+    states = [*inputs, *[zero] * cell.nodes]
+    parts: dict[str, list[Any]] = {}
+    for run in plan(cell, by_source=True):
+        x = states[cell.edges[run.edges[0]].source]
+        variables, weights, keys = work.slices(run)
+        one, key = jax.tree.map(lambda leaf: leaf[0], (variables, keys))
+        shared_of = work.rematerialized(work.shared(run), looped=False)
+        shared, shared_stats = shared_of(one, key, x)
+        edge = work.rematerialized(work.edge(run), looped=False)
+        over_edges = jax.vmap(edge, in_axes=(0, 0, 0, None, None))
+        ys, stats = over_edges(variables, weights, keys, x, shared)
+        for y, e in zip(ys, run.edges, strict=True):
+            target = cell.edges[e].target
+            states[target] = states[target] + y
+        stats |= jax.tree.map(
+            lambda leaf, run=run: jnp.stack([leaf] * len(run.edges)), shared_stats
+        )
+        for name, leaves in stats.items():
+            parts.setdefault(name, []).append(leaves)
+    return tuple(states[cell.inputs :]), parts
+
+
+WALKS: dict[Execution, Walk] = {"scan": _scan, "batch": _batch}
