@@ -60,7 +60,7 @@ class Ours:
         layout = self.job.layout
         self.state = layout.init(self.job.init, self.job.start)
         self.totals = layout.init(lambda t: t, empty_totals())
-        self.data = layout.put(self.job.data)
+        _, self.data = next(self.job.feed.open(layout)(0, 0))
         self.scalars = self.job.scalars(0)
         began = time.perf_counter()
         program = layout.jit(self.job.run, self.state, self.totals)

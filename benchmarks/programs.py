@@ -59,7 +59,8 @@ def population(config: Any, members: int, steps: int, rounds: int) -> dict[str, 
     layout = job.layout
     state = layout.init(job.init, job.start)
     totals = layout.init(lambda t: t, empty_totals(job.members))
-    data, scalars = layout.put(job.data), job.scalars(0)
+    _, data = next(job.feed.open(layout)(0, 0))
+    scalars = job.scalars(0)
     bounds = np.int32(0), np.int32(0), np.int32(steps)
     program = layout.jit(job.run, state, totals)
     program = program.lower(state, totals, data, scalars, *bounds).compile()

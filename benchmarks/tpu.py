@@ -94,7 +94,7 @@ def lower(options: argparse.Namespace, choice: dict[str, str]) -> Any:
     there = SingleDeviceSharding(topology.devices[0])
     arguments = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there),
-        (state, totals, job.data, job.scalars(0), zero, zero, zero),
+        (state, totals, job.feed.shapes(job.layout), job.scalars(0), zero, zero, zero),
     )
     traced = job.layout.jit(job.run, state, totals).trace(*arguments)
     return traced.lower(lowering_platforms=("tpu",))

@@ -31,6 +31,8 @@ def default_config() -> ConfigDict:
             "pad": 0,  # random crop after padding by so many pixels, in the search
             "flip": False,
             "cutout": 0,
+            "chunk": 8,  # steps of a stream whose images are put on the device at once
+            "workers": 0,  # processes that decode a stream; 0: threads
         }
     )
     config.supernet = ConfigDict(
@@ -260,6 +262,8 @@ _CHECKS: dict[str, _Check] = {
     "population.execution": _one_of(("auto", "map", "vmap")),
     "data.pad": _COUNT,
     "data.cutout": _COUNT,
+    "data.chunk": _POSITIVE,
+    "data.workers": _COUNT,
     "supernet.cells": _POSITIVE,
     "supernet.channels": _POSITIVE,
     "supernet.partial_channels": _POSITIVE,

@@ -58,15 +58,58 @@ class Layout:
         shardings = self._shardings(jax.eval_shape(function, start))
         return jax.jit(function, out_shardings=shardings)(start)
 
-    def shapes(self, state: PyTree, data: PyTree) -> tuple[PyTree, PyTree]:
-        """What `init` and `put` make of arrays or their shapes, as shapes alone."""
+    def put_steps(self, tree: PyTree) -> PyTree:
+        """Batches of some steps, of which this process has read its `share`.
+
+        Processes don't wait for each other, so that a thread may call it.
+
+        Args:
+          tree: host arrays [step, batch, ...].
+        """
         if self.mesh is None:
-            return jax.eval_shape(lambda *trees: trees, state, data)
-        whole = NamedSharding(self.mesh, PartitionSpec())
-        return (
-            jax.tree.map(_placed, state, self._shardings(state)),
-            jax.tree.map(lambda leaf: _placed(leaf, whole), data),
-        )
+            return jax.device_put(tree)
+        sharding = NamedSharding(self.mesh, self._of_steps)
+        _, count = self.share()
+
+        def put(mine: np.ndarray) -> jax.Array:
+            step, batch, *rest = mine.shape
+            whole = step, batch * count, *rest
+            return jax.make_array_from_process_local_data(sharding, mine, whole)
+
+        return jax.tree.map(put, tree)
+
+    def share(self) -> tuple[int, int]:
+        """(index, count): which part of every batch of a stream this process reads.
+
+        Raises:
+          InputError: the processes have not equally many of the devices.
+        """
+        if self.mesh is None or self.members:
+            return 0, 1
+        owners = [device.process_index for device in self.mesh.devices.flat]
+        readers = sorted(set(owners))
+        counts = {owners.count(reader) for reader in readers}
+        if len(counts) > 1 or jax.process_index() not in readers:
+            raise InputError(
+                f"{len(owners)} devices are not the same number in each of "
+                f"{jax.process_count()} processes, which a stream needs; want another "
+                "number as devices"
+            )
+        return readers.index(jax.process_index()), len(readers)
+
+    def state_shapes(self, state: PyTree) -> PyTree:
+        """What `init` makes, from arrays or shapes, as shapes alone."""
+        if self.mesh is None:
+            return jax.eval_shape(lambda tree: tree, state)
+        return jax.tree.map(_placed, state, self._shardings(state))
+
+    def whole_shapes(self, tree: PyTree) -> PyTree:
+        """The same of `put`."""
+        return self._shapes(tree, PartitionSpec())
+
+    def step_shapes(self, tree: PyTree) -> PyTree:
+        """The same of `put_steps`, from whole batches."""
+        return self._shapes(tree, self._of_steps)
 
     def jit(self, run: Callable[..., Any], state: PyTree, totals: PyTree) -> Any:
         """Jits ``run(state, totals, ...) -> (state, totals)``; both are donated."""
@@ -108,6 +151,17 @@ class Layout:
             out_specs=mine,
             check_vma=False,
         )
+
+    @property
+    def _of_steps(self) -> PartitionSpec:
+        # The members of a population all need the whole batch.
+        return PartitionSpec() if self.members else PartitionSpec(None, AXIS)
+
+    def _shapes(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
+        if self.mesh is None:
+            return jax.eval_shape(lambda tree: tree, tree)
+        sharding = NamedSharding(self.mesh, spec)
+        return jax.tree.map(lambda leaf: _placed(leaf, sharding), tree)
 
     def _shardings(self, tree: PyTree) -> PyTree:
         mesh = self.mesh
@@ -168,7 +222,9 @@ def make_layout(
         )
     if count == 1:
         return Layout()
-    return Layout(Mesh(np.array(devices[:count]), (AXIS,)), split_state, members)
+    # Devices of one process side by side, so that its part of a batch is one piece.
+    chosen = sorted(devices[:count], key=lambda device: device.process_index)
+    return Layout(Mesh(np.array(chosen), (AXIS,)), split_state, members)
 
 
 def to_host(tree: PyTree) -> PyTree:

@@ -77,25 +77,24 @@ def compile_program(
 
 
 def evaluation_program(
-    predict: Callable[[Any, Any], Any], batch_size: int
+    predict: Callable[[Any, Any], Any], batches: Callable[[Any, Any, Any], Any]
 ) -> Callable[..., Any]:
-    """Makes of ``predict(model, images) -> logits`` a pass over a whole split.
+    """Makes of ``predict(model, images) -> logits`` a pass over many batches.
+
+    Args:
+      batches: (data, nothing, i) -> the i-th batch, of one part; images that only fill
+        it up have a label that no prediction equals.
 
     Returns:
-      (model, examples) -> correct predictions, an int32 scalar. The last batch is
-      filled up with images that do not count.
+      (model, data, start, stop) -> correct predictions, an int32 scalar.
     """
 
-    def evaluate(model: Any, examples: Any) -> Any:
-        size = examples.labels.shape[0]
-
+    def evaluate(model: Any, data: Any, start: Any, stop: Any) -> Any:
         def body(i: Any, correct: Any) -> Any:
-            rows = i * batch_size + jnp.arange(batch_size)
-            inside = jnp.minimum(rows, size - 1)
-            logits = predict(model, examples.images[inside])
-            hits = jnp.argmax(logits, -1) == examples.labels[inside]
-            return correct + jnp.sum(hits & (rows < size), dtype=jnp.int32)
+            (batch,) = batches(data, (), i)
+            hits = jnp.argmax(predict(model, batch.images), -1) == batch.labels
+            return correct + jnp.sum(hits, dtype=jnp.int32)
 
-        return lax.fori_loop(0, -(-size // batch_size), body, jnp.zeros((), jnp.int32))
+        return lax.fori_loop(start, stop, body, jnp.zeros((), jnp.int32))
 
     return evaluate

@@ -169,7 +169,7 @@ def test_shapes_are_those_of_what_a_run_makes():
     state = {"weights": np.zeros((3, 4), np.float32), "step": np.int32(0)}
     data = np.zeros((5, 2), np.uint8)
     made = layout.init(lambda t: t, state), layout.put(data)
-    told = layout.shapes(state, data)
+    told = layout.state_shapes(state), layout.whole_shapes(data)
     for real, shape in zip(jax.tree.leaves(made), jax.tree.leaves(told), strict=True):
         assert (real.shape, real.dtype) == (shape.shape, shape.dtype)
         assert real.sharding == shape.sharding
@@ -190,7 +190,7 @@ def test_estimate_of_a_tiny_search(told):
     # A pixel is a byte, a label four; the second half lies there once more.
     count = len(load_dataset("digits", "").train_labels)
     assert memory.images == (64 + 4) * count
-    assert memory.held_out == (64 + 4) * (count - count // 2)
+    assert memory.beside == (64 + 4) * (count - count // 2)
     # Weights, their momentum, and the images.
     assert memory.arguments > memory.images + 2 * 4 * told.parameters
     assert 0 < memory.aliased <= memory.outputs < memory.arguments
@@ -207,7 +207,7 @@ def pretended(monkeypatch, peaks, refused=()):
         if values in refused:
             return Trial(changes, None, 0.0)
         parts = {"arguments": 0, "images": 0, "outputs": 0, "aliased": 0}
-        memory = Memory(peaks[values] * 10**9, held_out=0, **parts)
+        memory = Memory(peaks[values] * 10**9, beside=0, **parts)
         return Trial(changes, memory, 1.0)
 
     monkeypatch.setattr(module, "_try", attempt)

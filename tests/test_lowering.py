@@ -26,7 +26,13 @@ def test_search_program_lowers_for_tpu_and_cuda(execution, dtype, hypergradient)
     zero = np.int32(0)
     program = job.layout.jit(job.run, state, empty_totals())
     exported = export.export(program, platforms=["tpu", "cuda"])(
-        state, empty_totals(), job.data, job.scalars(0), zero, zero, zero
+        state,
+        empty_totals(),
+        job.feed.shapes(job.layout),
+        job.scalars(0),
+        zero,
+        zero,
+        zero,
     )
     assert exported.platforms == ("tpu", "cuda")
     text = exported.mlir_module()

@@ -174,7 +174,7 @@ def batches(
     )
     _check_numbers(0, seed=seed, epoch=epoch, workers=workers, prefetch=prefetch)
     chosen = _checked_rows(rows, len(source))
-    grain = _grain()
+    grain = require_grain()
     order = grain.MapDataset.range(len(chosen)).shuffle(seed=_order_seed(seed, epoch))
     part = _Part(
         source,
@@ -241,6 +241,17 @@ def fit(image: Image, image_shape: tuple[int, int, int], what: str) -> np.ndarra
         box=(left, top, left + crop_width, top + crop_height),
     )
     return np.asarray(fitted).reshape(image_shape)
+
+
+def require_grain() -> Any:
+    """The module `grain`; raises InputError where it is not installed."""
+    try:
+        import grain
+    except ImportError:
+        raise InputError(
+            "streams need grain, which is not here; pip install 'darts-jax[stream]'"
+        ) from None
+    return grain
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -360,13 +371,3 @@ def _parse_flags() -> None:
     # grain asks absl for a flag as it starts a worker, and absl refuses before a parse.
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
-
-
-def _grain() -> Any:
-    try:
-        import grain
-    except ImportError:
-        raise InputError(
-            "streams need grain, which is not here; pip install 'darts-jax[stream]'"
-        ) from None
-    return grain

@@ -12,15 +12,15 @@ from ml_collections import ConfigDict
 
 from darts_jax import program
 from darts_jax.analysis.macs import count_macs
-from darts_jax.build import Job, in_memory, make_search, make_supernet
+from darts_jax.build import Job, make_search, make_supernet
 from darts_jax.config import validate_config, with_overrides
-from darts_jax.data.dataset import Dataset
 from darts_jax.data.sources import load_dataset
+from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters, supernet_apply
 from darts_jax.runs.compilation import cache_folder, use_compilation_cache
 from darts_jax.runs.console import table
-from darts_jax.runs.loop import say
+from darts_jax.runs.loop import compile_run, say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +29,10 @@ class Memory:
 
     Attributes:
       arguments: the state and the images of both halves, and a few scalars.
-      images: the part of ``arguments`` that is the data set.
+      images: the part of ``arguments`` that is the data set, or a chunk of a stream.
       aliased: the part of ``outputs`` that lies where arguments were.
-      held_out: the images that an epoch ends with lie beside the program's.
+      beside: images that lie there meanwhile: those that an epoch ends with, and of a
+        stream the chunk that comes next.
     """
 
     temporaries: int
@@ -39,12 +40,12 @@ class Memory:
     images: int
     outputs: int
     aliased: int
-    held_out: int
+    beside: int
 
     @property
     def peak(self) -> int:
         program = self.temporaries + self.arguments + self.outputs - self.aliased
-        return program + self.held_out
+        return program + self.beside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Estimate:
 
 
 def estimate(
-    config: ConfigDict, dataset: Dataset | None = None, memory: float | None = None
+    config: ConfigDict, dataset: AnyDataset | None = None, memory: float | None = None
 ) -> Estimate:
     """Compiles a search without running it, and says what it needs.
 
@@ -160,23 +161,22 @@ def estimate(
     if memory is not None and not 0 < memory < math.inf:
         raise InputError(f"a memory of {memory} GB; want a number above 0")
     use_compilation_cache(config.compilation_cache)
-    found = dataset or load_dataset(config.data.name, config.data.directory)
-    resident = in_memory(found)
-    job = make_search(config, resident)
+    dataset = dataset or load_dataset(config.data.name, config.data.directory)
+    job = make_search(config, dataset)
     state = jax.eval_shape(job.init, job.start)
     devices = 1 if job.layout.mesh is None else job.layout.mesh.size
     available = _device_memory(devices) if memory is None else int(memory * 1e9)
     return Estimate(
         parameters=count_parameters(state.params),
-        macs=_forward_macs(config, resident, state),
+        macs=_forward_macs(config, dataset, state),
         device="as given" if memory else jax.local_devices()[0].device_kind,
         device_memory=available,
-        trials=tuple(_trials(config, resident, available)),
+        trials=tuple(_trials(config, dataset, available)),
     )
 
 
 def _trials(
-    config: ConfigDict, dataset: Dataset, available: int | None
+    config: ConfigDict, dataset: AnyDataset, available: int | None
 ) -> Iterator[Trial]:
     """The search as configured, then with changes until one fits."""
     best = _try(config, dataset, {})
@@ -205,7 +205,7 @@ def _switches(config: ConfigDict) -> Iterator[tuple[str, Any]]:
             yield "search.microbatches", n
 
 
-def _try(config: ConfigDict, dataset: Dataset, changes: Mapping[str, Any]) -> Trial:
+def _try(config: ConfigDict, dataset: AnyDataset, changes: Mapping[str, Any]) -> Trial:
     overrides = [f"{key}={value}" for key, value in changes.items()]
     say(f"estimate: compiling {' '.join(overrides) or 'as configured'} ...")
     job = make_search(with_overrides(config, overrides), dataset)
@@ -223,10 +223,10 @@ def _try(config: ConfigDict, dataset: Dataset, changes: Mapping[str, Any]) -> Tr
     memory = Memory(
         temporaries=stated.temp_size_in_bytes,
         arguments=stated.argument_size_in_bytes,
-        images=_bytes(job.data),
+        images=_bytes(job.feed.shapes(job.layout)),
         outputs=stated.output_size_in_bytes,
         aliased=stated.alias_size_in_bytes,
-        held_out=_bytes(job.held_out),
+        beside=_beside(job),
     )
     return Trial(changes, memory, seconds)
 
@@ -235,15 +235,11 @@ def _compile(job: Job) -> tuple[Any, float]:
     """The program of `loop.run_epochs`, from shapes."""
     totals = program.empty_totals(job.members)
     state = jax.eval_shape(job.init, job.start)
-    (state, totals), data = job.layout.shapes((state, totals), job.data)
-    zero = np.int32(0)
-    return program.compile_program(
-        job.layout.jit(job.run, state, totals),
-        *(state, totals, data, job.scalars(0), zero, zero, zero),
-    )
+    state, totals = job.layout.state_shapes((state, totals))
+    return compile_run(job, state, totals)
 
 
-def _forward_macs(config: ConfigDict, dataset: Dataset, state: Any) -> int | None:
+def _forward_macs(config: ConfigDict, dataset: AnyDataset, state: Any) -> int | None:
     apply = supernet_apply(make_supernet(config, dataset))
 
     def forward(state: Any, images: Any) -> Any:
@@ -279,7 +275,7 @@ def _memory_rows(memory: Memory | None) -> list[tuple[str, str]]:
         ("    of these, images", _size(memory.images)),
         ("  outputs", _size(memory.outputs)),
         ("  outputs in the arguments' place", _size(-memory.aliased)),
-        ("  images to evaluate on", _size(memory.held_out)),
+        ("  images beside the program", _size(memory.beside)),
     ]
 
 
@@ -289,5 +285,18 @@ def _size(count: float | None) -> str:
     return "too large" if count == math.inf else f"{count / 1e6:,.2f} MB"
 
 
-def _bytes(arrays: Any) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
+def _beside(job: Job) -> int:
+    feed, held_out = job.feed, job.held_out
+    coming = feed.ahead * _bytes(feed.shapes(job.layout))
+    return coming + (1 + held_out.ahead) * _bytes(held_out.shapes(job.layout))
+
+
+def _bytes(shapes: Any) -> int:
+    """On one device."""
+
+    def leaf_bytes(leaf: jax.ShapeDtypeStruct) -> int:
+        sharding = leaf.sharding
+        own = sharding.shard_shape(leaf.shape) if sharding else leaf.shape
+        return math.prod(own) * leaf.dtype.itemsize
+
+    return sum(map(leaf_bytes, jax.tree.leaves(shapes)))

@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax import program
-from darts_jax.build import Job
+from darts_jax.build import Chunks, Job
 from darts_jax.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.runs.checkpoint import Checkpoints
@@ -78,26 +78,14 @@ def run_epochs(
         return state
     if done:
         say(f"{verb}: going on from step {done} of {total}")
-    zero = np.int32(0)
-    job = dataclasses.replace(
-        job,
-        data=layout.put(job.data),
-        held_out=layout.put(job.held_out),
-        evaluate=jax.jit(job.evaluate),
-    )
-    executable, seconds = program.compile_program(
-        layout.jit(job.run, state, totals),
-        *(state, totals, job.data, job.scalars(0), zero, zero, zero),
-    )
-    kept = f"cache: {folder}" if (folder := cache_folder()) else "no cache"
-    say(f"{verb}: compiled in {seconds:.1f} s ({kept})")
+    ready = _make_ready(job, verb, state, totals)
     with (
         MetricsLog(run, verb) as log,
         _caught_signals() as caught,
         progress(total, verb, done) as bar,
     ):
         log.truncate_after(done)
-        work = _Epochs(job, verb, executable, seconds, checkpoints, log, bar, caught)
+        work = _Epochs(job, verb, ready, checkpoints, log, bar, caught)
         for epoch in range(done // job.steps_per_epoch, job.epochs):
             state, totals = work.epoch(epoch, state, totals)
             on_epoch(epoch + 1, state)
@@ -111,6 +99,52 @@ def run_epochs(
     return state
 
 
+def compile_run(job: Job, state: Any, totals: Any) -> tuple[Callable[..., Any], float]:
+    """The program of a job for a state, or the shapes of one; and the seconds taken."""
+    zero, data = np.int32(0), job.feed.shapes(job.layout)
+    return program.compile_program(
+        job.layout.jit(job.run, state, totals),
+        *(state, totals, data, job.scalars(0), zero, zero, zero),
+    )
+
+
+class HeldOut:
+    """The images that a job is tested on, ready to be read again and again."""
+
+    def __init__(self, job: Job) -> None:
+        self.images = job.held_out.images
+        self._chunks = job.held_out.open(job.layout)
+        self._evaluate = jax.jit(job.evaluate)
+
+    def accuracy(self, state: Any) -> np.ndarray:
+        """Share of the images that a state is right about; of each member, if any."""
+        correct, start = np.zeros((), np.int64), 0
+        for stop, data in self._chunks(0, 0):
+            bounds = np.int32(start), np.int32(stop)
+            correct = correct + to_host(self._evaluate(state, data, *bounds))
+            start = stop
+        return correct / self.images
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ready:
+    """A job whose program is compiled, and whose images are at hand."""
+
+    executable: Callable[..., Any]
+    compile_seconds: float
+    chunks: Chunks
+    held_out: HeldOut
+
+
+def _make_ready(job: Job, verb: str, state: Any, totals: Any) -> _Ready:
+    # Before the compiler's minutes, as a stream may be refused.
+    chunks, held_out = job.feed.open(job.layout), HeldOut(job)
+    executable, seconds = compile_run(job, state, totals)
+    kept = f"cache: {folder}" if (folder := cache_folder()) else "no cache"
+    say(f"{verb}: compiled in {seconds:.1f} s ({kept})")
+    return _Ready(executable, seconds, chunks, held_out)
+
+
 class _Epochs:
     """What the epochs of one call of `run_epochs` share."""
 
@@ -118,17 +152,15 @@ class _Epochs:
         self,
         job: Job,
         verb: str,
-        executable: Callable[..., Any],
-        compile_seconds: float,
+        ready: _Ready,
         checkpoints: Checkpoints,
         log: MetricsLog,
         bar: Progress,
         caught: list[int],
     ) -> None:
-        self.job, self.verb, self.executable = job, verb, executable
+        self.job, self.verb, self.ready = job, verb, ready
         self.checkpoints, self.log, self.bar = checkpoints, log, bar
         self.caught = caught
-        self.compile_seconds = compile_seconds
         self.steps_per_call = 1
 
     def save(self, state: Any, totals: Any) -> None:
@@ -145,36 +177,48 @@ class _Epochs:
         job, began = self.job, time.perf_counter()
         first = step_of(state) - epoch * job.steps_per_epoch
         start, scalars = first, job.scalars(epoch)
-        while start < job.steps_per_epoch:
-            stop = min(start + self.steps_per_call, job.steps_per_epoch)
-            state, totals = self._call(state, totals, scalars, epoch, start, stop)
-            start = stop
-            # At its end an epoch is recorded first: see `run_epochs`.
-            if start < job.steps_per_epoch and any_of_all(bool(self.caught)):
-                self.save(state, totals)
-                self.stop(state)
+        for chunk_end, data in self.ready.chunks(epoch, first):
+            while start < chunk_end:
+                stop = min(start + self.steps_per_call, chunk_end)
+                bounds = epoch, start, stop
+                state, totals = self._call(state, totals, data, scalars, bounds)
+                start = stop
+                self._obey(state, totals, start)
         seconds = time.perf_counter() - began
-        correct = to_host(job.evaluate(state, job.held_out))
         values = _means(totals) | {
             "learning_rate": np.asarray(scalars["weights"]["learning_rate"]),
-            "held_out_accuracy": correct / job.held_out.labels.shape[0],
+            "held_out_accuracy": self.ready.held_out.accuracy(state),
         }
         record = {name: value.tolist() for name, value in values.items()} | {
             "epoch": epoch + 1,
             "images_per_second": (start - first) * job.images_per_step / seconds,
-            "compile_seconds": self.compile_seconds,
+            "compile_seconds": self.ready.compile_seconds,
         }
         self.log.write(step_of(state), record)
         held_out = float(np.mean(values["held_out_accuracy"]))
         self.bar.end_epoch(epoch + 1, job.epochs, held_out=held_out)
         return state, totals
 
+    def _obey(self, state: Any, totals: Any, step: int) -> None:
+        """Saves and stops within an epoch if a signal came; see `run_epochs`."""
+        # At its end an epoch is recorded first.
+        if step < self.job.steps_per_epoch and any_of_all(bool(self.caught)):
+            self.save(state, totals)
+            self.stop(state)
+
     def _call(
-        self, state: Any, totals: Any, scalars: Any, epoch: int, start: int, stop: int
+        self,
+        state: Any,
+        totals: Any,
+        data: Any,
+        scalars: Any,
+        bounds: tuple[int, int, int],
     ) -> tuple[Any, Any]:
-        bounds = (np.int32(n) for n in (epoch, start, stop))
+        _, start, stop = bounds
         began = time.perf_counter()
-        state, totals = self.executable(state, totals, self.job.data, scalars, *bounds)
+        state, totals = self.ready.executable(
+            state, totals, data, scalars, *(np.int32(n) for n in bounds)
+        )
         totals = jax.block_until_ready(totals)
         per_step = (time.perf_counter() - began) / (stop - start)
         steps = max(1, math.floor(_SECONDS_PER_CALL / per_step))

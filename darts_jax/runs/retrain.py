@@ -16,7 +16,6 @@ from darts_jax.build import Job, make_training
 from darts_jax.config import validate_config
 from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
-from darts_jax.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
 from darts_jax.program import empty_totals
@@ -24,7 +23,7 @@ from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
-from darts_jax.runs.loop import run_epochs, say
+from darts_jax.runs.loop import HeldOut, run_epochs, say
 from darts_jax.runs.processes import wait_for_all
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
@@ -179,9 +178,7 @@ def _train(
 
 
 def _test_accuracy(job: Job, state: Any) -> float:
-    held_out = job.layout.put(job.held_out)
-    correct = int(to_host(jax.jit(job.evaluate)(state, held_out)))
-    return correct / job.held_out.labels.shape[0]
+    return float(HeldOut(job).accuracy(state))
 
 
 def _summarize(result: RetrainResult) -> None:

@@ -1,0 +1,18 @@
+"""The door: names and numbers of a config become functions, and here config ends."""
+
+from darts_jax.build.feed import Chunks
+from darts_jax.build.job import Job
+from darts_jax.build.networks import make_supernet
+from darts_jax.build.population import make_population
+from darts_jax.build.search import make_discretization, make_search
+from darts_jax.build.training import make_training
+
+__all__ = [
+    "Chunks",
+    "Job",
+    "make_discretization",
+    "make_population",
+    "make_search",
+    "make_supernet",
+    "make_training",
+]

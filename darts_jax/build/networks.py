@@ -1,0 +1,76 @@
+"""Settings to networks, and what these ask of images."""
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from darts_jax.data.stream import AnyDataset
+from darts_jax.errors import InputError
+from darts_jax.models.execution import Execution
+from darts_jax.models.network import Network
+from darts_jax.models.supernet import Remat, Supernet
+from darts_jax.operations.image import require_operation
+from darts_jax.spaces import get_space
+from darts_jax.spaces.graph import Genotype
+
+# Is it a CPU? -> how a supernet's edges are executed, and what is recomputed.
+_FORM: dict[bool, tuple[Execution, Remat]] = {
+    True: ("scan", "edge"),
+    False: ("batch", "edge"),
+}
+
+
+def make_supernet(config: ConfigDict, dataset: AnyDataset) -> Supernet:
+    """The network that `make_search` searches; raises InputError as it does."""
+    space, settings = get_space(config.space), config.supernet
+    kinds = space.macro.layout(settings.cells)
+    _require_size(dataset, sum(kind in space.macro.reductions for kind in kinds))
+    execution, remat = _FORM[jax.default_backend() == "cpu"]
+    return Supernet(
+        space,
+        dataset.classes,
+        settings.cells,
+        settings.channels,
+        settings.partial_channels,
+        execution if settings.execution == "auto" else settings.execution,
+        remat if settings.remat == "auto" else settings.remat,
+        jnp.dtype(settings.dtype),
+    )
+
+
+def make_network(
+    config: ConfigDict, dataset: AnyDataset, genotype: Genotype
+) -> Network:
+    settings, macro = config.retrain, get_space(genotype.space).macro
+    kinds = macro.layout(settings.cells)
+    for cell in genotype.cells.values():
+        for choice in cell.choices:
+            require_operation(choice.operation)
+    missing = {k for k in kinds if k not in (*genotype.cells, "residual")}
+    if missing:
+        raise InputError(
+            f"the genotype has cells {sorted(genotype.cells)}; "
+            f"space {genotype.space!r} needs {sorted(missing)} too"
+        )
+    imagenet = settings.network == "imagenet"
+    reductions = sum(kind in macro.reductions for kind in kinds)
+    _require_size(dataset, reductions + 3 * imagenet)
+    return Network(
+        genotype,
+        macro,
+        dataset.classes,
+        settings.cells,
+        settings.channels,
+        imagenet,
+        auxiliary=settings.auxiliary_weight > 0,
+        dtype=jnp.dtype(settings.dtype),
+    )
+
+
+def _require_size(dataset: AnyDataset, halvings: int) -> None:
+    height, width, _ = dataset.image_shape
+    if min(height, width) < 2**halvings:
+        raise InputError(
+            f"images of {dataset.name!r} are {height}x{width}; {halvings} reductions "
+            f"need at least {2**halvings}x{2**halvings}: fewer cells or larger images"
+        )

@@ -1,0 +1,57 @@
+"""Searches that differ in scalars, as one program over an axis of members."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from ml_collections import ConfigDict
+
+from darts_jax import schedules
+from darts_jax.build.job import Job, arrays
+from darts_jax.build.search import make_search, search_start
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.stream import AnyDataset
+from darts_jax.devices import Layout, make_layout
+from darts_jax.errors import InputError
+
+
+def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
+    """Searches that differ in scalars only, as one program over an axis of members.
+
+    Raises:
+      InputError: as `make_search`; or the devices cannot share the members evenly, or
+        seeds differ that would have to share the order of a stream.
+    """
+    first = members[0]
+    streamed = not isinstance(dataset, Dataset)
+    if streamed and len({member.seed for member in members}) > 1:
+        raise InputError(
+            f"members read the stream {dataset.name!r} in one order, so their seed "
+            "cannot differ; search each seed by itself, or load the set into memory"
+        )
+    layout = make_layout(first.devices, len(members), "the members", members=True)
+    job = make_search(first, dataset, Layout())
+    execution = first.population.execution
+    if execution == "auto":
+        execution = "map" if jax.default_backend() == "cpu" else "vmap"
+
+    def scalars(epoch: int) -> Any:
+        each = [schedules.search_scalars(m.search, epoch) for m in members]
+        return arrays(jax.tree.map(lambda *values: np.array(values), *each))
+
+    return dataclasses.replace(
+        job,
+        layout=layout,
+        start=jax.tree.map(lambda *x: np.stack(x), *map(search_start, members)),
+        init=lambda start: lax.map(job.init, start),
+        run=layout.over_members(job.run, execution),
+        scalars=scalars,
+        evaluate=lambda state, *data: lax.map(
+            lambda member: job.evaluate(member, *data), state
+        ),
+        images_per_step=len(members) * job.images_per_step,
+        members=len(members),
+    )
