@@ -10,7 +10,6 @@ import pytest
 from made_data import pictures, prepare
 from PIL import Image
 
-from darts_jax import build, default_config
 from darts_jax.data import (
     StreamedDataset,
     batches,
@@ -373,13 +372,6 @@ def test_sources_that_cannot_be_used():
 )
 def test_unknown_streams(name, told):
     refuses(told, name)
-
-
-def test_programs_refuse_what_they_cannot_read(tmp_path):
-    write_folder(tmp_path)
-    data = load_dataset(f"stream:folder:{tmp_path}@8")
-    with pytest.raises(InputError, match="is a stream"):
-        build.make_search(default_config(), data)
 
 
 def test_without_grain_only_streams_are_refused(monkeypatch):
