@@ -11,6 +11,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tiny import tiny_space
 
 STEPS, BATCH = 20, 64
 
@@ -24,16 +25,12 @@ def main(out, devices, precision, hypergradient, *cluster):
     from darts_jax.models.functional import initialize_supernet, supernet_apply
     from darts_jax.models.supernet import Supernet
     from darts_jax.runs.processes import is_writer, join
-    from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
     from darts_jax.types import Examples
 
     if cluster:
         join(cluster[0], int(cluster[1]), int(cluster[2]))
     jax.config.update("jax_enable_x64", precision == "float64")
-    operations = ("skip_connect", "sep_conv_3x3", "max_pool_3x3", "nor_conv_3x3")
-    cell = Cell(1, 2, dense_edges(1, 2, operations), output=(2,))
-    macro = Macro(lambda cells: ("normal",) * cells, (), 1, False, True)
-    space = Space("tiny", {"normal": cell}, macro, "argmax")
+    space = tiny_space()
     net = Supernet(space, 10, 2, 4)
     rule = HYPERGRADIENTS[hypergradient]
     masks = {kind: cell.mask for kind, cell in space.cells.items()}
