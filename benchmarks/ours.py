@@ -43,8 +43,14 @@ def random_images(count: int, size: int) -> Any:
     return from_arrays(images, labels, images, labels)
 
 
+def search_job(config: Any, size: int = 32, steps: int = 1) -> build.Job:
+    """A search on as many random images as ``steps`` steps read."""
+    images = random_images(2 * config.search.batch_size * steps, size)
+    return build.make_search(config, images, Layout())
+
+
 class Ours:
-    """One search on random images: compiled once, then run by steps.
+    """One job, a search or a population: compiled once, then run by steps.
 
     Attributes:
       trace_s: seconds to trace and lower.
@@ -52,18 +58,15 @@ class Ours:
       temporaries: bytes, as the compiler states them.
     """
 
-    def __init__(self, config: Any, size: int = 32, steps: int = 1) -> None:
-        batch = config.search.batch_size
-        self.job = build.make_search(
-            config, random_images(2 * batch * steps, size), Layout()
-        )
-        layout = self.job.layout
-        self.state = layout.init(self.job.init, self.job.start)
-        self.totals = layout.init(lambda t: t, empty_totals())
-        _, self.data = next(self.job.feed.open(layout)(0, 0))
-        self.scalars = self.job.scalars(0)
+    def __init__(self, job: build.Job) -> None:
+        self.job = job
+        layout = job.layout
+        self.state = layout.init(job.init, job.start)
+        self.totals = layout.init(lambda t: t, empty_totals(job.members))
+        _, self.data = next(job.feed.open(layout)(0, 0))
+        self.scalars = job.scalars(0)
         began = time.perf_counter()
-        program = layout.jit(self.job.run, self.state, self.totals)
+        program = layout.jit(job.run, self.state, self.totals)
         lowered = program.lower(*self._arguments(0, 0))
         lowered_at = time.perf_counter()
         self.program = lowered.compile()
@@ -75,11 +78,11 @@ class Ours:
         return count_parameters(self.state.params)
 
     def step(self, steps: int = 1) -> float:
-        """Runs so many steps in one call; returns the mean loss."""
+        """Runs so many steps in one call; returns the mean loss, over members too."""
         arguments = self._arguments(0, steps)
         self.state, self.totals = self.program(*arguments)
         sums = jax.device_get(self.totals)
-        return float(sums["loss"] / sums["count"])
+        return float(np.mean(sums["loss"] / sums["count"]))
 
     def _arguments(self, start: int, stop: int) -> tuple[Any, ...]:
         bounds = np.int32(0), np.int32(start), np.int32(stop)

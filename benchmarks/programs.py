@@ -16,11 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 import ours
 
 from darts_jax import build
-from darts_jax.program import empty_totals
 
 
 def seconds_of(function: Callable[[], Any]) -> float:
@@ -31,7 +29,7 @@ def seconds_of(function: Callable[[], Any]) -> float:
 
 def epoch(config: Any, steps: int, rounds: int) -> dict[str, float]:
     """Seconds of ``steps`` steps in one call, and one by one."""
-    search = ours.Ours(config, steps=steps)
+    search = ours.Ours(ours.search_job(config, steps=steps))
     search.step(steps)
 
     def one_by_one() -> None:
@@ -48,32 +46,20 @@ def epoch(config: Any, steps: int, rounds: int) -> dict[str, float]:
 
 def population(config: Any, members: int, steps: int, rounds: int) -> dict[str, float]:
     """Seconds of ``steps`` steps of a population, and of as many lone runs."""
-    lone = ours.Ours(config, steps=steps)
+    lone = ours.Ours(ours.search_job(config, steps=steps))
     configs = []
     for seed in range(members):
         member = config.copy_and_resolve_references()
         member.seed = seed
         configs.append(member)
     images = ours.random_images(2 * config.search.batch_size * steps, 32)
-    job = build.make_population(configs, images)
-    layout = job.layout
-    state = layout.init(job.init, job.start)
-    totals = layout.init(lambda t: t, empty_totals(job.members))
-    _, data = next(job.feed.open(layout)(0, 0))
-    scalars = job.scalars(0)
-    bounds = np.int32(0), np.int32(0), np.int32(steps)
-    program = layout.jit(job.run, state, totals)
-    program = program.lower(state, totals, data, scalars, *bounds).compile()
-    state, totals = program(state, totals, data, scalars, *bounds)
-    lone.step(steps)
+    everyone = ours.Ours(build.make_population(configs, images))
     alone, together = [], []
-    for _ in range(rounds):
+    # The first round warms up.
+    for _ in range(rounds + 1):
         alone.append(seconds_of(lambda: lone.step(steps)))
-        began = time.perf_counter()
-        state, totals = program(state, totals, data, scalars, *bounds)
-        jax.block_until_ready(totals)
-        together.append(time.perf_counter() - began)
-    one, every = statistics.median(alone), statistics.median(together)
+        together.append(seconds_of(lambda: everyone.step(steps)))
+    one, every = (statistics.median(values[1:]) for values in (alone, together))
     return {
         "lone_s": one,
         "population_s": every,
