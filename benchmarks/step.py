@@ -1,9 +1,10 @@
 """Compile seconds, step seconds and memory of one search step.
 
     python benchmarks/step.py --cells 2 8 --hypergradients first_order exact
+    python benchmarks/step.py --cells 2 4 8 --channels 8 16 --batch 16 32
 
-Prints a table and, on the last line, the same as JSON. Each row is measured in a
-process of its own, so that peak memory is the row's.
+A row for every combination. Prints a table and, on the last line, the same as JSON.
+Each row is measured in a process of its own, so that peak memory is the row's.
 """
 
 import argparse
@@ -15,9 +16,9 @@ import sys
 import time
 from typing import Any
 
+CHOICES = ("cells", "channels", "batch", "hypergradient")
 COLUMNS = (
-    "cells",
-    "hypergradient",
+    *CHOICES,
     "parameters",
     "trace_s",
     "compile_s",
@@ -27,15 +28,15 @@ COLUMNS = (
 )
 
 
-def measure(options: argparse.Namespace, cells: int, hypergradient: str) -> Any:
+def measure(options: argparse.Namespace, choice: dict[str, Any]) -> Any:
     """One row, in this process."""
     import jax
     import ours
 
     jax.config.update("jax_compilation_cache_dir", options.cache)
-    shape = options.space, cells, options.channels, options.batch
     how = {name: getattr(options, name) for name in ("execution", "remat", "dtype")}
-    made = ours.Ours(ours.settings(*shape, hypergradient, **how), options.size)
+    config = ours.settings(options.space, *choice.values(), **how)
+    made = ours.Ours(ours.search_job(config, options.size))
     seconds = []
     for _ in range(options.steps + 1):
         start = time.perf_counter()
@@ -43,8 +44,7 @@ def measure(options: argparse.Namespace, cells: int, hypergradient: str) -> Any:
         seconds.append(time.perf_counter() - start)
     resident = ours.peak_megabytes()
     values = (
-        cells,
-        hypergradient,
+        *choice.values(),
         made.parameters(),
         round(made.trace_s, 1),
         round(made.compile_s, 1),
@@ -55,32 +55,38 @@ def measure(options: argparse.Namespace, cells: int, hypergradient: str) -> Any:
     return dict(zip(COLUMNS, values, strict=True))
 
 
+def run_row(choice: dict[str, Any]) -> dict[str, Any]:
+    """One row, in a process of its own."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--row", json.dumps(choice)]
+    output = subprocess.check_output(command, text=True)
+    return json.loads(output.splitlines()[-1])
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--space", default="darts")
     parser.add_argument("--cells", type=int, nargs="+", default=[2])
+    parser.add_argument("--channels", type=int, nargs="+", default=[16])
+    parser.add_argument("--batch", type=int, nargs="+", default=[64])
     parser.add_argument("--hypergradients", nargs="+", default=["first_order", "exact"])
-    parser.add_argument("--channels", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--execution", default="auto")
     parser.add_argument("--remat", default="auto")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--cache", help="folder of compiled programs, for warm starts")
-    parser.add_argument("--row", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--row", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.row:
+        print(json.dumps(measure(options, options.row)))
+        return
+    values = options.cells, options.channels, options.batch, options.hypergradients
+    print("  ".join(COLUMNS))
     rows = []
-    for cells, rule in itertools.product(options.cells, options.hypergradients):
-        if options.row:
-            print(json.dumps(measure(options, cells, rule)))
-            return
-        command = [sys.executable, __file__, "--row", *sys.argv[1:]]
-        command += ["--cells", str(cells), "--hypergradients", rule]
-        output = subprocess.check_output(command, text=True)
-        rows.append(json.loads(output.splitlines()[-1]))
-        if len(rows) == 1:
-            print("  ".join(COLUMNS))
+    for chosen in itertools.product(*values):
+        rows.append(run_row(dict(zip(CHOICES, chosen, strict=True))))
         print("  ".join(str(rows[-1][c]).rjust(len(c)) for c in COLUMNS), flush=True)
     print(json.dumps(rows))
 
