@@ -5,6 +5,15 @@
 
 The contenders take turns, so that whatever slows the machine slows all. Peak memory is
 measured in a process for each contender. Prints a table, and the same as JSON.
+
+``of_peak`` is the share of the machine's arithmetic that a step puts to use: its FLOPs
+by its seconds, over what a large float32 matrix product by JAX reaches in the same
+rounds. The FLOPs are counted alike for all, from `darts_jax.analysis.macs`: a gradient
+is a forward and a backward pass, 3 times the forward multiply-accumulates of a batch,
+of 2 FLOPs each. A first-order step has two of them, for the architecture and for the
+weights; second order, by `exact` or by differences, has three more: the inner step and
+either two ends of a difference or a gradient with its tangent. What is recomputed to
+save memory does not count.
 """
 
 import argparse
@@ -17,7 +26,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ours
+
+from darts_jax import build
+from darts_jax.devices import Layout
+from darts_jax.runs.estimate import forward_macs
 
 CONTENDERS = (
     "ours first_order",
@@ -32,13 +46,27 @@ CONTENDERS = (
     "flax finite_difference",
 )
 
+COLUMNS = (
+    "trace_s",
+    "compile_s",
+    "temporaries_mb",
+    "step_s",
+    "gflop",
+    "of_peak",
+    "resident_mb",
+)
+# Rule -> gradients in a step.
+GRADIENTS = {"first_order": 2, "exact": 5, "finite_difference": 5}
+PRODUCT = 4096  # rows and columns
+
 
 def contender(name: str, options: argparse.Namespace) -> tuple[Callable[[], Any], Any]:
     """A function that takes one step, and what is known before the first."""
     kind, rule = name.split()
     shape = options.space, options.cells, options.channels, options.batch
     if kind == "ours":
-        made = ours.Ours(ours.settings(*shape, rule), options.size)
+        config = ours.settings(*shape, rule)
+        made = ours.Ours(ours.search_job(config, options.size))
         known = {
             "trace_s": made.trace_s,
             "compile_s": made.compile_s,
@@ -63,22 +91,47 @@ def contender(name: str, options: argparse.Namespace) -> tuple[Callable[[], Any]
     return lambda: eager.step(rule), {}
 
 
+def matrix_product() -> Callable[[], Any]:
+    """A function that takes PRODUCT^3 multiply-accumulates in float32."""
+    square = jnp.ones((PRODUCT, PRODUCT), jnp.float32)
+    program = jax.jit(jnp.matmul).lower(square, square).compile()
+    return lambda: program(square, square)
+
+
+def flops_of_a_gradient(options: argparse.Namespace) -> float:
+    """Of a batch, whoever takes it."""
+    shape = options.space, options.cells, options.channels, options.batch
+    config = ours.settings(*shape, "first_order")
+    images = ours.random_images(2 * options.batch, options.size)
+    job = build.make_search(config, images, Layout())
+    state = jax.eval_shape(job.init, job.start)
+    macs = forward_macs(config, images, state)
+    return 2.0 * 3 * macs * options.batch
+
+
 def take_turns(options: argparse.Namespace) -> dict[str, Any]:
-    """Step seconds of every contender: the median over rounds."""
+    """Step seconds of every contender, the median over rounds, and what they mean."""
     rows: dict[str, Any] = {}
     steps = {}
     for name in options.contenders:
         print(f"preparing {name}", file=sys.stderr, flush=True)
         steps[name], rows[name] = contender(name, options)
         jax.block_until_ready(steps[name]())
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    turns = steps | {"product": matrix_product()}
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
     for _ in range(options.rounds):
-        for name, step in steps.items():
+        for name, step in turns.items():
             began = time.perf_counter()
             jax.block_until_ready(step())
             seconds[name].append(time.perf_counter() - began)
-    for name, values in seconds.items():
-        rows[name]["step_s"] = statistics.median(values)
+    gradient = flops_of_a_gradient(options)
+    peak = 2.0 * PRODUCT**3 / min(seconds["product"])
+    for name in steps:
+        row = rows[name]
+        row["step_s"] = statistics.median(seconds[name])
+        row["gflop"] = GRADIENTS[name.split()[1]] * gradient / 1e9
+        row["of_peak"] = 1e9 * row["gflop"] / row["step_s"] / peak
+    print(f"peak: {peak / 1e9:.0f} GFLOP/s", file=sys.stderr)
     return rows
 
 
@@ -90,7 +143,9 @@ def resident(name: str, options: argparse.Namespace) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--space", default="darts")
     parser.add_argument("--cells", type=int, default=8)
     parser.add_argument("--channels", type=int, default=16)
@@ -112,10 +167,9 @@ def main() -> None:
     if options.memory:
         for name in rows:
             rows[name]["resident_mb"] = resident(name, options)
-    columns = ["trace_s", "compile_s", "temporaries_mb", "step_s", "resident_mb"]
-    print(" " * 38, *(column.rjust(14) for column in columns))
+    print(" " * 38, *(column.rjust(14) for column in COLUMNS))
     for name, row in rows.items():
-        cells = (f"{row[c]:.3f}" if c in row else "" for c in columns)
+        cells = (f"{row[c]:.3f}" if c in row else "" for c in COLUMNS)
         print(name.ljust(38), *(cell.rjust(14) for cell in cells))
     print(json.dumps({"settings": vars(options), "rows": rows}))
 

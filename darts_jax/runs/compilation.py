@@ -44,6 +44,12 @@ def cache_folder() -> Path | None:
     return Path(folder) if folder else None
 
 
+def compilation_told(seconds: float) -> str:
+    """What whoever watches learns of a program that is compiled."""
+    kept = f"cache: {folder}" if (folder := cache_folder()) else "no cache"
+    return f"compiled in {seconds:.1f} s ({kept})"
+
+
 def _user_cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "darts_jax" / "programs"

@@ -18,7 +18,7 @@ from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters, supernet_apply
-from darts_jax.runs.compilation import cache_folder, use_compilation_cache
+from darts_jax.runs.compilation import compilation_told, use_compilation_cache
 from darts_jax.runs.console import table
 from darts_jax.runs.loop import compile_run, say
 
@@ -168,7 +168,7 @@ def estimate(
     available = _device_memory(devices) if memory is None else int(memory * 1e9)
     return Estimate(
         parameters=count_parameters(state.params),
-        macs=_forward_macs(config, dataset, state),
+        macs=forward_macs(config, dataset, state),
         device="as given" if memory else jax.local_devices()[0].device_kind,
         device_memory=available,
         trials=tuple(_trials(config, dataset, available)),
@@ -217,8 +217,7 @@ def _try(config: ConfigDict, dataset: AnyDataset, changes: Mapping[str, Any]) ->
             raise
         say("estimate: the compiler finds it too large")
         return Trial(changes, None, 0.0)
-    kept = f"cache: {folder}" if (folder := cache_folder()) else "no cache"
-    say(f"estimate: compiled in {seconds:.1f} s ({kept})")
+    say(f"estimate: {compilation_told(seconds)}")
     stated = executable.memory_analysis()
     memory = Memory(
         temporaries=stated.temp_size_in_bytes,
@@ -239,7 +238,13 @@ def _compile(job: Job) -> tuple[Any, float]:
     return compile_run(job, state, totals)
 
 
-def _forward_macs(config: ConfigDict, dataset: AnyDataset, state: Any) -> int | None:
+def forward_macs(
+    config: ConfigDict, dataset: AnyDataset, state: Any) -> int | None:
+    """Multiply-accumulates of a supernet's forward pass on one image, if known.
+
+    Args:
+      state: of the search, or its shapes.
+    """
     apply = supernet_apply(make_supernet(config, dataset))
 
     def forward(state: Any, images: Any) -> Any:

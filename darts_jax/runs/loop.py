@@ -19,7 +19,7 @@ from darts_jax.build import Chunks, Job
 from darts_jax.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.runs.checkpoint import Checkpoints
-from darts_jax.runs.compilation import cache_folder
+from darts_jax.runs.compilation import compilation_told
 from darts_jax.runs.console import Progress, progress
 from darts_jax.runs.directory import RunDirectory
 from darts_jax.runs.metrics import MetricsLog
@@ -140,8 +140,7 @@ def _make_ready(job: Job, verb: str, state: Any, totals: Any) -> _Ready:
     # Before the compiler's minutes, as a stream may be refused.
     chunks, held_out = job.feed.open(job.layout), HeldOut(job)
     executable, seconds = compile_run(job, state, totals)
-    kept = f"cache: {folder}" if (folder := cache_folder()) else "no cache"
-    say(f"{verb}: compiled in {seconds:.1f} s ({kept})")
+    say(f"{verb}: {compilation_told(seconds)}")
     return _Ready(executable, seconds, chunks, held_out)
 
 
