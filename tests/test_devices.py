@@ -71,13 +71,20 @@ def searched(out, processes, per_process, *how):
 
 
 @pytest.mark.parametrize(
-    "how", [("float32", "first_order"), ("float64", "first_order")]
+    ("how", "clusters"),
+    [
+        (("float32", "first_order"), ((1, 8), (2, 4))),
+        (("float64", "first_order"), ((1, 8), (2, 4))),
+        (("float64", "exact"), ((1, 8),)),
+    ],
 )
-def test_devices_and_processes_give_the_architecture_of_one_device(tmp_path, how):
+def test_devices_and_processes_give_the_architecture_of_one_device(
+    tmp_path, how, clusters
+):
     alone = searched(tmp_path / "one.npz", 1, 1, *how)
     moved = max(np.abs(values).max() for values in alone.values())
     assert moved > 0.003  # 20 steps of Adam at 0.0003 from zero
-    for processes, devices in ((1, 8), (2, 4)):
+    for processes, devices in clusters:
         many = searched(tmp_path / f"{processes}.npz", processes, devices, *how)
         for kind, values in alone.items():
             np.testing.assert_allclose(
