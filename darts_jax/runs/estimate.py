@@ -238,8 +238,7 @@ def _compile(job: Job) -> tuple[Any, float]:
     return compile_run(job, state, totals)
 
 
-def forward_macs(
-    config: ConfigDict, dataset: AnyDataset, state: Any) -> int | None:
+def forward_macs(config: ConfigDict, dataset: AnyDataset, state: Any) -> int | None:
     """Multiply-accumulates of a supernet's forward pass on one image, if known.
 
     Args:
