@@ -22,15 +22,14 @@ from darts_jax.models.network import Network
 from darts_jax.program import empty_totals
 
 KEY = jax.random.key(0)
+SPACE = tiny_space(("skip_connect", "sep_conv_3x3"))
 BATCH = 16
 NEAR = 8 * 2**-9
 
 
 @pytest.fixture(autouse=True)
-def space(monkeypatch):
-    found = tiny_space()
-    monkeypatch.setitem(SPACES, "tiny", found)
-    return found
+def registered(monkeypatch):
+    monkeypatch.setitem(SPACES, "tiny", SPACE)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,7 @@ def searched(dataset, dtype):
     config = configured(dtype)
     job = build.make_search(config, dataset, Layout())
     apply = supernet_apply(build.make_supernet(config, dataset))
-    mask = {"normal": tiny_space().cells["normal"].mask}
+    mask = {"normal": SPACE.cells["normal"].mask}
 
     def forward(variables, stats, images):
         params, alpha = variables
@@ -73,7 +72,7 @@ def retrained(dataset, dtype):
     config = configured(dtype)
     job = build.make_training(config, dataset, tiny_genotype())
     apply = network_apply(
-        Network(tiny_genotype(), tiny_space().macro, dataset.classes, 1, 8, dtype=dtype)
+        Network(tiny_genotype(), SPACE.macro, dataset.classes, 1, 8, dtype=dtype)
     )
 
     def forward(params, stats, images):
