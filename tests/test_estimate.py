@@ -12,11 +12,10 @@ from jax.sharding import Mesh
 
 import darts_jax
 from darts_jax.analysis import macs
-from darts_jax.build import make_search, make_supernet
+from darts_jax.build import make_search
 from darts_jax.data.sources import load_dataset
 from darts_jax.devices import AXIS, Layout
 from darts_jax.main import main
-from darts_jax.models.functional import supernet_apply
 from darts_jax.operations import convolution, primitives
 from darts_jax.runs.estimate import Memory, Trial
 
@@ -130,19 +129,11 @@ def test_every_primitive_of_a_product_is_counted():
     }
 
 
-def forward_macs(execution):
+def macs_of_supernet(execution):
     config = darts_jax.load_config(overrides=[*TINY, f"supernet.execution={execution}"])
     dataset = load_dataset("digits", "")
     job = make_search(config, dataset)
-    apply = supernet_apply(make_supernet(config, dataset))
-
-    def forward(state, images):
-        key = jax.random.key(0)
-        return apply(state.params, state.stats, state.alpha, images, key, train=True)
-
-    state = jax.eval_shape(job.init, job.start)
-    images = jax.ShapeDtypeStruct((1, 8, 8, 1), jnp.float32)
-    return macs.count_macs(jax.make_jaxpr(forward)(state, images))
+    return module.forward_macs(config, dataset, jax.eval_shape(job.init, job.start))
 
 
 def s2_reduction_cell_on_digits(channels):
@@ -161,7 +152,7 @@ def s2_reduction_cell_on_digits(channels):
 
 @pytest.mark.parametrize("execution", ["scan", "batch"])
 def test_a_supernet_is_the_sum_of_its_parts(execution):
-    assert forward_macs(execution) == s2_reduction_cell_on_digits(2) == 32_032
+    assert macs_of_supernet(execution) == s2_reduction_cell_on_digits(2) == 32_032
 
 
 def test_shapes_are_those_of_what_a_run_makes():

@@ -244,7 +244,9 @@ def forward_macs(config: ConfigDict, dataset: AnyDataset, state: Any) -> int | N
     Args:
       state: of the search, or its shapes.
     """
-    apply = supernet_apply(make_supernet(config, dataset))
+    # The scan's conditionals, idle in some slots, would count as if they never were.
+    walked = with_overrides(config, ["supernet.execution=batch"])
+    apply = supernet_apply(make_supernet(walked, dataset))
 
     def forward(state: Any, images: Any) -> Any:
         key = jax.random.key(0)
