@@ -4,20 +4,24 @@ Symbols follow Liu et al. (2019): w are the ``params``, a is ``alpha``, p(a) the
 ``mixture``. Shapes name their axes: [edge, op], [batch, height, width, channel].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
 AnyArray = Array | np.ndarray  # on a device or on the host
 Params = Any
 Stats = Any
-Alpha = dict[str, Float[Array, "edge op"]]
+EDGES = ".edges"
+"""Ends the name of a kind's edge logits (PC-DARTS), beside its operations' own."""
+
+Alpha = dict[str, Float[Array, "edge op"] | Float[Array, " edge"]]
 Mixture = dict[str, Float[Array, "edge op"]]
 Mask = dict[str, Any]  # kind -> bool [edge, op]; False where there is no operation
+Targets = Mapping[str, tuple[int, ...]]  # kind -> the state every edge ends in
 Scalars = dict[str, Any]  # name -> scalar array; a tree of what a schedule may change
 Metrics = dict[str, Float[Array, ""]]
 
@@ -62,10 +66,16 @@ class TrainState(struct.PyTreeNode):
     optimizer: Any
 
 
-class Relaxation(Protocol):
-    """Architecture parameters to mixing weights; the key is consumed."""
+class RelaxationFunction(Protocol):
+    """One kind's architecture parameters to mixing weights; the key is consumed."""
 
-    def __call__(self, key: PRNGKeyArray, alpha: Alpha, mask: Mask) -> Mixture: ...
+    def __call__(
+        self,
+        key: PRNGKeyArray,
+        logits: Float[Array, "edge op"],
+        mask: Bool[Array, "edge op"],
+        temperature: Float[Array, ""],
+    ) -> Float[Array, "edge op"]: ...
 
 
 class Hypergradient(Protocol):

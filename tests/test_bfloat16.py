@@ -14,7 +14,7 @@ import pytest
 from tiny import quick_jit, tiny_genotype, tiny_space
 
 from darts_jax import SPACES, build, default_config, from_arrays
-from darts_jax.bilevel.relaxation import softmax
+from darts_jax.bilevel.relaxation import relax, softmax
 from darts_jax.bilevel.step import cross_entropy
 from darts_jax.devices import Layout
 from darts_jax.models.functional import network_apply, supernet_apply
@@ -62,7 +62,7 @@ def searched(dataset, dtype):
 
     def forward(variables, stats, images):
         params, alpha = variables
-        mixture = softmax(KEY, alpha, mask)
+        mixture = relax(softmax, KEY, alpha, mask)
         return apply(params, stats, mixture, images, KEY, train=True)
 
     return job, forward, lambda state: (state.params, state.alpha)

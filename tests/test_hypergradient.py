@@ -8,7 +8,7 @@ import pytest
 from test_supernet import KEY, examples, masks, random_alpha, small
 
 from darts_jax.bilevel import hypergradient, optimizers
-from darts_jax.bilevel.relaxation import softmax
+from darts_jax.bilevel.relaxation import relax, softmax
 from darts_jax.bilevel.step import cross_entropy
 from darts_jax.models.functional import supernet_apply
 from darts_jax.spaces import get_space
@@ -77,7 +77,7 @@ def network_problem():
 
         def loss_on(batch):
             def loss(params, alpha):
-                mixture = softmax(KEY, alpha, masks(SPACE))
+                mixture = relax(softmax, KEY, alpha, masks(SPACE))
                 out, _ = apply(params, stats, mixture, batch.images, KEY, train=True)
                 return cross_entropy(out, batch.labels)
 

@@ -16,7 +16,7 @@ from darts_jax import default_config
 from darts_jax.bilevel import optimizers
 from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
 from darts_jax.bilevel.microbatches import over_microbatches
-from darts_jax.bilevel.relaxation import softmax
+from darts_jax.bilevel.relaxation import relax, softmax
 from darts_jax.bilevel.step import Search, cross_entropy
 from darts_jax.config import validate_config
 from darts_jax.errors import InputError
@@ -120,7 +120,7 @@ def supernet():
         apply = supernet_apply(net)
 
         def loss(params, alpha, stats, part):
-            mixture = softmax(KEY, alpha, masks(SPACE))
+            mixture = relax(softmax, KEY, alpha, masks(SPACE))
             out, stats = apply(params, stats, mixture, part.images, KEY, train=True)
             return cross_entropy(out, part.labels), (stats, out)
 

@@ -8,7 +8,7 @@ import pytest
 import reference
 
 from darts_jax.bilevel.hypergradient import first_order
-from darts_jax.bilevel.relaxation import softmax
+from darts_jax.bilevel.relaxation import relax, softmax
 from darts_jax.bilevel.step import Search, cross_entropy
 from darts_jax.models.functional import initialize, initialize_supernet, supernet_apply
 from darts_jax.models.network import Network
@@ -69,7 +69,7 @@ def test_forward_gradients_and_one_full_step_equal_the_numpy_reference():
         apply, batch, alpha = supernet_apply(net), examples(), random_alpha()
 
         def loss(params, alpha):
-            mixture = softmax(KEY, alpha, masks(DARTS))
+            mixture = relax(softmax, KEY, alpha, masks(DARTS))
             out, _ = apply(params, stats, mixture, batch.images, KEY, train=True)
             return cross_entropy(out, batch.labels), out
 
@@ -171,7 +171,7 @@ def test_scan_and_batch_agree_in_outputs_gradients_and_statistics(name):
             apply = supernet_apply(net)
 
             def loss(params, alpha, apply=apply, stats=stats):
-                mixture = softmax(KEY, alpha, masks(space))
+                mixture = relax(softmax, KEY, alpha, masks(space))
                 out, new = apply(params, stats, mixture, batch.images, KEY, train=True)
                 return cross_entropy(out, batch.labels), new
 
@@ -187,7 +187,7 @@ def test_scan_and_batch_agree_in_outputs_gradients_and_statistics(name):
 def test_partial_channels_bypass_the_operations():
     with jax.enable_x64(True):
         space, batch = get_space("s3"), examples()
-        mixture = softmax(KEY, random_alpha(space), masks(space))
+        mixture = relax(softmax, KEY, random_alpha(space), masks(space))
         outs = []
         for execution in ("scan", "batch"):
             net, params, stats = small(space, execution, 2, partial=2, channels=4)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from darts_jax.bilevel import optimizers
 from darts_jax.bilevel.microbatches import over_microbatches
+from darts_jax.bilevel.relaxation import relax
 from darts_jax.types import (
     Alpha,
     AnyArray,
@@ -17,8 +18,9 @@ from darts_jax.types import (
     Hypergradient,
     Mask,
     Metrics,
+    Mixture,
     Params,
-    Relaxation,
+    RelaxationFunction,
     Scalars,
     SearchState,
     Stats,
@@ -38,7 +40,7 @@ class Search:
     """
 
     apply: Any
-    relaxation: Relaxation
+    relaxation: RelaxationFunction
     hypergradient: Hypergradient
     mask: Mask
     microbatches: int = 1
@@ -60,6 +62,10 @@ class Search:
             weight_optimizer=_sgd(_ANY_SCALARS).init(params),
             alpha_optimizer=_adam(_ANY_SCALARS).init(alpha),
         )
+
+    def mixture(self, key: Array, alpha: Alpha) -> Mixture:
+        """The weights with which the supernet mixes its operations."""
+        return relax(self.relaxation, key, alpha, self.mask)
 
     def step(
         self, state: SearchState, train: Examples, valid: Examples, scalars: Scalars
@@ -99,7 +105,7 @@ class Search:
     def _loss(
         self, params: Params, alpha: Alpha, stats: Stats, examples: Examples, key: Array
     ) -> tuple[Float[Array, ""], tuple[Stats, Array]]:
-        mixture = self.relaxation(key, alpha, self.mask)
+        mixture = self.mixture(key, alpha)
 
         def forward(stats: Stats, part: Examples, key: Array) -> Any:
             logits, stats = self.apply(

@@ -43,7 +43,7 @@ def make_search(
     net = make_supernet(config, dataset)
     search = Search(
         functional.supernet_apply(net),
-        _choose("relaxation", settings.relaxation, RELAXATIONS),
+        _choose("relaxation", settings.relaxation, RELAXATIONS).function,
         _choose("hypergradient", settings.hypergradient, HYPERGRADIENTS),
         {kind: cell.mask for kind, cell in space.cells.items()},
         settings.microbatches,
@@ -75,7 +75,7 @@ def make_search(
 
     def predict(state: Any, images: Array) -> Array:
         key = step_key(state.key, state.step)
-        mixture = search.relaxation(key, state.alpha, search.mask)
+        mixture = search.mixture(key, state.alpha)
         clean = normalized(dataset, images, layout)
         logits, _ = search.apply(
             state.params, state.stats, mixture, clean, key, train=False
