@@ -114,7 +114,7 @@ def gumbel_softmax(
 ) -> Weights:
     """A sample of the concrete distribution, ``softmax((a + g) / t)``, g Gumbel(0, 1).
 
-    SNAS (Xie et al., 2019, eq. 4), FBNet (Wu et al., 2019, eq. 7). Logits and
+    SNAS (Xie et al., 2019), FBNet (Wu et al., 2019). Logits and
     ``log softmax(a)`` differ by a constant, which the softmax forgets.
     """
     noise = jax.random.gumbel(key, logits.shape, logits.dtype)
@@ -126,7 +126,7 @@ def hard_gumbel(
 ) -> Weights:
     """One operation drawn with probability ``softmax(a)``, the slope of the soft draw.
 
-    GDAS (Dong and Yang, 2019, eq. 5 and 6): forward ``onehot(argmax(a + g))``, backward
+    GDAS (Dong and Yang, 2019): forward ``onehot(argmax(a + g))``, backward
     the gradient of `gumbel_softmax` at the same noise.
     """
     soft = gumbel_softmax(key, logits, mask, temperature)
@@ -138,10 +138,10 @@ def hard_gumbel(
 def dirichlet(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
-    """``p ~ Dirichlet(elu(a) + 1)`` on every edge (Chen et al., 2021, DrNAS, eq. 4).
+    """``p ~ Dirichlet(elu(a) + 1)`` on every edge (Chen et al., 2021, DrNAS).
 
     Normalised Gamma draws, each with its implicit gradient ``dx/dc = -(dF/dc) / f``
-    (Figurnov et al., 2018, eq. 5) for the distribution function F and density f. The
+    (Figurnov et al., 2018) for the distribution function F and density f. The
     temperature is unused: concentrations have their own scale.
     """
     del temperature
