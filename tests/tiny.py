@@ -28,6 +28,20 @@ def tiny_space(operations: tuple[str, ...] = OPERATIONS) -> Space:
     return Space("tiny", {"normal": cell}, macro, "argmax")
 
 
+def ragged_space() -> Space:
+    """Edges of one, two and three operations, some of which can only be a skip."""
+    operations = {
+        (0, 2): ("skip_connect",),
+        (1, 2): ("skip_connect", "none"),
+        (0, 3): ("skip_connect", "sep_conv_3x3", "none"),
+        (1, 3): ("max_pool_3x3", "skip_connect"),
+        (2, 3): ("skip_connect",),
+    }
+    cell = Cell(2, 2, dense_edges(2, 2, operations), output=(2, 3))
+    macro = Macro(lambda cells: ("normal",) * cells, (), 1, True, False)
+    return Space("ragged", {"normal": cell}, macro, "two_strongest")
+
+
 def tiny_genotype() -> Genotype:
     """One of that space's."""
     chosen = ((1, 0, "nor_conv_3x3"), (2, 0, "max_pool_3x3"), (2, 1, "skip_connect"))
