@@ -1,0 +1,132 @@
+"""When a search should have stopped: pure functions of what has been recorded.
+
+Each rule is asked after every epoch and answers with the epoch whose architecture is
+to be returned, which may be an earlier one, or None. To add one:
+``STOPS["mine"] = mine``.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from darts_jax.bilevel.discretization import Saved
+from darts_jax.errors import InputError
+from darts_jax.spaces.graph import Cell, Genotype, Space
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What is known after an epoch.
+
+    Attributes:
+      epoch: how many are done.
+      alpha: the architecture parameters.
+      genotype: what a rule of discretization makes of them.
+      eigenvalue: the largest of the validation loss's Hessian by alpha; None where it
+        was not measured.
+    """
+
+    epoch: int
+    alpha: Saved
+    genotype: Genotype
+    eigenvalue: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Stop:
+    """A search that should end: the epoch to return to, and why, in one line."""
+
+    epoch: int
+    reason: str
+
+
+StopRule = Callable[[Space, Sequence[Record]], Stop | None]
+
+
+def eigenvalue_ratio(
+    space: Space,
+    history: Sequence[Record],
+    window: int = 5,
+    factor: float = 1.3,
+    delta: int = 4,
+    start: int = 10,
+) -> Stop | None:
+    """The dominant eigenvalue has grown (Zela et al., 2020, section 4.3, DARTS-ES).
+
+    With l the centred moving average of ``window`` measurements: stop when ``l[i] /
+    l[i - delta] > factor`` for the latest i, an epoch of at least ``start``, and return
+    the epoch of ``i - delta``. The published search measures every second epoch, so
+    that is eight epochs back. An average exists where its window is whole.
+    """
+    del space
+    if window % 2 == 0:
+        raise InputError(f"a centred window is odd, not {window}")
+    measured = [r for r in history if r.eigenvalue is not None]
+    values = np.array([r.eigenvalue for r in measured], np.float64)
+    if len(values) < window + delta:
+        return None
+    smooth = np.convolve(values, np.ones(window) / window, mode="valid")
+    centres = [r.epoch for r in measured][window // 2 :]
+    now, before = centres[len(smooth) - 1], centres[len(smooth) - 1 - delta]
+    ratio = smooth[-1] / smooth[-1 - delta]
+    if now < start or not ratio > factor:
+        return None
+    return Stop(
+        before, f"the largest eigenvalue grew {ratio:.2f} times from epoch {before}"
+    )
+
+
+def skip_count(space: Space, history: Sequence[Record], least: int = 2) -> Stop | None:
+    """A cell that does not reduce has 2 skips (Liang et al., 2019, DARTS+).
+
+    Returns the epoch at which they appeared: the last one recorded.
+    """
+    if not history:
+        return None
+    last = history[-1]
+    for kind, cell in last.genotype.cells.items():
+        skips = sum(choice.operation == "skip_connect" for choice in cell.choices)
+        if kind not in space.macro.reductions and skips >= least:
+            return Stop(last.epoch, f"the {kind} cell has {skips} skip_connect")
+    return None
+
+
+def stable_ranking(
+    space: Space, history: Sequence[Record], epochs: int = 10
+) -> Stop | None:
+    """No edge has reordered its operations for so many epochs (DARTS+).
+
+    Returns the last epoch recorded; the first record to compare with is the one
+    ``epochs`` before it.
+    """
+    if len(history) <= epochs:
+        return None
+    orders = [
+        [ranking(cell, record.alpha[kind]) for kind, cell in space.cells.items()]
+        for record in history[-epochs - 1 :]
+    ]
+    same = all(
+        np.array_equal(now, last)
+        for order in orders[:-1]
+        for now, last in zip(order, orders[-1], strict=True)
+    )
+    if not same:
+        return None
+    return Stop(history[-1].epoch, f"no ranking has changed for {epochs} epochs")
+
+
+def ranking(
+    cell: Cell, logits: Float[np.ndarray, "edge op"]
+) -> Int[np.ndarray, "edge op"]:
+    """Each edge's operations, strongest first; ties in order, absent ones last."""
+    masked = np.where(cell.mask, np.asarray(logits, np.float64), -np.inf)
+    return np.argsort(-masked, axis=-1, kind="stable")
+
+
+STOPS: dict[str, StopRule] = {
+    "eigenvalue_ratio": eigenvalue_ratio,
+    "skip_count": skip_count,
+    "stable_ranking": stable_ranking,
+}
