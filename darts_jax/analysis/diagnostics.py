@@ -1,0 +1,127 @@
+"""What saved architecture parameters say about a search: numbers, and plain warnings.
+
+Everything is in NumPy, of one kind's logits [edge, op] or of a genotype. Edge logits
+take no part.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+from darts_jax.bilevel.discretization import Saved, Weights, softmax_weights
+from darts_jax.bilevel.stopping import ranking
+from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, Space
+
+
+def edge_entropy(
+    cell: Cell, logits: Float[np.ndarray, "edge op"]
+) -> Float[np.ndarray, " edge"]:
+    """Entropy of every edge's softmax, as a share of the most it can be.
+
+    ``-sum_o p log p / log K`` for K operations: 1 is undecided, 0 is decided. An edge
+    with one operation is decided.
+    """
+    p = softmax_weights(cell, logits)
+    safe = np.where(p > 0, p, 1.0)
+    count = np.sum(cell.mask, axis=-1)
+    # log 1 is 0 on either side of the fraction
+    return -(safe * np.log(safe)).sum(-1) / np.log(np.maximum(count, 2))
+
+
+def ranking_changes(
+    cell: Cell,
+    before: Float[np.ndarray, "edge op"],
+    after: Float[np.ndarray, "edge op"],
+) -> int:
+    """Pairs of operations of an edge that changed their order, over all edges.
+
+    Kendall's distance of the two rankings; 0 if every edge ranks as it did.
+    """
+    places = [np.argsort(ranking(cell, logits)) for logits in (before, after)]
+    earlier, later = (np.sign(p[:, :, None] - p[:, None, :]) for p in places)
+    return int((earlier * later < 0).sum()) // 2
+
+
+def skip_count(cell: CellGenotype) -> int:
+    """How many of the kept edges are ``skip_connect``."""
+    return sum(choice.operation == "skip_connect" for choice in cell.choices)
+
+
+def skip_share(cell: Cell, weights: Weights) -> float:
+    """The mean weight of ``skip_connect`` over the edges that may be it; 0 if none may.
+
+    Args:
+      weights: as a reading of `bilevel.discretization` gives them.
+    """
+    return _share(cell, weights, "skip_connect")
+
+
+def collapse_warnings(
+    space: Space,
+    alpha: Saved,
+    genotype: Genotype,
+    read: Callable[[Cell, np.ndarray], Weights] = softmax_weights,
+) -> list[str]:
+    """One line for each known way in which a search went wrong; none if all is well.
+
+    Signs: skips in half of a cell's kept edges (Zela et al., 2020), a cell that no path
+    crosses, ``none`` with most of the weight, and edges that are all but undecided.
+    """
+    return [
+        f"{kind} cell: {warning}"
+        for kind, cell in space.cells.items()
+        for warning in _warnings(
+            cell, np.asarray(alpha[kind]), genotype.cells[kind], read
+        )
+    ]
+
+
+_UNDECIDED = 0.999  # of the largest entropy; a start at 1e-3 N(0, 1) has 0.9999998
+_MOST = 0.5
+
+
+def _warnings(
+    cell: Cell,
+    parameters: Float[np.ndarray, "edge op"],
+    chosen: CellGenotype,
+    read: Callable[[Cell, np.ndarray], Weights],
+) -> list[str]:
+    found = []
+    weights = read(cell, parameters)
+    skips, kept = skip_count(chosen), len(chosen.choices)
+    if kept and skips / kept >= _MOST:
+        found.append(
+            f"{skips} of {kept} kept edges are skip_connect; the search has likely "
+            "collapsed: stop earlier or regularise more"
+        )
+    if not chosen.is_connected:
+        found.append("no path leads from an input to the output: it computes nothing")
+    nothing = _share(cell, weights, "none")
+    if nothing > _MOST:
+        found.append(
+            f"`none` holds {nothing:.0%} of an edge's weight on average; what else is "
+            "chosen was hardly trained"
+        )
+    if np.mean(edge_entropy(cell, _as_logits(cell, weights))) > _UNDECIDED:
+        found.append(
+            "its operations weigh the same to within chance; search longer or at a "
+            "higher learning rate"
+        )
+    return found
+
+
+def _share(cell: Cell, weights: Weights, operation: str) -> float:
+    """Mean over the edges that may be the operation of its part of their weight."""
+    total = np.where(cell.mask, weights, 0).sum(-1)
+    parts = [
+        weights[e, edge.operations.index(operation)] / total[e]
+        for e, edge in enumerate(cell.edges)
+        if operation in edge.operations
+    ]
+    return float(np.mean(parts)) if parts else 0.0
+
+
+def _as_logits(cell: Cell, weights: Weights) -> Float[np.ndarray, "edge op"]:
+    """Logits whose softmax are these weights, made to add up to 1 on every edge."""
+    return np.log(np.where(cell.mask, np.maximum(weights, 1e-300), 1.0))
