@@ -207,5 +207,8 @@ def test_a_rule_reads_what_it_is_told_to():
         for rule in (two_strongest, argmax, few_skips):
             assert rule(DARTS, shares, read=simplex_weights) == rule(DARTS, logs)
     alpha = random_alpha(DARTS, 0)
+    negative = {kind: -alpha[kind] for kind in DARTS.cells}
+    weakest = argmax(DARTS, alpha, read=lambda cell, a: softmax_weights(cell, -a))
+    assert weakest == argmax(DARTS, negative)
     by_sigmoid = two_strongest(DARTS, alpha, read=sigmoid_weights)
     assert by_sigmoid != two_strongest(DARTS, alpha)
