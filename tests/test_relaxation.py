@@ -154,7 +154,7 @@ def test_gumbel_limits():
     np.testing.assert_allclose(cold, weights("hard_gumbel", LOGITS), atol=1e-6)
 
 
-@pytest.mark.parametrize("temperature", [10.0, 0.01])
+@pytest.mark.parametrize("temperature", [1e9, 0.01])
 def test_hard_gumbel_draws_by_softmax_at_every_temperature(temperature):
     frequency = draws("hard_gumbel", temperature).mean(0)
     np.testing.assert_allclose(frequency, softmax(LOGITS), atol=4 / DRAWS**0.5 / 2)

@@ -117,8 +117,7 @@ def gumbel_softmax(
     SNAS (Xie et al., 2019), FBNet (Wu et al., 2019). Logits and
     ``log softmax(a)`` differ by a constant, which the softmax forgets.
     """
-    noise = jax.random.gumbel(key, logits.shape, logits.dtype)
-    return softmax(key, logits + noise, mask, temperature)
+    return softmax(key, _noisy(key, logits), mask, temperature)
 
 
 def hard_gumbel(
@@ -130,8 +129,8 @@ def hard_gumbel(
     the gradient of `gumbel_softmax` at the same noise.
     """
     soft = gumbel_softmax(key, logits, mask, temperature)
-    # A cold softmax can underflow to a tie with a masked 0; -1 loses to every weight.
-    best = jnp.argmax(jnp.where(mask, soft, -1), -1)
+    # Not of `soft`, which rounds to ties where the temperature is high.
+    best = jnp.argmax(jnp.where(mask, _noisy(key, logits), -jnp.inf), -1)
     return _straight_through(_one_hot(best, logits), soft)
 
 
@@ -254,6 +253,10 @@ def _log_gamma_slope(
     x = jnp.exp(jnp.maximum(log_x, _TINY_LOG))
     usual = jax.lax.random_gamma_grad(shape, x) / x
     return jnp.where(log_x < _TINY_LOG, (digamma(shape + 1) - log_x) / shape, usual)
+
+
+def _noisy(key: PRNGKeyArray, logits: Logits) -> Logits:
+    return logits + jax.random.gumbel(key, logits.shape, logits.dtype)
 
 
 def _one_hot(index: Array, logits: Logits) -> Weights:
