@@ -7,7 +7,8 @@ The bilevel problem (Liu et al., 2019, eqs. 3 and 4) is
     dV/da(w', a)  +  d2T/dadw(w, a) . u,      u = (dU/dg)^T dV/dw(w', a)
 
 For plain SGD of rate r, u is ``-r dV/dw``; U may as well hold momentum, decay and
-clipping. The functions below differ in what they make of the second term.
+clipping. The functions below differ in what they make of the second term, and
+`unrolled` takes more than one step; those of `implicit` take the weights as trained.
 """
 
 import jax
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from darts_jax.bilevel.implicit import conjugate_gradient, mixed_product, neumann
 from darts_jax.types import Alpha, Hypergradient, InnerStep, Loss, Params
 
 PUBLISHED_RADIUS = 0.01
@@ -41,12 +43,34 @@ def exact(
 ) -> Alpha:
     """Both terms, the second by a Hessian-vector product, forward over reverse."""
     direct, direction = _at_unrolled(train_loss, valid_loss, params, alpha, inner_step)
+    return optax.tree.add(direct, mixed_product(train_loss, params, alpha, direction))
 
-    def by_alpha(w: Params) -> Alpha:
-        return jax.grad(train_loss, argnums=1)(w, alpha)
 
-    _, mixed = jax.jvp(by_alpha, (params,), (direction,))
-    return optax.tree.add(direct, mixed)
+def unrolled(
+    train_loss: Loss,
+    valid_loss: Loss,
+    params: Params,
+    alpha: Alpha,
+    inner_step: InnerStep,
+    steps: int = 2,
+) -> Alpha:
+    """The gradient of ``V(w_steps(a), a)`` through that many inner steps on T.
+
+    Franceschi et al. (2017), section 3.1. The steps share ``inner_step``'s closed-over
+    state: a momentum buffer enters all of them as it is before the first. One step
+    is `exact`. Beside the weights of every step the memory is that of one step: its
+    activations are computed again on the way back.
+    """
+
+    @jax.checkpoint
+    def step(w: Params, alpha: Alpha) -> Params:
+        return inner_step(jax.grad(train_loss)(w, alpha), w)
+
+    def outer(alpha: Alpha) -> Float[Array, ""]:
+        w, _ = jax.lax.scan(lambda w, _: (step(w, alpha), None), params, length=steps)
+        return valid_loss(w, alpha)
+
+    return jax.grad(outer)(alpha)
 
 
 def finite_difference(
@@ -91,4 +115,7 @@ HYPERGRADIENTS: dict[str, Hypergradient] = {
     "first_order": first_order,
     "exact": exact,
     "finite_difference": finite_difference,
+    "unrolled": unrolled,
+    "neumann": neumann,
+    "conjugate_gradient": conjugate_gradient,
 }

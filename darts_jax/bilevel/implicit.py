@@ -1,0 +1,113 @@
+"""Hypergradients of converged weights, by the implicit function theorem.
+
+Where ``dT/dw(w*(a), a) = 0`` with ``H = d2T/dw2`` invertible, the gradient of
+``V(w*(a), a)`` is
+
+    dV/da  -  d2T/dadw . H^-1 dV/dw
+
+at w*. The functions below take the given weights for w*, however they were trained,
+and differ in what they put in the place of the inverse. Both know H by its products
+with vectors alone.
+"""
+
+from collections.abc import Callable
+
+import jax
+import optax
+from jax.scipy.sparse.linalg import cg
+from jaxtyping import Array, Float, Int
+
+from darts_jax.types import Alpha, InnerStep, Loss, Params
+
+PUBLISHED_TERMS = 2
+DARTS_RATE = 0.025
+
+Solve = Callable[[Callable[[Params], Params], Params], Params]
+"""(v -> H v, b) -> something near ``H^-1 b``."""
+
+
+def neumann(
+    train_loss: Loss,
+    valid_loss: Loss,
+    params: Params,
+    alpha: Alpha,
+    inner_step: InnerStep,
+    terms: int | Int[Array, ""] = PUBLISHED_TERMS,
+    rate: float | Float[Array, ""] = DARTS_RATE,
+) -> Alpha:
+    """``rate * sum_{k <= terms} (I - rate H)^k`` for the inverse (iDARTS).
+
+    Zhang et al. (2021), after Lorraine et al. (2020). With no terms but the zeroth it
+    is the one step of SGD, except that both of V's gradients are taken before it.
+
+    Args:
+      terms: the last power of the series; its cost is a product with H each.
+      rate: the series converges, to the inverse, where ``0 < rate < 2 / |H|`` and H
+        is positive definite. By default the first learning rate of DARTS.
+    """
+    del inner_step
+
+    def solve(by_hessian: Callable[[Params], Params], b: Params) -> Params:
+        def add_power(_: Int[Array, ""], so_far: Params) -> Params:
+            power, total = so_far
+            power = optax.tree.add_scale(power, -rate, by_hessian(power))
+            return power, optax.tree.add(total, power)
+
+        _, total = jax.lax.fori_loop(0, terms, add_power, (b, b))
+        return optax.tree.scale(rate, total)
+
+    return _implicit(train_loss, valid_loss, params, alpha, solve)
+
+
+def conjugate_gradient(
+    train_loss: Loss,
+    valid_loss: Loss,
+    params: Params,
+    alpha: Alpha,
+    inner_step: InnerStep,
+    iterations: int | Int[Array, ""] = 10,
+    damping: float | Float[Array, ""] = 1.0,
+) -> Alpha:
+    """``(H + damping I)^-1`` by conjugate gradients from zero.
+
+    Pedregosa (2016), algorithm 1; the damping is that of Rajeswaran et al. (2019).
+
+    Args:
+      iterations: products with H; as many as there are weights are exact.
+      damping: has to exceed minus the least eigenvalue of H, or the iteration is for
+        no definite matrix and its result means nothing.
+    """
+    del inner_step
+
+    def solve(by_hessian: Callable[[Params], Params], b: Params) -> Params:
+        def damped(v: Params) -> Params:
+            return optax.tree.add_scale(by_hessian(v), damping, v)
+
+        solution, _ = cg(damped, b, tol=0.0, maxiter=iterations)
+        return solution
+
+    return _implicit(train_loss, valid_loss, params, alpha, solve)
+
+
+def mixed_product(
+    train_loss: Loss, params: Params, alpha: Alpha, direction: Params
+) -> Alpha:
+    """``d2T/dadw . direction``, forward over reverse."""
+
+    def by_alpha(w: Params) -> Alpha:
+        return jax.grad(train_loss, argnums=1)(w, alpha)
+
+    _, product = jax.jvp(by_alpha, (params,), (direction,))
+    return product
+
+
+def _implicit(
+    train_loss: Loss, valid_loss: Loss, params: Params, alpha: Alpha, solve: Solve
+) -> Alpha:
+    def by_hessian(direction: Params) -> Params:
+        by_params = jax.grad(lambda w: train_loss(w, alpha))
+        return jax.jvp(by_params, (params,), (direction,))[1]
+
+    by_params, direct = jax.grad(valid_loss, argnums=(0, 1))(params, alpha)
+    direction = solve(by_hessian, by_params)
+    return optax.tree.sub(direct, mixed_product(train_loss, params, alpha, direction))
