@@ -105,8 +105,8 @@ def _at_unrolled(
 ) -> tuple[Alpha, Params]:
     """``dV/da(w', a)`` and u."""
     gradient = jax.grad(train_loss)(params, alpha)
-    unrolled, pull = jax.vjp(lambda g: inner_step(g, params), gradient)
-    by_params, direct = jax.grad(valid_loss, argnums=(0, 1))(unrolled, alpha)
+    stepped, pull = jax.vjp(lambda g: inner_step(g, params), gradient)
+    by_params, direct = jax.grad(valid_loss, argnums=(0, 1))(stepped, alpha)
     (direction,) = pull(by_params)
     return direct, direction
 

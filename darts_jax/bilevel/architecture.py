@@ -1,0 +1,100 @@
+"""Updates of the architecture: from a gradient by alpha to the next alpha.
+
+Each update is a function of scalars, numbers or arrays, to an optax transformation.
+`reinforce` comes before them: a gradient from rewards alone, for any of the three.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from darts_jax.bilevel.optimizers import Scalar, adam, sgd
+from darts_jax.types import Alpha, Mask, Mixture
+
+ArchitectureUpdate = Callable[..., optax.GradientTransformation]
+
+
+def exponentiated_gradient(*, learning_rate: Scalar) -> optax.GradientTransformation:
+    """alpha <- alpha * exp(-rate * gradient), each edge then divided by its sum.
+
+    GAEA (Li et al., 2021), section 3: mirror descent by the entropy. Alpha itself is
+    the mixture, each edge [op] on the simplex; `uniform_simplex` is where it starts.
+    What is 0 stays 0, so operations that do not exist need no mask.
+
+    Raises:
+      ValueError: an update without the present alpha.
+    """
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        if params is None:
+            raise ValueError("exponentiated_gradient needs alpha: update(g, state, a)")
+
+        def change(gradient: Array, weights: Array) -> Array:
+            # By logarithms, as the exponential of a large gradient overflows.
+            moved = jnp.log(weights) - learning_rate * gradient
+            moved = jnp.where(weights > 0, moved, -jnp.inf)
+            return jax.nn.softmax(moved) - weights
+
+        return jax.tree.map(change, updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def uniform_simplex(mask: Mask) -> Alpha:
+    """The same weight for each of an edge's operations, [edge, op] by kind."""
+    exists = {kind: jnp.asarray(m, jnp.float32) for kind, m in mask.items()}
+    return {kind: m / m.sum(-1, keepdims=True) for kind, m in exists.items()}
+
+
+def reinforce(
+    sample: Mixture,
+    logits: Alpha,
+    mask: Mask,
+    reward: Float[Array, ""],
+    baseline: Float[Array, ""],
+    entropy: Scalar = 0.0,
+) -> Alpha:
+    """Gradient, to descend, of minus the expected reward, from one architecture.
+
+    -(reward - baseline) * d log pi(sample) - entropy * d H(pi), with pi the product of
+    every edge's softmax (Williams, 1992; ENAS, Pham et al., 2018, section 2.2). Its
+    mean over samples from pi is the gradient itself for any baseline that does not
+    depend on this sample: the `moving_baseline` of the rewards before.
+
+    Args:
+      sample: one-hot [edge, op] by kind, drawn from pi.
+      logits: [edge, op] by kind.
+      entropy: weight of pi's entropy in nats, summed over edges.
+    """
+
+    def objective(logits: Alpha) -> Float[Array, ""]:
+        gains = []
+        for kind, chosen in sample.items():
+            exists = jnp.asarray(mask[kind])
+            log_pi = jax.nn.log_softmax(jnp.where(exists, logits[kind], -jnp.inf))
+            # Before any product: 0 * inf would be no number.
+            log_pi = jnp.where(exists, log_pi, 0)
+            pi = jnp.where(exists, jnp.exp(log_pi), 0)
+            score = jnp.sum(chosen * log_pi)
+            gains.append((reward - baseline) * score - entropy * jnp.sum(pi * log_pi))
+        return -optax.tree.sum(gains)
+
+    return jax.grad(objective)(logits)
+
+
+def moving_baseline(
+    baseline: Float[Array, ""], reward: Float[Array, ""], decay: Scalar
+) -> Float[Array, ""]:
+    """baseline <- decay * baseline + (1 - decay) * reward (Pham et al., 2018)."""
+    return decay * baseline + (1 - decay) * reward
+
+
+ARCHITECTURE_UPDATES: dict[str, ArchitectureUpdate] = {
+    "adam": adam,
+    "sgd": sgd,
+    "exponentiated_gradient": exponentiated_gradient,
+}
