@@ -168,14 +168,11 @@ def test_reinforce_is_unbiased_for_any_baseline(baseline):
 
 def test_reinforce_is_its_formula():
     sample, _, _ = next(architectures())
-    got = reinforce(
-        sample,
-        jax.tree.map(jnp.asarray, LOGITS),
-        MASKS,
-        jnp.asarray(3.0),
-        jnp.asarray(1.0),
-        entropy=0.3,
-    )
+    logits = jax.tree.map(jnp.asarray, LOGITS)
+    with jax.debug_nans(True):  # nor is any value on the way without a number
+        got = reinforce(
+            sample, logits, MASKS, jnp.asarray(3.0), jnp.asarray(1.0), entropy=0.3
+        )
     for kind, mask in MASKS.items():
         powers = np.where(mask, np.exp(LOGITS[kind]), 0)
         pi = powers / powers.sum(-1, keepdims=True)

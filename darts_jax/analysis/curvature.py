@@ -79,8 +79,7 @@ def lanczos(
         closed = size <= small * scale
         fresh = _unit(_orthogonal(spare[i + 1], basis))
         following = jnp.where(closed, fresh, _unit(rest))
-        beside = jnp.where(closed, 0, size)
-        return (basis, following, scale), (vector @ image, beside)
+        return (basis, following, scale), (vector @ image, size)
 
     start = (jnp.zeros_like(spare[1:]), _unit(spare[0]), jnp.zeros((), flat.dtype))
     _, (diagonal, beside) = jax.lax.scan(step, start, jnp.arange(products))

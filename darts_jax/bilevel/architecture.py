@@ -36,7 +36,6 @@ def exponentiated_gradient(*, learning_rate: Scalar) -> optax.GradientTransforma
         def change(gradient: Array, weights: Array) -> Array:
             # By logarithms, as the exponential of a large gradient overflows.
             moved = jnp.log(weights) - learning_rate * gradient
-            moved = jnp.where(weights > 0, moved, -jnp.inf)
             return jax.nn.softmax(moved) - weights
 
         return jax.tree.map(change, updates, params), state
