@@ -178,6 +178,7 @@ REFUSALS = {
     "--config.space=dart": "did you mean 'darts'?",
     "--config.search.hypergradient=exat": "did you mean 'exact'?",
     "--config.search.relaxation=softmx": "did you mean 'softmax'?",
+    "--config.search.relaxation=simplex": "updated on the simplex",
     "--config.search.epoch=3": "did you mean 'search.epochs'?",
     "--config.search.epochs=many": "want an integer",
     "--config.search.batch_size=4000": "larger than the training half",

@@ -21,11 +21,11 @@ from darts_jax.build.networks import make_supernet
 from darts_jax.data.pipeline import split_train
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import Layout, make_layout
-from darts_jax.errors import unknown_name
+from darts_jax.errors import InputError, unknown_name
 from darts_jax.models import functional
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Space
-from darts_jax.types import step_key
+from darts_jax.types import RelaxationFunction, step_key
 
 
 def make_search(
@@ -43,7 +43,7 @@ def make_search(
     net = make_supernet(config, dataset)
     search = Search(
         functional.supernet_apply(net),
-        _choose("relaxation", settings.relaxation, RELAXATIONS).function,
+        _relaxation(settings.relaxation),
         _choose("hypergradient", settings.hypergradient, HYPERGRADIENTS),
         {kind: cell.mask for kind, cell in space.cells.items()},
         settings.microbatches,
@@ -117,6 +117,16 @@ def _initial_alpha(space: Space, seed: Any, scale: Any) -> dict[str, Array]:
         kind: scale * jax.random.normal(key, cell.shape)
         for key, (kind, cell) in zip(keys, space.cells.items(), strict=True)
     }
+
+
+def _relaxation(name: str) -> RelaxationFunction:
+    relaxation = _choose("relaxation", name, RELAXATIONS)
+    if relaxation.simplex:
+        raise InputError(
+            f"search.relaxation={name} needs weights that are updated on the simplex; "
+            "a search updates logits by Adam, as softmax takes them"
+        )
+    return relaxation.function
 
 
 def _choose(kind: str, name: str, table: Mapping[str, Any]) -> Any:
