@@ -11,7 +11,6 @@ from darts_jax.analysis.diagnostics import (
     collapse_warnings,
     edge_entropy,
     ranking_changes,
-    skip_count,
     skip_share,
 )
 from darts_jax.bilevel.discretization import (
@@ -66,9 +65,9 @@ def test_skips_are_counted_and_weighed():
     logits = np.zeros(NORMAL.shape)
     logits[:, SKIP] = np.log(7.0)
     genotype = two_strongest(DARTS, {"normal": logits, "reduce": random_logits(NORMAL)})
-    assert skip_count(genotype.cells["normal"]) == 8
+    assert genotype.cells["normal"].skips == 8
     assert str(genotype.cells["reduce"]).count("skip_connect") == 1
-    assert skip_count(genotype.cells["reduce"]) == 1
+    assert genotype.cells["reduce"].skips == 1
     weights = softmax_weights(NORMAL, logits)
     assert skip_share(NORMAL, weights) == pytest.approx(0.5)
     # 1, 1/2, 1/3, 1/2 and 1 of equal weights

@@ -9,6 +9,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from darts_jax.bilevel.implicit import hessian_product
+
 
 class Eigenvalues(NamedTuple):
     """Two ends of a spectrum.
@@ -40,7 +42,7 @@ def top_eigenvalue(
     """
 
     def by_hessian(direction: Any) -> Any:
-        return jax.jvp(jax.grad(function), (point,), (direction,))[1]
+        return hessian_product(function, point, direction)
 
     return lanczos(by_hessian, point, key, products)
 

@@ -22,11 +22,7 @@ def edge_entropy(
     ``-sum_o p log p / log K`` for K operations: 1 is undecided, 0 is decided. An edge
     with one operation is decided.
     """
-    p = softmax_weights(cell, logits)
-    safe = np.where(p > 0, p, 1.0)
-    count = np.sum(cell.mask, axis=-1)
-    # log 1 is 0 on either side of the fraction
-    return -(safe * np.log(safe)).sum(-1) / np.log(np.maximum(count, 2))
+    return _entropy_share(cell, softmax_weights(cell, logits))
 
 
 def ranking_changes(
@@ -41,11 +37,6 @@ def ranking_changes(
     places = [np.argsort(ranking(cell, logits)) for logits in (before, after)]
     earlier, later = (np.sign(p[:, :, None] - p[:, None, :]) for p in places)
     return int((earlier * later < 0).sum()) // 2
-
-
-def skip_count(cell: CellGenotype) -> int:
-    """How many of the kept edges are ``skip_connect``."""
-    return sum(choice.operation == "skip_connect" for choice in cell.choices)
 
 
 def skip_share(cell: Cell, weights: Weights) -> float:
@@ -89,7 +80,7 @@ def _warnings(
 ) -> list[str]:
     found = []
     weights = read(cell, parameters)
-    skips, kept = skip_count(chosen), len(chosen.choices)
+    skips, kept = chosen.skips, len(chosen.choices)
     if kept and skips / kept >= _MOST:
         found.append(
             f"{skips} of {kept} kept edges are skip_connect; the search has likely "
@@ -103,7 +94,7 @@ def _warnings(
             f"`none` holds {nothing:.0%} of an edge's weight on average; what else is "
             "chosen was hardly trained"
         )
-    if np.mean(edge_entropy(cell, _as_logits(cell, weights))) > _UNDECIDED:
+    if np.mean(_entropy_share(cell, weights)) > _UNDECIDED:
         found.append(
             "its operations weigh the same to within chance; search longer or at a "
             "higher learning rate"
@@ -111,17 +102,27 @@ def _warnings(
     return found
 
 
+def _entropy_share(cell: Cell, weights: Weights) -> Float[np.ndarray, " edge"]:
+    """`edge_entropy` of weights, made to add up to 1 on every edge."""
+    parts = _parts(cell, weights)
+    safe = np.where(parts > 0, parts, 1.0)
+    count = np.sum(cell.mask, axis=-1)
+    # log 1 is 0 on either side of the fraction
+    return -(safe * np.log(safe)).sum(-1) / np.log(np.maximum(count, 2))
+
+
 def _share(cell: Cell, weights: Weights, operation: str) -> float:
     """Mean over the edges that may be the operation of its part of their weight."""
-    total = np.where(cell.mask, weights, 0).sum(-1)
-    parts = [
-        weights[e, edge.operations.index(operation)] / total[e]
+    parts = _parts(cell, weights)
+    found = [
+        parts[e, edge.operations.index(operation)]
         for e, edge in enumerate(cell.edges)
         if operation in edge.operations
     ]
-    return float(np.mean(parts)) if parts else 0.0
+    return float(np.mean(found)) if found else 0.0
 
 
-def _as_logits(cell: Cell, weights: Weights) -> Float[np.ndarray, "edge op"]:
-    """Logits whose softmax are these weights, made to add up to 1 on every edge."""
-    return np.log(np.where(cell.mask, np.maximum(weights, 1e-300), 1.0))
+def _parts(cell: Cell, weights: Weights) -> Float[np.ndarray, "edge op"]:
+    """Every operation's part of its edge's weight; 0 where there is no operation."""
+    present = np.where(cell.mask, weights, 0)
+    return present / present.sum(-1, keepdims=True)

@@ -11,6 +11,7 @@ with vectors alone.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import optax
@@ -101,12 +102,18 @@ def mixed_product(
     return product
 
 
+def hessian_product(
+    function: Callable[[Any], Float[Array, ""]], point: Any, direction: Any
+) -> Any:
+    """The function's Hessian at a tree times another tree, forward over reverse."""
+    return jax.jvp(jax.grad(function), (point,), (direction,))[1]
+
+
 def _implicit(
     train_loss: Loss, valid_loss: Loss, params: Params, alpha: Alpha, solve: Solve
 ) -> Alpha:
     def by_hessian(direction: Params) -> Params:
-        by_params = jax.grad(lambda w: train_loss(w, alpha))
-        return jax.jvp(by_params, (params,), (direction,))[1]
+        return hessian_product(lambda w: train_loss(w, alpha), params, direction)
 
     by_params, direct = jax.grad(valid_loss, argnums=(0, 1))(params, alpha)
     direction = solve(by_hessian, by_params)

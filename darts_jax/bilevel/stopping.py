@@ -87,9 +87,8 @@ def skip_count(space: Space, history: Sequence[Record], least: int = 2) -> Stop 
         return None
     last = history[-1]
     for kind, cell in last.genotype.cells.items():
-        skips = sum(choice.operation == "skip_connect" for choice in cell.choices)
-        if kind not in space.macro.reductions and skips >= least:
-            return Stop(last.epoch, f"the {kind} cell has {skips} skip_connect")
+        if kind not in space.macro.reductions and cell.skips >= least:
+            return Stop(last.epoch, f"the {kind} cell has {cell.skips} skip_connect")
     return None
 
 

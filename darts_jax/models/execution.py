@@ -203,7 +203,8 @@ def _scan_run(
     fans = Fans.of(work.cell, run)
     edges = work.slices(run)
     targets = np.array([work.cell.edges[e].target - first for e in run.edges])
-    edge = _unless_idle(work.edge(run), never=bool(fans.taken.all()))
+    guarded = _always if fans.taken.all() else _unless_idle
+    edge = guarded(work.edge(run))
     edge = work.rematerialized(edge, looped=True)
     shared_of = work.rematerialized(work.shared(run), looped=True)
 
@@ -230,14 +231,13 @@ def _scan_run(
     return states, own | jax.tree.map(lambda leaf: leaf[fans.rows], shared_stats)
 
 
-def _unless_idle(edge: Callable[..., Any], *, never: bool) -> Callable[..., Any]:
-    """``(taken, *arguments) -> (mixed, stats)``, zeros where the slot is idle.
+def _always(edge: Callable[..., Any]) -> Callable[..., Any]:
+    """`_unless_idle` where no slot is idle."""
+    return lambda taken, *arguments: edge(*arguments)
 
-    Args:
-      never: there are no idle slots.
-    """
-    if never:
-        return lambda taken, *arguments: edge(*arguments)
+
+def _unless_idle(edge: Callable[..., Any]) -> Callable[..., Any]:
+    """``(taken, *arguments) -> (mixed, stats)``, zeros where the slot is idle."""
 
     def guarded(taken: Array, *arguments: Any) -> Any:
         result = jax.eval_shape(edge, *arguments)

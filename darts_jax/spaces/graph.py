@@ -180,6 +180,11 @@ class CellGenotype:
         return max([self.inputs - 1, *(c.target for c in self.choices)]) + 1
 
     @property
+    def skips(self) -> int:
+        """How many of the kept edges are ``skip_connect``."""
+        return sum(choice.operation == "skip_connect" for choice in self.choices)
+
+    @property
     def is_connected(self) -> bool:
         """Whether some path without ``none`` leads from an input to the output."""
         reached = set(range(self.inputs))
