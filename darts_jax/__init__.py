@@ -14,11 +14,15 @@ _PUBLIC = {
     "Dataset": "darts_jax.data.dataset",
     "Genotype": "darts_jax.spaces.graph",
     "InputError": "darts_jax.errors",
+    "METHODS": "darts_jax.methods",
+    "Method": "darts_jax.methods",
     "OPERATIONS": "darts_jax.operations.image",
     "PUBLISHED": "darts_jax.spaces.published",
     "SPACES": "darts_jax.spaces",
     "StreamedDataset": "darts_jax.data.stream",
+    "apply_method": "darts_jax.methods",
     "default_config": "darts_jax.config",
+    "diagnose": "darts_jax.runs.diagnose",
     "draw_genotype": "darts_jax.analysis.draw",
     "estimate": "darts_jax.runs.estimate",
     "evaluate": "darts_jax.runs.retrain",
@@ -30,6 +34,7 @@ _PUBLIC = {
     "load_dataset": "darts_jax.data.sources",
     "population": "darts_jax.runs.population",
     "retrain": "darts_jax.runs.retrain",
+    "select": "darts_jax.runs.select",
     "search": "darts_jax.runs.search",
 }
 __all__ = list(_PUBLIC)

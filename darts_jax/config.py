@@ -4,19 +4,18 @@ The defaults are those of DARTS on CIFAR-10 (Liu et al., 2019, and its code).
 """
 
 import json
-import math
 import runpy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from darts_jax.bilevel.hypergradient import PUBLISHED_RADIUS
+from darts_jax.bilevel.implicit import DARTS_RATE, PUBLISHED_TERMS
+from darts_jax.bilevel.regularization import TERMS
+from darts_jax.checks import flatten, validate_config
 from darts_jax.errors import InputError, unknown_name
-
-DTYPES = ("float32", "bfloat16")
-SCHEDULES = ("cosine", "exponential", "linear")
-NETWORKS = ("cifar", "imagenet")
 
 
 def default_config() -> ConfigDict:
@@ -51,22 +50,75 @@ def default_config() -> ConfigDict:
             "batch_size": 64,
             "microbatches": 1,  # parts of a batch, one after the other
             "train_fraction": 0.5,
-            "hypergradient": "first_order",
             "relaxation": "softmax",
+            # Texts like this one are schedules: 5, 10:0.1 or 10:0.1:cosine.
+            "temperature": "1",
+            "edge_weights": False,  # over the edges that end in one node
+            "auxiliary_skip": "0",  # weight of a skip beside every edge's own
+            "regime": "split",
+            "valid_weight": "1",  # of the mixed regime
+            "warmup": 0.0,  # share of the epochs in which the architecture rests
+            "hypergradient": "first_order",
+            "inner": {  # of the hypergradients that take them
+                "radius": PUBLISHED_RADIUS,
+                "steps": 2,
+                "terms": PUBLISHED_TERMS,
+                "rate": DARTS_RATE,
+                "iterations": 10,
+                "damping": 1.0,
+            },
+            "perturbation": "none",  # of the mixture, in the weight step
+            "radius": "0",
+            "hook": "none",  # on the gradient of the weights
+            "hook_weight": "0",
+            "corruption": {
+                "kind": "none",  # | dropout | gaussian
+                "operations": "skip_connect",  # separated by commas
+                "strength": "0",
+            },
+            # Weights of what is added to the architecture's loss.
+            "terms": dict.fromkeys(TERMS, "0"),
             "weights": {
-                "learning_rate": 0.025,
+                "learning_rate": DARTS_RATE,
                 "final_learning_rate": 0.001,
                 "momentum": 0.9,
                 "decay": 3e-4,
                 "clip": 5.0,
             },
             "architecture": {
+                "rule": "adam",
                 "learning_rate": 3e-4,
                 "beta1": 0.5,
                 "beta2": 0.999,
                 "decay": 1e-3,
+                "momentum": 0.9,  # of sgd
                 "init_scale": 1e-3,
+                "entropy": 1e-4,  # of reinforce: weight of the policy's entropy
+                "baseline_decay": 0.95,  # and of its moving average of rewards
             },
+            "stages": "",  # settings of one after another: "search.epochs=2; ..."
+            "operations": 0,  # strongest of each edge that a stage keeps; 0: all
+            "stop": "none",
+            "stopping": {  # of the stop rules that take them
+                "window": 5,
+                "factor": 1.3,
+                "delta": 4,
+                "start": 10,
+                "least": 2,
+                "epochs": 10,
+                "restarts": 0,  # from there with stronger decay of the weights
+                "stronger": 10.0,
+            },
+            "discretization": "auto",  # the space's own
+            "selection": {  # of the rules that take them
+                "level": 0.85,
+                "most": 2,
+                "samples": 100,
+                "tune_epochs": 0,  # between two decisions on the supernet
+                "tune_rate": 0.1,  # share of the first learning rate
+            },
+            # Every so many epochs; 0: never.
+            "diagnostics": {"eigenvalue_every": 0, "cosine_every": 0, "products": 20},
         }
     )
     config.retrain = ConfigDict(
@@ -153,16 +205,6 @@ def config_difference(old: ConfigDict, new: ConfigDict) -> list[str]:
     ]
 
 
-def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of every leaf of a nested mapping."""
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, dict | ConfigDict):
-            yield from flatten(value, f"{path}.")
-        else:
-            yield path, value
-
-
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         named = Path("configs") / f"{path}.py"
@@ -236,91 +278,3 @@ def _parse(key: str, text: str, default: Any) -> Any:
         return type(default)(text)
     except ValueError:
         raise _wrong_type(key, text, default) from None
-
-
-_Check = tuple[Callable[[Any], bool], str]
-_POSITIVE: _Check = (lambda v: v >= 1, "at least 1")
-_COUNT: _Check = (lambda v: v >= 0, "0 or more")
-_ABOVE_0: _Check = (lambda v: v > 0, "above 0")
-_SHARE: _Check = (lambda v: 0 <= v < 1, "in [0, 1)")
-
-
-def _one_of(names: Sequence[str]) -> _Check:
-    return lambda v: v in names, f"one of {', '.join(names)}"
-
-
-_OPTIMIZER_CHECKS = {
-    "learning_rate": _COUNT,
-    "final_learning_rate": _COUNT,
-    "momentum": _SHARE,
-    "decay": _COUNT,
-    "clip": _ABOVE_0,
-}
-_CHECKS: dict[str, _Check] = {
-    "seed": (lambda v: 0 <= v < 2**31, "in [0, 2**31)"),
-    "devices": _COUNT,
-    "population.execution": _one_of(("auto", "map", "vmap")),
-    "data.pad": _COUNT,
-    "data.cutout": _COUNT,
-    "data.chunk": _POSITIVE,
-    "data.workers": _COUNT,
-    "supernet.cells": _POSITIVE,
-    "supernet.channels": _POSITIVE,
-    "supernet.partial_channels": _POSITIVE,
-    "supernet.execution": _one_of(("auto", "scan", "batch")),
-    "supernet.remat": _one_of(("auto", "none", "edge", "cell")),
-    "supernet.dtype": _one_of(DTYPES),
-    "search.epochs": _POSITIVE,
-    "search.batch_size": _POSITIVE,
-    "search.microbatches": _POSITIVE,
-    "search.train_fraction": (lambda v: 0 < v < 1, "between 0 and 1"),
-    "search.architecture.learning_rate": _COUNT,
-    "search.architecture.beta1": _SHARE,
-    "search.architecture.beta2": _SHARE,
-    "search.architecture.decay": _COUNT,
-    "search.architecture.init_scale": _COUNT,
-    "retrain.network": _one_of(NETWORKS),
-    "retrain.cells": _POSITIVE,
-    "retrain.channels": _POSITIVE,
-    "retrain.epochs": _POSITIVE,
-    "retrain.batch_size": _POSITIVE,
-    "retrain.microbatches": _POSITIVE,
-    "retrain.dtype": _one_of(DTYPES),
-    "retrain.pad": _COUNT,
-    "retrain.cutout": _COUNT,
-    "retrain.drop_path": _SHARE,
-    "retrain.auxiliary_weight": _COUNT,
-    "retrain.label_smoothing": _SHARE,
-    "retrain.schedule": _one_of(SCHEDULES),
-    "retrain.warmup_epochs": _COUNT,
-    "retrain.decay_per_epoch": (lambda v: 0 < v <= 1, "in (0, 1]"),
-    "baseline.random_genotypes": _COUNT,
-    "checkpoint.keep": _POSITIVE,
-    "checkpoint.every_epochs": _POSITIVE,
-} | {
-    f"{part}.weights.{name}": check
-    for part in ("search", "retrain")
-    for name, check in _OPTIMIZER_CHECKS.items()
-}
-
-
-def validate_config(config: ConfigDict) -> None:
-    """Checks what can be checked without data; raises InputError in one line."""
-    for key, value in flatten(config):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"setting {key} is {value}; want a finite number")
-        holds, wanted = _CHECKS.get(key, (lambda _: True, ""))
-        if not holds(value):
-            raise InputError(f"setting {key} is {value}; want {wanted}")
-    for part in ("search", "retrain"):
-        settings = config[part]
-        if settings.batch_size % settings.microbatches:
-            raise InputError(
-                f"setting {part}.microbatches is {settings.microbatches}; want a "
-                f"divisor of {part}.batch_size, {settings.batch_size}"
-            )
-    if config.supernet.channels % config.supernet.partial_channels:
-        raise InputError(
-            f"setting supernet.partial_channels is {config.supernet.partial_channels}; "
-            f"want a divisor of supernet.channels, {config.supernet.channels}"
-        )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from darts_jax.config import load_config
+from darts_jax.config import load_config, with_overrides
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.published import PUBLISHED, get_genotype
@@ -77,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=text, description=text)
         verb.set_defaults(verb=function)
         verb.add_argument("--config", help="file with get_config(), or config.json")
+        verb.add_argument(
+            "--method", help="a published method's choices: see darts-jax methods"
+        )
         if name not in ("estimate", "settings"):
             verb.add_argument("--run", required=True, help="run directory")
             _add_processes(verb)
@@ -97,6 +100,22 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "retrain":
             verb.add_argument("--genotype", help="name, file, run or benchmark string")
+    methods = verbs.add_parser("methods", help="list the methods and their choices")
+    methods.set_defaults(verb=_methods)
+    select = verbs.add_parser(
+        "select", help="a genotype by any rule from a saved epoch"
+    )
+    select.set_defaults(verb=_select)
+    select.add_argument("run", help="run directory of a search")
+    select.add_argument("--rule", required=True, help="such as two_strongest")
+    select.add_argument(
+        "--epoch", type=int, default=0, help="from 1; 0: the last saved"
+    )
+    select.add_argument("--out", help="JSON file to write the genotype to")
+    diagnose = verbs.add_parser("diagnose", help="every measurement of a saved search")
+    diagnose.set_defaults(verb=_diagnose)
+    diagnose.add_argument("run", help="run directory of a search")
+    diagnose.add_argument("--epoch", type=int, default=0, help="from 1; 0: the newest")
     draw = verbs.add_parser("draw", help="draw a genotype as SVG and PNG")
     draw.set_defaults(verb=_draw)
     draw.add_argument("genotype", help="name, file, run or benchmark string")
@@ -120,7 +139,14 @@ def _join(options: argparse.Namespace) -> None:
 
 
 def _config(options: argparse.Namespace, overrides: list[str]) -> ConfigDict:
-    return load_config(options.config, overrides)
+    """Defaults, then the config file, then the method, then single settings."""
+    if not options.method:
+        return load_config(options.config, overrides)
+    from darts_jax.methods import apply_method
+
+    return with_overrides(
+        apply_method(load_config(options.config), options.method), overrides
+    )
 
 
 def _run(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -176,6 +202,40 @@ def _settings(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.config import config_to_json
 
     print(config_to_json(_config(options, overrides)), end="")
+
+
+def _methods(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.methods import METHODS
+
+    del options, overrides
+    for name, method in METHODS.items():
+        print(f"{name}: {method.title} ({method.source})")
+        for key, value in method.choices.items():
+            print(f"    {key}={value}")
+
+
+def _select(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.directory import atomic_write
+    from darts_jax.runs.select import select
+
+    if overrides:
+        raise InputError("select takes no settings: those of the run hold")
+    genotype = select(options.run, options.rule, options.epoch)
+    print(genotype)
+    if options.out:
+        atomic_write(Path(options.out), genotype.to_json())
+
+
+def _diagnose(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.diagnose import diagnose
+
+    if overrides:
+        raise InputError("diagnose takes no settings: those of the run hold")
+    measured = diagnose(options.run, options.epoch)
+    for warning in measured.pop("warnings"):
+        print(f"warning: {warning}")
+    for name, value in measured.items():
+        print(f"{name:<22} {value:.6g}")
 
 
 def _draw(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -21,10 +21,15 @@ Step = Callable[[Any, Any, Any, Any, Scalars], tuple[Any, Metrics]]
 """(state, data, order, index in the epoch, scalars) -> (state, metrics)."""
 
 
-def empty_totals(members: int | None = None) -> dict[str, np.ndarray]:
+METRICS = ("loss", "correct", "count")
+"""Sums over images that every program keeps; a search adds some of its own."""
+
+
+def empty_totals(
+    members: int | None = None, names: tuple[str, ...] = METRICS
+) -> dict[str, np.ndarray]:
     """Sums of an epoch before its first step, of one or of each member."""
     shape = () if members is None else (members,)
-    names = ("loss", "correct", "count")
     sums: dict[str, np.ndarray] = {n: np.zeros(shape, np.float32) for n in names}
     return sums | {"first_bad_step": np.full(shape, NEVER, np.int32)}
 
@@ -40,7 +45,8 @@ def epoch_program(order: Callable[[Any, Any], Any], step: Step) -> Callable[...,
     """Many steps as one: (state, totals, data, scalars, epoch, start, stop).
 
     Args:
-      order: (state, epoch) -> whatever fixes an epoch's batches; computed once a call.
+      order: (the state's key, epoch) -> whatever fixes an epoch's batches; computed
+        once a call.
 
     Returns:
       A pure function to (state, totals), for `devices.Layout.jit`.
@@ -55,7 +61,7 @@ def epoch_program(order: Callable[[Any, Any], Any], step: Step) -> Callable[...,
         start: Any,
         stop: Any,
     ) -> tuple[Any, Metrics]:
-        batches = order(state, epoch)
+        batches = order(state.key, epoch)
 
         def body(i: Any, carry: tuple[Any, Metrics]) -> tuple[Any, Metrics]:
             state, totals = carry

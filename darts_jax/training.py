@@ -9,8 +9,8 @@ import optax
 from jaxtyping import Array
 
 from darts_jax.bilevel import optimizers
+from darts_jax.bilevel.losses import batch_metrics, cross_entropy
 from darts_jax.bilevel.microbatches import over_microbatches
-from darts_jax.bilevel.step import batch_metrics, cross_entropy
 from darts_jax.types import (
     Examples,
     Metrics,

@@ -18,8 +18,11 @@ Stats = Any
 EDGES = ".edges"
 """Ends the name of a kind's edge logits (PC-DARTS), beside its operations' own."""
 
+STRENGTH = ".strength"
+"""Names, in a mixture, the strength with which chosen operations are corrupted."""
+
 Alpha = dict[str, Float[Array, "edge op"] | Float[Array, " edge"]]
-Mixture = dict[str, Float[Array, "edge op"]]
+Mixture = dict[str, Float[Array, "edge op"]]  # and a scalar under STRENGTH
 Mask = dict[str, Any]  # kind -> bool [edge, op]; False where there is no operation
 Targets = Mapping[str, tuple[int, ...]]  # kind -> the state every edge ends in
 Scalars = dict[str, Any]  # name -> scalar array; a tree of what a schedule may change
@@ -45,6 +48,8 @@ class SearchState(struct.PyTreeNode):
     Attributes:
       step: steps done.
       key: raw uint32 data of the key from which each step derives its own.
+      mask: which operations are still in the search; pruned ones weigh 0.
+      baseline: moving average of rewards; stays 0 where nothing learns by them.
     """
 
     step: Int[Array, ""]
@@ -52,6 +57,8 @@ class SearchState(struct.PyTreeNode):
     params: Params
     stats: Stats
     alpha: Alpha
+    mask: Mask
+    baseline: Float[Array, ""]
     weight_optimizer: Any
     alpha_optimizer: Any
 

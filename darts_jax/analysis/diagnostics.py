@@ -4,12 +4,15 @@ Everything is in NumPy, of one kind's logits [edge, op] or of a genotype. Edge l
 take no part.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float
 
-from darts_jax.bilevel.discretization import Saved, Weights, softmax_weights
+from darts_jax.bilevel.discretization import (
+    Reading,
+    Saved,
+    Weights,
+    softmax_weights,
+)
 from darts_jax.bilevel.stopping import ranking
 from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, Space
 
@@ -48,11 +51,48 @@ def skip_share(cell: Cell, weights: Weights) -> float:
     return _share(cell, weights, "skip_connect")
 
 
+def describe(
+    space: Space,
+    alpha: Saved,
+    before: Saved,
+    genotype: Genotype | None,
+    read: Reading = softmax_weights,
+) -> dict[str, float]:
+    """The numbers of an epoch over all kinds of cells, NaN without a genotype.
+
+    Args:
+      before: the parameters an epoch earlier.
+      genotype: what a rule makes of them.
+
+    Returns:
+      ``entropy`` (mean over edges), ``ranking_changes`` (sum), ``skip_share`` (mean
+      over kinds), and ``skips``, kept by the cells that do not reduce.
+    """
+    if genotype is None:
+        names = ("entropy", "ranking_changes", "skip_share", "skips")
+        return dict.fromkeys(names, float("nan"))
+    weights = {kind: read(cell, alpha[kind]) for kind, cell in space.cells.items()}
+    cells = space.cells.items()
+    entropies = [_entropy_share(cell, weights[kind]) for kind, cell in cells]
+    return {
+        "entropy": float(np.mean(np.concatenate(entropies))),
+        "ranking_changes": sum(
+            ranking_changes(cell, before[kind], alpha[kind]) for kind, cell in cells
+        ),
+        "skip_share": float(np.mean([skip_share(c, weights[k]) for k, c in cells])),
+        "skips": sum(
+            genotype.cells[kind].skips
+            for kind in space.cells
+            if kind not in space.macro.reductions
+        ),
+    }
+
+
 def collapse_warnings(
     space: Space,
     alpha: Saved,
     genotype: Genotype,
-    read: Callable[[Cell, np.ndarray], Weights] = softmax_weights,
+    read: Reading = softmax_weights,
 ) -> list[str]:
     """One line for each known way in which a search went wrong; none if all is well.
 
@@ -68,7 +108,7 @@ def collapse_warnings(
     ]
 
 
-_UNDECIDED = 0.999  # of the largest entropy; a start at 1e-3 N(0, 1) has 0.9999998
+UNDECIDED = 0.999  # of the largest entropy; a start at 1e-3 N(0, 1) has 0.9999998
 _MOST = 0.5
 
 
@@ -76,7 +116,7 @@ def _warnings(
     cell: Cell,
     parameters: Float[np.ndarray, "edge op"],
     chosen: CellGenotype,
-    read: Callable[[Cell, np.ndarray], Weights],
+    read: Reading,
 ) -> list[str]:
     found = []
     weights = read(cell, parameters)
@@ -94,7 +134,7 @@ def _warnings(
             f"`none` holds {nothing:.0%} of an edge's weight on average; what else is "
             "chosen was hardly trained"
         )
-    if np.mean(_entropy_share(cell, weights)) > _UNDECIDED:
+    if np.mean(_entropy_share(cell, weights)) > UNDECIDED:
         found.append(
             "its operations weigh the same to within chance; search longer or at a "
             "higher learning rate"

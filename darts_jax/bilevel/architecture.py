@@ -1,9 +1,11 @@
 """Updates of the architecture: from a gradient by alpha to the next alpha.
 
-Each update is a function of scalars, numbers or arrays, to an optax transformation.
-`reinforce` comes before them: a gradient from rewards alone, for any of the three.
+An update is a function of all scalars of the architecture, numbers or arrays, to an
+optax transformation. `reinforce` comes before one: a gradient from rewards alone. To
+add one: ``ARCHITECTURE_UPDATES["mine"] = Update(mine)``.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +15,24 @@ import optax
 from jaxtyping import Array, Float
 
 from darts_jax.bilevel.optimizers import Scalar, adam, sgd
-from darts_jax.types import Alpha, Mask, Mixture
+from darts_jax.types import Alpha, Mask, Mixture, Scalars
 
-ArchitectureUpdate = Callable[..., optax.GradientTransformation]
+Transformation = Callable[[Scalars], optax.GradientTransformation]
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """An update and what a search has to know of it.
+
+    Attributes:
+      transformation: scalars by name -> what makes of a gradient the change of alpha.
+      rewards: whether the gradient is that of `reinforce`, not a derivative.
+      simplex: whether alpha itself is the mixture.
+    """
+
+    transformation: Transformation
+    rewards: bool = False
+    simplex: bool = False
 
 
 def exponentiated_gradient(*, learning_rate: Scalar) -> optax.GradientTransformation:
@@ -92,8 +109,23 @@ def moving_baseline(
     return decay * baseline + (1 - decay) * reward
 
 
-ARCHITECTURE_UPDATES: dict[str, ArchitectureUpdate] = {
-    "adam": adam,
-    "sgd": sgd,
-    "exponentiated_gradient": exponentiated_gradient,
+def _adam(scalars: Scalars) -> optax.GradientTransformation:
+    names = ("learning_rate", "beta1", "beta2", "decay")
+    return adam(**{name: scalars[name] for name in names})
+
+
+def _sgd(scalars: Scalars) -> optax.GradientTransformation:
+    names = ("learning_rate", "momentum", "decay")
+    return sgd(**{name: scalars[name] for name in names}, clip=jnp.inf)
+
+
+def _exponentiated_gradient(scalars: Scalars) -> optax.GradientTransformation:
+    return exponentiated_gradient(learning_rate=scalars["learning_rate"])
+
+
+ARCHITECTURE_UPDATES: dict[str, Update] = {
+    "adam": Update(_adam),
+    "sgd": Update(_sgd),
+    "exponentiated_gradient": Update(_exponentiated_gradient, simplex=True),
+    "reinforce": Update(_adam, rewards=True),
 }

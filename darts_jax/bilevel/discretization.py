@@ -129,6 +129,9 @@ def few_skips(
     return _genotype(space, alpha, read, rule)
 
 
+# Relaxation -> how its parameters are read, if not by their softmax.
+READINGS: dict[str, Reading] = {"sigmoid": sigmoid_weights, "simplex": simplex_weights}
+
 DISCRETIZATIONS: dict[str, Discretization] = {
     "two_strongest": two_strongest,
     "argmax": argmax,
@@ -136,6 +139,31 @@ DISCRETIZATIONS: dict[str, Discretization] = {
     "threshold": threshold,
     "few_skips": few_skips,
 }
+
+
+def one_hot(space: Space, genotype: Genotype) -> dict[str, Weights]:
+    """The mixture that a genotype is: weight 1 for what it keeps, float32 by kind."""
+    mixture = {}
+    for kind, cell in space.cells.items():
+        weights = np.zeros(cell.shape, np.float32)
+        places = {(edge.source, edge.target): e for e, edge in enumerate(cell.edges)}
+        for choice in genotype.cells[kind].choices:
+            e = places[choice.source, choice.target]
+            weights[e, cell.edges[e].operations.index(choice.operation)] = 1
+        mixture[kind] = weights
+    return mixture
+
+
+def keep_strongest(cell: Cell, weights: Weights, count: int) -> np.ndarray:
+    """Mask of the ``count`` operations of largest weight on every edge.
+
+    How stages prune (Chen et al., 2019, P-DARTS; Chen et al., 2021, DrNAS); ties go to
+    the earlier operation. An edge with no more than that keeps all.
+    """
+    order = np.argsort(-weights, axis=-1, kind="stable")
+    kept = np.zeros(cell.shape, bool)
+    np.put_along_axis(kept, order[:, :count], True, axis=-1)
+    return kept & np.array(cell.mask)
 
 
 def random_genotype(space: Space, rng: np.random.Generator) -> Genotype:

@@ -39,6 +39,9 @@ class Relaxation:
       random: whether the weights depend on the key, so that every step draws anew.
       hard: whether the weights are exactly one-hot, so that one operation per edge
         makes the output.
+      sampled: hard, and no slope asks for what the other operations would have given,
+        so that they need not be computed.
+      policy: hard, and drawn with probability softmax(a), so that rewards can teach it.
       simplex: whether the parameters are weights themselves, so that they start at
         equal shares and are updated on the simplex.
     """
@@ -46,6 +49,8 @@ class Relaxation:
     function: RelaxationFunction
     random: bool = False
     hard: bool = False
+    sampled: bool = False
+    policy: bool = False
     simplex: bool = False
 
 
@@ -134,6 +139,20 @@ def hard_gumbel(
     return _straight_through(_one_hot(best, logits), soft)
 
 
+def sampled_gumbel(
+    key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
+) -> Weights:
+    """`hard_gumbel` whose slope passes through the drawn operation alone.
+
+    Backward it is ``dL/dp_i ds_i/da`` for the drawn i and s the soft weights: what
+    GDAS computes when it runs nothing but the drawn operation (Dong and Yang, 2019,
+    section 3.3).
+    """
+    soft = gumbel_softmax(key, logits, mask, temperature)
+    hard = jax.lax.stop_gradient(hard_gumbel(key, logits, mask, temperature))
+    return hard * (1 + (soft - jax.lax.stop_gradient(soft)))
+
+
 def dirichlet(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
@@ -197,9 +216,14 @@ RELAXATIONS: dict[str, Relaxation] = {
     "softmax": Relaxation(softmax),
     "sigmoid": Relaxation(sigmoid),
     "gumbel_softmax": Relaxation(gumbel_softmax, random=True),
-    "hard_gumbel": Relaxation(hard_gumbel, random=True, hard=True),
+    "hard_gumbel": Relaxation(hard_gumbel, random=True, hard=True, policy=True),
+    "sampled_gumbel": Relaxation(
+        sampled_gumbel, random=True, hard=True, sampled=True, policy=True
+    ),
     "dirichlet": Relaxation(dirichlet, random=True),
-    "uniform_one_hot": Relaxation(uniform_one_hot, random=True, hard=True),
+    "uniform_one_hot": Relaxation(
+        uniform_one_hot, random=True, hard=True, sampled=True
+    ),
     "two_path": Relaxation(two_path, random=True, hard=True),
     "simplex": Relaxation(simplex, simplex=True),
 }

@@ -1,21 +1,37 @@
 """One search step: first the architecture, then the weights (Liu et al., alg. 1)."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.bilevel import optimizers
+from darts_jax.bilevel.alignment import WeightHook
+from darts_jax.bilevel.alignment import none as no_hook
+from darts_jax.bilevel.architecture import (
+    ARCHITECTURE_UPDATES,
+    Update,
+    moving_baseline,
+    reinforce,
+)
+from darts_jax.bilevel.losses import batch_metrics, cross_entropy
 from darts_jax.bilevel.microbatches import over_microbatches
+from darts_jax.bilevel.perturbation import Perturbation
+from darts_jax.bilevel.perturbation import none as unperturbed
+from darts_jax.bilevel.regime import Regime, split
+from darts_jax.bilevel.regularization import Term, penalty
 from darts_jax.bilevel.relaxation import relax
 from darts_jax.types import (
+    STRENGTH,
     Alpha,
     AnyArray,
     Examples,
     Hypergradient,
+    Loss,
     Mask,
     Metrics,
     Mixture,
@@ -24,6 +40,7 @@ from darts_jax.types import (
     Scalars,
     SearchState,
     Stats,
+    Targets,
     step_key,
 )
 
@@ -37,6 +54,17 @@ class Search:
         (logits, new stats)``.
       mask: kind -> which entries of alpha stand for an operation.
       microbatches: in how many parts a batch is computed.
+      update: of alpha by its gradient.
+      regime: which losses the architecture descends.
+      terms: what is added to them, by name.
+      perturbation: of the mixture, in the weight step.
+      hook: added to the gradient of the weights.
+      hooked: the kind of cell that the hook compares, and how many there are; None
+        where nothing is added.
+      rests: whether there are epochs in which the architecture stays as it is.
+      targets: kind -> the state every edge ends in; where edges are weighed.
+      skips: kind -> 1.0 [edge, op] where the operation is a skip connection.
+      costs: kind -> cost [edge, op], for the term that asks for it.
     """
 
     apply: Any
@@ -44,6 +72,16 @@ class Search:
     hypergradient: Hypergradient
     mask: Mask
     microbatches: int = 1
+    update: Update = ARCHITECTURE_UPDATES["adam"]
+    regime: Regime = split
+    terms: Mapping[str, Term] = dataclasses.field(default_factory=dict)
+    perturbation: Perturbation = unperturbed
+    hook: WeightHook = no_hook
+    hooked: tuple[str, int] | None = None
+    rests: bool = False
+    targets: Targets = dataclasses.field(default_factory=dict)
+    skips: Mapping[str, AnyArray] = dataclasses.field(default_factory=dict)
+    costs: Mapping[str, AnyArray] | None = None
 
     def init(
         self,
@@ -51,21 +89,74 @@ class Search:
         params: Params,
         stats: Stats,
         alpha: Alpha,
+        mask: Mask | None = None,
     ) -> SearchState:
-        """The state before the first step; ``key`` is raw key data."""
+        """The state before the first step.
+
+        Args:
+          key: raw key data.
+          mask: which operations take part, if not all that there are.
+        """
+        some = jax.tree.leaves(alpha)[0]
         return SearchState(
             step=jnp.zeros((), jnp.int32),
             key=key,
             params=params,
             stats=stats,
             alpha=alpha,
-            weight_optimizer=_sgd(_ANY_SCALARS).init(params),
-            alpha_optimizer=_adam(_ANY_SCALARS).init(alpha),
+            mask={k: jnp.asarray(m) for k, m in (mask or self.mask).items()},
+            baseline=jnp.zeros((), some.dtype),
+            weight_optimizer=_sgd(ANY_SCALARS).init(params),
+            alpha_optimizer=self.update.transformation(
+                ANY_SCALARS["architecture"]
+            ).init(alpha),
         )
 
-    def mixture(self, key: Array, alpha: Alpha) -> Mixture:
+    def mixture(
+        self, key: PRNGKeyArray, alpha: Alpha, mask: Mask, scalars: Scalars
+    ) -> Mixture:
         """The weights with which the supernet mixes its operations."""
-        return relax(self.relaxation, key, alpha, self.mask)
+        weights = relax(
+            self.relaxation, key, alpha, mask, scalars["temperature"], self.targets
+        )
+        # An auxiliary skip (Chu et al., 2021, DARTS-) joins the one that there is.
+        return {
+            kind: p + scalars["auxiliary_skip"] * self.skips[kind]
+            if kind in self.skips
+            else p
+            for kind, p in weights.items()
+        }
+
+    def loss(
+        self,
+        params: Params,
+        mixture: Mixture,
+        stats: Stats,
+        examples: Examples,
+        key: PRNGKeyArray,
+        scalars: Scalars,
+    ) -> tuple[Float[Array, ""], tuple[Stats, Array]]:
+        """Of a batch by the supernet in train mode; new statistics and logits."""
+        given = {**mixture, STRENGTH: scalars["strength"]}
+
+        def forward(stats: Stats, part: Examples, key: Array) -> Any:
+            logits, stats = self.apply(
+                params, stats, given, part.images, key, train=True
+            )
+            return cross_entropy(logits, part.labels), (stats, logits)
+
+        return over_microbatches(forward, self.microbatches)(stats, examples, key)
+
+    def loss_on(
+        self, state: SearchState, examples: Examples, key: Array, scalars: Scalars
+    ) -> Loss:
+        """The loss of a batch by weights and architecture."""
+
+        def loss(params: Params, alpha: Alpha) -> Float[Array, ""]:
+            mixture = self.mixture(key, alpha, state.mask, scalars)
+            return self.loss(params, mixture, state.stats, examples, key, scalars)[0]
+
+        return loss
 
     def step(
         self, state: SearchState, train: Examples, valid: Examples, scalars: Scalars
@@ -75,20 +166,23 @@ class Search:
         Args:
           train: for the weights; images as the network sees them.
           valid: for the architecture.
-          scalars: ``{"weights": {...}, "architecture": {...}}``, what
-            `optimizers.sgd` and `optimizers.adam` take.
+          scalars: see `ANY_SCALARS`.
 
         Returns:
-          The new state; loss and accuracy of the weight step, summed over the batch.
+          The new state; loss and accuracy of the weight step, and the norm of the
+          architecture's gradient, summed over the batch.
         """
-        keys = jax.random.split(step_key(state.key, state.step), 3)
-        alpha, alpha_optimizer = self._architecture_step(
+        keys = jax.random.split(step_key(state.key, state.step), 4)
+        state, norm = self._architecture_step(
             state, train, valid, scalars, keys[0], keys[1]
         )
-
+        mixture = self._perturbed(state, train, scalars, keys[2], keys[3])
         (value, (stats, logits)), gradient = jax.value_and_grad(
-            self._loss, has_aux=True
-        )(state.params, alpha, state.stats, train, keys[2])
+            self.loss, has_aux=True
+        )(state.params, mixture, state.stats, train, keys[2], scalars)
+        if self.hooked is not None:
+            pull = self._pull(self.hooked, state, mixture, train, scalars, keys[2])
+            gradient = optax.tree.add_scale(gradient, scalars["hook"], pull)
         updates, weight_optimizer = _sgd(scalars).update(
             gradient, state.weight_optimizer, state.params
         )
@@ -96,24 +190,20 @@ class Search:
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             stats=stats,
-            alpha=alpha,
             weight_optimizer=weight_optimizer,
-            alpha_optimizer=alpha_optimizer,
         )
-        return new, batch_metrics(value, logits, train.labels)
+        metrics = batch_metrics(value, logits, train.labels)
+        count = metrics["count"]
+        return new, metrics | {"gradient_norm": norm.astype(jnp.float32) * count}
 
-    def _loss(
-        self, params: Params, alpha: Alpha, stats: Stats, examples: Examples, key: Array
-    ) -> tuple[Float[Array, ""], tuple[Stats, Array]]:
-        mixture = self.mixture(key, alpha)
+    def inner_step(self, state: SearchState, scalars: Scalars) -> Any:
+        """The step of the weights that a hypergradient looks through."""
 
-        def forward(stats: Stats, part: Examples, key: Array) -> Any:
-            logits, stats = self.apply(
-                params, stats, mixture, part.images, key, train=True
-            )
-            return cross_entropy(logits, part.labels), (stats, logits)
+        def inner_step(gradient: Params, params: Params) -> Params:
+            updates, _ = _sgd(scalars).update(gradient, state.weight_optimizer, params)
+            return optax.apply_updates(params, updates)
 
-        return over_microbatches(forward, self.microbatches)(stats, examples, key)
+        return inner_step
 
     def _architecture_step(
         self,
@@ -123,64 +213,149 @@ class Search:
         scalars: Scalars,
         train_key: Array,
         valid_key: Array,
-    ) -> tuple[Alpha, Any]:
-        def loss_on(examples: Examples, key: Array) -> Any:
-            def loss(params: Params, alpha: Alpha) -> Float[Array, ""]:
-                return self._loss(params, alpha, state.stats, examples, key)[0]
+    ) -> tuple[SearchState, Float[Array, ""]]:
+        """The state with its next architecture, and the gradient's norm."""
 
-            return loss
+        def learn(state: SearchState) -> tuple[Alpha, Any, Array, Array]:
+            gradient, baseline = self._architecture_gradient(
+                state, train, valid, scalars, train_key, valid_key
+            )
+            updates, optimizer = self.update.transformation(
+                scalars["architecture"]
+            ).update(gradient, state.alpha_optimizer, state.alpha)
+            alpha = optax.apply_updates(state.alpha, updates)
+            return alpha, optimizer, baseline, optax.tree.norm(gradient)
 
-        def inner_step(gradient: Params, params: Params) -> Params:
-            updates, _ = _sgd(scalars).update(gradient, state.weight_optimizer, params)
-            return optax.apply_updates(params, updates)
+        def rest(state: SearchState) -> tuple[Alpha, Any, Array, Array]:
+            zero = jnp.zeros_like(state.baseline)
+            return state.alpha, state.alpha_optimizer, state.baseline, zero
 
-        gradient = self.hypergradient(
-            loss_on(train, train_key),
-            loss_on(valid, valid_key),
-            state.params,
-            state.alpha,
-            inner_step,
+        if self.rests:
+            learns = scalars["architecture"]["learns"] > 0
+            new = jax.lax.cond(learns, learn, rest, state)
+        else:
+            new = learn(state)
+        alpha, optimizer, baseline, norm = new
+        state = state.replace(alpha=alpha, alpha_optimizer=optimizer, baseline=baseline)
+        return state, norm
+
+    def _architecture_gradient(
+        self,
+        state: SearchState,
+        train: Examples,
+        valid: Examples,
+        scalars: Scalars,
+        train_key: Array,
+        valid_key: Array,
+    ) -> tuple[Alpha, Float[Array, ""]]:
+        """Gradient to descend, and the new baseline of rewards."""
+        baseline = state.baseline
+        if self.update.rewards:
+            gradient, baseline = self._by_reward(state, valid, scalars, valid_key)
+        else:
+            train_loss = self.loss_on(state, train, train_key, scalars)
+            valid_loss = self.loss_on(state, valid, valid_key, scalars)
+            gradient = self.hypergradient(
+                train_loss,
+                self.regime(train_loss, valid_loss, scalars["valid_weight"]),
+                state.params,
+                state.alpha,
+                self.inner_step(state, scalars),
+            )
+        if self.terms:
+            pull = jax.grad(self._penalties)(state.alpha, state, valid_key, scalars)
+            gradient = optax.tree.add(gradient, pull)
+        return gradient, baseline
+
+    def _by_reward(
+        self, state: SearchState, valid: Examples, scalars: Scalars, key: Array
+    ) -> tuple[Alpha, Float[Array, ""]]:
+        """By the accuracy of one sampled architecture (ENAS)."""
+        settings = scalars["architecture"]
+        temperature = scalars["temperature"]
+        sample = relax(self.relaxation, key, state.alpha, state.mask, temperature)
+        mixture = self.mixture(key, state.alpha, state.mask, scalars)
+        _, (_, logits) = self.loss(
+            state.params, mixture, state.stats, valid, key, scalars
         )
-        updates, optimizer = _adam(scalars).update(
-            gradient, state.alpha_optimizer, state.alpha
+        hits = jnp.argmax(logits, -1).astype(valid.labels.dtype) == valid.labels
+        reward = jnp.mean(hits, dtype=state.baseline.dtype)
+        gradient = reinforce(
+            sample, state.alpha, state.mask, reward, state.baseline, settings["entropy"]
         )
-        return optax.apply_updates(state.alpha, updates), optimizer
+        decay = settings["baseline_decay"]
+        return gradient, moving_baseline(state.baseline, reward, decay)
+
+    def _penalties(
+        self, alpha: Alpha, state: SearchState, key: Array, scalars: Scalars
+    ) -> Float[Array, ""]:
+        mixture = self.mixture(key, alpha, state.mask, scalars)
+        return optax.tree.sum(
+            [
+                scalars["terms"][name]
+                * penalty(term, alpha, state.mask, mixture, self.costs)
+                for name, term in self.terms.items()
+            ]
+        )
+
+    def _perturbed(
+        self,
+        state: SearchState,
+        train: Examples,
+        scalars: Scalars,
+        key: Array,
+        noise_key: Array,
+    ) -> Mixture:
+        def loss(mixture: Mixture) -> Float[Array, ""]:
+            return self.loss(state.params, mixture, state.stats, train, key, scalars)[0]
+
+        mixture = self.mixture(key, state.alpha, state.mask, scalars)
+        return self.perturbation(
+            noise_key, loss, mixture, state.mask, scalars["radius"]
+        )
+
+    def _pull(
+        self,
+        hooked: tuple[str, int],
+        state: SearchState,
+        mixture: Mixture,
+        train: Examples,
+        scalars: Scalars,
+        key: Array,
+    ) -> Params:
+        kind, cells = hooked
+
+        def loss(params: Params, each: Array) -> Float[Array, ""]:
+            given = {**mixture, kind: each}
+            return self.loss(params, given, state.stats, train, key, scalars)[0]
+
+        one = mixture[kind]
+        each = jnp.broadcast_to(one, (cells, *one.shape))
+        return self.hook(loss, state.params, each)
 
 
-def cross_entropy(
-    logits: Float[Array, "batch class"],
-    labels: AnyArray,
-    smoothing: float | Float[Array, ""] = 0.0,
-) -> Float[Array, ""]:
-    """Mean cross entropy; a share ``smoothing`` of the target is spread evenly."""
-    wide = logits.dtype if jnp.finfo(logits.dtype).bits >= 32 else jnp.float32
-    log_p = jax.nn.log_softmax(logits.astype(wide))
-    hard = -jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
-    return jnp.mean((1 - smoothing) * hard - smoothing * log_p.mean(-1))
-
-
-def batch_metrics(loss: Array, logits: Array, labels: AnyArray) -> Metrics:
-    """Sums over a batch, so that a mean over any number of batches is exact."""
-    count = jnp.asarray(labels.shape[0], jnp.float32)
-    guesses = jnp.argmax(logits, -1).astype(labels.dtype)
-    correct = jnp.sum(guesses == labels).astype(jnp.float32)
-    return {
-        "loss": loss.astype(jnp.float32) * count,
-        "correct": correct,
-        "count": count,
-    }
-
-
-# An optimizer's initial state depends on no scalar.
-_ANY_SCALARS: Scalars = {
+# All that a step takes, by name; an optimizer's initial state depends on none of them.
+ANY_SCALARS: Scalars = {
     "weights": {"learning_rate": 0.0, "momentum": 0.0, "decay": 0.0, "clip": 1.0},
-    "architecture": {"learning_rate": 0.0, "beta1": 0.0, "beta2": 0.0, "decay": 0.0},
+    "architecture": {
+        "learning_rate": 0.0,
+        "beta1": 0.0,
+        "beta2": 0.0,
+        "decay": 0.0,
+        "momentum": 0.0,
+        "entropy": 0.0,  # weight of the policy's entropy
+        "baseline_decay": 0.0,  # of the moving average of rewards
+        "learns": 1.0,  # 0: the architecture rests
+    },
+    "temperature": 1.0,
+    "auxiliary_skip": 0.0,  # weight of a skip beside every edge's own
+    "strength": 0.0,  # of the noise or dropout on chosen operations
+    "valid_weight": 1.0,  # of the mixed regime
+    "radius": 0.0,  # of the perturbation
+    "hook": 0.0,  # weight of what the hook adds
+    "terms": {},  # weight of each term
 }
 
 
 def _sgd(scalars: Scalars) -> optax.GradientTransformation:
     return optimizers.sgd(**scalars["weights"])
-
-
-def _adam(scalars: Scalars) -> optax.GradientTransformation:
-    return optimizers.adam(**scalars["architecture"])

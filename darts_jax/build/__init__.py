@@ -2,17 +2,27 @@
 
 from darts_jax.build.feed import Chunks
 from darts_jax.build.job import Job
+from darts_jax.build.methods import (
+    bound,
+    full_mask,
+    make_discretization,
+    make_stop,
+)
 from darts_jax.build.networks import make_supernet
 from darts_jax.build.population import make_population
-from darts_jax.build.search import make_discretization, make_search
+from darts_jax.build.search import Supermodel, make_search
 from darts_jax.build.training import make_training
 
 __all__ = [
     "Chunks",
     "Job",
+    "Supermodel",
+    "bound",
+    "full_mask",
     "make_discretization",
     "make_population",
     "make_search",
+    "make_stop",
     "make_supernet",
     "make_training",
 ]

@@ -1,7 +1,7 @@
 """What a loop runs: a training as pure functions."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 
 from darts_jax.build.feed import Feed
 from darts_jax.devices import Layout
+from darts_jax.program import METRICS, empty_totals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +26,13 @@ class Job:
         see `program.epoch_program`.
       feed: of the data that ``run`` reads.
       scalars: epoch -> the scalars of its steps.
+      model: (state, scalars) -> what ``evaluate`` takes.
       held_out: of the data that ``evaluate`` reads.
-      evaluate: ``(state, data, start, stop) -> correct predictions`` with running
+      evaluate: ``(model, data, start, stop) -> correct predictions`` with running
         statistics; see `program.evaluation_program`.
+      metrics: names of the sums that ``run`` keeps.
+      probes: name -> ``(state, data, scalars, epoch, step) -> measurements`` by name,
+        on the batches of a step of the epoch.
       images_per_step: for the progress bar.
       members: None, or the size of the population that leads states and totals.
     """
@@ -38,12 +43,19 @@ class Job:
     run: Callable[..., Any]
     feed: Feed
     scalars: Callable[[int], Any]
+    model: Callable[[Any, Any], Any]
     held_out: Feed
     evaluate: Callable[..., Any]
     epochs: int
     steps_per_epoch: int
     images_per_step: int
+    metrics: tuple[str, ...] = METRICS
+    probes: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     members: int | None = None
+
+    def empty_totals(self) -> dict[str, np.ndarray]:
+        """Sums of an epoch before its first step."""
+        return empty_totals(self.members, self.metrics)
 
 
 def arrays(scalars: Any) -> Any:

@@ -4,11 +4,14 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.combinations import corruption_operations
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.models.execution import Execution
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Remat, Supernet
+from darts_jax.operations.corruption import CORRUPTIONS
 from darts_jax.operations.image import require_operation
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
@@ -26,6 +29,7 @@ def make_supernet(config: ConfigDict, dataset: AnyDataset) -> Supernet:
     kinds = space.macro.layout(settings.cells)
     _require_size(dataset, sum(kind in space.macro.reductions for kind in kinds))
     execution, remat = _FORM[jax.default_backend() == "cpu"]
+    kind = config.search.corruption.kind
     return Supernet(
         space,
         dataset.classes,
@@ -35,6 +39,10 @@ def make_supernet(config: ConfigDict, dataset: AnyDataset) -> Supernet:
         execution if settings.execution == "auto" else settings.execution,
         remat if settings.remat == "auto" else settings.remat,
         jnp.dtype(settings.dtype),
+        sampled=RELAXATIONS[config.search.relaxation].sampled,
+        corruptions=tuple(
+            (name, CORRUPTIONS[kind]) for name in corruption_operations(config)
+        ),
     )
 
 

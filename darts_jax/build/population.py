@@ -1,7 +1,7 @@
 """Searches that differ in scalars, as one program over an axis of members."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -33,13 +33,16 @@ def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
             "cannot differ; search each seed by itself, or load the set into memory"
         )
     layout = make_layout(first.devices, len(members), "the members", members=True)
-    job = make_search(first, dataset, Layout())
+    job = make_search(_common(members), dataset, Layout())
+    terms = schedules.active_terms(_common(members).search)
     execution = first.population.execution
     if execution == "auto":
         execution = "map" if jax.default_backend() == "cpu" else "vmap"
 
     def scalars(epoch: int) -> Any:
         each = [schedules.search_scalars(m.search, epoch) for m in members]
+        for one in each:
+            one["terms"] = {name: one["terms"].get(name, 0.0) for name in terms}
         return arrays(jax.tree.map(lambda *values: np.array(values), *each))
 
     return dataclasses.replace(
@@ -49,9 +52,38 @@ def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
         init=lambda start: lax.map(job.init, start),
         run=layout.over_members(job.run, execution),
         scalars=scalars,
-        evaluate=lambda state, *data: lax.map(
-            lambda member: job.evaluate(member, *data), state
+        model=lambda state, scalars: lax.map(lambda x: job.model(*x), (state, scalars)),
+        evaluate=lambda model, *data: lax.map(
+            lambda member: job.evaluate(member, *data), model
         ),
+        probes={name: _of_each(probe) for name, probe in job.probes.items()},
         images_per_step=len(members) * job.images_per_step,
         members=len(members),
     )
+
+
+def _common(members: Sequence[ConfigDict]) -> ConfigDict:
+    """The first member's settings, with every slot that some member fills."""
+    common = ConfigDict(members[0].to_dict())
+    for name in ("auxiliary_skip", *(f"terms.{term}" for term in common.search.terms)):
+        *path, last = name.split(".")
+        for member in members:
+            ours, theirs = common.search, member.search
+            for part in path:
+                ours, theirs = ours[part], theirs[part]
+            if not schedules.Schedule.parse(theirs[last]).is_zero:
+                ours[last] = theirs[last]
+    return common
+
+
+def _of_each(probe: Callable[..., Any]) -> Callable[..., Any]:
+    """A measurement of one search, of each member of a population."""
+
+    def run(state: Any, data: Any, scalars: Any, epoch: Any, step: Any) -> Any:
+        def of_one(member: Any) -> Any:
+            state, scalars = member
+            return probe(state, data, scalars, epoch, step)
+
+        return lax.map(of_one, (state, scalars))
+
+    return run

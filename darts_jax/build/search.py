@@ -1,53 +1,68 @@
 """A search out of a config."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from flax import struct
+from jaxtyping import Array, UInt
 from ml_collections import ConfigDict
 
 from darts_jax import program, schedules
-from darts_jax.bilevel.discretization import DISCRETIZATIONS, Discretization
-from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
-from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.bilevel.curvature import cosine, top_eigenvalue
+from darts_jax.bilevel.hypergradient import exact, first_order
 from darts_jax.bilevel.step import Search
 from darts_jax.build import seeds
 from darts_jax.build.feed import whole_batches
 from darts_jax.build.images import make_supply, normalized, preparation
 from darts_jax.build.job import Job, arrays
+from darts_jax.build.methods import full_mask, initial_alpha, make_method
 from darts_jax.build.networks import make_supernet
 from darts_jax.data.pipeline import split_train
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import Layout, make_layout
-from darts_jax.errors import InputError, unknown_name
 from darts_jax.models import functional
 from darts_jax.spaces import get_space
-from darts_jax.spaces.graph import Space
-from darts_jax.types import RelaxationFunction, step_key
+from darts_jax.types import (
+    Examples,
+    Mask,
+    Mixture,
+    Params,
+    Scalars,
+    SearchState,
+    Stats,
+    step_key,
+)
+
+
+class Supermodel(struct.PyTreeNode):
+    """A supernet as it is tested: with one mixture, whatever made it."""
+
+    params: Params
+    stats: Stats
+    mixture: Mixture
+    key: UInt[Array, " key"]
 
 
 def make_search(
-    config: ConfigDict, dataset: AnyDataset, layout: Layout | None = None
+    config: ConfigDict,
+    dataset: AnyDataset,
+    layout: Layout | None = None,
+    mask: Mask | None = None,
 ) -> Job:
     """The search that a config describes, on the training images of a data set.
 
     Args:
       layout: in place of the one that the config asks for.
+      mask: which operations take part, if not all that there are.
 
     Raises:
       InputError: an unknown name, an image too small, or a batch too large.
     """
     space, settings = get_space(config.space), config.search
     net = make_supernet(config, dataset)
-    search = Search(
-        functional.supernet_apply(net),
-        _relaxation(settings.relaxation),
-        _choose("hypergradient", settings.hypergradient, HYPERGRADIENTS),
-        {kind: cell.mask for kind, cell in space.cells.items()},
-        settings.microbatches,
-    )
+    search = make_method(config, net)
     size = settings.batch_size
     supply = make_supply(dataset, config)
     train, valid = split_train(supply.images, settings.train_fraction)
@@ -62,74 +77,99 @@ def make_search(
         params, stats = functional.initialize_supernet(
             net, seeds.key_of(seed, seeds.INIT), dataset.image_shape
         )
-        alpha = _initial_alpha(space, seed, start["init_scale"])
-        return search.init(seeds.raw_key_of(seed, seeds.STEPS), params, stats, alpha)
+        alpha = initial_alpha(space, settings, seed, start["init_scale"])
+        key = seeds.raw_key_of(seed, seeds.STEPS)
+        return search.init(key, params, stats, alpha, start["mask"])
 
-    def order(state: Any, epoch: Any) -> Any:
-        return feed.order(state.key, epoch)
+    def batches(state: Any, data: Any, order: Any, i: Any) -> Any:
+        key = step_key(state.key, state.step)
+        return prepare(key, feed.batches(data, order, i))
 
     def step(state: Any, data: Any, order: Any, i: Any, scalars: Any) -> Any:
-        key = step_key(state.key, state.step)
-        train, valid = prepare(key, feed.batches(data, order, i))
+        train, valid = batches(state, data, order, i)
         return search.step(state, train, valid, scalars)
 
-    def predict(state: Any, images: Array) -> Array:
+    def model(state: Any, scalars: Any) -> Supermodel:
         key = step_key(state.key, state.step)
-        mixture = search.mixture(key, state.alpha)
+        mixture = search.mixture(key, state.alpha, state.mask, scalars)
+        return Supermodel(state.params, state.stats, mixture, state.key)
+
+    def predict(model: Supermodel, images: Array) -> Array:
         clean = normalized(dataset, images, layout)
+        key = jax.random.wrap_key_data(model.key)
         logits, _ = search.apply(
-            state.params, state.stats, mixture, clean, key, train=False
+            model.params, model.stats, model.mixture, clean, key, train=False
         )
         return logits
 
+    def probe(measure: Callable[..., Any]) -> Callable[..., Any]:
+        def run(state: Any, data: Any, scalars: Any, epoch: Any, i: Any) -> Any:
+            examples = batches(state, data, feed.order(state.key, epoch), i)
+            return measure(state, *examples, scalars)
+
+        return run
+
+    products = settings.diagnostics.products
     return Job(
         layout=layout,
-        start=search_start(config),
+        start=search_start(config, mask),
         init=init,
-        run=program.epoch_program(order, step),
+        run=program.epoch_program(feed.order, step),
         feed=feed,
         scalars=lambda epoch: arrays(schedules.search_scalars(settings, epoch)),
+        model=model,
         held_out=held_out,
         evaluate=program.evaluation_program(predict, held_out.batches),
         epochs=settings.epochs,
         steps_per_epoch=steps,
         images_per_step=2 * size,
+        metrics=(*program.METRICS, "gradient_norm"),
+        probes={
+            "eigenvalue": probe(_eigenvalue(search, products)),
+            "cosine": probe(_cosine(search)),
+        },
     )
 
 
-def make_discretization(space: Space) -> Discretization:
-    """The rule by which a space's genotype is read off saved parameters."""
-    return _choose("discretization", space.discretization, DISCRETIZATIONS)
-
-
-def search_start(config: ConfigDict) -> dict[str, np.ndarray]:
+def search_start(config: ConfigDict, mask: Mask | None = None) -> dict[str, Any]:
     """What the first state of a search depends on."""
     scale = config.search.architecture.init_scale
     return {
         "seed": np.asarray(config.seed, np.int32),
         "init_scale": np.asarray(scale, np.float32),
+        "mask": mask or full_mask(get_space(config.space)),
     }
 
 
-def _initial_alpha(space: Space, seed: Any, scale: Any) -> dict[str, Array]:
-    keys = jax.random.split(seeds.key_of(seed, seeds.ALPHA), len(space.cells))
-    return {
-        kind: scale * jax.random.normal(key, cell.shape)
-        for key, (kind, cell) in zip(keys, space.cells.items(), strict=True)
-    }
+def _eigenvalue(search: Search, products: int) -> Callable[..., Any]:
+    """Of the validation loss's Hessian by alpha, the largest (R-DARTS)."""
 
-
-def _relaxation(name: str) -> RelaxationFunction:
-    relaxation = _choose("relaxation", name, RELAXATIONS)
-    if relaxation.simplex:
-        raise InputError(
-            f"search.relaxation={name} needs weights that are updated on the simplex; "
-            "a search updates logits by Adam, as softmax takes them"
+    def measure(
+        state: SearchState, train: Examples, valid: Examples, scalars: Scalars
+    ) -> Any:
+        del train
+        key = step_key(state.key, state.step)
+        loss = search.loss_on(state, valid, key, scalars)
+        found = top_eigenvalue(
+            lambda alpha: loss(state.params, alpha), state.alpha, key, products
         )
-    return relaxation.function
+        return {"eigenvalue": found.largest}
+
+    return measure
 
 
-def _choose(kind: str, name: str, table: Mapping[str, Any]) -> Any:
-    if name not in table:
-        raise unknown_name(kind, name, list(table))
-    return table[name]
+def _cosine(search: Search) -> Callable[..., Any]:
+    """Between the first-order and the exact hypergradient."""
+
+    def measure(
+        state: SearchState, train: Examples, valid: Examples, scalars: Scalars
+    ) -> Any:
+        keys = jax.random.split(step_key(state.key, state.step))
+        problem = (
+            search.loss_on(state, train, keys[0], scalars),
+            search.loss_on(state, valid, keys[1], scalars),
+            *(state.params, state.alpha, search.inner_step(state, scalars)),
+        )
+        return {"hypergradient_cosine": cosine(first_order(*problem), exact(*problem))}
+
+    return measure

@@ -46,9 +46,6 @@ def make_training(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -
         )
         return training.init(seeds.raw_key_of(seed, seeds.STEPS), params, stats)
 
-    def order(state: Any, epoch: Any) -> Any:
-        return feed.order(state.key, epoch)
-
     def step(state: Any, data: Any, order: Any, i: Any, scalars: Any) -> Any:
         key = step_key(state.key, state.step)
         (batch,) = prepare(key, feed.batches(data, order, i))
@@ -70,9 +67,10 @@ def make_training(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -
         layout=layout,
         start=np.asarray(config.seed, np.int32),
         init=init,
-        run=program.epoch_program(order, step),
+        run=program.epoch_program(feed.order, step),
         feed=feed,
         scalars=lambda epoch: arrays(schedules.training_scalars(settings, epoch)),
+        model=lambda state, scalars: state,
         held_out=held_out,
         evaluate=program.evaluation_program(predict, held_out.batches),
         epochs=settings.epochs,

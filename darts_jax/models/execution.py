@@ -120,6 +120,7 @@ class Work:
       recompute: whether the backward pass computes edges again, for want of memory.
       variables: stack -> leaves [edge of the stack, ...].
       keys: of every edge.
+      strength: of the corruption of outputs.
     """
 
     cell: Cell
@@ -128,6 +129,7 @@ class Work:
     variables: Variables
     mixture: Float[Array, "edge op"]
     keys: PRNGKeyArray
+    strength: Float[Array, ""]
 
     def slices(self, run: Run) -> tuple[Variables, Array, PRNGKeyArray]:
         """The run's variables by stack, its rows of the mixture, and its keys."""
@@ -148,7 +150,8 @@ class Work:
 
     def edge(self, run: Run) -> Callable[..., tuple[Image, dict[str, Any]]]:
         """``(variables, weights, key, x, shared) -> (mixed, stats)`` of an edge."""
-        return functools.partial(self.operation.edge, run.operations, run.stride)
+        edge = functools.partial(self.operation.edge, run.operations, run.stride)
+        return functools.partial(edge, strength=self.strength)
 
     def rematerialized(self, function: Callable[..., Any], *, looped: bool) -> Any:
         """The function, computed again in the backward pass if that is wanted.

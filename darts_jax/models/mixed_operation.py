@@ -7,12 +7,15 @@ They are computed once per state, apart from the edges (`MixedOperation.shared`)
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.models import stack
 from darts_jax.operations import primitives
+from darts_jax.operations.corruption import Corruption
 from darts_jax.operations.image import Operation, Zero
 from darts_jax.operations.layers import Image
 
@@ -40,12 +43,16 @@ class MixedOperation:
       partial: the input has ``partial * width`` channels.
       makers: operation -> what makes its module: a name may be given to another one
         later, which the cache of a trace must tell apart.
+      sampled: whether an operation of weight 0 does not run, as it has no slope either.
+      corruptions: operation -> what happens to its output in training.
     """
 
     width: int
     partial: int
     makers: tuple[tuple[str, Operation], ...]
     train: bool
+    sampled: bool = False
+    corruptions: tuple[tuple[str, Corruption], ...] = ()
 
     def module(self, operation: str, stride: int) -> nn.Module:
         return dict(self.makers)[operation](self.width, stride, False)
@@ -81,6 +88,7 @@ class MixedOperation:
         key: PRNGKeyArray,
         x: Image,
         shared: dict[str, Image],
+        strength: Float[Array, ""],
     ) -> tuple[Image, dict[str, Any]]:
         """The mixture on one edge, and its own operations' statistics by stack."""
         total, stats = None, {}
@@ -90,8 +98,13 @@ class MixedOperation:
                 continue
             if op in shared:
                 y = shared[op]
+            elif self.sampled:
+                y, stats[name] = self._call_if(
+                    weights[column] != 0, module, variables[name], key, x
+                )
             else:
                 y, stats[name] = self._call(module, variables[name], key, x)
+            y = self._corrupted(op, jax.random.fold_in(key, column), y, strength)
             term = weights[column].astype(y.dtype) * y
             total = term if total is None else total + term
         if total is None:
@@ -103,6 +116,33 @@ class MixedOperation:
     ) -> tuple[Image, Any]:
         part = x[..., : self.width]
         return stack.call(module, variables, key, part, train=self.train)
+
+    def _call_if(
+        self,
+        runs: Array,
+        module: nn.Module,
+        variables: stack.Variables,
+        key: PRNGKeyArray,
+        x: Image,
+    ) -> tuple[Image, Any]:
+        """The same, or zeros and the statistics as they were."""
+
+        def call(variables: stack.Variables, key: PRNGKeyArray, x: Image) -> Any:
+            return self._call(module, variables, key, x)
+
+        y, _ = jax.eval_shape(call, variables, key, x)
+
+        def skip(variables: stack.Variables, key: PRNGKeyArray, x: Image) -> Any:
+            del key, x
+            return jnp.zeros(y.shape, y.dtype), variables.get("batch_stats", {})
+
+        return lax.cond(runs, call, skip, variables, key, x)
+
+    def _corrupted(
+        self, op: str, key: PRNGKeyArray, y: Image, strength: Float[Array, ""]
+    ) -> Image:
+        corrupt = dict(self.corruptions).get(op)
+        return corrupt(key, y, strength) if corrupt and self.train else y
 
     def _bypass(self, mixed: Image, x: Image, stride: int) -> Image:
         """Joins the channels that took no operation (Xu et al., 2020, eq. 1)."""

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from darts_jax.models import stack
 from darts_jax.models.execution import WALKS, Execution, Work
 from darts_jax.models.mixed_operation import MixedOperation, Variables, stack_name
+from darts_jax.operations.corruption import Corruption
 from darts_jax.operations.image import Operation, get_operation
 from darts_jax.operations.layers import Image
 from darts_jax.spaces.graph import Cell
@@ -32,6 +33,8 @@ class MixedEdges(nn.Module):
       variants: operation -> the one that the supernet uses in its place.
       execution: how the edge axis is walked.
       recompute: whether the backward pass computes edges again, for want of memory.
+      sampled: whether operations of weight 0 do not run.
+      corruptions: operation -> what happens to its output in training.
     """
 
     cell: Cell
@@ -40,12 +43,15 @@ class MixedEdges(nn.Module):
     variants: tuple[tuple[str, str], ...]
     execution: Execution
     recompute: bool
+    sampled: bool
+    corruptions: tuple[tuple[str, Corruption], ...]
 
     @nn.compact
     def __call__(
         self,
         inputs: Float[Array, "input *image"],
         mixture: Float[Array, "edge op"],
+        strength: Float[Array, ""],
         train: bool,
     ) -> tuple[Image, ...]:
         """Computes every node.
@@ -53,12 +59,18 @@ class MixedEdges(nn.Module):
         Args:
           inputs: the input states, stacked.
           mixture: weight of every operation on every edge.
+          strength: of the corruption.
 
         Returns:
           The nodes, in order.
         """
         operation = MixedOperation(
-            self.channels // self.partial, self.partial, self._makers(), train
+            self.channels // self.partial,
+            self.partial,
+            self._makers(),
+            train,
+            self.sampled,
+            self.corruptions,
         )
         plan = _Plan(self.cell, operation, self.execution, self.recompute)
         part = inputs[0][..., : operation.width]
@@ -69,7 +81,7 @@ class MixedEdges(nn.Module):
             for (op, stride), size in self._stack_sizes().items()
         }
         keys = jax.random.split(stack.key_for(self, "noise"), len(self.cell.edges))
-        nodes, stats = _compute(plan, variables, mixture, keys, inputs)
+        nodes, stats = _compute(plan, variables, mixture, keys, strength, inputs)
         for name, values in stats.items():
             stack.commit(self, name, values)
         return nodes
@@ -103,6 +115,7 @@ def _compute(
     variables: Variables,
     mixture: Float[Array, "edge op"],
     keys: PRNGKeyArray,
+    strength: Float[Array, ""],
     inputs: Float[Array, "input *image"],
 ) -> tuple[tuple[Image, ...], dict[str, Any]]:
     """The nodes of a cell, and its statistics by stack.
@@ -110,7 +123,8 @@ def _compute(
     Under `jit` for its cache: cells of one shape are traced once, with their
     derivatives, wherever they stand in the network.
     """
-    work = Work(plan.cell, plan.operation, plan.recompute, variables, mixture, keys)
+    numbers = variables, mixture, keys, strength
+    work = Work(plan.cell, plan.operation, plan.recompute, *numbers)
     nodes, parts = WALKS[plan.execution](work, inputs)
     stats = {
         name: jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *values)

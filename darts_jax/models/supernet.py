@@ -17,8 +17,10 @@ from darts_jax.models.macro import (
     run_blocks,
 )
 from darts_jax.models.mixture import MixedEdges
+from darts_jax.operations.corruption import Corruption
 from darts_jax.operations.layers import Image
 from darts_jax.spaces.graph import Cell, Space
+from darts_jax.types import STRENGTH
 
 Remat = Literal["none", "edge", "cell"]
 """Recompute nothing; the mixed operations; these and whole cells around them."""
@@ -34,10 +36,17 @@ class SuperCell(nn.Module):
     variants: tuple[tuple[str, str], ...]
     execution: Execution
     recompute: bool
+    sampled: bool
+    corruptions: tuple[tuple[str, Corruption], ...]
 
     @nn.compact
     def __call__(
-        self, earlier: Image, last: Image, mixture: Float[Array, "edge op"], train: bool
+        self,
+        earlier: Image,
+        last: Image,
+        mixture: Float[Array, "edge op"],
+        strength: Float[Array, ""],
+        train: bool,
     ) -> Image:
         inputs: tuple[Image, ...] = (earlier, last)[-self.cell.inputs :]
         if self.preprocesses:
@@ -49,9 +58,11 @@ class SuperCell(nn.Module):
             self.variants,
             self.execution,
             self.recompute,
+            self.sampled,
+            self.corruptions,
             name="edges",
         )
-        nodes = edges(jnp.stack(inputs), mixture, train)
+        nodes = edges(jnp.stack(inputs), mixture, strength, train)
         states = [*inputs, *nodes]
         return jnp.concatenate([states[i] for i in self.cell.output], axis=-1)
 
@@ -69,6 +80,8 @@ class Supernet(nn.Module):
       remat: what the backward pass computes again rather than remembers.
       dtype: of the computation; parameters and statistics are float32 anyway. None:
         that of the images.
+      sampled: whether operations of weight 0 do not run; their weights' slope is 0.
+      corruptions: operation -> what happens to its output in training.
     """
 
     space: Space
@@ -79,6 +92,8 @@ class Supernet(nn.Module):
     execution: Execution = "scan"
     remat: Remat = "edge"
     dtype: Any = None
+    sampled: bool = False
+    corruptions: tuple[tuple[str, Corruption], ...] = ()
 
     @nn.compact
     def __call__(
@@ -88,7 +103,7 @@ class Supernet(nn.Module):
 
         Args:
           mixture: kind -> weights [edge, op], or [cell, edge, op] to give every cell
-            of a kind its own.
+            of a kind its own; ``STRENGTH`` -> that of the corruptions, or it is 0.
         """
         macro = self.space.macro
         stem = macro.stem_multiplier * self.channels
@@ -117,13 +132,16 @@ class Supernet(nn.Module):
             tuple(self.space.supernet_variants.items()),
             self.execution,
             recompute=self.remat != "none",
+            sampled=self.sampled,
+            corruptions=self.corruptions,
         )
 
 
 def _per_block(
     blocks: tuple[Block, ...], mixture: dict[str, Array]
 ) -> list[tuple[Any, ...]]:
-    """The mixture of every block: shared by a kind, or the kind's next one."""
+    """The mixture of every block, shared by a kind or the kind's next; the strength."""
+    strength = jnp.asarray(mixture.get(STRENGTH, 0.0))
     seen: dict[str, int] = {}
     extras: list[tuple[Any, ...]] = []
     for block in blocks:
@@ -133,5 +151,6 @@ def _per_block(
             continue
         index = seen.get(block.kind, 0)
         seen[block.kind] = index + 1
-        extras.append((weights if weights.ndim == 2 else weights[index],))
+        own = weights if weights.ndim == 2 else weights[index]
+        extras.append((own, strength))
     return extras

@@ -116,6 +116,22 @@ class Checkpoints:
             notify(f"checkpoint {step} is damaged ({what}); {going_on}")
         return found
 
+    def restore(self, step: int, like: PyTree) -> PyTree:
+        """The checkpoint of one step, as `restore_latest` restores it.
+
+        Raises:
+          InputError: there is none, it is damaged, or of another state.
+        """
+        if step not in self.steps():
+            raise InputError(
+                f"no checkpoint of step {step} in {self.directory}; a larger "
+                "checkpoint.keep would have kept it"
+            )
+        try:
+            return _fill(like, _read(self.directory / str(step), step, like))
+        except _DamagedError as damage:
+            raise InputError(f"checkpoint {step} is damaged ({damage})") from None
+
 
 class _DamagedError(Exception):
     """What is wrong with a checkpoint, in few words."""

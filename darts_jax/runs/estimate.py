@@ -10,10 +10,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax import program
 from darts_jax.analysis.macs import count_macs
 from darts_jax.build import Job, make_search, make_supernet
-from darts_jax.config import validate_config, with_overrides
+from darts_jax.checks import validate_config
+from darts_jax.config import with_overrides
 from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
@@ -232,7 +232,7 @@ def _try(config: ConfigDict, dataset: AnyDataset, changes: Mapping[str, Any]) ->
 
 def _compile(job: Job) -> tuple[Any, float]:
     """The program of `loop.run_epochs`, from shapes."""
-    totals = program.empty_totals(job.members)
+    totals = job.empty_totals()
     state = jax.eval_shape(job.init, job.start)
     state, totals = job.layout.state_shapes((state, totals))
     return compile_run(job, state, totals)

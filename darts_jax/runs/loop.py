@@ -29,6 +29,42 @@ from darts_jax.runs.processes import any_of_all, is_writer, of_the_writer
 _SECONDS_PER_CALL = 1.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """The end of an epoch, as an `Observer` sees it.
+
+    Attributes:
+      epoch: how many are done.
+      model: of the state, as `Job.model` makes it.
+      data: of the epoch's last step.
+      accuracy: of a model, as `Job.model` makes them, on the held-out images.
+      held_out: that accuracy of the state; of each member, if any.
+    """
+
+    epoch: int
+    job: Job
+    state: Any
+    scalars: Any
+    model: Any
+    data: Any
+    accuracy: Callable[[Any], np.ndarray]
+    held_out: np.ndarray
+
+
+class Observer:
+    """Looks at a run after every epoch; this one sees nothing and lets it go on."""
+
+    def measure(self, moment: Moment) -> dict[str, Any]:
+        """Goes into the epoch's record; what is written here the record vouches for."""
+        del moment
+        return {}
+
+    def ended(self, epoch: int) -> bool:
+        """Whether the run is over with so many epochs, also when it is resumed."""
+        del epoch
+        return False
+
+
 class StoppedError(SystemExit):
     """A signal asked for the end; the state is saved. Exit status 128 + signal."""
 
@@ -48,15 +84,16 @@ def run_epochs(
     run: RunDirectory,
     verb: str,
     settings: ConfigDict,
-    on_epoch: Callable[[int, Any], None] = lambda epoch, state: None,
+    observer: Observer | None = None,
+    origin: tuple[str, int] | None = None,
 ) -> Any:
     """Runs a job to its end, from its newest checkpoint if there is one.
 
     Args:
       verb: names the job's checkpoints and records.
       settings: ``config.checkpoint``.
-      on_epoch: is called after every epoch with its number, from 1, and the state,
-        before the checkpoint that vouches for it.
+      observer: is shown every epoch before the checkpoint that vouches for it.
+      origin: another verb and a step: where to begin, if not at the first state.
 
     Returns:
       The final state.
@@ -68,13 +105,19 @@ def run_epochs(
     checkpoints = Checkpoints(run.checkpoints / verb, settings.keep)
     layout = job.layout
     state = layout.init(job.init, job.start)
-    totals = layout.init(lambda t: t, program.empty_totals(job.members))
-    saved = checkpoints.restore_latest({"state": state, "totals": totals}, notify=say)
+    totals = layout.init(lambda t: t, job.empty_totals())
+    like = {"state": state, "totals": totals}
+    saved = checkpoints.restore_latest(like, notify=say)
+    if saved is None and origin is not None:
+        earlier = Checkpoints(run.checkpoints / origin[0], settings.keep)
+        saved = origin[1], earlier.restore(origin[1], like)
     done, total = 0, job.epochs * job.steps_per_epoch
     if saved is not None:
         done, tree = saved
         state, totals = tree["state"], tree["totals"]
-    if done == total:
+    observer = observer or Observer()
+    epochs, within = divmod(done, job.steps_per_epoch)
+    if done == total or (not within and observer.ended(epochs)):
         return state
     if done:
         say(f"{verb}: going on from step {done} of {total}")
@@ -85,17 +128,18 @@ def run_epochs(
         progress(total, verb, done) as bar,
     ):
         log.truncate_after(done)
-        work = _Epochs(job, verb, ready, checkpoints, log, bar, caught)
-        for epoch in range(done // job.steps_per_epoch, job.epochs):
+        work = _Epochs(job, verb, ready, checkpoints, log, bar, caught, observer)
+        for epoch in range(epochs, job.epochs):
             state, totals = work.epoch(epoch, state, totals)
-            on_epoch(epoch + 1, state)
-            last = epoch + 1 == job.epochs
-            totals = layout.init(lambda t: t, program.empty_totals(job.members))
+            last = epoch + 1 == job.epochs or observer.ended(epoch + 1)
+            totals = layout.init(lambda t: t, job.empty_totals())
             stopped = any_of_all(bool(caught))
             if last or stopped or (epoch + 1) % settings.every_epochs == 0:
                 work.save(state, totals)
             if stopped and not last:
                 work.stop(state)
+            if last:
+                break
     return state
 
 
@@ -116,12 +160,12 @@ class HeldOut:
         self._chunks = job.held_out.open(job.layout)
         self._evaluate = jax.jit(job.evaluate)
 
-    def accuracy(self, state: Any) -> np.ndarray:
-        """Share of the images that a state is right about; of each member, if any."""
+    def accuracy(self, model: Any) -> np.ndarray:
+        """Share of the images that a model is right about; of each member, if any."""
         correct, start = np.zeros((), np.int64), 0
         for stop, data in self._chunks(0, 0):
             bounds = np.int32(start), np.int32(stop)
-            correct = correct + to_host(self._evaluate(state, data, *bounds))
+            correct = correct + to_host(self._evaluate(model, data, *bounds))
             start = stop
         return correct / self.images
 
@@ -156,8 +200,10 @@ class _Epochs:
         log: MetricsLog,
         bar: Progress,
         caught: list[int],
+        observer: Observer,
     ) -> None:
         self.job, self.verb, self.ready = job, verb, ready
+        self.observer, self.model = observer, jax.jit(job.model)
         self.checkpoints, self.log, self.bar = checkpoints, log, bar
         self.caught = caught
         self.steps_per_call = 1
@@ -184,17 +230,24 @@ class _Epochs:
                 start = stop
                 self._obey(state, totals, start)
         seconds = time.perf_counter() - began
+        accuracy = self.ready.held_out.accuracy
+        model = self.model(state, scalars)
+        held_out_accuracy = accuracy(model)
         values = _means(totals) | {
             "learning_rate": np.asarray(scalars["weights"]["learning_rate"]),
-            "held_out_accuracy": self.ready.held_out.accuracy(state),
+            "held_out_accuracy": held_out_accuracy,
         }
+        seen = job, state, scalars, model, data, accuracy, held_out_accuracy
+        moment = Moment(epoch + 1, *seen)
+        measured = self.observer.measure(moment)
         record = {name: value.tolist() for name, value in values.items()} | {
             "epoch": epoch + 1,
             "images_per_second": (start - first) * job.images_per_step / seconds,
             "compile_seconds": self.ready.compile_seconds,
+            **measured,
         }
         self.log.write(step_of(state), record)
-        held_out = float(np.mean(values["held_out_accuracy"]))
+        held_out = float(np.mean(held_out_accuracy))
         self.bar.end_epoch(epoch + 1, job.epochs, held_out=held_out)
         return state, totals
 
@@ -251,7 +304,9 @@ def _means(totals: Any) -> dict[str, np.ndarray]:
     """Per member, if there are any."""
     sums = to_host(totals)
     count = np.maximum(sums["count"], 1)
-    return {"loss": sums["loss"] / count, "accuracy": sums["correct"] / count}
+    named = {"correct": "accuracy"}
+    ours = set(sums) - {"count", "first_bad_step"}
+    return {named.get(name, name): sums[name] / count for name in sorted(ours)}
 
 
 @contextlib.contextmanager

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
+from darts_jax.bilevel.regularization import TERMS
 from darts_jax.build import make_discretization, make_population
 from darts_jax.config import get_setting, with_overrides
 from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
-from darts_jax.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
@@ -24,11 +24,12 @@ from darts_jax.runs.directory import (
     atomic_write,
     load_architecture,
     open_run,
-    save_architecture,
 )
 from darts_jax.runs.loop import run_epochs
 from darts_jax.runs.metrics import read_metrics
 from darts_jax.runs.processes import wait_for_all
+from darts_jax.runs.watch import Watch
+from darts_jax.schedules import SCHEDULED
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 
@@ -45,6 +46,11 @@ SCALARS = (
     "search.architecture.beta2",
     "search.architecture.decay",
     "search.architecture.init_scale",
+    "search.architecture.momentum",
+    "search.architecture.entropy",
+    "search.architecture.baseline_decay",
+    *(f"search.{setting}" for setting in SCHEDULED.values()),
+    *(f"search.terms.{name}" for name in TERMS),
 )
 
 
@@ -114,16 +120,19 @@ def population(
     """
     use_compilation_cache(config.compilation_cache)
     members = _members(config, grid)
+    if config.search.stages or config.search.stop != "none":
+        raise InputError(
+            "members of a population go in step: want no search.stages and "
+            "search.stop=none"
+        )
     settings = [{key: get_setting(m, key) for key in grid} for m in members]
     dataset = dataset or load_dataset(config.data.name, config.data.directory)
     job = make_population(members, dataset)
     directory = open_run(run, config, "population")
     _claim(directory, settings)
 
-    def on_epoch(epoch: int, state: Any) -> None:
-        save_architecture(directory, epoch, to_host(state.alpha))
-
-    run_epochs(job, directory, "population", config.checkpoint, on_epoch)
+    watch = Watch(members[0], directory, "population", members=len(members))
+    run_epochs(job, directory, "population", config.checkpoint, watch)
     wait_for_all("population")
     result = _read(config, settings, directory, job.epochs)
     _write(result)
@@ -164,17 +173,21 @@ def _read(
     epochs: int,
 ) -> PopulationResult:
     space = get_space(config.space)
-    discretize = make_discretization(space)
+    discretize = make_discretization(config)
     saved = [load_architecture(directory.architecture_at(e + 1)) for e in range(epochs)]
     alpha = {kind: np.stack([e[kind] for e in saved]) for kind in space.cells}
     records = [r for r in read_metrics(directory.metrics) if r["verb"] == "population"]
-    names = ("loss", "accuracy", "held_out_accuracy", "learning_rate")
-    curves = {name: np.array([record[name] for record in records]) for name in names}
+    # Of a number that a member lacks there is None in the record.
+    curves = {
+        name: np.array([record[name] for record in records], float)
+        for name, value in records[0].items()
+        if isinstance(value, list)
+    }
     members = []
     for i, chosen in enumerate(settings):
         own = {kind: values[:, i] for kind, values in alpha.items()}
         last = {kind: values[-1] for kind, values in own.items()}
-        sound = all(np.isfinite(values).all() for values in last.values())
+        sound = not any(np.isnan(values).any() for values in last.values())
         members.append(
             Member(
                 chosen,

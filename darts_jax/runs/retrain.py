@@ -13,12 +13,11 @@ from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.build import Job, make_training
-from darts_jax.config import validate_config
+from darts_jax.checks import validate_config
 from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
-from darts_jax.program import empty_totals
 from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
@@ -137,7 +136,7 @@ def evaluate(
     if not folder.is_dir():
         raise InputError(f"no retrained network in {run}; `retrain` makes one")
     state = job.layout.init(job.init, job.start)
-    like = {"state": state, "totals": job.layout.put(empty_totals())}
+    like = {"state": state, "totals": job.layout.put(job.empty_totals())}
     saved = Checkpoints(folder, config.checkpoint.keep).restore_latest(like, notify=say)
     if saved is None:
         raise InputError(f"no whole checkpoint of a retrained network in {folder}")
@@ -178,7 +177,8 @@ def _train(
 
 
 def _test_accuracy(job: Job, state: Any) -> float:
-    return float(HeldOut(job).accuracy(state))
+    last = job.model(state, job.scalars(job.epochs - 1))
+    return float(HeldOut(job).accuracy(last))
 
 
 def _summarize(result: RetrainResult) -> None:

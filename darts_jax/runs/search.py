@@ -1,30 +1,38 @@
 """`search`: from images to a genotype."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.build import make_discretization, make_search
-from darts_jax.config import validate_config
+from darts_jax.bilevel.selection import SELECTIONS
+from darts_jax.build import Job, full_mask, make_discretization, make_search
+from darts_jax.checks import validate_config
+from darts_jax.config import with_overrides
 from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
-from darts_jax.devices import to_host
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.directory import (
     RunDirectory,
     atomic_write,
     load_architecture,
     open_run,
-    save_architecture,
 )
-from darts_jax.runs.loop import run_epochs, say
+from darts_jax.runs.loop import run_epochs, step_of
 from darts_jax.runs.metrics import read_metrics
 from darts_jax.runs.processes import is_writer, wait_for_all
+from darts_jax.runs.select import by_supernet
+from darts_jax.runs.stages import Stage, pruned_mask, stages_of
+from darts_jax.runs.watch import Watch
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
+from darts_jax.types import Mask
+
+LARGEST_DECAY = 0.03
+"""Of the weights, however often a search begins anew (R-DARTS's released code)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +40,8 @@ class SearchResult:
     """What a search found.
 
     Attributes:
-      genotype: read off the last epoch's parameters.
+      genotype: read off the last epoch's parameters, or those of the epoch to which
+        the stop rule returned.
       alpha: kind -> architecture parameters [epoch, edge, op].
       history: a record per epoch; see ``metrics.jsonl``.
       run: where everything lies.
@@ -60,30 +69,87 @@ def search(
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or load_dataset(config.data.name, config.data.directory)
-    job = make_search(config, dataset)
-    directory = open_run(run, config, "search")
     space = get_space(config.space)
-    discretize = make_discretization(space)
-
-    def on_epoch(epoch: int, state: Any) -> None:
-        save_architecture(directory, epoch, to_host(state.alpha))
-
-    state = run_epochs(job, directory, "search", config.checkpoint, on_epoch)
-    genotype = discretize(space, to_host(state.alpha))
-    for kind, cell in genotype.cells.items():
-        if not cell.is_connected:
-            say(f"warning: no path leads through the {kind} cell: `none` won its edges")
+    stages, mask = stages_of(config), full_mask(space)
+    for stage in stages:  # Whatever a later one asks is refused before the first runs.
+        make_search(stage.config, dataset)
+    directory = open_run(run, config, "search")
+    ran: list[_Ran] = []
+    for stage in stages:
+        if ran:
+            mask = pruned_mask(stage.config, mask, ran[-1].alpha)
+        done = sum(earlier.epochs for earlier in ran)
+        ran.append(_run_stage(stage, dataset, directory, mask, done))
+    last = ran[-1]
+    genotype = make_discretization(last.stage.config)(space, last.alpha)
+    if config.search.discretization in SELECTIONS:
+        genotype = by_supernet(last.stage.config, last.job, last.state)
     atomic_write(directory.genotype, genotype.to_json())
     if is_writer():
         _draw(genotype, directory.path / "genotype")
     wait_for_all("the search is written")
-    epochs = [
-        load_architecture(directory.architecture_at(epoch + 1))
-        for epoch in range(job.epochs)
-    ]
-    alpha = {kind: np.stack([e[kind] for e in epochs]) for kind in space.cells}
+    return _result(genotype, directory, stages)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ran:
+    """A stage at its end.
+
+    Attributes:
+      stage: with the settings that it ended with.
+      alpha: the architecture of its last epoch, or of that which its stop returned to.
+    """
+
+    stage: Stage
+    job: Job
+    state: Any
+    alpha: Mapping[str, np.ndarray]
+
+    @property
+    def epochs(self) -> int:
+        return step_of(self.state) // self.job.steps_per_epoch
+
+
+def _run_stage(
+    stage: Stage, dataset: AnyDataset, directory: RunDirectory, mask: Mask, done: int
+) -> _Ran:
+    """Runs a stage, and again from where its stop returned to, as often as asked.
+
+    Args:
+      done: epochs of the stages before.
+    """
+    restarts, origin = stage.config.search.stopping.restarts, None
+    for attempt in range(restarts + 1):
+        if attempt:
+            stage = _stronger(stage, attempt)
+        job = make_search(stage.config, dataset, mask=mask)
+        watch = Watch(stage.config, directory, stage.verb, done)
+        settings = stage.config.checkpoint
+        state = run_epochs(job, directory, stage.verb, settings, watch, origin)
+        if watch.stop is None:
+            break
+        origin = stage.verb, watch.stop.epoch * job.steps_per_epoch
+    last = watch.stop.epoch if watch.stop else step_of(state) // job.steps_per_epoch
+    return _Ran(stage, job, state, watch.saved(last))
+
+
+def _stronger(stage: Stage, attempt: int) -> Stage:
+    """The stage with stronger decay of the weights (Zela et al., 2020, DARTS-ADA)."""
+    settings = stage.config.search
+    decay = min(settings.weights.decay * settings.stopping.stronger, LARGEST_DECAY)
+    config = with_overrides(stage.config, [f"search.weights.decay={decay}"])
+    return Stage(config, f"{stage.verb.split('_again')[0]}_again_{attempt}")
+
+
+def _result(
+    genotype: Genotype, directory: RunDirectory, stages: list[Stage]
+) -> SearchResult:
+    verbs = tuple(stage.verb for stage in stages)
     records = read_metrics(directory.metrics)
-    history = [record for record in records if record["verb"] == "search"]
+    history = [r for r in records if r["verb"].startswith(verbs)]
+    paths = sorted(directory.architecture.glob("epoch_*.npz"))
+    epochs = [load_architecture(path) for path in paths]
+    alpha = {kind: np.stack([e[kind] for e in epochs]) for kind in epochs[0]}
     return SearchResult(genotype, alpha, history, directory)
 
 

@@ -1,0 +1,20 @@
+"""DrNAS on CIFAR-10: its paper's search, for an accelerator."""
+
+from ml_collections import ConfigDict
+
+from darts_jax.methods import published_config
+
+
+def get_config() -> ConfigDict:
+    return published_config(
+        "drnas",
+        {
+            "space": "darts_no_none",
+            "supernet.cells": 20,
+            "supernet.channels": 36,
+            "supernet.partial_channels": 6,
+            "search.weights.learning_rate": 0.1,
+            "search.weights.final_learning_rate": 0.0,
+            "search.architecture.learning_rate": 0.0006,
+        },
+    )

@@ -1,0 +1,14 @@
+"""Random search, shared weights, on CIFAR-10: its paper's, for an accelerator."""
+
+from ml_collections import ConfigDict
+
+from darts_jax.methods import published_config
+
+
+def get_config() -> ConfigDict:
+    return published_config(
+        "random_sharing",
+        {
+            "search.selection.samples": 1000,
+        },
+    )

@@ -1,0 +1,15 @@
+"""SNAS on CIFAR-10: its paper's search, for an accelerator."""
+
+from ml_collections import ConfigDict
+
+from darts_jax.methods import published_config
+
+
+def get_config() -> ConfigDict:
+    return published_config(
+        "snas",
+        {
+            "search.epochs": 150,
+            "search.train_fraction": 0.9,
+        },
+    )

@@ -1,0 +1,163 @@
+"""Genotypes chosen by the accuracy of the trained supernet, not by its parameters.
+
+Pure control flow on the host: what a mixture is worth, and how the supernet is tuned
+between two decisions, are functions handed in. To add one:
+``SELECTIONS["mine"] = mine``.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from darts_jax.bilevel.discretization import (
+    DISCRETIZATIONS,
+    Saved,
+    one_hot,
+    random_genotype,
+)
+from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
+
+HostMask = dict[str, Bool[np.ndarray, "edge op"]]
+HostMixture = dict[str, Float[np.ndarray, "edge op"]]
+Score = Callable[[Mapping[str, np.ndarray]], float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained supernet, as a selection sees it.
+
+    Attributes:
+      alpha: its architecture parameters.
+      mask: which operations it has been trained with.
+      mixture: mask -> the weights of what it leaves.
+      score: mixture -> accuracy on held-out images.
+      tune: mask -> nothing; trains the weights with what the mask leaves, after which
+        ``score`` is of the tuned supernet.
+    """
+
+    alpha: Saved
+    mask: HostMask
+    mixture: Callable[[HostMask], HostMixture]
+    score: Score
+    tune: Callable[[HostMask], None]
+
+
+Selection = Callable[[Space, Trained, np.random.Generator], Genotype]
+
+
+def perturbation(space: Space, trained: Trained, rng: np.random.Generator) -> Genotype:
+    """What hurts most to lose is kept (Wang et al., 2021, DARTS-PT, algorithm 1).
+
+    Edges in random order: of each, the operation without which the accuracy is lowest,
+    the others renormalised; ``none`` is never kept where there is something else. Then
+    nodes in random order: of each the two edges without which it is lowest. After every
+    decision the supernet is tuned. In a space whose genotypes keep all edges the second
+    part is left out.
+    """
+    mask = {kind: m.copy() for kind, m in trained.mask.items()}
+    edges = [(k, e) for k, cell in space.cells.items() for e in range(len(cell.edges))]
+    for place in rng.permutation(len(edges)):
+        kind, e = edges[place]
+        _decide_edge(space.cells[kind], kind, e, mask, trained)
+        trained.tune(mask)
+    chosen = {
+        (kind, e): space.cells[kind].edges[e].operations[int(np.argmax(mask[kind][e]))]
+        for kind, e in edges
+    }
+    kept = dict.fromkeys(edges, True)
+    if DISCRETIZATIONS[space.discretization] is not DISCRETIZATIONS["argmax"]:
+        _drop_edges(space, mask, kept, trained, rng)
+    cells = {}
+    for kind, cell in space.cells.items():
+        choices = tuple(
+            Choice(edge.target, edge.source, chosen[kind, e])
+            for e, edge in enumerate(cell.edges)
+            if kept[kind, e]
+        )
+        cells[kind] = CellGenotype(cell.inputs, choices, cell.output)
+    return Genotype(space.name, cells)
+
+
+def _decide_edge(
+    cell: Cell, kind: str, e: int, mask: HostMask, trained: Trained
+) -> None:
+    """Leaves one operation of an edge in the mask."""
+    left = list(np.flatnonzero(mask[kind][e]))
+    wanted = [o for o in left if cell.edges[e].operations[o] != "none"] or left
+    scores = []
+    for o in wanted if len(left) > 1 else []:
+        without = {k: m.copy() for k, m in mask.items()}
+        without[kind][e, o] = False
+        scores.append(trained.score(trained.mixture(without)))
+    best = wanted[int(np.argmin(scores))] if scores else wanted[0]
+    mask[kind][e] = np.arange(mask[kind].shape[1]) == best
+
+
+def _drop_edges(
+    space: Space,
+    mask: HostMask,
+    kept: dict[tuple[str, int], bool],
+    trained: Trained,
+    rng: np.random.Generator,
+) -> None:
+    """Keeps two edges into every node."""
+    nodes = [
+        (kind, target)
+        for kind, cell in space.cells.items()
+        for target in range(cell.inputs, cell.states)
+    ]
+
+    def mixture(gone: tuple[str, int] | None = None) -> HostMixture:
+        weights = trained.mixture(mask)
+        for (kind, e), stays in kept.items():
+            if not stays or (kind, e) == gone:
+                weights[kind][e] = 0
+        return weights
+
+    for place in rng.permutation(len(nodes)):
+        kind, target = nodes[place]
+        incoming = space.cells[kind].incoming(target)
+        scores = [trained.score(mixture((kind, e))) for e in incoming]
+        for i in np.argsort(scores, kind="stable")[2:]:
+            kept[kind, incoming[i]] = False
+
+
+def best_sampled(
+    space: Space, trained: Trained, rng: np.random.Generator, samples: int = 100
+) -> Genotype:
+    """The best on held-out images of genotypes drawn at random, with shared weights.
+
+    Li and Talwalkar (2019), RSWS: section 3.2.
+    """
+    drawn = [random_genotype(space, rng) for _ in range(samples)]
+    scores = [trained.score(one_hot(space, genotype)) for genotype in drawn]
+    return drawn[int(np.argmax(scores))]
+
+
+def best_of_policy(
+    space: Space, trained: Trained, rng: np.random.Generator, samples: int = 100
+) -> Genotype:
+    """The same of genotypes drawn from the policy softmax(alpha) (ENAS).
+
+    Pham et al. (2018), section 2.3. What a draw would not keep is read off by the
+    space's rule: an operation is the largest of Gumbel-perturbed logits.
+    """
+    rule = DISCRETIZATIONS[space.discretization]
+    drawn = []
+    for _ in range(samples):
+        noisy = {
+            name: np.asarray(a) + rng.gumbel(size=np.shape(a))
+            for name, a in trained.alpha.items()
+        }
+        drawn.append(rule(space, noisy))
+    scores = [trained.score(one_hot(space, genotype)) for genotype in drawn]
+    return drawn[int(np.argmax(scores))]
+
+
+SELECTIONS: dict[str, Selection] = {
+    "perturbation": perturbation,
+    "best_sampled": best_sampled,
+    "best_of_policy": best_of_policy,
+}

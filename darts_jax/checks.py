@@ -1,0 +1,186 @@
+"""What every setting may be, checked before anything runs, in one line."""
+
+import math
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from darts_jax.bilevel.alignment import WEIGHT_HOOKS
+from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES
+from darts_jax.bilevel.discretization import DISCRETIZATIONS
+from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
+from darts_jax.bilevel.perturbation import PERTURBATIONS
+from darts_jax.bilevel.regime import REGIMES
+from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.bilevel.selection import SELECTIONS
+from darts_jax.bilevel.stopping import STOPS
+from darts_jax.combinations import refuse_illegal
+from darts_jax.errors import InputError, unknown_name
+from darts_jax.operations.corruption import CORRUPTIONS
+from darts_jax.schedules import SHAPES, Schedule
+
+DTYPES = ("float32", "bfloat16")
+NETWORKS = ("cifar", "imagenet")
+
+_Check = tuple[Callable[[Any], bool], str]
+_POSITIVE: _Check = (lambda v: v >= 1, "at least 1")
+_COUNT: _Check = (lambda v: v >= 0, "0 or more")
+_ABOVE_0: _Check = (lambda v: v > 0, "above 0")
+_SHARE: _Check = (lambda v: 0 <= v < 1, "in [0, 1)")
+
+
+def _one_of(names: Iterable[str]) -> _Check:
+    return lambda v: v in names, f"one of {', '.join(names)}"
+
+
+def _schedule(holds: Callable[[Schedule], bool], wanted: str) -> _Check:
+    return lambda v: holds(Schedule.parse(v)), f"a schedule {wanted}"
+
+
+_SCHEDULE_COUNT = _schedule(lambda s: s.low >= 0, "of 0 or more")
+
+
+_OPTIMIZER_CHECKS = {
+    "learning_rate": _COUNT,
+    "final_learning_rate": _COUNT,
+    "momentum": _SHARE,
+    "decay": _COUNT,
+    "clip": _ABOVE_0,
+}
+_CHECKS: dict[str, _Check] = {
+    "seed": (lambda v: 0 <= v < 2**31, "in [0, 2**31)"),
+    "devices": _COUNT,
+    "population.execution": _one_of(("auto", "map", "vmap")),
+    "data.pad": _COUNT,
+    "data.cutout": _COUNT,
+    "data.chunk": _POSITIVE,
+    "data.workers": _COUNT,
+    "supernet.cells": _POSITIVE,
+    "supernet.channels": _POSITIVE,
+    "supernet.partial_channels": _POSITIVE,
+    "supernet.execution": _one_of(("auto", "scan", "batch")),
+    "supernet.remat": _one_of(("auto", "none", "edge", "cell")),
+    "supernet.dtype": _one_of(DTYPES),
+    "search.epochs": _POSITIVE,
+    "search.batch_size": _POSITIVE,
+    "search.microbatches": _POSITIVE,
+    "search.train_fraction": (lambda v: 0 < v < 1, "between 0 and 1"),
+    "search.temperature": _schedule(lambda s: s.low > 0, "above 0"),
+    "search.auxiliary_skip": _SCHEDULE_COUNT,
+    "search.valid_weight": _SCHEDULE_COUNT,
+    "search.warmup": (lambda v: 0 <= v <= 1, "in [0, 1]"),
+    "search.inner.radius": _ABOVE_0,
+    "search.inner.steps": _POSITIVE,
+    "search.inner.terms": _COUNT,
+    "search.inner.rate": _ABOVE_0,
+    "search.inner.iterations": _POSITIVE,
+    "search.inner.damping": _COUNT,
+    "search.radius": _SCHEDULE_COUNT,
+    "search.hook_weight": _SCHEDULE_COUNT,
+    "search.corruption.strength": _SCHEDULE_COUNT,
+    "search.architecture.learning_rate": _COUNT,
+    "search.architecture.momentum": _SHARE,
+    "search.architecture.entropy": _COUNT,
+    "search.architecture.baseline_decay": _SHARE,
+    "search.operations": _COUNT,
+    "search.stopping.window": _POSITIVE,
+    "search.stopping.factor": _ABOVE_0,
+    "search.stopping.delta": _POSITIVE,
+    "search.stopping.start": _COUNT,
+    "search.stopping.least": _POSITIVE,
+    "search.stopping.epochs": _POSITIVE,
+    "search.selection.level": _SHARE,
+    "search.selection.most": _COUNT,
+    "search.selection.samples": _POSITIVE,
+    "search.selection.tune_epochs": _COUNT,
+    "search.selection.tune_rate": _COUNT,
+    "search.stopping.restarts": _COUNT,
+    "search.stopping.stronger": _ABOVE_0,
+    "search.diagnostics.eigenvalue_every": _COUNT,
+    "search.diagnostics.cosine_every": _COUNT,
+    "search.diagnostics.products": _POSITIVE,
+    "search.architecture.beta1": _SHARE,
+    "search.architecture.beta2": _SHARE,
+    "search.architecture.decay": _COUNT,
+    "search.architecture.init_scale": _COUNT,
+    "retrain.network": _one_of(NETWORKS),
+    "retrain.cells": _POSITIVE,
+    "retrain.channels": _POSITIVE,
+    "retrain.epochs": _POSITIVE,
+    "retrain.batch_size": _POSITIVE,
+    "retrain.microbatches": _POSITIVE,
+    "retrain.dtype": _one_of(DTYPES),
+    "retrain.pad": _COUNT,
+    "retrain.cutout": _COUNT,
+    "retrain.drop_path": _SHARE,
+    "retrain.auxiliary_weight": _COUNT,
+    "retrain.label_smoothing": _SHARE,
+    "retrain.schedule": _one_of(SHAPES),
+    "retrain.warmup_epochs": _COUNT,
+    "retrain.decay_per_epoch": (lambda v: 0 < v <= 1, "in (0, 1]"),
+    "baseline.random_genotypes": _COUNT,
+    "checkpoint.keep": _POSITIVE,
+    "checkpoint.every_epochs": _POSITIVE,
+} | {
+    f"{part}.weights.{name}": check
+    for part in ("search", "retrain")
+    for name, check in _OPTIMIZER_CHECKS.items()
+}
+
+
+# Settings that name a function, and where it is looked up.
+_TABLES: dict[str, tuple[Sequence[str], Mapping[str, Any]]] = {
+    "search.relaxation": ((), RELAXATIONS),
+    "search.regime": ((), REGIMES),
+    "search.hypergradient": ((), HYPERGRADIENTS),
+    "search.perturbation": ((), PERTURBATIONS),
+    "search.hook": ((), WEIGHT_HOOKS),
+    "search.corruption.kind": (("none",), CORRUPTIONS),
+    "search.architecture.rule": ((), ARCHITECTURE_UPDATES),
+    "search.stop": (("none",), STOPS),
+    "search.discretization": (("auto",), ChainMap(DISCRETIZATIONS, SELECTIONS)),
+}
+
+
+def _check(key: str) -> _Check:
+    if key.startswith("search.terms."):
+        return _schedule(lambda s: True, "")
+    return _CHECKS.get(key, (lambda _: True, ""))
+
+
+def validate_config(config: ConfigDict) -> None:
+    """Checks what can be checked without data; raises InputError in one line."""
+    for key, value in flatten(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"setting {key} is {value}; want a finite number")
+        besides, table = _TABLES.get(key, ((), {}))
+        if table and value not in (*besides, *table):
+            raise unknown_name(key.split(".")[-1], value, [*besides, *table])
+        holds, wanted = _check(key)
+        if not holds(value):
+            raise InputError(f"setting {key} is {value}; want {wanted}")
+    for part in ("search", "retrain"):
+        settings = config[part]
+        if settings.batch_size % settings.microbatches:
+            raise InputError(
+                f"setting {part}.microbatches is {settings.microbatches}; want a "
+                f"divisor of {part}.batch_size, {settings.batch_size}"
+            )
+    if config.supernet.channels % config.supernet.partial_channels:
+        raise InputError(
+            f"setting supernet.partial_channels is {config.supernet.partial_channels}; "
+            f"want a divisor of supernet.channels, {config.supernet.channels}"
+        )
+    refuse_illegal(config)
+
+
+def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every leaf of a nested mapping."""
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict | ConfigDict):
+            yield from flatten(value, f"{path}.")
+        else:
+            yield path, value

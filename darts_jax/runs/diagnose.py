@@ -1,0 +1,62 @@
+"""`diagnose`: every measurement of a saved search, whatever it measured as it ran."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from darts_jax.analysis.diagnostics import collapse_warnings, describe
+from darts_jax.bilevel.discretization import READINGS, one_hot, softmax_weights
+from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.build import make_discretization
+from darts_jax.data.stream import AnyDataset
+from darts_jax.devices import to_host
+from darts_jax.runs.loop import HeldOut, step_of
+from darts_jax.runs.saved import SavedSearch
+
+
+def diagnose(
+    run: str | Path, epoch: int = 0, dataset: AnyDataset | None = None
+) -> dict[str, Any]:
+    """What the records of `search` hold and what it can be asked to measure.
+
+    Args:
+      epoch: from 1, one whose checkpoint is kept; 0 for the newest.
+
+    Returns:
+      name -> number; ``warnings``: plain lines. A hard relaxation has no curvature, so
+      neither ``eigenvalue`` nor ``hypergradient_cosine``.
+
+    Raises:
+      InputError: no such run, epoch or checkpoint.
+    """
+    saved = SavedSearch(run)
+    job, state = saved.restored(epoch, dataset)
+    epoch = step_of(state) // job.steps_per_epoch
+    settings, space = saved.config.search, saved.space
+    alpha, before = saved.architecture(epoch), saved.architecture(max(epoch - 1, 1))
+    genotype = make_discretization(saved.config)(space, alpha)
+    read = READINGS.get(settings.relaxation, softmax_weights)
+    scalars = job.scalars(epoch - 1)
+    model = jax.jit(job.model)(state, scalars)
+    accuracy = HeldOut(job).accuracy
+    soft, hard = (
+        float(accuracy(m))
+        for m in (model, model.replace(mixture=one_hot(space, genotype)))
+    )
+    measured = describe(space, alpha, before, genotype, read) | {
+        "epoch": epoch,
+        "held_out_accuracy": soft,
+        "discretized_accuracy": hard,
+        "discretization_gap": soft - hard,
+    }
+    if not RELAXATIONS[settings.relaxation].hard:
+        chunks = job.feed.open(job.layout)
+        _, data = next(chunks(epoch - 1, 0))
+        place = np.int32(epoch - 1), np.int32(0)
+        for probe in job.probes.values():
+            found = jax.jit(probe)(state, data, scalars, *place)
+            measured |= {name: float(value) for name, value in to_host(found).items()}
+    warnings = collapse_warnings(space, alpha, genotype, read)
+    return measured | {"warnings": warnings}

@@ -1,0 +1,83 @@
+"""A search as its run directory has it: settings, architectures, checkpoints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darts_jax.build import Job, make_search
+from darts_jax.config import load_config
+from darts_jax.data.sources import load_dataset
+from darts_jax.data.stream import AnyDataset
+from darts_jax.errors import InputError
+from darts_jax.runs.checkpoint import Checkpoints
+from darts_jax.runs.directory import RunDirectory, load_architecture
+from darts_jax.runs.loop import say
+from darts_jax.runs.stages import stages_of
+from darts_jax.spaces import get_space
+
+
+class SavedSearch:
+    """What a search left, and how far it came.
+
+    Args:
+      run: its directory.
+      overrides: settings to read it by, as `config.with_overrides` takes them.
+
+    Raises:
+      InputError: it is no run, or a setting is wrong.
+    """
+
+    def __init__(self, run: str | Path, overrides: Sequence[str] = ()) -> None:
+        self.directory = RunDirectory(Path(run))
+        if not self.directory.config.exists():
+            raise InputError(f"no run in {run}: want a directory that `search` made")
+        self.stages = stages_of(load_config(self.directory.config, overrides))
+        self.config = self.stages[-1].config
+        self.space = get_space(self.config.space)
+
+    @property
+    def epochs(self) -> int:
+        """How many have left their architecture."""
+        return len(list(self.directory.architecture.glob("epoch_*.npz")))
+
+    def architecture(self, epoch: int = 0) -> dict[str, np.ndarray]:
+        """The parameters after an epoch, from 1; 0 for the last.
+
+        Raises:
+          InputError: there is no such epoch.
+        """
+        if not self.epochs:
+            raise InputError(f"no epoch of a search is saved in {self.directory.path}")
+        return load_architecture(self.directory.architecture_at(epoch or self.epochs))
+
+    def restored(
+        self, epoch: int = 0, dataset: AnyDataset | None = None
+    ) -> tuple[Job, Any]:
+        """The search and its state after an epoch, or its newest.
+
+        Raises:
+          InputError: no checkpoint of it, or the search had stages.
+        """
+        if len(self.stages) > 1:
+            raise InputError(
+                f"the search in {self.directory.path} had stages, each with a supernet "
+                "of its own: want a rule of parameters"
+            )
+        data = self.config.data
+        job = make_search(
+            self.config, dataset or load_dataset(data.name, data.directory)
+        )
+        folder = self.directory.checkpoints / self.stages[0].verb
+        checkpoints = Checkpoints(folder, self.config.checkpoint.keep)
+        state = job.layout.init(job.init, job.start)
+        totals = job.layout.init(lambda t: t, job.empty_totals())
+        like = {"state": state, "totals": totals}
+        if epoch:
+            step = epoch * job.steps_per_epoch
+            return job, checkpoints.restore(step, like)["state"]
+        found = checkpoints.restore_latest(like, notify=say)
+        if found is None:
+            raise InputError(f"no checkpoint of a search in {self.directory.path}")
+        return job, found[1]["state"]
