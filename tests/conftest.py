@@ -16,10 +16,20 @@ if _OWN_CACHE:
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+# Files go to workers whole: the long ones first, or one worker ends alone.
+LONG = ("test_methods", "test_devices", "test_supernet", "test_cli", "test_stream_runs")
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "allow")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items):
+    def rank(item):
+        return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+
+    items.sort(key=rank)
 
 
 def pytest_unconfigure(config):

@@ -11,6 +11,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tiny
 from tiny import tiny_space
 
 STEPS, BATCH = 20, 64
@@ -59,20 +60,17 @@ def main(out, devices, precision, hypergradient, *cluster):
         )
         return search.step(state, train, valid, scalars)
 
-    def order(state, epoch):
+    def order(key, epoch):
         return jax.random.permutation(jax.random.key(1), 128)
 
-    scalars = {
-        "weights": {
-            "learning_rate": 0.025, "momentum": 0.9, "decay": 3e-4, "clip": 5.0
-        },
-        "architecture": {
-            "learning_rate": 3e-4, "beta1": 0.5, "beta2": 0.999, "decay": 1e-3
-        },
-    }  # fmt: skip
+    scalars = tiny.scalars(
+        {"learning_rate": 0.025, "momentum": 0.9, "decay": 3e-4, "clip": 5.0},
+        {"learning_rate": 3e-4, "beta1": 0.5, "beta2": 0.999, "decay": 1e-3},
+    )
     scalars = jax.tree.map(lambda value: np.asarray(value, precision), scalars)
     state = layout.init(init, np.int32(0))
-    totals = layout.init(lambda t: t, program.empty_totals())
+    names = (*program.METRICS, "gradient_norm")
+    totals = layout.init(lambda t: t, program.empty_totals(None, names))
     run = layout.jit(program.epoch_program(order, step), state, totals)
     bounds = np.int32(0), np.int32(0), np.int32(STEPS)
     state, totals = run(state, totals, data, scalars, *bounds)

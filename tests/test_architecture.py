@@ -6,9 +6,13 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "darts_jax"
 LAYERS = [
     {"errors", "types"},
-    {"spaces", "operations", "data", "config"},
+    {"spaces", "operations", "data"},
     {"models", "bilevel"},
     {"training", "schedules"},
+    {"combinations"},
+    {"checks"},
+    {"config"},
+    {"methods"},
     {"build", "program", "devices"},
     {"runs", "analysis"},
     {"main", "__init__", "__main__"},

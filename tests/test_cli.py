@@ -178,12 +178,15 @@ REFUSALS = {
     "--config.space=dart": "did you mean 'darts'?",
     "--config.search.hypergradient=exat": "did you mean 'exact'?",
     "--config.search.relaxation=softmx": "did you mean 'softmax'?",
-    "--config.search.relaxation=simplex": "updated on the simplex",
+    "--config.search.relaxation=simplex": "want exponentiated_gradient",
+    "--config.search.temperature=hot": "want a number, FROM:TO",
+    "--config.search.temperature=0": "want a schedule above 0",
+    "--method=drnes": "did you mean 'drnas'?",
     "--config.search.epoch=3": "did you mean 'search.epochs'?",
     "--config.search.epochs=many": "want an integer",
     "--config.search.batch_size=4000": "larger than the training half",
     "--config.supernet.cells=0": "want at least 1",
-    "--config.retrain.schedule=cosin": "want one of cosine",
+    "--config.retrain.schedule=cosin": "want one of linear",
     "--config.data.name=npz:/nowhere.npz": "/nowhere.npz",
     "--config.seed": "want --config.seed=VALUE",
 }
@@ -276,6 +279,13 @@ def test_an_unknown_operation_in_a_genotype(tmp_path, capsys):
 def test_draw_writes_both_pictures(tmp_path, capsys):
     assert main(["draw", "DARTS_V2", "--out", str(tmp_path / "cells")]) == 0
     assert {p.name for p in tmp_path.iterdir()} == {"cells.svg", "cells.png"}
+
+
+def test_methods_are_listed_with_their_choices(capsys):
+    assert main(["methods"]) == 0
+    listed = capsys.readouterr().out
+    assert "gdas: GDAS" in listed
+    assert "    search.relaxation=sampled_gumbel" in listed
 
 
 def test_import_is_quick():

@@ -63,7 +63,7 @@ def test_override_takes_the_type_of_the_default(override: str, value: object) ->
         ("search.weights.learning_rate=nan", "is nan; want a finite number"),
         ("retrain.weights.learning_rate=inf", "is inf; want a finite number"),
         ("retrain.drop_path=1", "retrain.drop_path is 1.0; want in [0, 1)"),
-        ("retrain.schedule=step", "want one of cosine, exponential, linear"),
+        ("retrain.schedule=step", "want one of linear, cosine, exponential"),
         ("retrain.network=resnet", "want one of cifar, imagenet"),
         ("supernet.cells=0", "supernet.cells is 0; want at least 1"),
         ("supernet.partial_channels=3", "want a divisor of supernet.channels, 16"),

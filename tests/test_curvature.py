@@ -7,7 +7,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from darts_jax.analysis.curvature import cosine, lanczos, top_eigenvalue
+from darts_jax.bilevel.curvature import cosine, lanczos, top_eigenvalue
 
 KEY = jax.random.key(0)
 SIZE = 200

@@ -73,8 +73,12 @@ def searched(out, processes, per_process, *how):
 @pytest.mark.parametrize(
     ("how", "clusters"),
     [
-        (("float32", "first_order"), ((1, 8), (2, 4))),
-        (("float64", "first_order"), ((1, 8), (2, 4))),
+        pytest.param(
+            ("float32", "first_order"), ((1, 8), (2, 4)), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("float64", "first_order"), ((1, 8), (2, 4)), marks=pytest.mark.slow
+        ),
         (("float64", "exact"), ((1, 8),)),
     ],
 )
@@ -101,6 +105,7 @@ TINY = [
 ]
 
 
+@pytest.mark.slow
 def test_killed_on_8_devices_and_resumed_on_2(tmp_path):
     def command(run):
         return ["-m", "darts_jax", "search", "--run", tmp_path / run, *TINY]

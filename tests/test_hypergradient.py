@@ -10,8 +10,8 @@ import pytest
 from test_supernet import KEY, examples, masks, random_alpha, small
 
 from darts_jax.bilevel import hypergradient, optimizers
+from darts_jax.bilevel.losses import cross_entropy
 from darts_jax.bilevel.relaxation import relax, softmax
-from darts_jax.bilevel.step import cross_entropy
 from darts_jax.models.functional import supernet_apply
 from darts_jax.spaces import get_space
 

@@ -7,11 +7,12 @@ from jax import export
 
 from darts_jax import build, default_config, from_arrays
 from darts_jax.devices import Layout
-from darts_jax.program import empty_totals
 
 
 @pytest.mark.parametrize("execution", ["scan", "batch"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("hypergradient", ["first_order", "exact"])
 def test_search_program_lowers_for_tpu_and_cuda(execution, dtype, hypergradient):
     rng = np.random.default_rng(0)
@@ -24,10 +25,10 @@ def test_search_program_lowers_for_tpu_and_cuda(execution, dtype, hypergradient)
     job = build.make_search(config, dataset, Layout())
     state = jax.eval_shape(job.init, job.start)
     zero = np.int32(0)
-    program = job.layout.jit(job.run, state, empty_totals())
+    program = job.layout.jit(job.run, state, job.empty_totals())
     exported = export.export(program, platforms=["tpu", "cuda"])(
         state,
-        empty_totals(),
+        job.empty_totals(),
         job.feed.shapes(job.layout),
         job.scalars(0),
         zero,

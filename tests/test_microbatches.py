@@ -10,15 +10,16 @@ import numpy as np
 import optax
 import pytest
 from test_supernet import KEY, examples, masks, random_alpha, to64
-from tiny import quick_jit, tiny_genotype, tiny_space
+from tiny import quick_jit, scalars, tiny_genotype, tiny_space
 
 from darts_jax import default_config
 from darts_jax.bilevel import optimizers
 from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
+from darts_jax.bilevel.losses import cross_entropy
 from darts_jax.bilevel.microbatches import over_microbatches
 from darts_jax.bilevel.relaxation import relax, softmax
-from darts_jax.bilevel.step import Search, cross_entropy
-from darts_jax.config import validate_config
+from darts_jax.bilevel.step import Search
+from darts_jax.checks import validate_config
 from darts_jax.errors import InputError
 from darts_jax.models.functional import (
     initialize,
@@ -180,7 +181,7 @@ def test_a_search_step_is_that_of_the_mean_over_parts(supernet, count, rule):
     state = search.init(jax.random.key_data(KEY), p.params, p.stats, p.alpha)
     step = quick_jit(search.step)
     if rule == "first_order":
-        bare = {"weights": BARE_WEIGHTS, "architecture": BARE_ARCHITECTURE}
+        bare = scalars(BARE_WEIGHTS, BARE_ARCHITECTURE)
         new, _ = step(state, train, valid, to64(bare))
         for half, place, memory in (
             (train, 0, optax.tree.get(new.weight_optimizer, "trace")),
@@ -189,8 +190,8 @@ def test_a_search_step_is_that_of_the_mean_over_parts(supernet, count, rule):
             (_, mean), _, _ = p.over_parts(p.slopes, p.params, p.alpha, half, count)
             assert_equal(memory, mean[place])
 
-    scalars = {"weights": WEIGHTS, "architecture": ARCHITECTURE}
-    new, metrics = step(state, train, valid, to64(scalars))
+    given = scalars(WEIGHTS, ARCHITECTURE)
+    new, metrics = step(state, train, valid, to64(given))
     gradient = p.hypergradient(rule, train, valid, count)
     alpha = stepped(optimizers.adam(**to64(ARCHITECTURE)), gradient, p.alpha)
     assert_equal(new.alpha, alpha)

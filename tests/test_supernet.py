@@ -6,10 +6,12 @@ import numpy as np
 import optax
 import pytest
 import reference
+from tiny import scalars
 
 from darts_jax.bilevel.hypergradient import first_order
+from darts_jax.bilevel.losses import cross_entropy
 from darts_jax.bilevel.relaxation import relax, softmax
-from darts_jax.bilevel.step import Search, cross_entropy
+from darts_jax.bilevel.step import Search
 from darts_jax.models.functional import initialize, initialize_supernet, supernet_apply
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
@@ -20,15 +22,10 @@ from darts_jax.types import Examples
 DARTS = get_space("darts")
 KEY = jax.random.key(0)
 CELLS = 3
-SCALARS = {
-    "weights": {"learning_rate": 0.03, "momentum": 0.9, "decay": 3e-4, "clip": 5.0},
-    "architecture": {
-        "learning_rate": 3e-4,
-        "beta1": 0.5,
-        "beta2": 0.999,
-        "decay": 1e-3,
-    },
-}
+SCALARS = scalars(
+    {"learning_rate": 0.03, "momentum": 0.9, "decay": 3e-4, "clip": 5.0},
+    {"learning_rate": 3e-4, "beta1": 0.5, "beta2": 0.999, "decay": 1e-3},
+)
 
 
 def to64(tree):
@@ -160,7 +157,10 @@ def test_running_statistics_follow_pytorch():
         np.testing.assert_allclose(frozen.reshape(-1, 2), by_hand, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["s1", "s4", "nasbench201"])
+@pytest.mark.parametrize(
+    "name",
+    [*(pytest.param(s, marks=pytest.mark.slow) for s in ("s1", "s4")), "nasbench201"],
+)
 def test_scan_and_batch_agree_in_outputs_gradients_and_statistics(name):
     with jax.enable_x64(True):
         space, results = get_space(name), []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from darts_jax.bilevel.discretization import argmax, random_genotype, two_strongest
-from darts_jax.bilevel.step import cross_entropy
+from darts_jax.bilevel.losses import cross_entropy
 from darts_jax.config import default_config
 from darts_jax.models.network import AuxiliaryHead, Network
 from darts_jax.operations.layers import draw, drop_path

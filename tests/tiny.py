@@ -1,9 +1,11 @@
 """The smallest space with all that matters, for tests that compile much."""
 
 import functools
+from typing import Any
 
 import jax
 
+from darts_jax.bilevel.step import ANY_SCALARS
 from darts_jax.spaces.graph import (
     Cell,
     CellGenotype,
@@ -47,3 +49,9 @@ def tiny_genotype() -> Genotype:
     chosen = ((1, 0, "nor_conv_3x3"), (2, 0, "max_pool_3x3"), (2, 1, "skip_connect"))
     choices = tuple(Choice(*choice) for choice in chosen)
     return Genotype("tiny", {"normal": CellGenotype(1, choices, (2,))})
+
+
+def scalars(weights: dict[str, float], architecture: dict[str, float]) -> Any:
+    """What a step takes, with no more than these optimizers' own."""
+    named = {"weights": weights, "architecture": architecture}
+    return ANY_SCALARS | {k: ANY_SCALARS[k] | v for k, v in named.items()}
