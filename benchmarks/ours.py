@@ -10,7 +10,6 @@ import numpy as np
 from darts_jax import build, default_config, from_arrays
 from darts_jax.devices import Layout
 from darts_jax.models.functional import count_parameters
-from darts_jax.program import empty_totals
 
 
 def peak_megabytes() -> float:
@@ -62,7 +61,7 @@ class Ours:
         self.job = job
         layout = job.layout
         self.state = layout.init(job.init, job.start)
-        self.totals = layout.init(lambda t: t, empty_totals(job.members))
+        self.totals = layout.init(lambda t: t, job.empty_totals())
         _, self.data = next(job.feed.open(layout)(0, 0))
         self.scalars = job.scalars(0)
         began = time.perf_counter()

@@ -70,7 +70,6 @@ def lower(options: argparse.Namespace, choice: dict[str, str]) -> Any:
 
     from darts_jax import build, default_config, from_arrays
     from darts_jax.devices import Layout
-    from darts_jax.program import empty_totals
 
     images = np.zeros((2 * options.batch, options.size, options.size, 3), np.uint8)
     labels = np.arange(len(images)) % 10
@@ -88,7 +87,7 @@ def lower(options: argparse.Namespace, choice: dict[str, str]) -> Any:
     )
     dataset = from_arrays(images, labels, images, labels)
     job = build.make_search(config, dataset, Layout())
-    totals, zero = empty_totals(), np.int32(0)
+    totals, zero = job.empty_totals(), np.int32(0)
     state = jax.eval_shape(job.init, job.start)
     topology = topologies.get_topology_desc(options.topology, platform="tpu")
     there = SingleDeviceSharding(topology.devices[0])

@@ -1,0 +1,146 @@
+"""Every published method on NAS-Bench-201's space, reduced, with CIFAR-10.
+
+    DARTS_JAX_DATA_DIR=DIR python benchmarks/methods.py --runs DIR --table TABLE.npz
+
+TABLE is the benchmark's own accuracies by architecture (arrays ``arch`` [n, 6] of
+operations ``ops`` over ``edges``, and ``cifar10_test_200`` [n]). Each method runs with
+its choices and everything else alike, at a size that two cores can do: what it shows is
+how the choices behave there, not what the papers measured. Prints a row for each method
+and seed, then means as a table, and on the last line all rows as JSON. Finished runs
+are read, not repeated.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import darts_jax
+from darts_jax.runs.console import table
+
+COLUMNS = (
+    "method",
+    "skips",
+    "none",
+    "supernet %",
+    "gap %",
+    "eigenvalue",
+    "benchmark %",
+    "worst %",
+)
+
+
+def settings(options: argparse.Namespace, method: str, seed: int) -> Any:
+    """The same for every method, then its choices."""
+    config = darts_jax.default_config()
+    config.space, config.seed = "nasbench201", seed
+    config.data.update(name="cifar10", pad=4, flip=True)
+    config.supernet.update(cells=1, channels=options.channels)
+    config.search.update(epochs=options.epochs, batch_size=options.batch)
+    config.search.architecture.learning_rate = options.rate
+    config.search.diagnostics.eigenvalue_every = options.epochs
+    try:
+        return darts_jax.apply_method(config, method)
+    except darts_jax.InputError as error:
+        if "curvature" not in str(error):
+            raise
+    config.search.diagnostics.eigenvalue_every = 0
+    return darts_jax.apply_method(config, method)
+
+
+def subset(images: int) -> Any:
+    """The first images of either part of CIFAR-10."""
+    whole = darts_jax.load_dataset("cifar10", "")
+    return darts_jax.from_arrays(
+        *(whole.train_images[:images], whole.train_labels[:images]),
+        *(whole.test_images[:images], whole.test_labels[:images]),
+    )
+
+
+class Table:
+    """Accuracy by architecture."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path) as stored:
+            self.operations = [str(name) for name in stored["ops"]]
+            self.edges = [str(edge) for edge in stored["edges"]]
+            accuracy = stored["cifar10_test_200"]
+            self.accuracy = dict(
+                zip(map(tuple, stored["arch"].tolist()), accuracy.tolist(), strict=True)
+            )
+
+    def look_up(self, genotype: Any) -> float:
+        """In percent; an edge that a genotype drops is `none`."""
+        return self.accuracy[tuple(self.operations.index(o) for o in self.of(genotype))]
+
+    def of(self, genotype: Any) -> list[str]:
+        """The operation of every edge, in the table's order."""
+        chosen = {
+            f"{choice.source}->{choice.target}": choice.operation
+            for choice in genotype.cells["normal"].choices
+        }
+        return [chosen.get(edge, "none") for edge in self.edges]
+
+
+def measure(
+    options: argparse.Namespace, method: str, seed: int, data: Any, known: Table
+) -> dict[str, Any]:
+    config = settings(options, method, seed)
+    found = darts_jax.search(config, options.runs / f"{method}_{seed}", data)
+    last = found.history[-1]
+    chosen = known.of(found.genotype)
+    eigenvalues = [r["eigenvalue"] for r in found.history if "eigenvalue" in r]
+    return {
+        "method": method,
+        "seed": seed,
+        "genotype": ",".join(chosen),
+        "skips": chosen.count("skip_connect"),
+        "none": chosen.count("none"),
+        "supernet %": 100 * last["held_out_accuracy"],
+        "gap %": 100 * last["discretization_gap"],
+        "eigenvalue": eigenvalues[-1] if eigenvalues else None,
+        "benchmark %": known.look_up(found.genotype),
+    }
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """Means over seeds, a line for each method."""
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == method]
+        line: dict[str, Any] = {"method": method}
+        for column in COLUMNS[1:-1]:
+            values = [row[column] for row in own if row[column] is not None]
+            line[column] = float(np.mean(values)) if values else None
+        lines.append(line | {"worst %": min(row["benchmark %"] for row in own)})
+    return table(lines, COLUMNS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--methods", nargs="+", default=list(darts_jax.METHODS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--channels", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    options = parser.parse_args()
+    data, known = subset(options.images), Table(options.table)
+    rows = []
+    for method in options.methods:
+        for seed in options.seeds:
+            rows.append(measure(options, method, seed, data, known))
+            print(json.dumps(rows[-1]), flush=True)
+    print(summary(rows))
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
