@@ -202,3 +202,14 @@ def test_dense_convolution_equals_xla_in_every_derivative(stride, size):
         )
         batched = jax.vmap(ours)(jnp.stack([x, -x]), jnp.stack([k, 2 * k]))
         np.testing.assert_allclose(batched[1], -2 * batched[0], rtol=1e-10)
+
+
+def test_primitives_run_with_jit_disabled():
+    """As whoever looks for a mistake runs them."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 6, 6, 3)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 3, 4)), jnp.float32)
+    want = conv(x, kernel, stride=(1, 1))
+    with jax.disable_jit():
+        got = conv(x, kernel, stride=(1, 1))
+    np.testing.assert_allclose(got, want, rtol=1e-6)

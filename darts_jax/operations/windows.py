@@ -219,7 +219,13 @@ def make_primitive(
     """A primitive of two arrays with a leading edge axis, which batching extends."""
     primitive = Primitive(name)
     compiled = jax.jit(primitive.bind, static_argnames="window")
-    primitive.def_impl(lambda *arrays, window: compiled(*arrays, window=window))
+
+    def implement(*arrays: Array, window: Window) -> Array:
+        # Whoever looks for a mistake with `jit` disabled would come back here forever.
+        with jax.disable_jit(False):
+            return compiled(*arrays, window=window)
+
+    primitive.def_impl(implement)
 
     def abstract(a: Array, b: Array, *, window: Window) -> jax.core.ShapedArray:
         return jax.core.ShapedArray(shape(a, b, window=window), a.dtype)
