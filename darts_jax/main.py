@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from darts_jax.config import load_config, with_overrides
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.published import PUBLISHED, get_genotype
@@ -140,6 +139,8 @@ def _join(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace, overrides: list[str]) -> ConfigDict:
     """Defaults, then the config file, then the method, then single settings."""
+    from darts_jax.config import load_config, with_overrides
+
     if not options.method:
         return load_config(options.config, overrides)
     from darts_jax.methods import apply_method

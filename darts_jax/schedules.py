@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from darts_jax.bilevel.step import ANY_SCALARS
 from darts_jax.errors import InputError
 
 Shape = Callable[[float, float, float], float]
@@ -113,10 +114,7 @@ def search_scalars(settings: ConfigDict, epoch: int) -> dict[str, Any]:
     def now(text: str) -> float:
         return Schedule.parse(text).at(epoch, settings.epochs)
 
-    names = (
-        *("learning_rate", "beta1", "beta2", "decay", "momentum"),
-        *("entropy", "baseline_decay"),
-    )
+    names = ANY_SCALARS["architecture"].keys() - {"learns"}
     learns = epoch >= resting_epochs(settings)
     return {
         "weights": _sgd_scalars(weights, rates.at(epoch, settings.epochs)),

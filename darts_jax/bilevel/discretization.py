@@ -132,6 +132,12 @@ def few_skips(
 # Relaxation -> how its parameters are read, if not by their softmax.
 READINGS: dict[str, Reading] = {"sigmoid": sigmoid_weights, "simplex": simplex_weights}
 
+
+def reading_of(relaxation: str) -> Reading:
+    """How the parameters of a search with this relaxation are read."""
+    return READINGS.get(relaxation, softmax_weights)
+
+
 DISCRETIZATIONS: dict[str, Discretization] = {
     "two_strongest": two_strongest,
     "argmax": argmax,

@@ -173,9 +173,7 @@ class Search:
           architecture's gradient, summed over the batch.
         """
         keys = jax.random.split(step_key(state.key, state.step), 4)
-        state, norm = self._architecture_step(
-            state, train, valid, scalars, keys[0], keys[1]
-        )
+        state, norm = self._architecture_step(state, (train, valid), scalars, keys[:2])
         mixture = self._perturbed(state, train, scalars, keys[2], keys[3])
         (value, (stats, logits)), gradient = jax.value_and_grad(
             self.loss, has_aux=True
@@ -208,17 +206,15 @@ class Search:
     def _architecture_step(
         self,
         state: SearchState,
-        train: Examples,
-        valid: Examples,
+        batches: tuple[Examples, Examples],
         scalars: Scalars,
-        train_key: Array,
-        valid_key: Array,
+        keys: PRNGKeyArray,
     ) -> tuple[SearchState, Float[Array, ""]]:
         """The state with its next architecture, and the gradient's norm."""
 
         def learn(state: SearchState) -> tuple[Alpha, Any, Array, Array]:
             gradient, baseline = self._architecture_gradient(
-                state, train, valid, scalars, train_key, valid_key
+                state, batches, scalars, keys
             )
             updates, optimizer = self.update.transformation(
                 scalars["architecture"]
@@ -242,13 +238,12 @@ class Search:
     def _architecture_gradient(
         self,
         state: SearchState,
-        train: Examples,
-        valid: Examples,
+        batches: tuple[Examples, Examples],
         scalars: Scalars,
-        train_key: Array,
-        valid_key: Array,
+        keys: PRNGKeyArray,
     ) -> tuple[Alpha, Float[Array, ""]]:
         """Gradient to descend, and the new baseline of rewards."""
+        (train, valid), (train_key, valid_key) = batches, keys
         baseline = state.baseline
         if self.update.rewards:
             gradient, baseline = self._by_reward(state, valid, scalars, valid_key)

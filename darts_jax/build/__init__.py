@@ -10,7 +10,7 @@ from darts_jax.build.methods import (
 )
 from darts_jax.build.networks import make_supernet
 from darts_jax.build.population import make_population
-from darts_jax.build.search import Supermodel, make_search
+from darts_jax.build.search import Supermodel, make_search, search_start
 from darts_jax.build.training import make_training
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "make_stop",
     "make_supernet",
     "make_training",
+    "search_start",
 ]

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 from darts_jax.models.functional import count_parameters
-from darts_jax.models.macro import plan_blocks
 from darts_jax.models.supernet import Supernet
 from darts_jax.operations.image import get_operation
 
@@ -19,13 +18,8 @@ def parameter_costs(net: Supernet) -> dict[str, Float[np.ndarray, "edge op"]]:
     Kind -> the sum over the cells of that kind, each at its own width, with the affine
     BN of a discrete network.
     """
-    multiplier = {k: len(cell.output) for k, cell in net.space.cells.items()}
-    stem = net.space.macro.stem_multiplier * net.channels
-    blocks = plan_blocks(
-        net.space.macro, multiplier, net.cells, net.channels, (stem, stem)
-    )
     costs = {kind: np.zeros(cell.shape) for kind, cell in net.space.cells.items()}
-    for block in blocks:
+    for block in net.blocks():
         if block.kind not in costs:
             continue
         for e, edge in enumerate(net.space.cells[block.kind].edges):

@@ -15,9 +15,8 @@ from darts_jax.bilevel.alignment import WEIGHT_HOOKS
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, uniform_simplex
 from darts_jax.bilevel.discretization import (
     DISCRETIZATIONS,
-    READINGS,
     Discretization,
-    softmax_weights,
+    reading_of,
 )
 from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
 from darts_jax.bilevel.perturbation import PERTURBATIONS
@@ -43,7 +42,6 @@ def make_method(config: ConfigDict, net: Supernet) -> Search:
     space, settings = net.space, config.search
     terms = {name: TERMS[name] for name in active_terms(settings)}
     auxiliary = not Schedule.parse(settings.auxiliary_skip).is_zero
-    hook = WEIGHT_HOOKS[settings.hook]
     return Search(
         functional.supernet_apply(net),
         RELAXATIONS[settings.relaxation].function,
@@ -54,7 +52,7 @@ def make_method(config: ConfigDict, net: Supernet) -> Search:
         regime=REGIMES[settings.regime],
         terms=terms,
         perturbation=PERTURBATIONS[settings.perturbation],
-        hook=hook,
+        hook=WEIGHT_HOOKS[settings.hook],
         hooked=None if settings.hook == "none" else hooked_cells(config, space),
         rests=settings.warmup > 0 or settings.selection.tune_epochs > 0,
         targets=_targets(space) if settings.edge_weights else {},
@@ -63,21 +61,17 @@ def make_method(config: ConfigDict, net: Supernet) -> Search:
     )
 
 
-def make_discretization(config: ConfigDict, rule: str = "") -> Discretization:
+def make_discretization(config: ConfigDict) -> Discretization:
     """The rule by which a genotype is read off saved parameters.
 
     It is the space's own where the config's needs the supernet beside them.
-
-    Args:
-      rule: in place of the one that the config names.
     """
     settings = config.search
-    name = rule or settings.discretization
+    name = settings.discretization
     if name == "auto" or name in SELECTIONS:
         name = get_space(config.space).discretization
     function = bound(DISCRETIZATIONS[name], settings.selection)
-    read = READINGS.get(settings.relaxation, softmax_weights)
-    return functools.partial(function, read=read)
+    return functools.partial(function, read=reading_of(settings.relaxation))
 
 
 def make_stop(config: ConfigDict) -> StopRule | None:

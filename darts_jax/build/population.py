@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 from darts_jax import schedules
 from darts_jax.build.job import Job, arrays
 from darts_jax.build.search import make_search, search_start
+from darts_jax.checks import flatten
+from darts_jax.config import with_overrides
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import Layout, make_layout
@@ -33,8 +35,9 @@ def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
             "cannot differ; search each seed by itself, or load the set into memory"
         )
     layout = make_layout(first.devices, len(members), "the members", members=True)
-    job = make_search(_common(members), dataset, Layout())
-    terms = schedules.active_terms(_common(members).search)
+    common = _common(members)
+    job = make_search(common, dataset, Layout())
+    terms = schedules.active_terms(common.search)
     execution = first.population.execution
     if execution == "auto":
         execution = "map" if jax.default_backend() == "cpu" else "vmap"
@@ -64,16 +67,14 @@ def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
 
 def _common(members: Sequence[ConfigDict]) -> ConfigDict:
     """The first member's settings, with every slot that some member fills."""
-    common = ConfigDict(members[0].to_dict())
-    for name in ("auxiliary_skip", *(f"terms.{term}" for term in common.search.terms)):
-        *path, last = name.split(".")
-        for member in members:
-            ours, theirs = common.search, member.search
-            for part in path:
-                ours, theirs = ours[part], theirs[part]
-            if not schedules.Schedule.parse(theirs[last]).is_zero:
-                ours[last] = theirs[last]
-    return common
+    filled = {
+        key: value
+        for member in members
+        for key, value in flatten(member)
+        if key.startswith(("search.terms.", "search.auxiliary_skip"))
+        and not schedules.Schedule.parse(value).is_zero
+    }
+    return with_overrides(members[0], [f"{k}={v}" for k, v in filled.items()])
 
 
 def _of_each(probe: Callable[..., Any]) -> Callable[..., Any]:

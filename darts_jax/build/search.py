@@ -49,13 +49,11 @@ def make_search(
     config: ConfigDict,
     dataset: AnyDataset,
     layout: Layout | None = None,
-    mask: Mask | None = None,
 ) -> Job:
     """The search that a config describes, on the training images of a data set.
 
     Args:
       layout: in place of the one that the config asks for.
-      mask: which operations take part, if not all that there are.
 
     Raises:
       InputError: an unknown name, an image too small, or a batch too large.
@@ -112,7 +110,7 @@ def make_search(
     products = settings.diagnostics.products
     return Job(
         layout=layout,
-        start=search_start(config, mask),
+        start=search_start(config),
         init=init,
         run=program.epoch_program(feed.order, step),
         feed=feed,
@@ -132,7 +130,11 @@ def make_search(
 
 
 def search_start(config: ConfigDict, mask: Mask | None = None) -> dict[str, Any]:
-    """What the first state of a search depends on."""
+    """What the first state of a search depends on.
+
+    Args:
+      mask: which operations take part, if not all that there are.
+    """
     scale = config.search.architecture.init_scale
     return {
         "seed": np.asarray(config.seed, np.int32),

@@ -105,11 +105,9 @@ class Supernet(nn.Module):
           mixture: kind -> weights [edge, op], or [cell, edge, op] to give every cell
             of a kind its own; ``STRENGTH`` -> that of the corruptions, or it is 0.
         """
-        macro = self.space.macro
-        stem = macro.stem_multiplier * self.channels
-        multiplier = {k: len(cell.output) for k, cell in self.space.cells.items()}
-        blocks = plan_blocks(macro, multiplier, self.cells, self.channels, (stem, stem))
-        x = Stem(stem, name="stem")(images.astype(self.dtype or images.dtype), train)
+        macro, blocks = self.space.macro, self.blocks()
+        stem = Stem(macro.stem_multiplier * self.channels, name="stem")
+        x = stem(images.astype(self.dtype or images.dtype), train)
         _, x = run_blocks(
             self,
             blocks,
@@ -120,6 +118,13 @@ class Supernet(nn.Module):
             recompute=self.remat == "cell",
         )
         return Head(self.classes, macro.final_norm, name="head")(x, train)
+
+    def blocks(self) -> tuple[Block, ...]:
+        """The network's blocks, first to last."""
+        macro = self.space.macro
+        stem = macro.stem_multiplier * self.channels
+        multiplier = {k: len(cell.output) for k, cell in self.space.cells.items()}
+        return plan_blocks(macro, multiplier, self.cells, self.channels, (stem, stem))
 
     def _block(self, block: Block) -> nn.Module:
         if block.kind not in self.space.cells:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from darts_jax.analysis.diagnostics import collapse_warnings, describe
-from darts_jax.bilevel.discretization import READINGS, one_hot, softmax_weights
+from darts_jax.bilevel.discretization import one_hot, reading_of
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.build import make_discretization
 from darts_jax.data.stream import AnyDataset
@@ -37,7 +37,7 @@ def diagnose(
     settings, space = saved.config.search, saved.space
     alpha, before = saved.architecture(epoch), saved.architecture(max(epoch - 1, 1))
     genotype = make_discretization(saved.config)(space, alpha)
-    read = READINGS.get(settings.relaxation, softmax_weights)
+    read = reading_of(settings.relaxation)
     scalars = job.scalars(epoch - 1)
     model = jax.jit(job.model)(state, scalars)
     accuracy = HeldOut(job).accuracy

@@ -28,6 +28,7 @@ from darts_jax.runs.directory import (
 from darts_jax.runs.loop import run_epochs
 from darts_jax.runs.metrics import read_metrics
 from darts_jax.runs.processes import wait_for_all
+from darts_jax.runs.stages import Stage
 from darts_jax.runs.watch import Watch
 from darts_jax.schedules import SCHEDULED
 from darts_jax.spaces import get_space
@@ -131,7 +132,7 @@ def population(
     directory = open_run(run, config, "population")
     _claim(directory, settings)
 
-    watch = Watch(members[0], directory, "population", members=len(members))
+    watch = Watch(Stage(members[0], "population"), directory, members=len(members))
     run_epochs(job, directory, "population", config.checkpoint, watch)
     wait_for_all("population")
     result = _read(config, settings, directory, job.epochs)

@@ -9,7 +9,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.selection import SELECTIONS
-from darts_jax.build import Job, full_mask, make_discretization, make_search
+from darts_jax.build import (
+    Job,
+    full_mask,
+    make_discretization,
+    make_search,
+    search_start,
+)
 from darts_jax.checks import validate_config
 from darts_jax.config import with_overrides
 from darts_jax.data.sources import load_dataset
@@ -29,7 +35,6 @@ from darts_jax.runs.stages import Stage, pruned_mask, stages_of
 from darts_jax.runs.watch import Watch
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
-from darts_jax.types import Mask
 
 LARGEST_DECAY = 0.03
 """Of the weights, however often a search begins anew (R-DARTS's released code)."""
@@ -71,15 +76,16 @@ def search(
     dataset = dataset or load_dataset(config.data.name, config.data.directory)
     space = get_space(config.space)
     stages, mask = stages_of(config), full_mask(space)
-    for stage in stages:  # Whatever a later one asks is refused before the first runs.
-        make_search(stage.config, dataset)
+    # Whatever a later stage asks is refused before the first one runs.
+    jobs = [make_search(stage.config, dataset) for stage in stages]
     directory = open_run(run, config, "search")
     ran: list[_Ran] = []
-    for stage in stages:
+    for stage, job in zip(stages, jobs, strict=True):
         if ran:
             mask = pruned_mask(stage.config, mask, ran[-1].alpha)
         done = sum(earlier.epochs for earlier in ran)
-        ran.append(_run_stage(stage, dataset, directory, mask, done))
+        job = dataclasses.replace(job, start=search_start(stage.config, mask))
+        ran.append(_run_stage(stage, job, dataset, directory, done))
     last = ran[-1]
     genotype = make_discretization(last.stage.config)(space, last.alpha)
     if config.search.discretization in SELECTIONS:
@@ -111,7 +117,7 @@ class _Ran:
 
 
 def _run_stage(
-    stage: Stage, dataset: AnyDataset, directory: RunDirectory, mask: Mask, done: int
+    stage: Stage, job: Job, dataset: AnyDataset, directory: RunDirectory, done: int
 ) -> _Ran:
     """Runs a stage, and again from where its stop returned to, as often as asked.
 
@@ -121,9 +127,11 @@ def _run_stage(
     restarts, origin = stage.config.search.stopping.restarts, None
     for attempt in range(restarts + 1):
         if attempt:
-            stage = _stronger(stage, attempt)
-        job = make_search(stage.config, dataset, mask=mask)
-        watch = Watch(stage.config, directory, stage.verb, done)
+            stage = _stronger(stage)
+            job = dataclasses.replace(
+                make_search(stage.config, dataset), start=job.start
+            )
+        watch = Watch(stage, directory, done)
         settings = stage.config.checkpoint
         state = run_epochs(job, directory, stage.verb, settings, watch, origin)
         if watch.stop is None:
@@ -133,20 +141,19 @@ def _run_stage(
     return _Ran(stage, job, state, watch.saved(last))
 
 
-def _stronger(stage: Stage, attempt: int) -> Stage:
+def _stronger(stage: Stage) -> Stage:
     """The stage with stronger decay of the weights (Zela et al., 2020, DARTS-ADA)."""
     settings = stage.config.search
     decay = min(settings.weights.decay * settings.stopping.stronger, LARGEST_DECAY)
     config = with_overrides(stage.config, [f"search.weights.decay={decay}"])
-    return Stage(config, f"{stage.verb.split('_again')[0]}_again_{attempt}")
+    return Stage(config, stage.name, stage.attempt + 1)
 
 
 def _result(
     genotype: Genotype, directory: RunDirectory, stages: list[Stage]
 ) -> SearchResult:
-    verbs = tuple(stage.verb for stage in stages)
     records = read_metrics(directory.metrics)
-    history = [r for r in records if r["verb"].startswith(verbs)]
+    history = [r for r in records if any(s.owns(r["verb"]) for s in stages)]
     paths = sorted(directory.architecture.glob("epoch_*.npz"))
     epochs = [load_architecture(path) for path in paths]
     alpha = {kind: np.stack([e[kind] for e in epochs]) for kind in epochs[0]}

@@ -10,15 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.bilevel.discretization import (
-    READINGS,
-    keep_strongest,
-    softmax_weights,
-)
+from darts_jax.bilevel.discretization import keep_strongest, reading_of
 from darts_jax.config import with_overrides
 from darts_jax.errors import InputError
 from darts_jax.spaces import get_space
 from darts_jax.types import Mask
+
+_AGAIN = "_again_"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +24,22 @@ class Stage:
     """A search of its own.
 
     Attributes:
-      verb: under which it is recorded.
+      name: of the stage, whatever its attempts.
+      attempt: how often it has begun anew from an earlier epoch.
     """
 
     config: ConfigDict
-    verb: str
+    name: str
+    attempt: int = 0
+
+    @property
+    def verb(self) -> str:
+        """Under which it is recorded."""
+        return f"{self.name}{_AGAIN}{self.attempt}" if self.attempt else self.name
+
+    def owns(self, verb: str) -> bool:
+        """Whether a record is of this stage, in any of its attempts."""
+        return verb.split(_AGAIN)[0] == self.name
 
 
 def stages_of(config: ConfigDict) -> list[Stage]:
@@ -59,7 +68,7 @@ def pruned_mask(
     count = config.search.operations
     if not count:
         return mask
-    read = READINGS.get(config.search.relaxation, softmax_weights)
+    read = reading_of(config.search.relaxation)
     cells = get_space(config.space).cells
     return {
         kind: keep_strongest(cell, read(cell, alpha[kind]), count) & mask[kind]

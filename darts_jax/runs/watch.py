@@ -6,10 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Float
-from ml_collections import ConfigDict
 
 from darts_jax.analysis.diagnostics import UNDECIDED, collapse_warnings, describe
-from darts_jax.bilevel.discretization import READINGS, one_hot, softmax_weights
+from darts_jax.bilevel.discretization import one_hot, reading_of
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.stopping import Record, Stop
 from darts_jax.build import make_discretization, make_stop
@@ -22,6 +21,7 @@ from darts_jax.runs.directory import (
 from darts_jax.runs.loop import Moment, Observer, say
 from darts_jax.runs.metrics import read_metrics
 from darts_jax.runs.processes import wait_for_all
+from darts_jax.runs.stages import Stage
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 
@@ -32,24 +32,24 @@ class Watch(Observer):
     """Saves the architecture of every epoch, measures it, and asks the stop rule.
 
     Args:
-      verb: of the run that is watched, whose records are read when it goes on.
+      stage: that is watched; its records are read when it goes on.
       offset: epochs of the run directory that came before.
       members: None, or the size of the population.
     """
 
     def __init__(
         self,
-        config: ConfigDict,
+        stage: Stage,
         directory: RunDirectory,
-        verb: str,
         offset: int = 0,
         members: int | None = None,
     ) -> None:
-        self.config, self.directory, self.verb = config, directory, verb
+        config = stage.config
+        self.stage, self.config, self.directory = stage, config, directory
         self.offset, self.members = offset, members
         self.space = get_space(config.space)
         self.discretize, self.rule = make_discretization(config), make_stop(config)
-        self.read = READINGS.get(config.search.relaxation, softmax_weights)
+        self.read = reading_of(config.search.relaxation)
         self.warned: set[str] = set()
         self.last: tuple[int, Saved] | None = None
         self.stop: Stop | None = None
@@ -82,7 +82,7 @@ class Watch(Observer):
         wait_for_all(f"epoch {epoch} is recorded")
         self.stop = self.rule(self.space, self._history(epoch))
         if self.stop is not None:
-            say(f"{self.verb}: ended after epoch {epoch}: {self.stop.reason}")
+            say(f"{self.stage.verb}: ended after epoch {epoch}: {self.stop.reason}")
         return self.stop is not None
 
     def saved(self, epoch: int) -> Saved:
@@ -106,11 +106,10 @@ class Watch(Observer):
 
     def _history(self, epochs: int) -> list[Record]:
         # Of the runs that this one began anew from, too: the last record of an epoch.
-        root = self.verb.split("_again")[0]
         eigenvalues = {
             record["epoch"]: record.get("eigenvalue")
             for record in read_metrics(self.directory.metrics)
-            if record["verb"].split("_again")[0] == root
+            if self.stage.owns(record["verb"])
         }
         history = []
         for epoch in range(1, epochs + 1):
@@ -176,7 +175,7 @@ class Watch(Observer):
             return
         for line in collapse_warnings(self.space, alpha, genotype, self.read):
             if line not in self.warned:
-                say(f"{self.verb}: warning: {line}")
+                say(f"{self.stage.verb}: warning: {line}")
             self.warned.add(line)
 
 
