@@ -45,7 +45,11 @@ def epoch(config: Any, steps: int, rounds: int) -> dict[str, float]:
 
 
 def population(config: Any, members: int, steps: int, rounds: int) -> dict[str, float]:
-    """Seconds of ``steps`` steps of a population, and of as many lone runs."""
+    """Seconds of ``steps`` steps of a population, and of as many lone runs.
+
+    A round is ``members`` lone runs and then the population, so that both are measured
+    over as long a time and the machine's drift weighs on them alike.
+    """
     lone = ours.Ours(ours.search_job(config, steps=steps))
     configs = []
     for seed in range(members):
@@ -54,17 +58,23 @@ def population(config: Any, members: int, steps: int, rounds: int) -> dict[str, 
         configs.append(member)
     images = ours.random_images(2 * config.search.batch_size * steps, 32)
     everyone = ours.Ours(build.make_population(configs, images))
-    alone, together = [], []
-    # The first round warms up.
-    for _ in range(rounds + 1):
-        alone.append(seconds_of(lambda: lone.step(steps)))
+
+    def one_by_one() -> None:
+        for _ in range(members):
+            lone.step(steps)
+
+    lone.step(steps), everyone.step(steps)
+    alone, together, ratios = [], [], []
+    for _ in range(rounds):
+        alone.append(seconds_of(one_by_one) / members)
         together.append(seconds_of(lambda: everyone.step(steps)))
-    one, every = (statistics.median(values[1:]) for values in (alone, together))
+        ratios.append((together[-1] / alone[-1] - 1) / (members - 1))
     return {
-        "lone_s": one,
-        "population_s": every,
-        "each_further_member_s": (every - one) / (members - 1),
-        "further_member_per_lone_run": (every - one) / (members - 1) / one,
+        "lone_s": statistics.median(alone),
+        "population_s": statistics.median(together),
+        "further_member_per_lone_run": statistics.median(ratios),
+        "least": min(ratios),
+        "most": max(ratios),
     }
 
 
