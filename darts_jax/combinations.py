@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES
 from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.errors import InputError
 from darts_jax.schedules import Schedule
 from darts_jax.spaces import get_space
@@ -173,6 +174,28 @@ def _selection(config: ConfigDict, space: Space) -> Iterator[str]:
     if settings.stopping.window % 2 == 0:
         yield (
             f"search.stopping.window is {settings.stopping.window}; want an odd number"
+        )
+    yield from _checkpoints(config)
+
+
+def _checkpoints(config: ConfigDict) -> Iterator[str]:
+    """A supernet that a stop rule returns to has to be there still."""
+    settings, stopping = config.search, config.search.stopping
+    wanted = stopping.restarts or settings.discretization in SELECTIONS
+    every = settings.diagnostics.eigenvalue_every
+    if settings.stop != "eigenvalue_ratio" or not wanted or not every:
+        return
+    kept = config.checkpoint
+    if every % kept.every_epochs:
+        yield (
+            f"search.stop=eigenvalue_ratio returns to an epoch that was measured, and "
+            f"checkpoint.every_epochs={kept.every_epochs} saves others; want 1"
+        )
+    least = (stopping.window // 2 + stopping.delta) * every // kept.every_epochs + 1
+    if kept.keep < least:
+        yield (
+            f"search.stop=eigenvalue_ratio returns to an earlier supernet, of which "
+            f"checkpoint.keep={kept.keep} leaves too few; want at least {least}"
         )
 
 

@@ -149,7 +149,7 @@ METHODS: dict[str, Method] = {
         {
             "search.stop": "eigenvalue_ratio",
             "search.stopping.restarts": 3,
-            "checkpoint.keep": 12,
+            "checkpoint.keep": 13,
             **_EIGENVALUES,
         },
     ),

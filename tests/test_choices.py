@@ -108,6 +108,31 @@ def test_only_the_outputs_of_chosen_operations_are_corrupted(execution):
 
 
 @pytest.mark.parametrize("execution", ["scan", "batch"])
+def test_every_edge_and_image_is_dropped_by_a_draw_of_its_own(execution):
+    """Of a state that skips alone lead to, by two ways: one edge, and two."""
+    corruptions = (("skip_connect", CORRUPTIONS["drop_path"]),)
+    net = Supernet(SPACE, 3, 1, 4, execution=execution, corruptions=corruptions)
+    params, stats = initialize_supernet(net, KEY, (8, 8, 2))
+    images = np.repeat(examples(batch=1).images, 2000, axis=0)
+
+    @quick_jit
+    def logits(weight, strength):
+        weights = jnp.zeros(SPACE.cells["normal"].shape).at[:, 0].set(weight)
+        mixture = {"normal": weights, STRENGTH: strength}
+        apply = supernet_apply(net)
+        return apply(params, stats, mixture, images, KEY, train=True)[0]
+
+    nothing, whole, dropped = logits(0.0, 0.0), logits(1.0, 0.0), logits(1.0, 0.5)
+    # How often an image's state has come through, but for the last BN's scale.
+    times = (dropped - nothing) @ (whole - nothing)[0]
+    times = np.asarray(times / times[times > times.max() / 10].min())
+    np.testing.assert_allclose(times, np.round(times), atol=1e-3)
+    found = [np.mean(np.round(times) == n) for n in range(4)]
+    # Neither way open, one edge alone, two edges alone (each doubles), or all three.
+    np.testing.assert_allclose(found, [3 / 8, 3 / 8, 1 / 8, 1 / 8], atol=0.04)
+
+
+@pytest.mark.parametrize("execution", ["scan", "batch"])
 def test_sampling_computes_what_the_whole_supernet_does(execution):
     """Output, and slopes by weights and alpha, with the drawn operation alone."""
     with jax.enable_x64(True):

@@ -8,7 +8,10 @@ import pytest
 from test_methods import images, tiny  # noqa: F401
 
 import darts_jax
+from darts_jax.bilevel.discretization import random_genotype
+from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.stopping import STOPS, Stop
+from darts_jax.checks import validate_config
 from darts_jax.config import with_overrides
 from darts_jax.errors import InputError
 from darts_jax.main import main
@@ -74,6 +77,58 @@ def test_a_restart_goes_on_from_that_epoch_with_stronger_decay(tmp_path, monkeyp
     np.testing.assert_array_equal(plain.alpha["normal"][0], first)
     assert not np.array_equal(plain.alpha["normal"][1], second)
     np.testing.assert_allclose(plain.alpha["normal"][1], second, atol=1e-3)
+
+
+def test_a_supernet_is_tested_as_it_was_when_the_stop_returned_to_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(STOPS, "at_two", stop_at_two)
+    seen = []
+
+    def first(space, trained, rng):
+        seen.append(trained.alpha["normal"])
+        return random_genotype(space, rng)
+
+    monkeypatch.setitem(SELECTIONS, "first", first)
+    settings = config(4, **{"search.stop": "at_two", "search.discretization": "first"})
+    found = darts_jax.search(settings, tmp_path / "run", images())
+    (alpha,) = seen
+    np.testing.assert_array_equal(alpha, found.alpha["normal"][0])
+    assert not np.array_equal(alpha, found.alpha["normal"][1])
+
+
+def test_a_second_restart_may_return_behind_the_first(tmp_path, monkeypatch):
+    """The first returns to epoch 2; the next run, of epoch 3, to epoch 1."""
+
+    # Each epoch is asked about once, and that which a run begins with once more.
+    told = iter([None, None, None, Stop(2, "first"), None, Stop(1, "second")])
+    monkeypatch.setitem(STOPS, "twice", lambda space, history: next(told, None))
+    settings = config(
+        5,
+        **{
+            "search.stop": "twice",
+            "search.stopping.restarts": 2,
+            "checkpoint.keep": 5,
+        },
+    )
+    found = darts_jax.search(settings, tmp_path / "run", images())
+    records = [(r["verb"], r["epoch"]) for r in found.history]
+    assert records[4:6] == [("search_again_1", 3), ("search_again_2", 2)]
+    assert records[-1] == ("search_again_2", 5)
+
+
+def test_a_supernet_that_a_stop_would_miss_is_refused_at_once():
+    settings = {
+        "search.stop": "eigenvalue_ratio",
+        "search.diagnostics.eigenvalue_every": 2,
+        "search.stopping.restarts": 1,
+    }
+    with pytest.raises(InputError, match=r"keep=3 leaves too few; want at least 13"):
+        validate_config(config(**settings))
+    validate_config(config(**settings, **{"checkpoint.keep": 13}))
+    others = {"checkpoint.keep": 13, "checkpoint.every_epochs": 3}
+    with pytest.raises(InputError, match=r"checkpoint.every_epochs=3 saves others"):
+        validate_config(config(**settings, **others))
 
 
 @pytest.fixture(scope="module")

@@ -103,10 +103,8 @@ def run_epochs(
       StoppedError: SIGTERM or SIGINT came; the state was saved first.
     """
     checkpoints = Checkpoints(run.checkpoints / verb, settings.keep)
-    layout = job.layout
-    state = layout.init(job.init, job.start)
-    totals = layout.init(lambda t: t, job.empty_totals())
-    like = {"state": state, "totals": totals}
+    like = first_tree(job)
+    state, totals = like["state"], like["totals"]
     saved = checkpoints.restore_latest(like, notify=say)
     if saved is None and origin is not None:
         earlier = Checkpoints(run.checkpoints / origin[0], settings.keep)
@@ -132,7 +130,7 @@ def run_epochs(
         for epoch in range(epochs, job.epochs):
             state, totals = work.epoch(epoch, state, totals)
             last = epoch + 1 == job.epochs or observer.ended(epoch + 1)
-            totals = layout.init(lambda t: t, job.empty_totals())
+            totals = job.layout.init(lambda t: t, job.empty_totals())
             stopped = any_of_all(bool(caught))
             if last or stopped or (epoch + 1) % settings.every_epochs == 0:
                 work.save(state, totals)
@@ -141,6 +139,13 @@ def run_epochs(
             if last:
                 break
     return state
+
+
+def first_tree(job: Job) -> dict[str, Any]:
+    """What a checkpoint of a job holds, before its first step."""
+    layout = job.layout
+    state = layout.init(job.init, job.start)
+    return {"state": state, "totals": layout.init(lambda t: t, job.empty_totals())}
 
 
 def compile_run(job: Job, state: Any, totals: Any) -> tuple[Callable[..., Any], float]:

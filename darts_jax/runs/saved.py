@@ -13,7 +13,7 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.directory import RunDirectory, load_architecture
-from darts_jax.runs.loop import say
+from darts_jax.runs.loop import first_tree, say
 from darts_jax.runs.stages import stages_of
 from darts_jax.spaces import get_space
 
@@ -71,9 +71,7 @@ class SavedSearch:
         )
         folder = self.directory.checkpoints / self.stages[0].verb
         checkpoints = Checkpoints(folder, self.config.checkpoint.keep)
-        state = job.layout.init(job.init, job.start)
-        totals = job.layout.init(lambda t: t, job.empty_totals())
-        like = {"state": state, "totals": totals}
+        like = first_tree(job)
         if epoch:
             step = epoch * job.steps_per_epoch
             return job, checkpoints.restore(step, like)["state"]

@@ -20,6 +20,7 @@ from darts_jax.checks import validate_config
 from darts_jax.config import with_overrides
 from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
+from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.directory import (
     RunDirectory,
@@ -27,7 +28,7 @@ from darts_jax.runs.directory import (
     load_architecture,
     open_run,
 )
-from darts_jax.runs.loop import run_epochs, step_of
+from darts_jax.runs.loop import first_tree, run_epochs, step_of
 from darts_jax.runs.metrics import read_metrics
 from darts_jax.runs.processes import is_writer, wait_for_all
 from darts_jax.runs.select import by_supernet
@@ -89,7 +90,7 @@ def search(
     last = ran[-1]
     genotype = make_discretization(last.stage.config)(space, last.alpha)
     if config.search.discretization in SELECTIONS:
-        genotype = by_supernet(last.stage.config, last.job, last.state)
+        genotype = by_supernet(last.stage.config, last.job, last.returned(directory))
     atomic_write(directory.genotype, genotype.to_json())
     if is_writer():
         _draw(genotype, directory.path / "genotype")
@@ -103,17 +104,32 @@ class _Ran:
 
     Attributes:
       stage: with the settings that it ended with.
-      alpha: the architecture of its last epoch, or of that which its stop returned to.
+      state: of its last epoch.
+      epoch: the last, or that which its stop returned to.
+      alpha: the architecture of that epoch.
     """
 
     stage: Stage
     job: Job
     state: Any
+    epoch: int
     alpha: Mapping[str, np.ndarray]
 
     @property
     def epochs(self) -> int:
         return step_of(self.state) // self.job.steps_per_epoch
+
+    def returned(self, directory: RunDirectory) -> Any:
+        """The state that the architecture is of."""
+        if self.epoch == self.epochs:
+            return self.state
+        verb, step = _saved_at(self.stage, directory, self._step)
+        checkpoints = Checkpoints(directory.checkpoints / verb, 1)
+        return checkpoints.restore(step, first_tree(self.job))["state"]
+
+    @property
+    def _step(self) -> int:
+        return self.epoch * self.job.steps_per_epoch
 
 
 def _run_stage(
@@ -136,9 +152,20 @@ def _run_stage(
         state = run_epochs(job, directory, stage.verb, settings, watch, origin)
         if watch.stop is None:
             break
-        origin = stage.verb, watch.stop.epoch * job.steps_per_epoch
+        origin = _saved_at(stage, directory, watch.stop.epoch * job.steps_per_epoch)
     last = watch.stop.epoch if watch.stop else step_of(state) // job.steps_per_epoch
-    return _Ran(stage, job, state, watch.saved(last))
+    return _Ran(stage, job, state, last, watch.saved(last))
+
+
+def _saved_at(stage: Stage, directory: RunDirectory, step: int) -> tuple[str, int]:
+    """The attempt that came by a step, and the step."""
+    attempts = [
+        dataclasses.replace(stage, attempt=n) for n in range(stage.attempt, -1, -1)
+    ]
+    for attempt in attempts:
+        if (directory.checkpoints / attempt.verb / str(step)).exists():
+            return attempt.verb, step
+    return stage.verb, step
 
 
 def _stronger(stage: Stage) -> Stage:
