@@ -36,7 +36,7 @@ def settings(options: argparse.Namespace, method: str, seed: int) -> Any:
     """The same for every method, then its choices."""
     config = darts_jax.default_config()
     config.space, config.seed = "nasbench201", seed
-    config.data.update(name="cifar10", pad=4, flip=True)
+    config.data.update(name="cifar10", images=options.images, pad=4, flip=True)
     config.supernet.update(cells=1, channels=options.channels)
     config.search.update(epochs=options.epochs, batch_size=options.batch)
     config.search.architecture.learning_rate = options.rate
@@ -48,15 +48,6 @@ def settings(options: argparse.Namespace, method: str, seed: int) -> Any:
             raise
     config.search.diagnostics.eigenvalue_every = 0
     return darts_jax.apply_method(config, method)
-
-
-def subset(images: int) -> Any:
-    """The first images of either part of CIFAR-10."""
-    whole = darts_jax.load_dataset("cifar10", "")
-    return darts_jax.from_arrays(
-        *(whole.train_images[:images], whole.train_labels[:images]),
-        *(whole.test_images[:images], whole.test_labels[:images]),
-    )
 
 
 class Table:

@@ -53,6 +53,7 @@ _CHECKS: dict[str, _Check] = {
     "seed": (lambda v: 0 <= v < 2**31, "in [0, 2**31)"),
     "devices": _COUNT,
     "population.execution": _one_of(("auto", "map", "vmap")),
+    "data.images": _COUNT,
     "data.pad": _COUNT,
     "data.cutout": _COUNT,
     "data.chunk": _POSITIVE,

@@ -27,6 +27,7 @@ def default_config() -> ConfigDict:
         {
             "name": "digits",
             "directory": "",  # else DARTS_JAX_DATA_DIR
+            "images": 0,  # the first so many of either part; 0: all
             "pad": 0,  # random crop after padding by so many pixels, in the search
             "flip": False,
             "cutout": 0,

@@ -12,6 +12,8 @@ import pytest
 from made_data import pictures, prepare
 from PIL import Image
 
+from darts_jax.build import dataset_of
+from darts_jax.config import default_config
 from darts_jax.data import (
     SOURCES,
     Augmentation,
@@ -356,3 +358,16 @@ def test_halves_are_the_published_ones():
     assert (train[0], train[-1], valid[0], valid[-1]) == (0, 24_999, 25_000, 49_999)
     with pytest.raises(InputError, match="both parts must hold some"):
         split_train(1, 0.5)
+
+
+def test_the_beginning_of_a_set_is_its_first_images(tmp_path):
+    whole = load_dataset("digits")
+    config = default_config()
+    config.data.images = 7
+    few = dataset_of(config)
+    assert (few.train_images.shape[0], few.test_images.shape[0]) == (7, 7)
+    np.testing.assert_array_equal(few.train_images, whole.train_images[:7])
+    np.testing.assert_array_equal(few.test_labels, whole.test_labels[:7])
+    assert few.classes == whole.classes
+    config.data.images = 10**6
+    assert len(dataset_of(config).train_images) == len(whole.train_images)

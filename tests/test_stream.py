@@ -183,6 +183,9 @@ def test_a_folder_is_streamed_at_one_size(tmp_path, suffix):
         assert images.shape == (6, 10, 10, 3)
         assert set(labels.tolist()) <= {0, 1}
     assert load_dataset(f"stream:folder:{tmp_path}").image_shape == (224, 224, 3)
+    few = data.first(5)
+    assert (len(few.train), len(few.test), few.classes) == (5, 5, 2)
+    np.testing.assert_array_equal(few.train[4][0], data.train[4][0])
 
 
 def test_a_folder_streams_the_images_that_it_loads(tmp_path):

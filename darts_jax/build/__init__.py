@@ -1,5 +1,6 @@
 """The door: names and numbers of a config become functions, and here config ends."""
 
+from darts_jax.build.dataset import dataset_of
 from darts_jax.build.feed import Chunks
 from darts_jax.build.job import Job
 from darts_jax.build.methods import (
@@ -18,6 +19,7 @@ __all__ = [
     "Job",
     "Supermodel",
     "bound",
+    "dataset_of",
     "full_mask",
     "make_discretization",
     "make_population",

@@ -54,6 +54,16 @@ class Dataset:
         """Like `mean`; 1 for a channel that is constant, so that one can divide."""
         return self._statistics[1]
 
+    def first(self, images: int) -> "Dataset":
+        """The same of so many images of either part, fewer where there are fewer."""
+        return dataclasses.replace(
+            self,
+            train_images=self.train_images[:images],
+            train_labels=self.train_labels[:images],
+            test_images=self.test_images[:images],
+            test_labels=self.test_labels[:images],
+        )
+
     @functools.cached_property
     def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
         # Histograms of chunks are exact and spare a float copy of the whole set.

@@ -66,6 +66,25 @@ class StreamedDataset:
     def classes(self) -> int:
         return len(self.class_names)
 
+    def first(self, images: int) -> "StreamedDataset":
+        """The same of so many images of either part, fewer where there are fewer."""
+        train, test = _First(self.train, images), _First(self.test, images)
+        return dataclasses.replace(self, train=train, test=test)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _First:
+    """The beginning of a source; workers get a copy of it by pickle."""
+
+    source: Source
+    images: int
+
+    def __len__(self) -> int:
+        return min(self.images, len(self.source))
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.source[index]
+
 
 AnyDataset = Dataset | StreamedDataset
 

@@ -11,10 +11,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.analysis.macs import count_macs
-from darts_jax.build import Job, make_search, make_supernet
+from darts_jax.build import Job, dataset_of, make_search, make_supernet
 from darts_jax.checks import validate_config
 from darts_jax.config import with_overrides
-from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters, supernet_apply
@@ -161,7 +160,7 @@ def estimate(
     if memory is not None and not 0 < memory < math.inf:
         raise InputError(f"a memory of {memory} GB; want a number above 0")
     use_compilation_cache(config.compilation_cache)
-    dataset = dataset or load_dataset(config.data.name, config.data.directory)
+    dataset = dataset or dataset_of(config)
     job = make_search(config, dataset)
     state = jax.eval_shape(job.init, job.start)
     devices = 1 if job.layout.mesh is None else job.layout.mesh.size

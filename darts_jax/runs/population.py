@@ -12,9 +12,8 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.regularization import TERMS
-from darts_jax.build import make_discretization, make_population
+from darts_jax.build import dataset_of, make_discretization, make_population
 from darts_jax.config import get_setting, with_overrides
-from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.runs.compilation import use_compilation_cache
@@ -127,7 +126,7 @@ def population(
             "search.stop=none"
         )
     settings = [{key: get_setting(m, key) for key in grid} for m in members]
-    dataset = dataset or load_dataset(config.data.name, config.data.directory)
+    dataset = dataset or dataset_of(config)
     job = make_population(members, dataset)
     directory = open_run(run, config, "population")
     _claim(directory, settings)

@@ -12,9 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import random_genotype
-from darts_jax.build import Job, make_training
+from darts_jax.build import Job, dataset_of, make_training
 from darts_jax.checks import validate_config
-from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
@@ -99,7 +98,7 @@ def retrain(
     """
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
-    dataset = dataset or load_dataset(config.data.name, config.data.directory)
+    dataset = dataset or dataset_of(config)
     genotype = genotype or _found(Path(run))
     space = get_space(config.space)
     rng = np.random.default_rng(config.seed)
@@ -129,7 +128,7 @@ def evaluate(
     """
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
-    dataset = dataset or load_dataset(config.data.name, config.data.directory)
+    dataset = dataset or dataset_of(config)
     directory = RunDirectory(Path(run))
     job = make_training(config, dataset, _found(directory.path))
     folder = directory.checkpoints / "retrain"

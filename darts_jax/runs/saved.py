@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from darts_jax.build import Job, make_search
+from darts_jax.build import Job, dataset_of, make_search
 from darts_jax.config import load_config
-from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.runs.checkpoint import Checkpoints
@@ -65,10 +64,7 @@ class SavedSearch:
                 f"the search in {self.directory.path} had stages, each with a supernet "
                 "of its own: want a rule of parameters"
             )
-        data = self.config.data
-        job = make_search(
-            self.config, dataset or load_dataset(data.name, data.directory)
-        )
+        job = make_search(self.config, dataset or dataset_of(self.config))
         folder = self.directory.checkpoints / self.stages[0].verb
         checkpoints = Checkpoints(folder, self.config.checkpoint.keep)
         like = first_tree(job)

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.build import (
     Job,
+    dataset_of,
     full_mask,
     make_discretization,
     make_search,
@@ -18,7 +19,6 @@ from darts_jax.build import (
 )
 from darts_jax.checks import validate_config
 from darts_jax.config import with_overrides
-from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import use_compilation_cache
@@ -74,7 +74,7 @@ def search(
     """
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
-    dataset = dataset or load_dataset(config.data.name, config.data.directory)
+    dataset = dataset or dataset_of(config)
     space = get_space(config.space)
     stages, mask = stages_of(config), full_mask(space)
     # Whatever a later stage asks is refused before the first one runs.
