@@ -76,10 +76,10 @@ class Table:
 
 
 def measure(
-    options: argparse.Namespace, method: str, seed: int, data: Any, known: Table
+    options: argparse.Namespace, method: str, seed: int, known: Table
 ) -> dict[str, Any]:
     config = settings(options, method, seed)
-    found = darts_jax.search(config, options.runs / f"{method}_{seed}", data)
+    found = darts_jax.search(config, options.runs / f"{method}_{seed}")
     last = found.history[-1]
     chosen = known.of(found.genotype)
     eigenvalues = [r["eigenvalue"] for r in found.history if "eigenvalue" in r]
@@ -123,11 +123,11 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=4)
     parser.add_argument("--rate", type=float, default=3e-3)
     options = parser.parse_args()
-    data, known = subset(options.images), Table(options.table)
+    known = Table(options.table)
     rows = []
     for method in options.methods:
         for seed in options.seeds:
-            rows.append(measure(options, method, seed, data, known))
+            rows.append(measure(options, method, seed, known))
             print(json.dumps(rows[-1]), flush=True)
     print(summary(rows))
     print(json.dumps(rows))
