@@ -32,8 +32,10 @@ _PUBLIC = {
     "get_space": "darts_jax.spaces",
     "load_config": "darts_jax.config",
     "load_dataset": "darts_jax.data.sources",
+    "load_table": "darts_jax.benchmarks",
     "population": "darts_jax.runs.population",
     "retrain": "darts_jax.runs.retrain",
+    "score": "darts_jax.runs.score",
     "select": "darts_jax.runs.select",
     "search": "darts_jax.runs.search",
 }

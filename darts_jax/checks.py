@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from darts_jax.benchmarks import DATASETS, EPOCHS, SPLITS
 from darts_jax.bilevel.alignment import WEIGHT_HOOKS
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES
 from darts_jax.bilevel.discretization import DISCRETIZATIONS
@@ -122,6 +123,14 @@ _CHECKS: dict[str, _Check] = {
     "retrain.warmup_epochs": _COUNT,
     "retrain.decay_per_epoch": (lambda v: 0 < v <= 1, "in (0, 1]"),
     "baseline.random_genotypes": _COUNT,
+    "score.paths": _COUNT,
+    "score.images": _COUNT,
+    "score.batch_size": _POSITIVE,
+    "score.statistics": _one_of(("running", "batch", "recalibrated")),
+    "score.calibration": _POSITIVE,
+    "benchmark.dataset": _one_of(("auto", *DATASETS)),
+    "benchmark.split": _one_of(SPLITS),
+    "benchmark.epochs": (lambda v: v in EPOCHS, " or ".join(map(str, EPOCHS))),
     "checkpoint.keep": _POSITIVE,
     "checkpoint.every_epochs": _POSITIVE,
 } | {

@@ -151,6 +151,25 @@ def default_config() -> ConfigDict:
         }
     )
     config.baseline = ConfigDict({"random_genotypes": 0})
+    # Of every path of a trained supernet: darts-jax score.
+    config.score = ConfigDict(
+        {
+            "paths": 0,  # drawn at random; 0: all, or 1,000 of a large space
+            "images": 1000,  # the first of the validation images; 0: all
+            "batch_size": 250,
+            "statistics": "recalibrated",  # | running | batch: see build/paths.py
+            "calibration": 250,  # training images
+        }
+    )
+    # A NAS-Bench-201 search is scored by its table: darts-jax convert-nasbench201.
+    config.benchmark = ConfigDict(
+        {
+            "table": "",  # else nasbench201_table.npz in data.directory
+            "dataset": "auto",  # cifar10 | cifar100 | imagenet16_120; auto: the data's
+            "split": "test",  # | valid | valtest
+            "epochs": 200,  # | 12, that the table's networks were trained for
+        }
+    )
     config.devices = 0  # that share a batch, or a population; 0: all that can
     config.population = ConfigDict({"execution": "auto"})  # map | vmap; map on CPU
     # Of compiled programs: auto (the user's cache folder), off, or a folder.

@@ -5,7 +5,6 @@ batch norm sees the whole batch, and random numbers don't depend on their number
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -118,28 +117,26 @@ class Layout:
         shardings = self._shardings(state), self._shardings(totals)
         return jax.jit(run, donate_argnums=(0, 1), out_shardings=shardings)
 
-    def over_members(self, run: Callable[..., Any], execution: str) -> Any:
-        """A program of one member as that of all, the data being shared.
+    def over_members(
+        self, one: Callable[[PyTree, PyTree], PyTree], execution: str
+    ) -> Callable[[PyTree, PyTree], PyTree]:
+        """A function of one member as that of all, which the devices share out.
 
         Args:
-          run: ``(state, totals, data, scalars, *bounds) -> (state, totals)``.
+          one: ``(member, shared) -> result``.
           execution: "map", one after the other, or "vmap", side by side.
 
         Returns:
-          The same with a leading axis of members on states, totals and scalars.
+          The same with a leading axis of members on the first argument and the result.
         """
 
-        serial = execution == "map"
+        def all_members(members: PyTree, shared: PyTree) -> PyTree:
+            def of_one(member: PyTree) -> PyTree:
+                return one(member, shared)
 
-        def all_members(
-            state: Any, totals: Any, data: Any, scalars: Any, *bounds: Any
-        ) -> Any:
-            def one(member: Any) -> Any:
-                state, totals, scalars = member
-                return run(state, totals, data, scalars, *bounds)
-
-            over = functools.partial(lax.map, one) if serial else jax.vmap(one)
-            return over((state, totals, scalars))
+            if execution == "map":
+                return lax.map(of_one, members)
+            return jax.vmap(of_one)(members)
 
         if self.mesh is None:
             return all_members
@@ -147,7 +144,7 @@ class Layout:
         return jax.shard_map(
             all_members,
             mesh=self.mesh,
-            in_specs=(mine, mine, everyone, mine, everyone, everyone, everyone),
+            in_specs=(mine, everyone),
             out_specs=mine,
             check_vma=False,
         )

@@ -115,6 +115,16 @@ def _parser() -> argparse.ArgumentParser:
     diagnose.set_defaults(verb=_diagnose)
     diagnose.add_argument("run", help="run directory of a search")
     diagnose.add_argument("--epoch", type=int, default=0, help="from 1; 0: the newest")
+    score = verbs.add_parser("score", help="every path of a saved search's supernet")
+    score.set_defaults(verb=_score)
+    score.add_argument("run", help="run directory of a search")
+    score.add_argument("--epoch", type=int, default=0, help="from 1; 0: the newest")
+    convert = verbs.add_parser(
+        "convert-nasbench201", help="the official NATS-Bench data as a table"
+    )
+    convert.set_defaults(verb=_convert)
+    convert.add_argument("source", help="NATS-tss-v1_0-3ffb9-simple, or .pickle.pbz2")
+    convert.add_argument("--out", default="nasbench201_table.npz")
     draw = verbs.add_parser("draw", help="draw a genotype as SVG and PNG")
     draw.set_defaults(verb=_draw)
     draw.add_argument("genotype", help="name, file, run or benchmark string")
@@ -237,6 +247,28 @@ def _diagnose(options: argparse.Namespace, overrides: list[str]) -> None:
         print(f"warning: {warning}")
     for name, value in measured.items():
         print(f"{name:<22} {value:.6g}")
+
+
+def _score(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.score import score
+
+    others = [o for o in overrides if not o.startswith(("score.", "benchmark."))]
+    if others:
+        raise InputError(
+            f"score takes settings of score and benchmark, not {others[0]}: for others "
+            "those of the run hold"
+        )
+    scored = score(options.run, options.epoch, overrides=overrides)
+    print(scored, end="")
+    print(f"the best path:\n{scored.best}")
+
+
+def _convert(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.benchmarks.convert import write_table
+
+    if overrides:
+        raise InputError("convert-nasbench201 takes no settings")
+    print(write_table(Path(options.source), Path(options.out)))
 
 
 def _draw(options: argparse.Namespace, overrides: list[str]) -> None:

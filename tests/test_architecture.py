@@ -7,14 +7,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "darts_jax"
 LAYERS = [
     {"errors", "types"},
     {"spaces", "operations", "data"},
-    {"models", "bilevel"},
+    {"models", "bilevel", "baselines", "benchmarks"},
     {"training", "schedules"},
     {"combinations"},
     {"checks"},
     {"config"},
     {"methods"},
     {"build", "program", "devices"},
-    {"runs", "analysis"},
+    {"runs", "analysis", "interop"},
     {"main", "__init__", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

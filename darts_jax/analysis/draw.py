@@ -105,7 +105,7 @@ def draw_genotype(genotype: Genotype, path: str | Path | None = None) -> Figure:
         _draw(figure.add_axes((*box, *size)), layout, f"{_TITLES.get(kind, kind)} cell")
     _draw_legend(figure, genotype, columns)
     if path is not None:
-        _save(figure, Path(path))
+        save_figure(figure, Path(path))
     return figure
 
 
@@ -121,12 +121,13 @@ def save_drawing(genotype: Genotype, stem: Path) -> tuple[Path, Path]:
     """
     figure = draw_genotype(genotype)
     svg, png = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png"))
-    _save(figure, svg)
-    _save(figure, png)
+    save_figure(figure, svg)
+    save_figure(figure, png)
     return svg, png
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as a whole or not at all, of the same bytes each time."""
     suffix = path.suffix.lstrip(".").lower()
     if suffix not in figure.canvas.get_supported_filetypes():
         raise InputError(f"cannot draw to {path}: write a .svg, .png or .pdf")

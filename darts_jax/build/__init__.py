@@ -3,6 +3,7 @@
 from darts_jax.build.dataset import dataset_of
 from darts_jax.build.feed import Chunks
 from darts_jax.build.job import Job
+from darts_jax.build.known import Known, known_accuracies
 from darts_jax.build.methods import (
     bound,
     full_mask,
@@ -10,18 +11,23 @@ from darts_jax.build.methods import (
     make_stop,
 )
 from darts_jax.build.networks import make_supernet
+from darts_jax.build.paths import STATISTICS, make_path_scores
 from darts_jax.build.population import make_population
 from darts_jax.build.search import Supermodel, make_search, search_start
 from darts_jax.build.training import make_training
 
 __all__ = [
+    "STATISTICS",
     "Chunks",
     "Job",
+    "Known",
     "Supermodel",
     "bound",
     "dataset_of",
     "full_mask",
+    "known_accuracies",
     "make_discretization",
+    "make_path_scores",
     "make_population",
     "make_search",
     "make_stop",

@@ -38,9 +38,7 @@ def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
     common = _common(members)
     job = make_search(common, dataset, Layout())
     terms = schedules.active_terms(common.search)
-    execution = first.population.execution
-    if execution == "auto":
-        execution = "map" if jax.default_backend() == "cpu" else "vmap"
+    over = layout.over_members(_one_run(job), member_execution(first))
 
     def scalars(epoch: int) -> Any:
         each = [schedules.search_scalars(m.search, epoch) for m in members]
@@ -53,7 +51,9 @@ def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
         layout=layout,
         start=jax.tree.map(lambda *x: np.stack(x), *map(search_start, members)),
         init=lambda start: lax.map(job.init, start),
-        run=layout.over_members(job.run, execution),
+        run=lambda state, totals, data, scalars, *bounds: over(
+            (state, totals, scalars), (data, bounds)
+        ),
         scalars=scalars,
         model=lambda state, scalars: lax.map(lambda x: job.model(*x), (state, scalars)),
         evaluate=lambda model, *data: lax.map(
@@ -63,6 +63,22 @@ def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
         images_per_step=len(members) * job.images_per_step,
         members=len(members),
     )
+
+
+def member_execution(config: ConfigDict) -> str:
+    """How members are walked: "map" or "vmap"."""
+    execution: str = config.population.execution
+    if execution == "auto":
+        return "map" if jax.default_backend() == "cpu" else "vmap"
+    return execution
+
+
+def _one_run(job: Job) -> Callable[[Any, Any], Any]:
+    def run(member: Any, shared: Any) -> Any:
+        (state, totals, scalars), (data, bounds) = member, shared
+        return job.run(state, totals, data, scalars, *bounds)
+
+    return run
 
 
 def _common(members: Sequence[ConfigDict]) -> ConfigDict:

@@ -166,7 +166,7 @@ class Work:
             return function
         return jax.checkpoint(function, prevent_cse=not looped)
 
-    def zero_node(self, inputs: Float[Array, "input *image"]) -> Image:
+    def zero_node(self, inputs: Float[Array, "input ..."]) -> Image:
         batch, height, width, channels = inputs.shape[1:]
         stride = self.cell.stride
         shape = (batch, -(-height // stride), -(-width // stride), channels)
@@ -178,7 +178,7 @@ Walk = Callable[[Work, Array], tuple[tuple[Image, ...], dict[str, list[Any]]]]
 
 
 def _scan(
-    work: Work, inputs: Float[Array, "input *image"]
+    work: Work, inputs: Float[Array, "input ..."]
 ) -> tuple[tuple[Image, ...], dict[str, list[Any]]]:
     cell = work.cell
     zero = work.zero_node(inputs)
@@ -254,7 +254,7 @@ def _unless_idle(edge: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _batch(
-    work: Work, inputs: Float[Array, "input *image"]
+    work: Work, inputs: Float[Array, "input ..."]
 ) -> tuple[tuple[Image, ...], dict[str, list[Any]]]:
     cell = work.cell
     zero = work.zero_node(inputs)

@@ -49,7 +49,7 @@ class MixedEdges(nn.Module):
     @nn.compact
     def __call__(
         self,
-        inputs: Float[Array, "input *image"],
+        inputs: Float[Array, "input ..."],
         mixture: Float[Array, "edge op"],
         strength: Float[Array, ""],
         train: bool,
@@ -116,7 +116,7 @@ def _compute(
     mixture: Float[Array, "edge op"],
     keys: PRNGKeyArray,
     strength: Float[Array, ""],
-    inputs: Float[Array, "input *image"],
+    inputs: Float[Array, "input ..."],
 ) -> tuple[tuple[Image, ...], dict[str, Any]]:
     """The nodes of a cell, and its statistics by stack.
 

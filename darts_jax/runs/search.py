@@ -13,6 +13,7 @@ from darts_jax.build import (
     Job,
     dataset_of,
     full_mask,
+    known_accuracies,
     make_discretization,
     make_search,
     search_start,
@@ -28,7 +29,7 @@ from darts_jax.runs.directory import (
     load_architecture,
     open_run,
 )
-from darts_jax.runs.loop import first_tree, run_epochs, step_of
+from darts_jax.runs.loop import first_tree, run_epochs, say, step_of
 from darts_jax.runs.metrics import read_metrics
 from darts_jax.runs.processes import is_writer, wait_for_all
 from darts_jax.runs.select import by_supernet
@@ -77,6 +78,7 @@ def search(
     dataset = dataset or dataset_of(config)
     space = get_space(config.space)
     stages, mask = stages_of(config), full_mask(space)
+    known = known_accuracies(config)
     # Whatever a later stage asks is refused before the first one runs.
     jobs = [make_search(stage.config, dataset) for stage in stages]
     directory = open_run(run, config, "search")
@@ -92,6 +94,8 @@ def search(
     if config.search.discretization in SELECTIONS:
         genotype = by_supernet(last.stage.config, last.job, last.returned(directory))
     atomic_write(directory.genotype, genotype.to_json())
+    if known is not None:
+        say(f"search: {known.accuracy(genotype):.2f} % by {known.title}")
     if is_writer():
         _draw(genotype, directory.path / "genotype")
     wait_for_all("the search is written")

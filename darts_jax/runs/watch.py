@@ -11,7 +11,7 @@ from darts_jax.analysis.diagnostics import UNDECIDED, collapse_warnings, describ
 from darts_jax.bilevel.discretization import one_hot, reading_of
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.stopping import Record, Stop
-from darts_jax.build import make_discretization, make_stop
+from darts_jax.build import known_accuracies, make_discretization, make_stop
 from darts_jax.devices import to_host
 from darts_jax.runs.directory import (
     RunDirectory,
@@ -50,6 +50,7 @@ class Watch(Observer):
         self.space = get_space(config.space)
         self.discretize, self.rule = make_discretization(config), make_stop(config)
         self.read = reading_of(config.search.relaxation)
+        self.known = known_accuracies(config)
         self.warned: set[str] = set()
         self.last: tuple[int, Saved] | None = None
         self.stop: Stop | None = None
@@ -67,6 +68,7 @@ class Watch(Observer):
             "discretized_accuracy": list(accuracy),
             "discretization_gap": list(np.atleast_1d(moment.held_out) - accuracy),
             **self._probed(moment),
+            **self._scored(genotypes),
         }
         if self.members is None:
             self._warn(moment, alpha, genotypes[0], measured["entropy"][0])
@@ -149,6 +151,13 @@ class Watch(Observer):
         model = moment.model.replace(mixture=mixture)
         accuracy = np.atleast_1d(moment.accuracy(model))
         return np.where([g is not None for g in genotypes], accuracy, np.nan)
+
+    def _scored(self, genotypes: list[Genotype | None]) -> dict[str, list[Any]]:
+        """By the benchmark, if there is one."""
+        if self.known is None:
+            return {}
+        score = self.known.accuracy
+        return {"benchmark_accuracy": [score(g) if g else np.nan for g in genotypes]}
 
     def _probed(self, moment: Moment) -> dict[str, list[Any]]:
         settings = self.config.search.diagnostics

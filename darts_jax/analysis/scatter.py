@@ -1,0 +1,66 @@
+"""What a supernet says of its paths beside what is true of them, as a picture."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from darts_jax.analysis.draw import save_figure
+from darts_jax.analysis.ranking import ranking
+
+_INK, _BEST = "#0072B2", "#D55E00"
+
+
+def draw_scatter(
+    accuracy: Float[np.ndarray, " path"], truth: Float[np.ndarray, " path"], title: str
+) -> Figure:
+    """Shared-weights accuracy [0, 1] against the truth in percent, a dot a path.
+
+    The path that the supernet puts first is marked.
+    """
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    found = ranking(accuracy, truth)
+    axes.scatter(
+        100 * accuracy,
+        truth,
+        s=5,
+        alpha=0.25,
+        color=_INK,
+        linewidths=0,
+        rasterized=True,
+    )
+    first = int(np.argmax(accuracy))
+    axes.scatter(
+        100 * accuracy[first],
+        truth[first],
+        s=70,
+        marker="D",
+        color=_BEST,
+        label=f"first by the supernet: {truth[first]:.2f} % (best {truth.max():.2f} %)",
+    )
+    axes.set_xlabel("accuracy with shared weights, %")
+    axes.set_ylabel(f"{title}, %", wrap=True)
+    axes.set_title(
+        f"{len(accuracy):,} paths: Kendall tau {found.kendall:.2f}, "
+        f"Spearman {found.spearman:.2f}",
+        fontsize=11,
+    )
+    axes.legend(loc="lower right", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def save_scatter(
+    accuracy: Float[np.ndarray, " path"],
+    truth: Float[np.ndarray, " path"],
+    title: str,
+    stem: Path,
+) -> tuple[Path, Path]:
+    """Writes ``stem.svg`` and ``stem.png``, each as a whole or not at all."""
+    figure = draw_scatter(accuracy, truth, title)
+    svg, png = stem.with_suffix(".svg"), stem.with_suffix(".png")
+    save_figure(figure, svg)
+    save_figure(figure, png)
+    return svg, png

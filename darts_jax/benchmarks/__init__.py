@@ -1,0 +1,19 @@
+"""What is known of whole spaces: tables of trained accuracies."""
+
+from darts_jax.benchmarks.nasbench201 import (
+    DATASETS,
+    EPOCHS,
+    SPLITS,
+    NASBench201,
+    find_table,
+    load_table,
+)
+
+__all__ = [
+    "DATASETS",
+    "EPOCHS",
+    "SPLITS",
+    "NASBench201",
+    "find_table",
+    "load_table",
+]

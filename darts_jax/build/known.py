@@ -1,0 +1,46 @@
+"""What a benchmark knows of the genotypes that a search finds."""
+
+import dataclasses
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+from darts_jax.benchmarks import DATASETS, find_table, load_table
+from darts_jax.spaces.graph import Genotype
+
+_SPACES = ("nasbench201", "nasbench201_biased")
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """True accuracies of a space.
+
+    Attributes:
+      accuracy: of a genotype, in percent.
+      title: which accuracy that is, for whoever reads it.
+    """
+
+    accuracy: Callable[[Genotype], float]
+    title: str
+
+
+def known_accuracies(config: ConfigDict) -> Known | None:
+    """By ``config.benchmark``, where its table is at hand and the space is its own.
+
+    Raises:
+      InputError: the table that is named is missing, damaged or lacks the column.
+    """
+    settings = config.benchmark
+    path = find_table(settings.table, config.data.directory)
+    if path is None or config.space not in _SPACES:
+        return None
+    table, dataset = load_table(path), settings.dataset
+    if dataset == "auto":
+        dataset = config.data.name if config.data.name in DATASETS else DATASETS[0]
+    asked = dataset, settings.split, settings.epochs
+    table.column(*asked)
+    return Known(
+        lambda genotype: table.accuracy(genotype, *asked),
+        f"NAS-Bench-201, {dataset} {settings.split} after {settings.epochs} epochs, "
+        "mean over its seeds",
+    )
