@@ -149,15 +149,13 @@ def _join(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace, overrides: list[str]) -> ConfigDict:
     """Defaults, then the config file, then the method, then single settings."""
-    from darts_jax.config import load_config, with_overrides
+    from darts_jax.config import load_config
 
     if not options.method:
         return load_config(options.config, overrides)
     from darts_jax.methods import apply_method
 
-    return with_overrides(
-        apply_method(load_config(options.config), options.method), overrides
-    )
+    return apply_method(load_config(options.config), options.method, overrides)
 
 
 def _run(options: argparse.Namespace, overrides: list[str]) -> None:

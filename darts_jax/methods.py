@@ -7,7 +7,7 @@ code and these settings differ.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -33,15 +33,21 @@ class Method:
     choices: Settings = dataclasses.field(default_factory=dict)
 
 
-def apply_method(config: ConfigDict, name: str) -> ConfigDict:
+def apply_method(
+    config: ConfigDict, name: str, overrides: Sequence[str] = ()
+) -> ConfigDict:
     """A copy of a config with a method's choices.
+
+    Args:
+      overrides: single settings that come after them, as `config.with_overrides` takes
+        them: what excludes what is asked of the whole.
 
     Raises:
       InputError: no such method, or one that the config's other settings exclude.
     """
     if name not in METHODS:
         raise unknown_name("method", name, list(METHODS))
-    return _changed(config, METHODS[name].choices)
+    return _changed(config, METHODS[name].choices, overrides)
 
 
 def published_config(name: str, settings: Settings | None = None) -> ConfigDict:
@@ -55,8 +61,11 @@ def published_config(name: str, settings: Settings | None = None) -> ConfigDict:
     return _changed(config, {**METHODS[name].choices, **(settings or {})})
 
 
-def _changed(config: ConfigDict, settings: Settings) -> ConfigDict:
-    return with_overrides(config, [f"{key}={v}" for key, v in settings.items()])
+def _changed(
+    config: ConfigDict, settings: Settings, overrides: Sequence[str] = ()
+) -> ConfigDict:
+    chosen = [f"{key}={value}" for key, value in settings.items()]
+    return with_overrides(config, [*chosen, *overrides])
 
 
 _AT_REST: Settings = {"search.warmup": 1.0}

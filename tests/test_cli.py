@@ -299,3 +299,11 @@ def test_import_is_quick():
         for _ in range(2)
     ]
     assert min(times) < 2
+
+
+def test_a_method_is_asked_of_the_settings_as_they_end(capsys):
+    given = ["settings", "--config", "configs/digits.py", "--method", "lambda_darts"]
+    assert main(given) == 2
+    assert "want at least 2" in capsys.readouterr().err
+    assert main([*given, "--config.supernet.cells=4"]) == 0
+    assert '"hook": "alignment"' in capsys.readouterr().out
