@@ -119,6 +119,18 @@ def _parser() -> argparse.ArgumentParser:
     score.set_defaults(verb=_score)
     score.add_argument("run", help="run directory of a search")
     score.add_argument("--epoch", type=int, default=0, help="from 1; 0: the newest")
+    reproduce = verbs.add_parser(
+        "reproduce", help="a published experiment, its results stored for the ledger"
+    )
+    reproduce.set_defaults(verb=_reproduce)
+    reproduce.add_argument("name", help="PROTOCOL/METHOD; list: every one's name")
+    reproduce.add_argument("--seeds", type=int, default=4, help="how many searches")
+    reproduce.add_argument("--runs", default="runs/reproduce")
+    reproduce.add_argument("--results", default="results")
+    ledger = verbs.add_parser("ledger", help="stored results beside published figures")
+    ledger.set_defaults(verb=_ledger)
+    ledger.add_argument("--results", default="results")
+    ledger.add_argument("--out", default="REPRODUCTION.md")
     convert = verbs.add_parser(
         "convert-nasbench201", help="the official NATS-Bench data as a table"
     )
@@ -259,6 +271,29 @@ def _score(options: argparse.Namespace, overrides: list[str]) -> None:
     scored = score(options.run, options.epoch, overrides=overrides)
     print(scored, end="")
     print(f"the best path:\n{scored.best}")
+
+
+def _reproduce(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.experiments import EXPERIMENTS
+    from darts_jax.runs.reproduce import reproduce
+
+    if overrides:
+        raise InputError("reproduce takes no settings: those of the protocol hold")
+    if options.name == "list":
+        print("\n".join(EXPERIMENTS))
+        return
+    seeds = range(options.seeds)
+    print(reproduce(options.name, seeds, options.runs, options.results))
+
+
+def _ledger(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.directory import atomic_write
+    from darts_jax.runs.ledger import ledger
+
+    if overrides:
+        raise InputError("ledger takes no settings")
+    atomic_write(Path(options.out), ledger(options.results))
+    print(options.out)
 
 
 def _convert(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -13,6 +13,7 @@ LAYERS = [
     {"checks"},
     {"config"},
     {"methods"},
+    {"experiments"},
     {"build", "program", "devices"},
     {"runs", "analysis", "interop"},
     {"main", "__init__", "__main__"},

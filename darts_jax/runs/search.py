@@ -52,12 +52,14 @@ class SearchResult:
       alpha: kind -> architecture parameters [epoch, edge, op].
       history: a record per epoch; see ``metrics.jsonl``.
       run: where everything lies.
+      known: the genotype's accuracy in percent, where a benchmark knows it.
     """
 
     genotype: Genotype
     alpha: dict[str, np.ndarray]
     history: list[dict[str, Any]]
     run: RunDirectory
+    known: float | None = None
 
 
 def search(
@@ -94,12 +96,14 @@ def search(
     if config.search.discretization in SELECTIONS:
         genotype = by_supernet(last.stage.config, last.job, last.returned(directory))
     atomic_write(directory.genotype, genotype.to_json())
+    accuracy = None if known is None else known.accuracy(genotype)
     if known is not None:
-        say(f"search: {known.accuracy(genotype):.2f} % by {known.title}")
+        say(f"search: {accuracy:.2f} % by {known.title}")
     if is_writer():
         _draw(genotype, directory.path / "genotype")
     wait_for_all("the search is written")
-    return _result(genotype, directory, stages)
+    found = _result(genotype, directory, stages)
+    return dataclasses.replace(found, known=accuracy)
 
 
 @dataclasses.dataclass(frozen=True)

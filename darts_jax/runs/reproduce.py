@@ -1,0 +1,123 @@
+"""`reproduce`: a published experiment with some seeds, its results stored."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from darts_jax.baselines.comparison import improvement
+from darts_jax.benchmarks import find_table, load_table
+from darts_jax.build import dataset_of
+from darts_jax.config import config_to_json
+from darts_jax.errors import InputError
+from darts_jax.experiments import Experiment, experiment_config, get_experiment
+from darts_jax.runs.directory import atomic_write
+from darts_jax.runs.loop import say
+from darts_jax.runs.retrain import retrain
+from darts_jax.runs.search import SearchResult, search
+
+
+def reproduce(
+    name: str, seeds: Sequence[int], runs: str | Path, results: str | Path
+) -> Path:
+    """Runs an experiment for each seed and stores what came out.
+
+    What is finished in ``runs`` is read, not repeated, and what was stopped goes on.
+
+    Args:
+      name: ``protocol/method``, of `experiments.EXPERIMENTS`.
+      seeds: one search each.
+      runs: directory of run directories, ``protocol/method_seed``.
+      results: directory of the stored results, ``protocol/method.json``, from which
+        `ledger.ledger` is made.
+
+    Returns:
+      The file of results.
+
+    Raises:
+      InputError: no such experiment, its data or its table are missing, or fewer than
+        two seeds, of which no interval can be made.
+    """
+    experiment = get_experiment(name)
+    if len(set(seeds)) < 2:
+        raise InputError(f"{name} needs 2 seeds or more for an interval")
+    configs = [experiment_config(experiment, seed) for seed in seeds]
+    dataset = dataset_of(configs[0])
+    random = None if experiment.protocol.retrains else _all_cells(configs[0])
+    rows = []
+    for config in configs:
+        run = Path(runs) / f"{name}_{config.seed}"
+        found = search(config, run, dataset)
+        row = _searched(found) | {"seed": config.seed}
+        if experiment.protocol.retrains:
+            trained = retrain(config, run, found.genotype, dataset)
+            row["result"] = 100 * (1 - trained.accuracy)
+            row["random"] = [100 * (1 - b.accuracy) for b in trained.baselines]
+        rows.append(row)
+        say(f"{name}: seed {config.seed}: {row['result']:.2f}")
+    path = Path(results) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = summary(experiment, rows, random) | {
+        "data": dataset.name,
+        "note": dataset.note,
+        "backend": jax.default_backend(),
+        "settings": json.loads(config_to_json(configs[0])),
+    }
+    atomic_write(path, json.dumps(stored, indent=1) + "\n")
+    return path
+
+
+def summary(
+    experiment: Experiment, rows: list[dict[str, Any]], random: list[float] | None
+) -> dict[str, Any]:
+    """What the ledger says of an experiment.
+
+    Args:
+      rows: of each seed, with its ``result`` and, if retrained, ``random`` ones.
+      random: results of random genotypes, where those of the rows are not meant.
+    """
+    results = [row["result"] for row in rows]
+    if random is None:
+        random = [result for row in rows for result in row["random"]]
+    gained = improvement(results, random)
+    return {
+        "experiment": experiment.name,
+        "rows": rows,
+        "mean": statistics.mean(results),
+        "deviation": statistics.stdev(results),
+        "random_mean": statistics.mean(random),
+        "random_count": len(random),
+        # In the unit of the results: of an error, less is better.
+        "improvement": [gained.difference, gained.low, gained.high],
+    }
+
+
+def _all_cells(config: Any) -> list[float]:
+    path = find_table(config.benchmark.table, config.data.directory)
+    if path is None:
+        raise InputError(
+            "a NAS-Bench-201 experiment needs its table: set benchmark.table or put "
+            "nasbench201_table.npz among the data; darts-jax convert-nasbench201 makes "
+            "one"
+        )
+    cells: list[float] = load_table(path).column().tolist()
+    return cells
+
+
+def _searched(found: SearchResult) -> dict[str, Any]:
+    last = found.history[-1]
+    measured = [r["eigenvalue"] for r in found.history if r.get("eigenvalue")]
+    row = {
+        "genotype": json.loads(found.genotype.to_json()),
+        "skips": sum(cell.skips for cell in found.genotype.cells.values()),
+        "supernet_accuracy": last["held_out_accuracy"],
+        "discretization_gap": last["discretization_gap"],
+        "eigenvalue": measured[-1] if measured else None,
+        "epochs": len(found.history),
+    }
+    if found.known is not None:
+        row["result"] = found.known
+    return row
