@@ -1,0 +1,59 @@
+"""Searches that know nothing but scores, under one budget and one interface.
+
+Each is ``(space, evaluate, budget, rng, **settings) -> Trace``. To add one, write what
+it proposes and register it: ``BASELINES["mine"] = budgeted(mine)``.
+"""
+
+from darts_jax.baselines.budget import (
+    Asked,
+    Baseline,
+    Budget,
+    Evaluate,
+    Evaluation,
+    Proposals,
+    Trace,
+    budgeted,
+)
+from darts_jax.baselines.comparison import Improvement, improvement
+from darts_jax.baselines.evolution import evolution
+from darts_jax.baselines.local_search import local_search
+from darts_jax.baselines.predictor import predictor_search
+from darts_jax.baselines.random_search import random_search
+from darts_jax.baselines.reinforce import reinforce
+from darts_jax.errors import unknown_name
+
+BASELINES: dict[str, Baseline] = {
+    "random_search": random_search,
+    "evolution": evolution,
+    "reinforce": reinforce,
+    "local_search": local_search,
+    "predictor_search": predictor_search,
+}
+
+
+def get_baseline(name: str) -> Baseline:
+    """The baseline of that name; raises InputError with the nearest name."""
+    if name not in BASELINES:
+        raise unknown_name("baseline", name, list(BASELINES))
+    return BASELINES[name]
+
+
+__all__ = [
+    "BASELINES",
+    "Asked",
+    "Baseline",
+    "Budget",
+    "Evaluate",
+    "Evaluation",
+    "Improvement",
+    "Proposals",
+    "Trace",
+    "budgeted",
+    "evolution",
+    "get_baseline",
+    "improvement",
+    "local_search",
+    "predictor_search",
+    "random_search",
+    "reinforce",
+]
