@@ -69,6 +69,7 @@ _CHECKS: dict[str, _Check] = {
     "search.batch_size": _POSITIVE,
     "search.microbatches": _POSITIVE,
     "search.train_fraction": (lambda v: 0 < v < 1, "between 0 and 1"),
+    "search.validation": _one_of(("train", "test")),
     "search.temperature": _schedule(lambda s: s.low > 0, "above 0"),
     "search.auxiliary_skip": _SCHEDULE_COUNT,
     "search.valid_weight": _SCHEDULE_COUNT,

@@ -51,6 +51,7 @@ def default_config() -> ConfigDict:
             "batch_size": 64,
             "microbatches": 1,  # parts of a batch, one after the other
             "train_fraction": 0.5,
+            "validation": "train",  # | test: half of the test images, as NAS-Bench-201
             "relaxation": "softmax",
             # Texts like this one are schedules: 5, 10:0.1 or 10:0.1:cosine.
             "temperature": "1",

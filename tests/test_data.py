@@ -13,6 +13,7 @@ from made_data import pictures, prepare
 from PIL import Image
 
 from darts_jax.build import dataset_of
+from darts_jax.build.dataset import searched_parts
 from darts_jax.config import default_config
 from darts_jax.data import (
     SOURCES,
@@ -371,3 +372,16 @@ def test_the_beginning_of_a_set_is_its_first_images(tmp_path):
     assert few.classes == whole.classes
     config.data.images = 10**6
     assert len(dataset_of(config).train_images) == len(whole.train_images)
+
+
+def test_a_search_may_validate_on_half_of_the_test_images():
+    whole, config = load_dataset("digits"), default_config()
+    dataset, train, valid = searched_parts(config, whole)
+    assert dataset is whole
+    np.testing.assert_array_equal([*train, *valid], np.arange(len(whole.train_labels)))
+    config.search.validation = "test"
+    dataset, train, valid = searched_parts(config, whole)
+    np.testing.assert_array_equal(dataset.train_images[train], whole.train_images)
+    half = len(whole.test_labels) // 2
+    np.testing.assert_array_equal(dataset.train_images[valid], whole.test_images[:half])
+    np.testing.assert_array_equal(dataset.train_labels[valid], whole.test_labels[:half])

@@ -1,9 +1,16 @@
-"""The data set that a config names."""
+"""The data set that a config names, and which images of it a search sees."""
 
+import numpy as np
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.pipeline import split_train
 from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
+from darts_jax.errors import InputError
+
+Rows = Int[np.ndarray, " image"]
 
 
 def dataset_of(config: ConfigDict) -> AnyDataset:
@@ -14,3 +21,28 @@ def dataset_of(config: ConfigDict) -> AnyDataset:
     """
     whole = load_dataset(config.data.name, config.data.directory)
     return whole.first(config.data.images) if config.data.images else whole
+
+
+def searched_parts(
+    config: ConfigDict, dataset: AnyDataset
+) -> tuple[AnyDataset, Rows, Rows]:
+    """A data set, and which of its training images train and validate a search.
+
+    With ``search.validation=test`` the validation images are the first half of the test
+    images (NAS-Bench-201's search on CIFAR-100 and ImageNet16-120), and all training
+    images train.
+
+    Raises:
+      InputError: that is asked of a stream.
+    """
+    settings = config.search
+    if settings.validation == "train":
+        return dataset, *split_train(dataset.train_size, settings.train_fraction)
+    if not isinstance(dataset, Dataset):
+        raise InputError(
+            f"search.validation=test needs images in memory, and {dataset.name!r} is a "
+            "stream; want train"
+        )
+    joined = dataset.with_test_half()
+    rows = np.arange(joined.train_size, dtype=np.int32)
+    return joined, rows[: dataset.train_size], rows[dataset.train_size :]

@@ -13,11 +13,11 @@ from jax import lax
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+from darts_jax.build.dataset import searched_parts
 from darts_jax.build.images import normalized
 from darts_jax.build.networks import make_supernet
 from darts_jax.build.population import member_execution
 from darts_jax.data.dataset import Dataset
-from darts_jax.data.pipeline import split_train
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import Layout
 from darts_jax.errors import InputError
@@ -100,7 +100,8 @@ def _images(config: ConfigDict, dataset: AnyDataset) -> tuple[Examples, Array]:
             f"{dataset.name!r} is a stream; want data.name without stream:"
         )
     settings = config.score
-    train, valid = split_train(len(dataset.train_labels), config.search.train_fraction)
+    dataset, train, valid = searched_parts(config, dataset)
+    assert isinstance(dataset, Dataset)
     size = min(settings.batch_size, len(valid))
     count = min(settings.images or len(valid), len(valid)) // size
     if not count:

@@ -14,12 +14,12 @@ from darts_jax.bilevel.curvature import cosine, top_eigenvalue
 from darts_jax.bilevel.hypergradient import exact, first_order
 from darts_jax.bilevel.step import Search
 from darts_jax.build import seeds
+from darts_jax.build.dataset import searched_parts
 from darts_jax.build.feed import whole_batches
 from darts_jax.build.images import make_supply, normalized, preparation
 from darts_jax.build.job import Job, arrays
 from darts_jax.build.methods import full_mask, initial_alpha, make_method
 from darts_jax.build.networks import make_supernet
-from darts_jax.data.pipeline import split_train
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import Layout, make_layout
 from darts_jax.models import functional
@@ -59,11 +59,11 @@ def make_search(
       InputError: an unknown name, an image too small, or a batch too large.
     """
     space, settings = get_space(config.space), config.search
+    dataset, train, valid = searched_parts(config, dataset)
     net = make_supernet(config, dataset)
     search = make_method(config, net)
     size = settings.batch_size
     supply = make_supply(dataset, config)
-    train, valid = split_train(supply.images, settings.train_fraction)
     steps = whole_batches(size, len(train), "the training half")
     whole_batches(size, len(valid), "the validation half")
     feed, held_out = supply.training([train, valid], size), supply.held_out(valid, size)

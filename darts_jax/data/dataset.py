@@ -54,6 +54,23 @@ class Dataset:
         """Like `mean`; 1 for a channel that is constant, so that one can divide."""
         return self._statistics[1]
 
+    @property
+    def train_size(self) -> int:
+        """The number of training images."""
+        return len(self.train_labels)
+
+    def with_test_half(self) -> "Dataset":
+        """The same with the first half of the test images behind the training images.
+
+        `mean` and `std` are of both, then.
+        """
+        half = len(self.test_labels) // 2
+        return dataclasses.replace(
+            self,
+            train_images=np.concatenate([self.train_images, self.test_images[:half]]),
+            train_labels=np.concatenate([self.train_labels, self.test_labels[:half]]),
+        )
+
     def first(self, images: int) -> "Dataset":
         """The same of so many images of either part, fewer where there are fewer."""
         return dataclasses.replace(

@@ -66,6 +66,11 @@ class StreamedDataset:
     def classes(self) -> int:
         return len(self.class_names)
 
+    @property
+    def train_size(self) -> int:
+        """The number of training images."""
+        return len(self.train)
+
     def first(self, images: int) -> "StreamedDataset":
         """The same of so many images of either part, fewer where there are fewer."""
         train, test = _First(self.train, images), _First(self.test, images)
