@@ -11,7 +11,10 @@ from typing import Any
 
 # Public name -> its module, imported when first used: `import darts_jax` is quick.
 _PUBLIC = {
+    "BASELINES": "darts_jax.baselines",
+    "Budget": "darts_jax.baselines",
     "Dataset": "darts_jax.data.dataset",
+    "Evaluation": "darts_jax.baselines",
     "Genotype": "darts_jax.spaces.graph",
     "InputError": "darts_jax.errors",
     "METHODS": "darts_jax.methods",
@@ -30,6 +33,7 @@ _PUBLIC = {
     "from_sources": "darts_jax.data.stream",
     "get_genotype": "darts_jax.spaces.published",
     "get_space": "darts_jax.spaces",
+    "improvement": "darts_jax.baselines",
     "load_config": "darts_jax.config",
     "load_dataset": "darts_jax.data.sources",
     "load_table": "darts_jax.benchmarks",

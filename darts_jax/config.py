@@ -80,6 +80,7 @@ def default_config() -> ConfigDict:
             },
             # Weights of what is added to the architecture's loss.
             "terms": dict.fromkeys(TERMS, "0"),
+            "costs": "parameters",  # of the expected cost; else a file: darts-jax cost
             "weights": {
                 "learning_rate": DARTS_RATE,
                 "final_learning_rate": 0.001,

@@ -119,6 +119,15 @@ def _parser() -> argparse.ArgumentParser:
     score.set_defaults(verb=_score)
     score.add_argument("run", help="run directory of a search")
     score.add_argument("--epoch", type=int, default=0, help="from 1; 0: the newest")
+    cost = verbs.add_parser("cost", help="what a genotype's network costs, exactly")
+    cost.set_defaults(verb=_cost)
+    cost.add_argument("genotype", help="name, file, run or benchmark string")
+    cost.add_argument("--config", help="as of retrain: its sizes and data hold")
+    cost.add_argument("--latency", action="store_true", help="measured here, too")
+    cost.add_argument("--batch", type=int, default=1, help="images of a measurement")
+    cost.add_argument(
+        "--table", help="JSON file for the supernet's operations' latencies"
+    )
     reproduce = verbs.add_parser(
         "reproduce", help="a published experiment, its results stored for the ledger"
     )
@@ -271,6 +280,18 @@ def _score(options: argparse.Namespace, overrides: list[str]) -> None:
     scored = score(options.run, options.epoch, overrides=overrides)
     print(scored, end="")
     print(f"the best path:\n{scored.best}")
+
+
+def _cost(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.config import load_config
+    from darts_jax.runs.cost import cost, write_operation_latencies
+
+    config = load_config(options.config, overrides)
+    latency = options.batch if options.latency else None
+    print(cost(config, read_genotype(options.genotype), latency), end="")
+    if options.table:
+        write_operation_latencies(config, options.batch, Path(options.table))
+        print(f"latencies of the supernet's operations: {options.table}")
 
 
 def _reproduce(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -307,3 +307,23 @@ def test_a_method_is_asked_of_the_settings_as_they_end(capsys):
     assert "want at least 2" in capsys.readouterr().err
     assert main([*given, "--config.supernet.cells=4"]) == 0
     assert '"hook": "alignment"' in capsys.readouterr().out
+
+
+def test_the_cost_of_a_genotype(capsys, tmp_path):
+    sizes = ["--config.retrain.cells=1", "--config.retrain.channels=4"]
+    supernet = ["--config.supernet.cells=1", "--config.supernet.channels=2"]
+    cell = "|skip_connect~0|+|none~0|none~1|+|none~0|none~1|nor_conv_1x1~2|"
+    given = ["cost", cell, "--config.space=nasbench201", *sizes, *supernet]
+    assert main(given) == 0
+    rows = capsys.readouterr().out.splitlines()
+    total = next(row.split() for row in rows if row.startswith("sum "))
+    # Stem, three 1x1 convolutions, two residual blocks, BN, classifier, with their BNs.
+    convolutions = [(1, 9, 4), (4, 1, 4), (8, 1, 8), (16, 1, 16)]
+    residuals = [9 * c * 2 * c + 9 * 4 * c * c + 2 * c * c + 8 * c for c in (4, 8)]
+    small = sum(i * k * o + 2 * o for i, k, o in convolutions)
+    assert int(total[1]) == small + sum(residuals) + 2 * 16 + 10 * 17
+    out = tmp_path / "latency.json"
+    assert main([*given, "--latency", "--table", str(out)]) == 0
+    assert "quartiles" in capsys.readouterr().out
+    assert json.loads(out.read_text())["unit"] == "ms"
+    assert main([*given, "--latency", "--batch=0"]) == 2

@@ -220,7 +220,7 @@ def of_plain_network(config):
         each = jnp.tanh(jnp.einsum("bc,leocd->leobd", images.mean((1, 2)), params))
         return jnp.einsum("leo,leobd->bd", weights, each), stats
 
-    search = make_method(config, make_supernet(config, images()))
+    search = make_method(config, make_supernet(config, images()), (4, 4))
     search = dataclasses.replace(search, apply=apply)
     params = jax.random.normal(jax.random.key(0), (2, *SHAPE, 3, 3))
     alpha = initial_alpha(darts_jax.get_space("tiny"), config.search, 0, 0.1)

@@ -27,7 +27,7 @@ from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.step import Search
 from darts_jax.bilevel.stopping import STOPS, StopRule
 from darts_jax.build import seeds
-from darts_jax.build.costs import parameter_costs
+from darts_jax.build.costs import Costs, parameter_costs, read_cost_table
 from darts_jax.combinations import hooked_cells
 from darts_jax.models import functional
 from darts_jax.models.supernet import Supernet
@@ -37,8 +37,16 @@ from darts_jax.spaces.graph import Cell, Space
 from darts_jax.types import EDGES, Alpha, Mask
 
 
-def make_method(config: ConfigDict, net: Supernet) -> Search:
-    """The step of a search, every slot filled as the settings say."""
+def make_method(config: ConfigDict, net: Supernet, size: tuple[int, int]) -> Search:
+    """The step of a search, every slot filled as the settings say.
+
+    Args:
+      size: height and width of the images.
+
+    Raises:
+      InputError: the table of costs that is asked for is not at hand or not of this
+        network.
+    """
     space, settings = net.space, config.search
     terms = {name: TERMS[name] for name in active_terms(settings)}
     auxiliary = not Schedule.parse(settings.auxiliary_skip).is_zero
@@ -57,8 +65,15 @@ def make_method(config: ConfigDict, net: Supernet) -> Search:
         rests=settings.warmup > 0 or settings.selection.tune_epochs > 0,
         targets=_targets(space) if settings.edge_weights else {},
         skips=_skips(space) if auxiliary else {},
-        costs=parameter_costs(net) if terms else None,
+        costs=_costs(settings.costs, net, size) if terms else None,
     )
+
+
+def _costs(name: str, net: Supernet, size: tuple[int, int]) -> Costs:
+    """Of every operation of a supernet, for the term ``expected_cost``."""
+    if name == "parameters":
+        return parameter_costs(net)
+    return read_cost_table(name)(net, size)
 
 
 def make_discretization(config: ConfigDict) -> Discretization:

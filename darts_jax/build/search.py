@@ -61,7 +61,7 @@ def make_search(
     space, settings = get_space(config.space), config.search
     dataset, train, valid = searched_parts(config, dataset)
     net = make_supernet(config, dataset)
-    search = make_method(config, net)
+    search = make_method(config, net, dataset.image_shape[:2])
     size = settings.batch_size
     supply = make_supply(dataset, config)
     steps = whole_batches(size, len(train), "the training half")

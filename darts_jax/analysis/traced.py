@@ -1,0 +1,98 @@
+"""The cost of any module, from its trace: exact, and nothing is compiled."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from darts_jax.analysis.dependence import dependent_results, without_fixed_factors
+from darts_jax.analysis.macs import count_macs
+from darts_jax.models import stack
+from darts_jax.models.functional import count_parameters
+from darts_jax.operations.layers import draw
+
+ImageShape = tuple[int, int, int]
+
+
+class Cost(NamedTuple):
+    """Of a network or a part of it; of many of them, arrays.
+
+    Attributes:
+      parameters: trainable scalars.
+      macs: multiply-accumulates of the forward pass on one image, as papers count
+        them: of convolutions and the classifier. Every tap counts, in the padding
+        too; pooling, BN, biases and sums do not.
+      activation_bytes: what the backward pass, by parameters and images, reads of the
+        forward pass, per image: inputs of convolutions, normalised values of BN, one
+        byte for the sign at a ReLU and for the place of a maximum. Of values that
+        depend on the image alone, each once; a compiler may hold less.
+    """
+
+    parameters: Any
+    macs: Any
+    activation_bytes: Any
+
+
+def traced_cost(
+    net: nn.Module,
+    shapes: tuple[ImageShape, ...],
+    others: tuple[Any, ...] = (),
+    dtype: str = "float32",
+) -> Cost:
+    """Of a module called as ``(*images, *others, train)``, in train mode.
+
+    Args:
+      shapes: [height, width, channel] of each of its images.
+      others: arrays.
+      dtype: of the images.
+
+    Raises:
+      ValueError: a loop runs a number of times that is not known.
+    """
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    one = _images(shapes, 1, dtype)
+
+    def begin(key: Any, images: Any) -> Any:
+        streams = dict.fromkeys(("params", "noise", "drop_path"), key)
+        return draw(key, net.init(streams, *images, *others, False))
+
+    made = jax.eval_shape(begin, key, one)
+    params, stats = made.get("params", {}), made.get("batch_stats", {})
+
+    def forward(params: Any, images: Any, stats: Any, key: Any) -> Any:
+        variables = {"params": params, "batch_stats": stats}
+        return stack.call(net, variables, key, *images, *others, train=True)[0]
+
+    program = jax.make_jaxpr(forward)(params, one, stats, key)
+    counted = without_fixed_factors(program, [True] * len(program.jaxpr.invars))
+
+    def held(batch: int) -> int:
+        return _held_bytes(forward, params, _images(shapes, batch, dtype), stats, key)
+
+    # The difference: statistics of a batch are held once for all its images.
+    return Cost(count_parameters(params), count_macs(counted), held(2) - held(1))
+
+
+def _images(shapes: tuple[ImageShape, ...], batch: int, dtype: str) -> Any:
+    whole = ((batch, *shape) for shape in shapes)
+    return tuple(jax.ShapeDtypeStruct(shape, jnp.dtype(dtype)) for shape in whole)
+
+
+def _held_bytes(
+    forward: Callable[..., Any], params: Any, images: Any, stats: Any, key: Any
+) -> int:
+    """What reverse mode keeps for the way back, where it depends on the images."""
+
+    def keep(images: Any, params: Any, stats: Any, key: Any) -> Any:
+        _, back = jax.vjp(lambda p, x: forward(p, x, stats, key), params, images)
+        return jax.tree.leaves(back)
+
+    program = jax.make_jaxpr(keep)(images, params, stats, key)
+    results = program.jaxpr.outvars
+    given = [i < len(images) for i in range(len(program.jaxpr.invars))]
+    depends = dependent_results(program, given)
+    # One value may be kept for several uses.
+    held = {v: v.aval for v, d in zip(results, depends, strict=True) if d}
+    return sum(aval.size * aval.dtype.itemsize for aval in held.values())

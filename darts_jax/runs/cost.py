@@ -1,0 +1,48 @@
+"""`cost`: what a genotype's network costs, counted and, if asked, measured."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from darts_jax.analysis.cost import COLUMNS, cost_rows
+from darts_jax.analysis.latency import Measurement, latency_of, operation_latencies
+from darts_jax.build import dataset_of, make_network, make_supernet
+from darts_jax.errors import InputError
+from darts_jax.runs.console import table
+from darts_jax.runs.directory import atomic_write
+from darts_jax.spaces.graph import Genotype
+
+
+def cost(config: ConfigDict, genotype: Genotype, batch: int | None = None) -> str:
+    """A table of parameters, multiply-accumulates and activations, as text.
+
+    Args:
+      config: whose ``retrain`` sizes and data the network is made for.
+      batch: images of a measurement of latency on this device; None: none is made.
+
+    Raises:
+      InputError: a mistake in the settings, the data or the genotype.
+    """
+    dataset = dataset_of(config)
+    net = make_network(config, dataset, genotype)
+    text = table(cost_rows(net, dataset.image_shape), COLUMNS)
+    if batch is None:
+        return text
+    how = _measurement(batch, config.retrain.dtype)
+    return f"{text}{latency_of(net, dataset.image_shape, how)}\n"
+
+
+def write_operation_latencies(config: ConfigDict, batch: int, out: Path) -> None:
+    """Measures every operation of a search's supernet, for ``search.costs``."""
+    dataset = dataset_of(config)
+    how = _measurement(batch, config.supernet.dtype)
+    found = operation_latencies(
+        make_supernet(config, dataset), dataset.image_shape, how
+    )
+    atomic_write(out, found.to_json())
+
+
+def _measurement(batch: int, dtype: str) -> Measurement:
+    if batch < 1:
+        raise InputError(f"--batch is {batch}; want 1 or more")
+    return Measurement(batch=batch, dtype=dtype)
