@@ -24,18 +24,15 @@ import numpy as np
 from darts_jax.baselines import (
     BASELINES,
     Budget,
-    Evaluate,
-    Evaluation,
     Trace,
     get_baseline,
     improvement,
 )
 from darts_jax.benchmarks import NASBench201, load_table
 from darts_jax.runs.console import table
+from darts_jax.runs.oracles import by_table
 from darts_jax.spaces import get_space
-from darts_jax.spaces.graph import Genotype
 
-EPOCHS, VALIDATION_EPOCHS = 12, 0.353
 PUBLISHED_RUNS = 500
 PUBLISHED = {  # Dong and Yang (2020), table 5: validation and test, mean and deviation
     "random_search": ((90.93, 0.36), (93.70, 0.36)),
@@ -58,23 +55,9 @@ COLUMNS = (
 )
 
 
-def evaluation(known: NASBench201) -> Evaluate:
-    """What a search is told, and the seconds that it pays."""
-    accuracy = known.column("cifar10", "valid", EPOCHS)
-    # This column is of trainings on half of the images, as the accuracy is.
-    epoch = known.columns["train_seconds_200_cifar10"] / 200
-
-    def evaluate(genotype: Genotype) -> Evaluation:
-        row = known.row(genotype)
-        seconds = (EPOCHS + VALIDATION_EPOCHS) * float(epoch[row])
-        return Evaluation(float(accuracy[row]), seconds)
-
-    return evaluate
-
-
 def runs(options: argparse.Namespace, name: str, known: NASBench201) -> list[Trace]:
     """One search for each seed."""
-    space, evaluate = get_space("nasbench201"), evaluation(known)
+    space, evaluate = get_space("nasbench201"), by_table(known)
     settings = {key: value for baseline, key, value in options.set if baseline == name}
     return [
         get_baseline(name)(

@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
         ("search", _search, "search a genotype"),
         ("population", _population, "searches that differ in scalars, as one program"),
+        ("baseline", _baseline, "a search that knows scores alone"),
         ("retrain", _retrain, "train a genotype from scratch and test it"),
         ("evaluate", _evaluate, "test the network of a finished retrain"),
         ("settings", _settings, "print the resolved settings"),
@@ -97,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="SETTING=VALUE,VALUE",
                 help="values to combine, as seed=0,1,2; may be repeated",
             )
+        if name == "baseline":
+            _add_baseline(verb)
         if name == "retrain":
             verb.add_argument("--genotype", help="name, file, run or benchmark string")
     methods = verbs.add_parser("methods", help="list the methods and their choices")
@@ -151,6 +154,18 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("genotype", help="name, file, run or benchmark string")
     draw.add_argument("--out", default="genotype", help="file name without ending")
     return parser
+
+
+def _add_baseline(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--by", required=True, help="such as evolution")
+    verb.add_argument(
+        "--on", required=True, help="what scores: table, paths or training"
+    )
+    verb.add_argument("--supernet", help="run directory of the search of the paths")
+    verb.add_argument("--evaluations", type=float, default=float("inf"))
+    verb.add_argument(
+        "--seconds", type=float, default=float("inf"), help="measured or simulated"
+    )
 
 
 def _add_processes(verb: argparse.ArgumentParser) -> None:
@@ -212,6 +227,20 @@ def _population(options: argparse.Namespace, overrides: list[str]) -> None:
         key, _, values = text.partition("=")
         grid[key] = [value for value in values.split(",") if value]
     print(population(_config(options, overrides), grid, options.run), end="")
+
+
+def _baseline(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.baselines import Budget
+    from darts_jax.runs.baseline import baseline
+
+    config, budget = (
+        _config(options, overrides),
+        Budget(options.seconds, options.evaluations),
+    )
+    found = baseline(
+        *(options.by, config, options.run, options.on, budget, options.supernet)
+    )
+    print(found, end="")
 
 
 def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "darts_jax"
 LAYERS = [
-    {"errors", "types"},
+    {"errors"},
+    {"files", "types"},
     {"spaces", "operations", "data"},
     {"models", "bilevel", "baselines", "benchmarks"},
     {"training", "schedules"},

@@ -7,7 +7,6 @@ import dataclasses
 import io
 import itertools
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from darts_jax.analysis.layout import (
     text_width,
 )
 from darts_jax.errors import InputError
+from darts_jax.files import write_whole
 from darts_jax.spaces.graph import CellGenotype, Genotype
 
 
@@ -135,12 +135,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
     with matplotlib.rc_context(_RC):
         figure.savefig(buffer, format=suffix, dpi=160, metadata=undated)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, buffer.getvalue())
 
 
 def _draw(axes: Axes, layout: Layout, title: str) -> None:

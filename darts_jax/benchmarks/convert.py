@@ -7,7 +7,6 @@ package, which knows what the numbers mean, is given the result.
 
 import bz2
 import io
-import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from darts_jax.benchmarks.nasbench201 import DATASETS, EPOCHS
 from darts_jax.errors import InputError
+from darts_jax.files import write_whole
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.nasbench201 import NASBENCH201
 
@@ -90,14 +90,7 @@ def write_table(source: Path, out: Path) -> str:
         arrays = convert(source, told)
     buffer, stored = io.BytesIO(), dict[str, Any](arrays)
     np.savez_compressed(buffer, **stored)
-    aside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_bytes(buffer.getvalue())
-        aside.replace(out)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}") from None
-    finally:
-        aside.unlink(missing_ok=True)
+    write_whole(out, buffer.getvalue())
     return f"{out}: {len(arrays['arch'])} cells, {', '.join(arrays)}"
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from darts_jax.devices import to_host
 from darts_jax.errors import InputError
-from darts_jax.runs.directory import disk_errors, sync
+from darts_jax.files import disk_errors, sync
 from darts_jax.runs.processes import is_writer, wait_for_all
 
 PyTree = Any

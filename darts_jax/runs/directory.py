@@ -4,7 +4,6 @@ A directory belongs to the settings that its verbs have used. Opening it with ot
 fails before anything in it is touched.
 """
 
-import contextlib
 import dataclasses
 import errno
 import importlib.metadata
@@ -12,8 +11,7 @@ import io
 import json
 import os
 import platform
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +20,17 @@ from ml_collections import ConfigDict
 
 from darts_jax.config import config_difference, config_to_json, load_config
 from darts_jax.errors import InputError
+from darts_jax.files import disk_errors, write_whole
 from darts_jax.runs.processes import is_writer, wait_for_all
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "darts-jax")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # What a verb's results depend on; a verb that is not listed depends on everything.
 # Settings in no used section, as those of checkpoints, may change between calls.
 _SECTIONS = {
     "search": ("seed", "space", "data", "supernet", "search"),
     "population": ("seed", "space", "data", "supernet", "search"),
+    "baseline": ("seed", "space", "data", "search", "retrain", "benchmark"),
     "retrain": ("seed", "space", "data", "retrain", "baseline"),
 }
 
@@ -115,21 +114,7 @@ def atomic_write(path: Path, content: str | bytes) -> None:
     """
     if not is_writer():
         return
-    data = content.encode() if isinstance(content, str) else content
-    with disk_errors(str(path)):
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            # mkstemp hides files from everyone else; results are meant to be shared.
-            Path(name).chmod(0o666 & ~_umask())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        sync(path.parent)
+    write_whole(path, content.encode() if isinstance(content, str) else content)
 
 
 def save_architecture(
@@ -156,31 +141,6 @@ def load_architecture(path: Path) -> dict[str, np.ndarray]:
         raise InputError(
             f"architecture parameters {path} are damaged: {_first_line(error)}"
         ) from None
-
-
-@contextlib.contextmanager
-def disk_errors(what: str) -> Iterator[None]:
-    """Turns a failure to write ``what`` into an InputError of one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        told = str(error)  # tensorstore raises ValueError, with the system's words
-        if getattr(error, "errno", None) in _FULL or "No space left" in told:
-            raise InputError(f"no room on disk for {what}") from None
-        if not isinstance(error, OSError):
-            raise
-        raise InputError(f"cannot write {what}: {error.strerror or told}") from None
-
-
-def sync(path: Path) -> None:
-    """Makes a file's bytes, or a directory's names, survive a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _create(run: RunDirectory, config: ConfigDict, verb: str) -> None:
@@ -250,12 +210,6 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _first_line(error: Exception) -> str:

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from darts_jax.errors import InputError
-from darts_jax.runs.directory import RunDirectory, atomic_write, disk_errors
+from darts_jax.files import disk_errors
+from darts_jax.runs.directory import RunDirectory, atomic_write
 from darts_jax.runs.processes import is_writer
 
 

@@ -1,0 +1,152 @@
+"""One row per array: its published name, and where the numbers lie in our trees.
+
+A family of networks lists its layers (`image.py`). What arrays a layer has, and of
+what shapes, is read off our own tree, so that biases, scales and statistics need no
+row of their own: what our layer lacks has no name.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from darts_jax.errors import InputError
+from darts_jax.models.functional import Initialized
+
+_LEAVES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+# Rank of PyTorch's array -> its axes in our order: (o, i, h, w) to (h, w, i, o), and
+# (out, in) to (in, out).
+_AXES = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A convolution, a batch normalisation or a linear layer.
+
+    Attributes:
+      name: as published, ``cells.3._ops.5.op.1``.
+      path: in our trees, ``blocks_2_3/edge_0_2_0/Conv_0``.
+      index: its place in the leading axes of a stack: of cells, of edges.
+      window: side of a convolution's window where ours is a matrix over the window's
+        pixels; else 1.
+      twin: the published layer whose statistics our network uses in this one's place,
+        as it computes both at once; or none.
+    """
+
+    name: str
+    path: str
+    index: tuple[int, ...] = ()
+    window: int = 1
+    twin: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One published array.
+
+    Attributes:
+      name: as published, ``cells.3._ops.5.op.1.weight``.
+      path: of the leaf: its collection, ``params`` or ``stats``, then its keys.
+      index: place in the leaf's leading axes.
+      shape: of the published array.
+      axes: the published array's axes in our order; ours may join some of them.
+      twin: name of the array that serves in this one's place, or none.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    index: tuple[int, ...]
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    twin: str | None
+
+
+def rows_of(layers: Iterable[Layer], trees: Initialized) -> tuple[Row, ...]:
+    """A row for every array of every layer.
+
+    Args:
+      trees: the network's, of arrays or of their shapes.
+    """
+    return tuple(row for layer in layers for row in _rows(layer, trees))
+
+
+def require_all(rows: Iterable[Row], trees: Initialized) -> None:
+    """Raises InputError if some of the trees' numbers have no row."""
+    named: dict[tuple[str, ...], int] = {}
+    for row in rows:
+        named[row.path] = named.get(row.path, 0) + math.prod(row.shape)
+    leaves = leaves_of(trees)
+    bare = [path for path, leaf in leaves.items() if named.get(path) != leaf.size]
+    if bare:
+        raise InputError(
+            f"no published names for {len(bare)} arrays of this network "
+            f"({some('/'.join(path) for path in bare)}); "
+            "interop.MODULES gives a module's layers theirs"
+        )
+
+
+def leaves_of(trees: Initialized) -> dict[tuple[str, ...], Any]:
+    """The leaves of both trees by path, as in `Row.path`."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(trees._asdict())
+    return {tuple(key.key for key in path): leaf for path, leaf in flat}
+
+
+def to_ours(row: Row, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The published array in our layout, of our shape."""
+    return array.transpose(row.axes).reshape(shape)
+
+
+def to_published(row: Row, array: np.ndarray) -> np.ndarray:
+    """The inverse of `to_ours`; a copy."""
+    joined = array.reshape([row.shape[axis] for axis in row.axes])
+    return np.array(joined.transpose(np.argsort(row.axes)), order="C")
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    listed = list(names)
+    more = len(listed) - most
+    rest = f", and {more} more" if more > 0 else ""
+    return ", ".join(listed[:most]) + rest
+
+
+def _rows(layer: Layer, trees: Initialized) -> Iterator[Row]:
+    for collection, tree in trees._asdict().items():
+        keys = tuple(layer.path.split("/"))
+        for leaf, value in _descend(tree, keys).items():
+            shape = _published_shape(value.shape[len(layer.index) :], layer.window)
+            name = _LEAVES[leaf]
+            yield Row(
+                f"{layer.name}.{name}",
+                (collection, *keys, leaf),
+                layer.index,
+                shape,
+                _AXES[len(shape)],
+                layer.twin and f"{layer.twin}.{name}",
+            )
+
+
+def _descend(tree: Mapping[str, Any], keys: tuple[str, ...]) -> Mapping[str, Any]:
+    for key in keys:
+        tree = tree.get(key, {})
+    return tree
+
+
+def _published_shape(ours: tuple[int, ...], window: int) -> tuple[int, ...]:
+    if len(ours) == 3:  # depthwise: PyTorch's kernels have one input channel
+        height, width, channels = ours
+        ours = height, width, 1, channels
+    if len(ours) == 4:
+        height, width, inputs, outputs = ours
+        ours = height * window, width * window, inputs // window**2, outputs
+    axes = _AXES[len(ours)]
+    return tuple(ours[axes.index(axis)] for axis in range(len(ours)))
