@@ -134,7 +134,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
-    with pytest.raises(InputError, match="cannot write .*disk full"):
+    with pytest.raises(InputError, match=r"cannot write .*disk full"):
         save_drawing(PUBLISHED["DARTS_V2"], tmp_path / "cell")
     assert svg.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"cell.svg", "cell.png"}
