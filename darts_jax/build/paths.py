@@ -66,7 +66,9 @@ def make_path_scores(
       InputError: the data are a stream, or fewer than a batch.
     """
     settings = config.score
-    net = make_supernet(config, dataset).clone(sampled=True, corruptions=())
+    # Nothing is differentiated, so that there is nothing to recompute.
+    alone = {"sampled": True, "corruptions": (), "remat": "none"}
+    net = make_supernet(config, dataset).clone(**alone)
     apply, rule = supernet_apply(net), STATISTICS[settings.statistics]
     valid, calibration = _images(config, dataset)
 
