@@ -67,8 +67,9 @@ def make_path_scores(
     """
     settings = config.score
     # Nothing is differentiated, so that there is nothing to recompute.
-    alone = {"sampled": True, "corruptions": (), "remat": "none"}
-    net = make_supernet(config, dataset).clone(**alone)
+    net = make_supernet(config, dataset).clone(
+        sampled=True, corruptions=(), remat="none"
+    )
     apply, rule = supernet_apply(net), STATISTICS[settings.statistics]
     valid, calibration = _images(config, dataset)
 
