@@ -300,7 +300,8 @@ def _diagnose(options: argparse.Namespace, overrides: list[str]) -> None:
 def _score(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.runs.score import score
 
-    others = [o for o in overrides if not o.startswith(("score.", "benchmark."))]
+    ours = ("score.", "benchmark.", "devices=")
+    others = [o for o in overrides if not o.startswith(ours)]
     if others:
         raise InputError(
             f"score takes settings of score and benchmark, not {others[0]}: for others "

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +18,7 @@ import darts_jax
 from darts_jax.analysis.ranking import ranking
 from darts_jax.data.pipeline import split_train
 from darts_jax.errors import InputError
+from darts_jax.main import main
 from darts_jax.models.functional import initialize, network_apply
 from darts_jax.models.network import Network
 from darts_jax.runs.saved import SavedSearch
@@ -163,3 +167,31 @@ def test_what_cannot_be_scored_is_refused(found):
         )
     with pytest.raises(InputError, match="no run in"):
         darts_jax.score(found.run.path / "absent")
+
+
+@pytest.mark.slow
+def test_devices_share_the_paths(tmp_path):
+    """From the command line on 1 device and on 4."""
+    settings = {
+        "space": "nasbench201",
+        "data.images": 64,
+        "supernet.cells": 1,
+        "supernet.channels": 2,
+        "search.epochs": 1,
+        "search.batch_size": 16,
+        "devices": 1,
+    }
+    given = [f"--config.{key}={value}" for key, value in settings.items()]
+    assert main(["search", "--run", str(tmp_path / "run"), *given]) == 0
+    found = []
+    for devices in (1, 4):
+        flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        command = [sys.executable, "-m", "darts_jax", "score", str(tmp_path / "run")]
+        command += ["--config.score.paths=150", "--config.score.images=32"]
+        command += ["--config.score.batch_size=32", f"--config.devices={devices}"]
+        done = subprocess.run(command, env=os.environ | flags, check=False)
+        assert done.returncode == 0
+        with np.load(tmp_path / "run" / "scores.npz") as stored:
+            found.append(stored["accuracy"])
+    np.testing.assert_array_equal(*found)
+    assert len(np.unique(found[0])) > 3
