@@ -95,6 +95,10 @@ def test_a_supernet_is_tested_as_it_was_when_the_stop_returned_to_it(
     (alpha,) = seen
     np.testing.assert_array_equal(alpha, found.alpha["normal"][0])
     assert not np.array_equal(alpha, found.alpha["normal"][1])
+    # A finished search is read, not tested again.
+    again = darts_jax.search(settings, tmp_path / "run", images())
+    assert again.genotype == found.genotype
+    assert len(seen) == 1
 
 
 def test_a_second_restart_may_return_behind_the_first(tmp_path, monkeypatch):

@@ -78,13 +78,38 @@ def search(
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or dataset_of(config)
-    space = get_space(config.space)
-    stages, mask = stages_of(config), full_mask(space)
-    known = known_accuracies(config)
+    stages, known = stages_of(config), known_accuracies(config)
     # Whatever a later stage asks is refused before the first one runs.
     jobs = [make_search(stage.config, dataset) for stage in stages]
     directory = open_run(run, config, "search")
-    ran: list[_Ran] = []
+    drawing = directory.path / "genotype"
+    # What a search writes last: a finished one is read.
+    finished = drawing.with_suffix(".png").exists()
+    if finished:
+        genotype = Genotype.from_json(directory.genotype.read_text())
+    else:
+        genotype = _searched(config, stages, jobs, dataset, directory)
+        atomic_write(directory.genotype, genotype.to_json())
+    accuracy = None if known is None else known.accuracy(genotype)
+    if known is not None:
+        say(f"search: {accuracy:.2f} % by {known.title}")
+    if is_writer() and not finished:
+        _draw(genotype, drawing)
+    wait_for_all("the search is written")
+    found = _result(genotype, directory, stages)
+    return dataclasses.replace(found, known=accuracy)
+
+
+def _searched(
+    config: ConfigDict,
+    stages: list[Stage],
+    jobs: list[Job],
+    dataset: AnyDataset,
+    directory: RunDirectory,
+) -> Genotype:
+    """Runs the stages, each from where it is, and reads the genotype off the last."""
+    space = get_space(config.space)
+    mask, ran = full_mask(space), list[_Ran]()
     for stage, job in zip(stages, jobs, strict=True):
         if ran:
             mask = pruned_mask(stage.config, mask, ran[-1].alpha)
@@ -92,18 +117,9 @@ def search(
         job = dataclasses.replace(job, start=search_start(stage.config, mask))
         ran.append(_run_stage(stage, job, dataset, directory, done))
     last = ran[-1]
-    genotype = make_discretization(last.stage.config)(space, last.alpha)
     if config.search.discretization in SELECTIONS:
-        genotype = by_supernet(last.stage.config, last.job, last.returned(directory))
-    atomic_write(directory.genotype, genotype.to_json())
-    accuracy = None if known is None else known.accuracy(genotype)
-    if known is not None:
-        say(f"search: {accuracy:.2f} % by {known.title}")
-    if is_writer():
-        _draw(genotype, directory.path / "genotype")
-    wait_for_all("the search is written")
-    found = _result(genotype, directory, stages)
-    return dataclasses.replace(found, known=accuracy)
+        return by_supernet(last.stage.config, last.job, last.returned(directory))
+    return make_discretization(last.stage.config)(space, last.alpha)
 
 
 @dataclasses.dataclass(frozen=True)
