@@ -60,6 +60,7 @@ def numpy_loss(params, alpha, batch):
     return reference.cross_entropy(logits, np.asarray(batch.labels)), logits
 
 
+@pytest.mark.slow
 def test_forward_gradients_and_one_full_step_equal_the_numpy_reference():
     with jax.enable_x64(True):
         net, params, stats = small()
