@@ -2,8 +2,7 @@
 
     DARTS_JAX_DATA_DIR=DIR python benchmarks/methods.py --runs DIR --table TABLE.npz
 
-TABLE is the benchmark's own accuracies by architecture (arrays ``arch`` [n, 6] of
-operations ``ops`` over ``edges``, and ``cifar10_test_200`` [n]). Each method runs with
+TABLE is the benchmark's, as `darts_jax.load_table` reads it. Each method runs with
 its choices and everything else alike, at a size that two cores can do: what it shows is
 how the choices behave there, not what the papers measured. Prints a row for each method
 and seed, then means as a table, and on the last line all rows as JSON. Finished runs
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import darts_jax
+from darts_jax.benchmarks import NASBench201
 from darts_jax.runs.console import table
 
 COLUMNS = (
@@ -50,38 +50,14 @@ def settings(options: argparse.Namespace, method: str, seed: int) -> Any:
     return darts_jax.apply_method(config, method)
 
 
-class Table:
-    """Accuracy by architecture."""
-
-    def __init__(self, path: Path) -> None:
-        with np.load(path) as stored:
-            self.operations = [str(name) for name in stored["ops"]]
-            self.edges = [str(edge) for edge in stored["edges"]]
-            accuracy = stored["cifar10_test_200"]
-            self.accuracy = dict(
-                zip(map(tuple, stored["arch"].tolist()), accuracy.tolist(), strict=True)
-            )
-
-    def look_up(self, genotype: Any) -> float:
-        """In percent; an edge that a genotype drops is `none`."""
-        return self.accuracy[tuple(self.operations.index(o) for o in self.of(genotype))]
-
-    def of(self, genotype: Any) -> list[str]:
-        """The operation of every edge, in the table's order."""
-        chosen = {
-            f"{choice.source}->{choice.target}": choice.operation
-            for choice in genotype.cells["normal"].choices
-        }
-        return [chosen.get(edge, "none") for edge in self.edges]
-
-
 def measure(
-    options: argparse.Namespace, method: str, seed: int, known: Table
+    options: argparse.Namespace, method: str, seed: int, known: NASBench201
 ) -> dict[str, Any]:
     config = settings(options, method, seed)
     found = darts_jax.search(config, options.runs / f"{method}_{seed}")
     last = found.history[-1]
-    chosen = known.of(found.genotype)
+    codes = known.codes[known.row(found.genotype)]
+    chosen = [known.operations[code] for code in codes]
     eigenvalues = [r["eigenvalue"] for r in found.history if "eigenvalue" in r]
     return {
         "method": method,
@@ -92,7 +68,7 @@ def measure(
         "supernet %": 100 * last["held_out_accuracy"],
         "gap %": 100 * last["discretization_gap"],
         "eigenvalue": eigenvalues[-1] if eigenvalues else None,
-        "benchmark %": known.look_up(found.genotype),
+        "benchmark %": known.accuracy(found.genotype),
     }
 
 
@@ -123,7 +99,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=4)
     parser.add_argument("--rate", type=float, default=3e-3)
     options = parser.parse_args()
-    known = Table(options.table)
+    known = darts_jax.load_table(options.table)
     rows = []
     for method in options.methods:
         for seed in options.seeds:
