@@ -10,6 +10,7 @@ from darts_jax.analysis.draw import save_figure
 from darts_jax.analysis.ranking import ranking
 
 _INK, _BEST = "#0072B2", "#D55E00"
+_LEFT_OUT = 0.05  # share of the paths
 
 
 def draw_scatter(
@@ -41,13 +42,20 @@ def draw_scatter(
         label=f"first by the supernet: {truth[first]:.2f} % (best {truth.max():.2f} %)",
     )
     axes.set_xlabel("accuracy with shared weights, %")
-    axes.set_ylabel(f"{title}, %", wrap=True)
+    axes.set_ylabel("true accuracy, %")
     axes.set_title(
         f"{len(accuracy):,} paths: Kendall tau {found.kendall:.2f}, "
-        f"Spearman {found.spearman:.2f}",
-        fontsize=11,
+        f"Spearman {found.spearman:.2f}\n{title}",
+        fontsize=10,
     )
-    axes.legend(loc="lower right", frameon=False)
+    # The few that are worst would press all others into a line.
+    least = min(float(np.quantile(truth, _LEFT_OUT)), float(truth[first]))
+    margin = (truth.max() - least) / 15
+    axes.set_ylim(least - margin, truth.max() + margin)
+    below = int(np.sum(truth < least - margin))
+    figure.legend(loc="outside lower center", frameon=False)
+    if below:
+        axes.text(0.01, 0.01, f"{below:,} paths below", transform=axes.transAxes)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
