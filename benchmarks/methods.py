@@ -18,6 +18,7 @@ import numpy as np
 
 import darts_jax
 from darts_jax.benchmarks import NASBench201
+from darts_jax.methods import has_curvature
 from darts_jax.runs.console import table
 
 COLUMNS = (
@@ -40,13 +41,8 @@ def settings(options: argparse.Namespace, method: str, seed: int) -> Any:
     config.supernet.update(cells=1, channels=options.channels)
     config.search.update(epochs=options.epochs, batch_size=options.batch)
     config.search.architecture.learning_rate = options.rate
-    config.search.diagnostics.eigenvalue_every = options.epochs
-    try:
-        return darts_jax.apply_method(config, method)
-    except darts_jax.InputError as error:
-        if "curvature" not in str(error):
-            raise
-    config.search.diagnostics.eigenvalue_every = 0
+    every = options.epochs if has_curvature(method) else 0
+    config.search.diagnostics.eigenvalue_every = every
     return darts_jax.apply_method(config, method)
 
 

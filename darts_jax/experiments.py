@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.config import default_config, load_config, with_overrides
 from darts_jax.errors import InputError, unknown_name
-from darts_jax.methods import METHODS, apply_method
+from darts_jax.methods import METHODS, apply_method, has_curvature
 
 Settings = Mapping[str, Any]
 
@@ -250,12 +250,6 @@ def experiment_config(experiment: Experiment, seed: int) -> ConfigDict:
     config = with_overrides(
         default_config(), [f"{key}={value}" for key, value in settings.items()]
     )
-    try:
-        return apply_method(config, method, overrides)
-    except InputError as error:
-        if "curvature" not in str(error):
-            raise
-    # A hard relaxation has no curvature to measure.
-    return apply_method(
-        config, method, [*overrides, "search.diagnostics.eigenvalue_every=0"]
-    )
+    if not has_curvature(method):
+        overrides.append("search.diagnostics.eigenvalue_every=0")
+    return apply_method(config, method, overrides)

@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all."""
+"""Files that are written as a whole or not at all, and read with every check."""
 
 import contextlib
 import errno
@@ -6,6 +6,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from darts_jax.errors import InputError
 
@@ -32,6 +34,27 @@ def write_whole(path: Path, data: bytes) -> None:
             Path(name).unlink(missing_ok=True)
             raise
         sync(path.parent)
+
+
+def read_npz(path: Path, absent: str, damaged: str) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz``, nothing in it unpickled.
+
+    Args:
+      absent: what is said where there is no such file.
+      damaged: what is said, with the reason behind it, where it cannot be read.
+
+    Raises:
+      InputError: either of these, in one line.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except FileNotFoundError:
+        raise InputError(absent) from None
+    # zipfile and numpy answer flipped bits with a dozen kinds of exception.
+    except Exception as error:
+        told = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{damaged}: {told}") from None
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.config import default_config, with_overrides
 from darts_jax.errors import unknown_name
 
@@ -48,6 +49,12 @@ def apply_method(
     if name not in METHODS:
         raise unknown_name("method", name, list(METHODS))
     return _changed(config, METHODS[name].choices, overrides)
+
+
+def has_curvature(name: str) -> bool:
+    """Whether a method's loss has second derivatives by the architecture to measure."""
+    relaxation = METHODS[name].choices.get("search.relaxation", "softmax")
+    return not RELAXATIONS[relaxation].hard
 
 
 def published_config(name: str, settings: Settings | None = None) -> ConfigDict:

@@ -119,7 +119,11 @@ def save_drawing(genotype: Genotype, stem: Path) -> tuple[Path, Path]:
 
     The same genotype gives the same bytes of SVG.
     """
-    figure = draw_genotype(genotype)
+    return save_pictures(draw_genotype(genotype), stem)
+
+
+def save_pictures(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Writes a figure as ``stem.svg`` and ``stem.png``."""
     svg, png = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png"))
     save_figure(figure, svg)
     save_figure(figure, png)

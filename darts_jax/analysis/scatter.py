@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from darts_jax.analysis.draw import save_figure
+from darts_jax.analysis.draw import save_pictures
 from darts_jax.analysis.ranking import ranking
 
 _INK, _BEST = "#0072B2", "#D55E00"
@@ -67,8 +67,4 @@ def save_scatter(
     stem: Path,
 ) -> tuple[Path, Path]:
     """Writes ``stem.svg`` and ``stem.png``, each as a whole or not at all."""
-    figure = draw_scatter(accuracy, truth, title)
-    svg, png = stem.with_suffix(".svg"), stem.with_suffix(".png")
-    save_figure(figure, svg)
-    save_figure(figure, png)
-    return svg, png
+    return save_pictures(draw_scatter(accuracy, truth, title), stem)

@@ -7,6 +7,7 @@ from darts_jax.benchmarks.nasbench201 import (
     NASBench201,
     find_table,
     load_table,
+    require_table,
 )
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "NASBench201",
     "find_table",
     "load_table",
+    "require_table",
 ]

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from darts_jax.errors import InputError, unknown_name
+from darts_jax.files import read_npz
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 
 TABLE = "nasbench201_table.npz"
@@ -146,6 +147,21 @@ def find_table(given: str = "", directory: str = "") -> Path | None:
     return found if found is not None and found.is_file() else None
 
 
+def require_table(given: str = "", directory: str = "") -> NASBench201:
+    """The table that `find_table` finds.
+
+    Raises:
+      InputError: there is none, or as `load_table`.
+    """
+    path = find_table(given, directory)
+    if path is None:
+        raise InputError(
+            f"NAS-Bench-201 needs its table: set benchmark.table or put {TABLE} among "
+            "the data; darts-jax convert-nasbench201 makes one"
+        )
+    return load_table(path)
+
+
 @functools.lru_cache(maxsize=2)
 def load_table(path: str | Path) -> NASBench201:
     """Reads a table and checks it.
@@ -153,7 +169,11 @@ def load_table(path: str | Path) -> NASBench201:
     Raises:
       InputError: it cannot be read, lacks an array, or an array is not right.
     """
-    arrays = _arrays(Path(path))
+    arrays = read_npz(
+        Path(path),
+        f"no NAS-Bench-201 table at {path}",
+        f"NAS-Bench-201 table {path} cannot be read",
+    )
     missing = [name for name in ("ops", "edges", "arch") if name not in arrays]
     if missing:
         raise InputError(f"NAS-Bench-201 table {path} lacks {', '.join(missing)}")
@@ -184,19 +204,6 @@ def load_table(path: str | Path) -> NASBench201:
 
 def _accuracies() -> tuple[str, ...]:
     return tuple(f"{dataset}_{split}_" for dataset in DATASETS for split in SPLITS)
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise InputError(f"no NAS-Bench-201 table at {path}") from None
-    # zipfile and numpy answer damage with a dozen kinds of exception.
-    except Exception as error:
-        raise InputError(
-            f"NAS-Bench-201 table {path} cannot be read: {error}"
-        ) from None
 
 
 def _check_codes(

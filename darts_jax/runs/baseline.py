@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.baselines import Budget, Evaluate, Trace, get_baseline
-from darts_jax.benchmarks import find_table, load_table
+from darts_jax.benchmarks import require_table
 from darts_jax.build import known_accuracies
 from darts_jax.checks import validate_config
 from darts_jax.errors import InputError, unknown_name
@@ -93,14 +93,9 @@ def _oracle(
         return by_paths(supernet)
     if name != "table":
         raise unknown_name("oracle", name, ORACLES)
-    path = find_table(config.benchmark.table, config.data.directory)
-    if path is None:
-        raise InputError(
-            "no NAS-Bench-201 table: set benchmark.table; darts-jax "
-            "convert-nasbench201 makes one"
-        )
+    known = require_table(config.benchmark.table, config.data.directory)
     dataset = config.benchmark.dataset
-    return by_table(load_table(path), "cifar10" if dataset == "auto" else dataset)
+    return by_table(known, "cifar10" if dataset == "auto" else dataset)
 
 
 def _trace_json(name: str, oracle: str, trace: Trace) -> str:

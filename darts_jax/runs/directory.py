@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.config import config_difference, config_to_json, load_config
 from darts_jax.errors import InputError
-from darts_jax.files import disk_errors, write_whole
+from darts_jax.files import disk_errors, read_npz, write_whole
 from darts_jax.runs.processes import is_writer, wait_for_all
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "darts-jax")
@@ -131,16 +131,11 @@ def save_architecture(
 
 def load_architecture(path: Path) -> dict[str, np.ndarray]:
     """Reads what `save_architecture` wrote; raises InputError if it is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {kind: arrays[kind] for kind in arrays.files}
-    except FileNotFoundError:
-        raise InputError(f"no architecture parameters at {path}") from None
-    # zipfile and numpy answer flipped bits with a dozen kinds of exception.
-    except Exception as error:
-        raise InputError(
-            f"architecture parameters {path} are damaged: {_first_line(error)}"
-        ) from None
+    return read_npz(
+        path,
+        f"no architecture parameters at {path}",
+        f"architecture parameters {path} are damaged",
+    )
 
 
 def _create(run: RunDirectory, config: ConfigDict, verb: str) -> None:
@@ -210,7 +205,3 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

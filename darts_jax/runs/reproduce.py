@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from darts_jax.baselines.comparison import improvement
-from darts_jax.benchmarks import find_table, load_table
+from darts_jax.benchmarks import require_table
 from darts_jax.build import dataset_of
 from darts_jax.config import config_to_json
 from darts_jax.errors import InputError
@@ -96,14 +96,8 @@ def summary(
 
 
 def _all_cells(config: Any) -> list[float]:
-    path = find_table(config.benchmark.table, config.data.directory)
-    if path is None:
-        raise InputError(
-            "a NAS-Bench-201 experiment needs its table: set benchmark.table or put "
-            "nasbench201_table.npz among the data; darts-jax convert-nasbench201 makes "
-            "one"
-        )
-    cells: list[float] = load_table(path).column().tolist()
+    table = require_table(config.benchmark.table, config.data.directory)
+    cells: list[float] = table.column().tolist()
     return cells
 
 

@@ -21,7 +21,7 @@ from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
-from darts_jax.runs.loop import HeldOut, run_epochs, say
+from darts_jax.runs.loop import HeldOut, first_tree, run_epochs, say
 from darts_jax.runs.processes import wait_for_all
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
@@ -134,8 +134,7 @@ def evaluate(
     folder = directory.checkpoints / "retrain"
     if not folder.is_dir():
         raise InputError(f"no retrained network in {run}; `retrain` makes one")
-    state = job.layout.init(job.init, job.start)
-    like = {"state": state, "totals": job.layout.put(job.empty_totals())}
+    like = first_tree(job)
     saved = Checkpoints(folder, config.checkpoint.keep).restore_latest(like, notify=say)
     if saved is None:
         raise InputError(f"no whole checkpoint of a retrained network in {folder}")

@@ -112,14 +112,16 @@ def score(
     layout = make_layout(config.devices, _AT_ONCE, "the paths of a call", members=True)
     of_paths = make_path_scores(config, dataset, layout)
     params, stats = layout.put(to_host((state.params, state.stats)))
+    mixtures = _stack([one_hot(saved.space, genotype) for genotype in genotypes])
     found: list[np.ndarray] = []
     with progress(len(genotypes), "score") as bar:
         for start in range(0, len(genotypes), _AT_ONCE):
-            chunk = genotypes[start : start + _AT_ONCE]
-            filled = [*chunk, *[chunk[-1]] * (_AT_ONCE - len(chunk))]
-            mixtures = _stack([one_hot(saved.space, genotype) for genotype in filled])
-            found.append(to_host(of_paths(params, stats, mixtures))[: len(chunk)])
-            bar.advance(len(chunk), 0, accuracy=float(found[-1].mean()))
+            count = min(_AT_ONCE, len(genotypes) - start)
+            # The last call is filled up with its last path.
+            rows = start + np.minimum(np.arange(_AT_ONCE), count - 1)
+            some = jax.tree.map(lambda leaf, rows=rows: leaf[rows], mixtures)
+            found.append(to_host(of_paths(params, stats, some))[:count])
+            bar.advance(count, 0, accuracy=float(found[-1].mean()))
     accuracy = np.concatenate(found)
     truth = None if known is None else np.array([*map(known.accuracy, genotypes)])
     scored = Scores(
@@ -132,7 +134,7 @@ def score(
         epoch or saved.epochs,
         _protocol(config, dataset),
     )
-    _write(saved, scored)
+    _write(saved, scored, mixtures)
     return scored
 
 
@@ -179,7 +181,7 @@ def _protocol(config: Any, dataset: AnyDataset) -> str:
     return f"{text}; {dataset.note}" if dataset.note else text
 
 
-def _write(saved: SavedSearch, scored: Scores) -> None:
+def _write(saved: SavedSearch, scored: Scores, mixtures: Any) -> None:
     place = saved.directory.path
     summary = {
         "epoch": scored.epoch,
@@ -191,12 +193,7 @@ def _write(saved: SavedSearch, scored: Scores) -> None:
         **(scored.ranking._asdict() if scored.ranking else {}),
     }
     atomic_write(place / "scores.json", json.dumps(summary, indent=1) + "\n")
-    arrays = {
-        f"mixture_{kind}": values.astype(bool)
-        for kind, values in _stack(
-            [one_hot(saved.space, genotype) for genotype in scored.genotypes]
-        ).items()
-    }
+    arrays = {f"mixture_{kind}": m.astype(bool) for kind, m in mixtures.items()}
     if scored.truth is not None:
         arrays["truth"] = scored.truth
     buffer = io.BytesIO()
