@@ -158,6 +158,7 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(
     files = (last_checkpoint(run) / "state").rglob("*")
     largest = max((p for p in files if p.is_file()), key=lambda p: p.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:10])
+    (run / "genotype.png").unlink()  # as if killed before its last act
     capsys.readouterr()
     assert main(["search", "--run", str(run), *TINY]) == 0
     told = capsys.readouterr().err
