@@ -18,7 +18,6 @@ import darts_jax
 from darts_jax.analysis.ranking import ranking
 from darts_jax.data.pipeline import split_train
 from darts_jax.errors import InputError
-from darts_jax.main import main
 from darts_jax.models.functional import initialize, network_apply
 from darts_jax.models.network import Network
 from darts_jax.runs.saved import SavedSearch
@@ -182,7 +181,9 @@ def test_devices_share_the_paths(tmp_path):
         "devices": 1,
     }
     given = [f"--config.{key}={value}" for key, value in settings.items()]
-    assert main(["search", "--run", str(tmp_path / "run"), *given]) == 0
+    # A process of its own: the space of this one is the small fixture's.
+    search = [sys.executable, "-m", "darts_jax", "search", "--run"]
+    subprocess.run([*search, str(tmp_path / "run"), *given], check=True)
     found = []
     for devices in (1, 4):
         flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
