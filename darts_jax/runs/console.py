@@ -1,6 +1,7 @@
 """What a person watching sees: a bar while it runs, a table when it is done."""
 
 import contextlib
+import html
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +69,7 @@ def progress(total: int, description: str, done: int = 0) -> Iterator[Progress]:
       total: steps of the whole loop.
       done: how many of them an earlier process did.
     """
-    if not is_writer() or not (sys.stderr.isatty() or _in_notebook()):
+    if not is_writer() or not (sys.stderr.isatty() or in_notebook()):
         yield Progress(None, total, done, description)
         return
     from tqdm.auto import tqdm
@@ -102,13 +103,31 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     return "".join(line(texts) + "\n" for texts in (list(columns), rule, *cells))
 
 
+def html_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The same for a notebook or a page; columns are those of the first row."""
+    columns = list(rows[0]) if rows else []
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td>{html.escape(_format(row.get(c)))}</td>" for c in columns)
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def short(setting: str) -> str:
+    """The last part of a setting's name, for headings."""
+    return setting.rpartition(".")[2]
+
+
 def _format(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
     """Whether a Jupyter kernel shows what is written."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None

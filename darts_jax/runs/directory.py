@@ -104,6 +104,17 @@ def open_run(path: str | Path, config: ConfigDict, verb: str) -> RunDirectory:
     return run
 
 
+def verbs_of(run: RunDirectory) -> list[str]:
+    """What has been done in a run directory, such as "search".
+
+    Raises:
+      InputError: it is no run directory.
+    """
+    if not run.config.exists():
+        raise InputError(f"no run in {run.path}: it has no {run.config.name}")
+    return list(_read_versions(run))
+
+
 def atomic_write(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader, or a crash, sees the old or the new, no mixture.
 

@@ -59,6 +59,10 @@ class Observer:
         del moment
         return {}
 
+    def recorded(self, record: dict[str, Any]) -> None:
+        """Is shown an epoch's record once it is on disk, and how many ``epochs``."""
+        del record
+
     def ended(self, epoch: int) -> bool:
         """Whether the run is over with so many epochs, also when it is resumed."""
         del epoch
@@ -252,6 +256,7 @@ class _Epochs:
             **measured,
         }
         self.log.write(step_of(state), record)
+        self.observer.recorded(record | {"epochs": job.epochs})
         held_out = float(np.mean(held_out_accuracy))
         self.bar.end_epoch(epoch + 1, job.epochs, held_out=held_out)
         return state, totals

@@ -1,11 +1,14 @@
 """`population`: searches that differ in scalars, as one compiled program."""
 
+from __future__ import annotations
+
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,11 +16,11 @@ from ml_collections import ConfigDict
 
 from darts_jax.bilevel.regularization import TERMS
 from darts_jax.build import dataset_of, make_discretization, make_population
-from darts_jax.config import get_setting, with_overrides
+from darts_jax.config import get_setting, load_config, with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.runs.compilation import use_compilation_cache
-from darts_jax.runs.console import table
+from darts_jax.runs.console import html_table, short, table
 from darts_jax.runs.directory import (
     RunDirectory,
     atomic_write,
@@ -26,12 +29,17 @@ from darts_jax.runs.directory import (
 )
 from darts_jax.runs.loop import run_epochs
 from darts_jax.runs.metrics import read_metrics
+from darts_jax.runs.pictures import HistoryPlots
 from darts_jax.runs.processes import wait_for_all
 from darts_jax.runs.stages import Stage
 from darts_jax.runs.watch import Watch
 from darts_jax.schedules import SCHEDULED
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 # What the members of a population may differ in: it is an array in the program.
 SCALARS = (
@@ -70,10 +78,24 @@ class Member:
     alpha: dict[str, np.ndarray]
     curves: dict[str, np.ndarray]
 
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row for each epoch."""
+        import pandas as pd
 
-@dataclasses.dataclass(frozen=True)
-class PopulationResult:
-    """What the searches of a population found.
+        epochs = len(next(iter(self.curves.values())))
+        return pd.DataFrame({"epoch": range(1, epochs + 1), **self.curves})
+
+    @property
+    def name(self) -> str:
+        """What sets it apart, other than its seed."""
+        others = {k: v for k, v in self.settings.items() if k != "seed"}
+        return ", ".join(f"{short(k)} {v}" for k, v in others.items()) or "all"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PopulationResult(HistoryPlots):
+    """What the searches of a population found. A notebook shows them as a table.
 
     Attributes:
       agreement: share of their choices that two genotypes have in common; NaN for a
@@ -84,10 +106,34 @@ class PopulationResult:
     agreement: Float[np.ndarray, "member member"]
     run: RunDirectory
 
-    def __str__(self) -> str:
+    @functools.cached_property
+    def history(self) -> pd.DataFrame:
+        """A row for each epoch of each member; see `HistoryPlots.history`.
+
+        ``run`` names a member by what sets it apart, other than its seed.
+        """
+        import pandas as pd
+
+        frames = [
+            member.history.assign(**member.settings, run=member.name)
+            for member in self.members
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def plot_agreement(self) -> Figure:
+        """Which members made the same choices."""
+        from darts_jax.analysis.agreement import plot_agreement
+
+        names = [
+            ", ".join(map(str, member.settings.values())) for member in self.members
+        ]
+        return plot_agreement(self.agreement, names)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Of each member its settings and its last epoch."""
         alone = np.eye(len(self.members), dtype=bool)
         shared = np.ma.masked_invalid(np.where(alone, np.nan, self.agreement))
-        rows = [
+        return [
             member.settings
             | {
                 "loss": float(member.curves["loss"][-1]),
@@ -96,7 +142,16 @@ class PopulationResult:
             }
             for i, member in enumerate(self.members)
         ]
+
+    def __str__(self) -> str:
+        rows = self.rows()
         return table(rows, list(rows[0]))
+
+    def __repr__(self) -> str:
+        return f"PopulationResult({str(self.run.path)!r}, members={len(self.members)})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.rows())
 
 
 def population(
@@ -130,13 +185,29 @@ def population(
     job = make_population(members, dataset)
     directory = open_run(run, config, "population")
     _claim(directory, settings)
-
+    # What a population writes last: a finished one is read.
+    if directory.summary_text.exists():
+        return read_population(directory)
     watch = Watch(Stage(members[0], "population"), directory, members=len(members))
     run_epochs(job, directory, "population", config.checkpoint, watch)
     wait_for_all("population")
-    result = _read(config, settings, directory, job.epochs)
+    result = read_population(directory)
     _write(result)
     return result
+
+
+def read_population(directory: RunDirectory) -> PopulationResult:
+    """The result of a population whose epochs are on disk.
+
+    Raises:
+      InputError: there is none, or it is damaged.
+    """
+    config = load_config(directory.config)
+    try:
+        settings = json.loads(_members_file(directory).read_text())
+    except (OSError, ValueError):
+        raise InputError(f"no population in {directory.path}") from None
+    return _read(config, settings, directory, config.search.epochs)
 
 
 def _members(config: ConfigDict, grid: Mapping[str, Sequence[Any]]) -> list[ConfigDict]:
@@ -156,7 +227,7 @@ def _members(config: ConfigDict, grid: Mapping[str, Sequence[Any]]) -> list[Conf
 
 def _claim(directory: RunDirectory, settings: list[dict[str, Any]]) -> None:
     """A run directory holds one population; another is refused."""
-    path = directory.path / "members.json"
+    path = _members_file(directory)
     text = json.dumps(settings, indent=1) + "\n"
     if path.exists() and path.read_text() != text:
         raise InputError(
@@ -164,6 +235,10 @@ def _claim(directory: RunDirectory, settings: list[dict[str, Any]]) -> None:
             "--run"
         )
     atomic_write(path, text)
+
+
+def _members_file(directory: RunDirectory) -> Path:
+    return directory.path / "members.json"
 
 
 def _read(

@@ -56,6 +56,11 @@ class RetrainResult:
     def accuracy(self) -> float:
         return self.network.accuracy
 
+    @property
+    def random_mean(self) -> float:
+        """Mean accuracy of the random genotypes."""
+        return statistics.mean(b.accuracy for b in self.baselines)
+
     def __str__(self) -> str:
         rows = [
             {
@@ -68,7 +73,7 @@ class RetrainResult:
         text = table(rows, ["network", "parameters", "test accuracy %"])
         if self.baselines:
             accuracies = [100 * b.accuracy for b in self.baselines]
-            mean = statistics.mean(accuracies)
+            mean = 100 * self.random_mean
             spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
             text += (
                 f"\n{len(accuracies)} random genotypes: mean {mean:.2f} %, standard "
@@ -139,6 +144,31 @@ def evaluate(
     if saved is None:
         raise InputError(f"no whole checkpoint of a retrained network in {folder}")
     return _test_accuracy(job, saved[1]["state"])
+
+
+def read_retrained(run: str | Path) -> RetrainResult | None:
+    """What a finished `retrain` left in a run directory, if there was one.
+
+    Raises:
+      InputError: its summary is damaged.
+    """
+    directory = RunDirectory(Path(run))
+    try:
+        summary = json.loads(directory.summary_json.read_text())
+        networks = [
+            Trained(
+                network["name"],
+                Genotype.from_json(json.dumps(network["genotype"])),
+                network["parameters"],
+                network["test_accuracy"],
+            )
+            for network in summary["networks"]
+        ]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{directory.summary_json} is damaged") from None
+    return RetrainResult(networks[0], tuple(networks[1:]), summary["note"], directory)
 
 
 def _found(path: Path) -> Genotype:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from darts_jax.bilevel.discretization import DISCRETIZATIONS
 from darts_jax.build import Job, dataset_of, make_search
 from darts_jax.config import load_config
 from darts_jax.data.stream import AnyDataset
@@ -40,6 +41,12 @@ class SavedSearch:
     def epochs(self) -> int:
         """How many have left their architecture."""
         return len(list(self.directory.architecture.glob("epoch_*.npz")))
+
+    @property
+    def rule(self) -> str:
+        """By which a genotype is read off its parameters alone."""
+        named = self.config.search.discretization
+        return named if named in DISCRETIZATIONS else self.space.discretization
 
     def architecture(self, epoch: int = 0) -> dict[str, np.ndarray]:
         """The parameters after an epoch, from 1; 0 for the last.

@@ -18,6 +18,7 @@ from darts_jax.runs.directory import (
     load_architecture,
     save_architecture,
 )
+from darts_jax.runs.live import Live
 from darts_jax.runs.loop import Moment, Observer, say
 from darts_jax.runs.metrics import read_metrics
 from darts_jax.runs.processes import wait_for_all
@@ -35,6 +36,7 @@ class Watch(Observer):
       stage: that is watched; its records are read when it goes on.
       offset: epochs of the run directory that came before.
       members: None, or the size of the population.
+      live: is shown every record as soon as it is on disk.
     """
 
     def __init__(
@@ -43,10 +45,11 @@ class Watch(Observer):
         directory: RunDirectory,
         offset: int = 0,
         members: int | None = None,
+        live: Live | None = None,
     ) -> None:
         config = stage.config
         self.stage, self.config, self.directory = stage, config, directory
-        self.offset, self.members = offset, members
+        self.offset, self.members, self.live = offset, members, live
         self.space = get_space(config.space)
         self.discretize, self.rule = make_discretization(config), make_stop(config)
         self.read = reading_of(config.search.relaxation)
@@ -77,6 +80,11 @@ class Watch(Observer):
             name: [_plain(value) for value in values]
             for name, values in measured.items()
         }
+
+    def recorded(self, record: dict[str, Any]) -> None:
+        if self.live is not None:
+            counted = {name: self.offset + record[name] for name in ("epoch", "epochs")}
+            self.live(record | counted)
 
     def ended(self, epoch: int) -> bool:
         if self.rule is None or not epoch:
