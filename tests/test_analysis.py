@@ -121,9 +121,7 @@ def test_members_of_an_ablation_are_the_searches_alone(ablation, tmp_path):
         }
     )
     alone = darts_jax.search(settings, tmp_path / "run", images())
-    assert found.genotypes["hypergradient exact, learning_rate 0.01", 2] == (
-        alone.genotype
-    )
+    assert found.genotypes["exact, learning_rate 0.01", 2] == (alone.genotype)
 
 
 def test_what_cannot_go_in_step_runs_by_itself(tmp_path):

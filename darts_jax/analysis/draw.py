@@ -4,14 +4,13 @@ The kind of an operation is told by colour and, for greyscale, by dashes.
 """
 
 import dataclasses
-import io
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,7 +19,6 @@ from matplotlib.path import Path as Curve
 
 from darts_jax.analysis.layout import (
     BOX,
-    FAMILY,
     LABEL_SIZE,
     RADIUS,
     Layout,
@@ -28,9 +26,15 @@ from darts_jax.analysis.layout import (
     Slot,
     text_width,
 )
-from darts_jax.errors import InputError
-from darts_jax.files import write_whole
-from darts_jax.spaces.graph import CellGenotype, Genotype
+from darts_jax.analysis.style import (
+    FAINT_INK,
+    FAMILY,
+    INK,
+    Picture,
+    save_figure,
+    save_pictures,
+)
+from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +73,6 @@ _PREFIXES = {
 }
 
 _TITLES = {"reduce": "reduction"}
-_INK, _FAINT_INK = "#1F2933", "#6B7280"
-_RC: dict[Any, Any] = {"svg.hashsalt": "darts_jax", "svg.fonttype": "none"}
 
 
 def kind_of(operation: str) -> str:
@@ -90,28 +92,84 @@ def draw_genotype(genotype: Genotype, path: str | Path | None = None) -> Figure:
     Raises:
       InputError: matplotlib cannot write that format.
     """
+    figure = _draw_cells(genotype, None)
+    figure.set_label(f"Cells of a genotype of {genotype.space}. {_told(genotype)}")
+    if path is not None:
+        save_figure(figure, Path(path))
+    return figure
+
+
+def draw_supernet(space: Space, weights: Mapping[str, np.ndarray]) -> Figure:
+    """Draws all edges of a space's cells, each as strong as its strongest operation.
+
+    Args:
+      weights: kind -> [edge, op] in [0, 1], as `discretization.reading_of` reads them.
+    """
+    cells, strengths = {}, {}
+    for kind, cell in space.cells.items():
+        best = np.argmax(np.where(cell.mask, weights[kind], -1), axis=-1)
+        most = np.take_along_axis(np.asarray(weights[kind]), best[:, None], -1)[:, 0]
+        labels = [
+            f"{edge.operations[column]} {weight:.2f}"
+            for edge, column, weight in zip(cell.edges, best, most, strict=True)
+        ]
+        choices = [
+            Choice(edge.target, edge.source, label)
+            for edge, label in zip(cell.edges, labels, strict=True)
+        ]
+        cells[kind] = CellGenotype(cell.inputs, tuple(choices), cell.output)
+        strengths[kind] = {
+            (edge.source, edge.target): _strength(len(edge.operations), float(weight))
+            for edge, weight in zip(cell.edges, most, strict=True)
+        }
+    genotype = Genotype(space.name, cells)
+    figure = _draw_cells(genotype, strengths)
+    figure.set_label(
+        f"Supernet of {space.name}, the strongest operation of every edge with its "
+        f"weight. {_told(genotype)}"
+    )
+    return figure
+
+
+def _strength(operations: int, weight: float) -> float:
+    """How far an edge is from weighing all of its operations alike."""
+    even = 1 / operations
+    return max(0.0, (weight - even) / (1 - even)) if operations > 1 else 1.0
+
+
+def _told(genotype: Genotype) -> str:
+    return "; ".join(str(genotype).splitlines()) + "."
+
+
+Strengths = Mapping[tuple[int, int], float]
+"""(source, target) -> 0 for an undecided edge, 1 for a decided one."""
+
+
+def _draw_cells(
+    genotype: Genotype, strengths: Mapping[str, Strengths] | None
+) -> Picture:
     layouts = [Layout(cell) for cell in genotype.cells.values()]
     title = 0.42
     width = max([6.0, *(layout.width for layout in layouts)])
     columns, rows = _legend_grid(genotype, width)
     legend = 0.2 + 0.24 * rows
     height = sum(layout.height + title for layout in layouts) + legend
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = Picture(figsize=(width, height), facecolor="white")
     top = height
     for kind, layout in zip(genotype.cells, layouts, strict=True):
         top -= title + layout.height
         box = ((width - layout.width) / 2 / width, top / height)
         size = (layout.width / width, layout.height / height)
-        _draw(figure.add_axes((*box, *size)), layout, f"{_TITLES.get(kind, kind)} cell")
+        axes = figure.add_axes((*box, *size))
+        own = None if strengths is None else strengths[kind]
+        _draw(axes, layout, f"{_TITLES.get(kind, kind)} cell", own)
     _draw_legend(figure, genotype, columns)
-    if path is not None:
-        save_figure(figure, Path(path))
     return figure
 
 
 def draw_cell(axes: Axes, cell: CellGenotype, title: str) -> None:
     """Draws a cell into axes. Labels fit if an inch of the layout is one on paper."""
-    _draw(axes, Layout(cell), title)
+    _draw(axes, Layout(cell), title, None)
 
 
 def save_drawing(genotype: Genotype, stem: Path) -> tuple[Path, Path]:
@@ -122,34 +180,23 @@ def save_drawing(genotype: Genotype, stem: Path) -> tuple[Path, Path]:
     return save_pictures(draw_genotype(genotype), stem)
 
 
-def save_pictures(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Writes a figure as ``stem.svg`` and ``stem.png``."""
-    svg, png = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png"))
-    save_figure(figure, svg)
-    save_figure(figure, png)
-    return svg, png
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure as a whole or not at all, of the same bytes each time."""
-    suffix = path.suffix.lstrip(".").lower()
-    if suffix not in figure.canvas.get_supported_filetypes():
-        raise InputError(f"cannot draw to {path}: write a .svg, .png or .pdf")
-    undated = {"Date": None} if suffix == "svg" else None
-    buffer = io.BytesIO()
-    with matplotlib.rc_context(_RC):
-        figure.savefig(buffer, format=suffix, dpi=160, metadata=undated)
-    write_whole(path, buffer.getvalue())
-
-
-def _draw(axes: Axes, layout: Layout, title: str) -> None:
+def _draw(
+    axes: Axes,
+    layout: Layout,
+    title: str,
+    strengths: Strengths | None,
+) -> None:
     axes.set_axis_off()
     axes.set_xlim(0, layout.width)
     axes.set_ylim(layout.height, 0)
     axes.set_aspect("equal")
-    axes.set_title(title, fontsize=12, fontweight="bold", family=FAMILY, color=_INK)
+    axes.set_title(title, fontsize=12, fontweight="bold", family=FAMILY, color=INK)
     for operation, chain in layout.edges:
-        _draw_edge(axes, layout, operation, chain)
+        style = STYLES["output" if operation is None else kind_of(operation)]
+        if strengths is not None and operation is not None:
+            ends = layout.states.index(chain[0]), layout.states.index(chain[-1])
+            style = _as_strong_as(style, strengths[ends])
+        _draw_edge(axes, layout, operation, chain, style)
     names = [f"$c_{{k-{n}}}$" for n in range(layout.cell.inputs, 0, -1)]
     names += [str(node) for node in range(layout.cell.states - layout.cell.inputs)]
     for name, slot in zip([*names, "$c_k$"], layout.states, strict=True):
@@ -158,18 +205,26 @@ def _draw(axes: Axes, layout: Layout, title: str) -> None:
 
 def _draw_state(axes: Axes, x: float, y: float, name: str) -> None:
     if name.isdigit():
-        node = Circle((x, y), RADIUS, fc="white", ec=_INK, lw=1.5, zorder=4)
+        node = Circle((x, y), RADIUS, fc="white", ec=INK, lw=1.5, zorder=4)
         axes.add_patch(node)
     else:
         size = (2 * BOX, 2 * RADIUS)
-        _draw_box(axes, (x, y), size, 0.1, fc="#E4E7EB", ec=_INK, lw=1.5)
-    _write(axes, (x, y), name, size=11, color=_INK)
+        _draw_box(axes, (x, y), size, 0.1, fc="#E4E7EB", ec=INK, lw=1.5)
+    _write(axes, (x, y), name, size=11, color=INK)
+
+
+def _as_strong_as(style: Style, strength: float) -> Style:
+    width, alpha = 0.5 + 4.0 * strength, 0.4 + 0.6 * strength
+    return dataclasses.replace(style, width=width, alpha=min(alpha, 0.999))
 
 
 def _draw_edge(
-    axes: Axes, layout: Layout, operation: str | None, chain: Sequence[Slot]
+    axes: Axes,
+    layout: Layout,
+    operation: str | None,
+    chain: Sequence[Slot],
+    style: Style,
 ) -> None:
-    style = STYLES["output" if operation is None else kind_of(operation)]
     points = layout.points(chain)
     tip = points[-1]
     points[-1] = (tip[0] - 0.08, tip[1])
@@ -203,7 +258,7 @@ def _draw_label(
     axes: Axes, center: Point, size: Point, operation: str, style: Style
 ) -> None:
     _draw_box(axes, center, size, 0.06, fc="white", ec=style.color, lw=1.0)
-    ink = _FAINT_INK if style.alpha < 1 else _INK
+    ink = FAINT_INK if operation.startswith("none") else INK
     _write(axes, center, operation, size=LABEL_SIZE, color=ink)
 
 
@@ -249,6 +304,6 @@ def _draw_legend(figure: Figure, genotype: Genotype, columns: int) -> None:
         ncols=columns,
         frameon=False,
         prop={"family": FAMILY, "size": 9},
-        labelcolor=_INK,
+        labelcolor=INK,
         handlelength=3.2,
     )

@@ -18,11 +18,11 @@ from statistics import fmean as _mean
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from darts_jax.analysis.style import FAMILY
 from darts_jax.spaces.graph import CellGenotype
 
 Point = tuple[float, float]
 
-FAMILY = "DejaVu Sans"  # comes with matplotlib, so a drawing is the same everywhere
 LABEL_SIZE = 8.0
 RADIUS = 0.19  # of a node, and half the height of the box of an input or output
 BOX = 0.28  # half the width of that box

@@ -6,10 +6,9 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from darts_jax.analysis.draw import save_pictures
 from darts_jax.analysis.ranking import ranking
+from darts_jax.analysis.style import COLORS, picture, save_pictures, tidy
 
-_INK, _BEST = "#0072B2", "#D55E00"
 _LEFT_OUT = 0.05  # share of the paths
 
 
@@ -20,7 +19,7 @@ def draw_scatter(
 
     The path that the supernet puts first is marked.
     """
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    figure = picture(6.4, 4.8)
     axes = figure.add_subplot()
     found = ranking(accuracy, truth)
     axes.scatter(
@@ -28,7 +27,7 @@ def draw_scatter(
         truth,
         s=5,
         alpha=0.25,
-        color=_INK,
+        color=COLORS[0],
         linewidths=0,
         rasterized=True,
     )
@@ -38,15 +37,15 @@ def draw_scatter(
         truth[first],
         s=70,
         marker="D",
-        color=_BEST,
+        color=COLORS[1],
         label=f"first by the supernet: {truth[first]:.2f} % (best {truth.max():.2f} %)",
     )
-    axes.set_xlabel("accuracy with shared weights, %")
-    axes.set_ylabel("true accuracy, %")
-    axes.set_title(
+    told = (
         f"{len(accuracy):,} paths: Kendall tau {found.kendall:.2f}, "
-        f"Spearman {found.spearman:.2f}\n{title}",
-        fontsize=10,
+        f"Spearman {found.spearman:.2f}"
+    )
+    tidy(
+        axes, f"{told}\n{title}", "accuracy with shared weights, %", "true accuracy, %"
     )
     # The few that are worst would press all others into a line.
     least = min(float(np.quantile(truth, _LEFT_OUT)), float(truth[first]))
@@ -56,7 +55,10 @@ def draw_scatter(
     figure.legend(loc="outside lower center", frameon=False)
     if below:
         axes.text(0.01, 0.01, f"{below:,} paths below", transform=axes.transAxes)
-    axes.spines[["top", "right"]].set_visible(False)
+    figure.set_label(
+        f"Accuracy with shared weights against the truth of {told}. First by the "
+        f"supernet: {truth[first]:.2f} % (best {truth.max():.2f} %)."
+    )
     return figure
 
 

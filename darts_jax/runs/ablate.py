@@ -160,7 +160,7 @@ class Ablation(HistoryPlots):
         """Which searches made the same choices."""
         from darts_jax.analysis.agreement import plot_agreement
 
-        names = [f"{one.words}, seed {one.seed}" for one in self.searches]
+        names = [f"{one.words}, {one.seed}" for one in self.searches]
         return plot_agreement(agreement([o.genotype for o in self.searches]), names)
 
     def to_markdown(self) -> str:
@@ -296,7 +296,19 @@ def _one_by_one(
 
 
 def _words(choice: Choice) -> str:
-    return ", ".join(f"{short(key)} {value}" for key, value in choice.items())
+    """Words tell by themselves what they choose; numbers do not."""
+    return ", ".join(
+        f"{short(key)} {value}" if _is_number(value) else str(value)
+        for key, value in choice.items()
+    )
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _folder(choice: Choice) -> str:

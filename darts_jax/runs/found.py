@@ -74,9 +74,7 @@ class SearchResult(HistoryPlots):
     @property
     def weights(self) -> dict[str, np.ndarray]:
         """kind -> mixing weights [edge, op] of the last epoch."""
-        read = reading_of(self.config.search.relaxation)
-        cells = self.space.cells.items()
-        return {kind: read(cell, self.alpha[kind][-1]) for kind, cell in cells}
+        return {kind: weights[-1] for kind, weights in self._read.items()}
 
     def draw(self) -> Figure:
         """The cells of the genotype."""
@@ -86,7 +84,7 @@ class SearchResult(HistoryPlots):
 
     def draw_supernet(self) -> Figure:
         """All edges of the last epoch, as strong as what they weigh."""
-        from darts_jax.analysis.supernet import draw_supernet
+        from darts_jax.analysis.draw import draw_supernet
 
         return draw_supernet(self.space, self.weights)
 
@@ -94,17 +92,22 @@ class SearchResult(HistoryPlots):
         """Weights of all operations of every edge by epoch."""
         from darts_jax.analysis.alphas import plot_alpha
 
-        return plot_alpha(self.space, self._logits)
+        return plot_alpha(self.space, self._read)
 
     def plot_heatmap(self) -> Figure:
         """Weights of all operations of every edge after the last epoch."""
         from darts_jax.analysis.alphas import plot_heatmap
 
-        return plot_heatmap(self.space, self._logits)
+        return plot_heatmap(self.space, self.weights)
 
-    @property
-    def _logits(self) -> dict[str, np.ndarray]:
-        return {kind: self.alpha[kind] for kind in self.space.cells}
+    @functools.cached_property
+    def _read(self) -> dict[str, np.ndarray]:
+        """kind -> mixing weights [epoch, edge, op]."""
+        read = reading_of(self.config.search.relaxation)
+        return {
+            kind: np.stack([read(cell, epoch) for epoch in self.alpha[kind]])
+            for kind, cell in self.space.cells.items()
+        }
 
     def facts(self) -> dict[str, Any]:
         """What there is to say of the last epoch, in words and numbers."""
