@@ -1,7 +1,9 @@
-"""A retrained network runs where this package cannot be imported, and its card is true."""
+"""A retrained network runs where this package is out of reach, and its card is true."""
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export as jax_export
+from tiny import quick_jit, tiny_genotype, tiny_space
 
 import darts_jax
 from darts_jax.analysis.cost import cost_of
@@ -25,13 +28,9 @@ from darts_jax.runs.artifact import close, to_jax_export
 from darts_jax.spaces.graph import Genotype
 
 ROOT = Path(__file__).resolve().parents[1]
-# Pools, a skip, no operation, dense convolutions, and a cell that is repeated.
-CELL = (
-    "|nor_conv_3x3~0|+|avg_pool_3x3~0|nor_conv_1x1~1|+|skip_connect~0|none~1|"
-    "nor_conv_3x3~2|"
-)
+GENOTYPE = tiny_genotype()
 RETRAIN = (
-    "space=nasbench201",
+    "space=tiny",
     "data.images=96",
     "retrain.cells=2",
     "retrain.channels=4",
@@ -74,9 +73,10 @@ assert not any(name.split(".")[0] == "darts_jax" for name in sys.modules)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "retrained"
-    config = load_config(None, RETRAIN)
-    darts_jax.retrain(config, path, Genotype.from_nasbench201(CELL))
-    return path
+    darts_jax.SPACES["tiny"] = tiny_space()
+    darts_jax.retrain(load_config(None, RETRAIN), path, GENOTYPE)
+    yield path
+    del darts_jax.SPACES["tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def out(run):
 
 
 def strangers(code, *arguments, cwd):
-    """Isolated: no PYTHONPATH, no folder of the script, and of the site only packages."""
+    """Isolated: no PYTHONPATH, no folder of the script, and packages on request."""
     packages = [p for p in sys.path if Path(p).resolve() not in (ROOT, ROOT / "tests")]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     return subprocess.run(
@@ -117,7 +117,7 @@ def own_logits(run, images):
             node[path[-1]] = jnp.asarray(leaf)
     config = load_config(run / "config.json")
     dataset = dataset_of(config)
-    net = make_network(config, dataset, Genotype.from_nasbench201(CELL))
+    net = make_network(config, dataset, GENOTYPE)
     pixels = (images / 255 - dataset.mean) / dataset.std
     logits, _ = network_apply(net)(
         *(trees["params"], trees["stats"], jnp.asarray(pixels, jnp.float32)),
@@ -176,13 +176,12 @@ def test_the_card_says_what_the_run_and_the_costs_say(run, out):
     network, other = summary["networks"]
     config = load_config(run / "config.json")
     dataset = dataset_of(config)
-    genotype = Genotype.from_nasbench201(CELL)
     assert card["test_accuracy"] == network["test_accuracy"]
     assert card["random_test_accuracies"] == [other["test_accuracy"]]
     assert card["cost"]["parameters"] == network["parameters"]
-    net = make_network(config, dataset, genotype).clone(auxiliary=False)
+    net = make_network(config, dataset, GENOTYPE).clone(auxiliary=False)
     assert tuple(card["cost"].values()) == tuple(cost_of(net, dataset.image_shape))
-    assert Genotype.from_json(json.dumps(card["genotype"])) == genotype
+    assert Genotype.from_json(json.dumps(card["genotype"])) == GENOTYPE
     assert card["data"]["licence"] == LICENCES["digits"]
     assert card["input"]["shape"] == ["batch", 8, 8, 1]
     assert card["output"]["classes"] == [str(i) for i in range(10)]
@@ -192,7 +191,7 @@ def test_the_card_says_what_the_run_and_the_costs_say(run, out):
         f"{100 * other['test_accuracy']:.2f} %",
         f"parameters: {network['parameters']:,}",
         "CC BY 4.0",
-        str(genotype),
+        str(GENOTYPE),
     ):
         assert fact in readable, fact
     assert "</svg>" in (out / "genotype.svg").read_text()
@@ -207,23 +206,32 @@ def test_one_artifact_for_three_platforms_and_any_batch(out):
     assert "threefry" not in model.mlir_module()
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_every_operation_exports_with_a_free_batch(name):
-    key = jax.random.key(0)
-    images = np.random.default_rng(0).integers(0, 256, (3, 7, 8, 4), np.uint8)
-    module = make_operation(name, 4, 2, discrete=True)
-    pixels = jnp.asarray(images, jnp.float32) / 255
-    made = draw(key, module.init({"params": key, "noise": key}, pixels, False))
+def test_every_operation_exports_with_a_free_batch():
+    rng, key = np.random.default_rng(0), jax.random.key(0)
+    images = rng.integers(0, 256, (3, 7, 8, 4), np.uint8)
+    modules = [make_operation(name, 4, 2, discrete=True) for name in OPERATIONS]
+
+    def init(module):
+        streams = {"params": key, "noise": key}
+        return draw(key, module.init(streams, jnp.zeros(images.shape), False))
+
+    shapes = jax.eval_shape(lambda: [init(module) for module in modules])
+    made = jax.tree.map(lambda x: rng.uniform(0.1, 1, x.shape).astype(x.dtype), shapes)
 
     def function(images):
         pixels = images.astype(jnp.float32) / 255
-        return module.apply(made, pixels, False, rngs={"noise": key})
+        return jnp.stack(
+            [
+                module.apply(variables, pixels, False, rngs={"noise": key})
+                for module, variables in zip(modules, made, strict=True)
+            ]
+        )
 
-    program = close(function, (7, 8, 4))
-    model = jax_export.deserialize(bytearray(to_jax_export(program)))
-    for batch in (images, images[:1]):
-        # Noise of another batch's shape is other noise, in both.
-        np.testing.assert_allclose(model.call(batch), function(batch), atol=1e-6)
+    program = close(function, images.shape[1:])
+    found = jax_export.deserialize(bytearray(to_jax_export(program))).call(images)
+    wanted = quick_jit(function)(images)
+    for name, one, other in zip(OPERATIONS, found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_onnx_gives_the_same_logits(run, tmp_path):
@@ -268,3 +276,26 @@ def test_licences_stand_beside_the_sources(tmp_path):
     arrays = dict.fromkeys(("train_images", "test_images"), images)
     np.savez(path, **arrays, train_labels=labels, test_labels=labels)
     assert darts_jax.load_dataset(f"npz:{path}").licence == USERS_OWN
+
+
+def test_the_page_about_exports_runs(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs/digits").symlink_to(run)
+    np.save("images.npy", np.zeros((2, 8, 8, 1), np.uint8))
+    page = (ROOT / "docs" / "export.md").read_text()
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 4
+    names = {}
+    for language, block in blocks:
+        if language == "python":
+            exec(block, names)
+            continue
+        for line in block.splitlines():
+            program, *arguments = shlex.split(line)
+            if program == "darts-jax":
+                assert main(arguments) == 0, line
+            else:
+                subprocess.run([sys.executable, *arguments], check=True)
+    assert names["logits"].shape == (2, 10)
+    assert set(names["files"]) == set(Path("exported").iterdir())

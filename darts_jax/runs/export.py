@@ -63,9 +63,14 @@ def export(
     config = load_config(directory.config, ["devices=1"])
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or dataset_of(config)
-    genotype = Genotype.from_json(directory.genotype.read_text())
+    genotype = Genotype.from_json(json.dumps(summary["networks"][0]["genotype"]))
     job = make_training(config, dataset, genotype)
     state = restore_network(directory, job, config.checkpoint.keep)
+    if int(state.step) != job.epochs * job.steps_per_epoch:
+        raise InputError(
+            f"the network in {directory.path} is at step {int(state.step)} of "
+            f"{job.epochs * job.steps_per_epoch}; `retrain` goes on to its end"
+        )
     inference = make_inference(config, dataset, genotype)
     program = close(lambda images: inference(state, images), dataset.image_shape)
     card = card_of(directory, config, dataset, genotype, summary)
@@ -77,7 +82,9 @@ def export(
 def _summary_of(directory: RunDirectory) -> dict[str, Any]:
     try:
         summary = dict(json.loads(directory.summary_json.read_text()))
-        summary["networks"][0]["test_accuracy"]
+        for network in summary["networks"]:
+            network["test_accuracy"], network["genotype"]
+        summary["networks"][0]
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"no retrained network in {directory.path}; `retrain` makes one"

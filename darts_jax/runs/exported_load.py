@@ -1,6 +1,7 @@
 """Predictions of an exported network: ``python load.py [IMAGES.npy]``.
 
-Needs jax, its `flatbuffers`, and numpy. Images are uint8 [batch, height, width, channel].
+Needs jax, numpy and flatbuffers, which `jax.export` reads its files by. Images are
+uint8 [batch, height, width, channel]; without any there is noise.
 """
 
 import json

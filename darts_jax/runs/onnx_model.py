@@ -60,10 +60,8 @@ def to_onnx(program: Program) -> bytes:
 def _padded(
     x: Array, value: Array, *, padding_config: Sequence[tuple[int, int, int]]
 ) -> Array:
-    """`lax.pad` by concatenation: the converter's own wants a batch that is a number."""
-    if any(
-        inner or min(before, behind) < 0 for before, behind, inner in padding_config
-    ):
+    """`lax.pad` by concatenation: the converter's own asks for a batch of one size."""
+    if any(min(axis) < 0 or axis[2] for axis in padding_config):
         return jax.lax.pad(x, value, padding_config)
     for axis, (before, behind, _) in enumerate(padding_config):
         margins = [
