@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from darts_jax.analysis.cost import cost_of
+from darts_jax.analysis.cost import COLUMNS, cost_of
 from darts_jax.build import make_network
 from darts_jax.data.stream import AnyDataset
 from darts_jax.runs.directory import RunDirectory, read_versions, versions_here
@@ -96,16 +96,17 @@ def readable(card: dict[str, Any], genotype: Genotype) -> str:
         "## Cost",
         "Of one image; activations are what a training step would hold.",
         "\n".join(
-            f"- {name.replace('_', ' ')}: {n:,}" for name, n in card["cost"].items()
+            f"- {name}: {number:,}"
+            for name, number in zip(COLUMNS[1:], card["cost"].values(), strict=True)
         ),
         "## Data",
         f"{data['name']}, {data['training_images']:,} training images. Licence: "
         f"{data['licence']}.",
         "Classes: " + ", ".join(card["output"]["classes"]) + ".",
         "## How it was made",
-        f"Trained from scratch for {made['retrain']['epochs']} epochs, batches of "
-        f"{made['retrain']['batch_size']}, seed {made['seed']}, by `darts-jax "
-        "retrain`; written by `darts-jax export`. `card.json` has every setting.",
+        f"Trained from scratch (epochs {made['retrain']['epochs']}, batch size "
+        f"{made['retrain']['batch_size']}, seed {made['seed']}) by `darts-jax "
+        "retrain`, written by `darts-jax export`. `card.json` has every setting.",
         "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
