@@ -31,6 +31,7 @@ _PUBLIC = {
     "draw_genotype": "darts_jax.analysis.draw",
     "estimate": "darts_jax.runs.estimate",
     "evaluate": "darts_jax.runs.retrain",
+    "export": "darts_jax.runs.export",
     "export_weights": "darts_jax.interop",
     "from_arrays": "darts_jax.data.dataset",
     "from_sources": "darts_jax.data.stream",

@@ -149,6 +149,11 @@ def _parser() -> argparse.ArgumentParser:
     convert.set_defaults(verb=_convert)
     convert.add_argument("source", help="NATS-tss-v1_0-3ffb9-simple, or .pickle.pbz2")
     convert.add_argument("--out", default="nasbench201_table.npz")
+    export = verbs.add_parser("export", help="a retrained network to run without this")
+    export.set_defaults(verb=_export)
+    export.add_argument("run", help="run directory of a finished retrain")
+    export.add_argument("--out", required=True, help="directory, new or an export")
+    export.add_argument("--onnx", action="store_true", help="an ONNX model as well")
     draw = verbs.add_parser("draw", help="draw a genotype as SVG and PNG")
     draw.set_defaults(verb=_draw)
     draw.add_argument("genotype", help="name, file, run or benchmark string")
@@ -353,6 +358,15 @@ def _convert(options: argparse.Namespace, overrides: list[str]) -> None:
     if overrides:
         raise InputError("convert-nasbench201 takes no settings")
     print(write_table(Path(options.source), Path(options.out)))
+
+
+def _export(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.export import export
+
+    if overrides:
+        raise InputError("export takes no settings: those of the run hold")
+    also = ["onnx"] if options.onnx else []
+    print("\n".join(map(str, export(options.run, options.out, also=also))))
 
 
 def _draw(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -14,7 +14,7 @@ from darts_jax.build.networks import make_network, make_supernet
 from darts_jax.build.paths import STATISTICS, make_path_scores
 from darts_jax.build.population import make_population
 from darts_jax.build.search import Supermodel, make_search, search_start
-from darts_jax.build.training import make_training
+from darts_jax.build.training import make_inference, make_training
 
 __all__ = [
     "STATISTICS",
@@ -27,6 +27,7 @@ __all__ = [
     "full_mask",
     "known_accuracies",
     "make_discretization",
+    "make_inference",
     "make_network",
     "make_path_scores",
     "make_population",

@@ -1,5 +1,6 @@
 """The training of a genotype from scratch, out of a config."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,11 +15,12 @@ from darts_jax.build.images import make_supply, normalized, preparation
 from darts_jax.build.job import Job, arrays
 from darts_jax.build.networks import make_network
 from darts_jax.data.stream import AnyDataset
-from darts_jax.devices import make_layout
+from darts_jax.devices import Layout, make_layout
 from darts_jax.models import functional
+from darts_jax.models.network import Network
 from darts_jax.spaces.graph import Genotype
 from darts_jax.training import Training
-from darts_jax.types import step_key
+from darts_jax.types import TrainState, step_key
 
 
 def make_training(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -> Job:
@@ -38,6 +40,7 @@ def make_training(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -
     split = settings.split_state
     layout = make_layout(config.devices, size, "retrain.batch_size", split_state=split)
     prepare = preparation(dataset, settings, layout)
+    predict = _prediction(net, dataset, layout)
 
     def init(seed: Any) -> Any:
         example = jnp.zeros((2, *dataset.image_shape)), jnp.zeros(())
@@ -50,18 +53,6 @@ def make_training(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -
         key = step_key(state.key, state.step)
         (batch,) = prepare(key, feed.batches(data, order, i))
         return training.step(state, batch, scalars)
-
-    def predict(state: Any, images: Array) -> Array:
-        key = step_key(state.key, state.step)
-        logits, _ = training.apply(
-            state.params,
-            state.stats,
-            normalized(dataset, images, layout),
-            jnp.zeros(()),
-            key,
-            train=False,
-        )
-        return logits.main
 
     return Job(
         layout=layout,
@@ -77,3 +68,37 @@ def make_training(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -
         steps_per_epoch=steps,
         images_per_step=size,
     )
+
+
+def make_inference(
+    config: ConfigDict, dataset: AnyDataset, genotype: Genotype
+) -> Callable[[TrainState, Array], Array]:
+    """``(state, stored images) -> float32 logits`` as the network is tested.
+
+    With running statistics, without auxiliary head and drop path, on one device.
+
+    Raises:
+      InputError: an unknown operation, or an image too small.
+    """
+    net = make_network(config, dataset, genotype)
+    predict = _prediction(net.clone(auxiliary=False), dataset, Layout())
+    return lambda state, images: predict(state, images).astype(jnp.float32)
+
+
+def _prediction(
+    net: Network, dataset: AnyDataset, layout: Layout
+) -> Callable[[TrainState, Array], Array]:
+    apply = functional.network_apply(net)
+
+    def predict(state: TrainState, images: Array) -> Array:
+        logits, _ = apply(
+            state.params,
+            state.stats,
+            normalized(dataset, images, layout),
+            jnp.zeros(()),
+            step_key(state.key, state.step),
+            train=False,
+        )
+        return logits.main
+
+    return predict

@@ -18,6 +18,7 @@ from darts_jax.data import jpeg, tfds
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.folder import load_folder, stream_folder
 from darts_jax.data.idx import fashion_mnist
+from darts_jax.data.licences import LICENCES
 from darts_jax.data.stream import AnyDataset, StreamedDataset
 from darts_jax.errors import InputError, unknown_name
 
@@ -78,6 +79,7 @@ def digits(directory: Path | None = None) -> Dataset:
         bunch.target[test],
         name="digits",
         class_names=[str(digit) for digit in bunch.target_names],
+        licence=LICENCES["digits"],
     )
 
 

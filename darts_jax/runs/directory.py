@@ -149,6 +149,24 @@ def load_architecture(path: Path) -> dict[str, np.ndarray]:
     )
 
 
+def read_versions(run: RunDirectory) -> dict[str, Any]:
+    """What each verb ran on: verb -> facts; raises InputError if that is damaged."""
+    try:
+        return dict(json.loads(run.versions.read_text()))
+    except FileNotFoundError:  # killed before it was written: no verb has begun
+        return {}
+    except (ValueError, TypeError):
+        raise InputError(f"{run.versions} is damaged; choose another --run") from None
+
+
+def versions_here() -> dict[str, str]:
+    """Of Python and of the packages that results depend on."""
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+    }
+
+
 def _create(run: RunDirectory, config: ConfigDict, verb: str) -> None:
     # Hidden files are no one's work, but a folder view's or a killed atomic_write's.
     if run.path.exists() and any(
@@ -165,7 +183,7 @@ def _create(run: RunDirectory, config: ConfigDict, verb: str) -> None:
 
 def _reopen(run: RunDirectory, config: ConfigDict, verb: str) -> None:
     differences = config_difference(load_config(run.config), config)
-    versions = _read_versions(run)
+    versions = read_versions(run)
     everything = tuple(config)
     used = {s for name in versions for s in _SECTIONS.get(name, everything)}
     binding = [
@@ -184,15 +202,6 @@ def _reopen(run: RunDirectory, config: ConfigDict, verb: str) -> None:
         _record_versions(run, versions, config, verb)
 
 
-def _read_versions(run: RunDirectory) -> dict[str, Any]:
-    try:
-        return dict(json.loads(run.versions.read_text()))
-    except FileNotFoundError:  # killed before it was written: no verb has begun
-        return {}
-    except (ValueError, TypeError):
-        raise InputError(f"{run.versions} is damaged; choose another --run") from None
-
-
 def _record_versions(
     run: RunDirectory, before: Mapping[str, Any], config: ConfigDict, verb: str
 ) -> None:
@@ -200,9 +209,8 @@ def _record_versions(
 
     device = jax.devices()[0]
     facts = {
-        "python": platform.python_version(),
+        **versions_here(),
         "platform": platform.platform(),
-        **{name: _version(name) for name in _PACKAGES},
         "backend": device.platform,
         "device": device.device_kind,
         "seed": config.seed,

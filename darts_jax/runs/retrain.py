@@ -17,12 +17,12 @@ from darts_jax.checks import validate_config
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
-from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
-from darts_jax.runs.loop import HeldOut, first_tree, run_epochs, say
+from darts_jax.runs.loop import HeldOut, run_epochs
 from darts_jax.runs.processes import wait_for_all
+from darts_jax.runs.saved import restore_network
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 
@@ -136,14 +136,7 @@ def evaluate(
     dataset = dataset or dataset_of(config)
     directory = RunDirectory(Path(run))
     job = make_training(config, dataset, _found(directory.path))
-    folder = directory.checkpoints / "retrain"
-    if not folder.is_dir():
-        raise InputError(f"no retrained network in {run}; `retrain` makes one")
-    like = first_tree(job)
-    saved = Checkpoints(folder, config.checkpoint.keep).restore_latest(like, notify=say)
-    if saved is None:
-        raise InputError(f"no whole checkpoint of a retrained network in {folder}")
-    return _test_accuracy(job, saved[1]["state"])
+    return _test_accuracy(job, restore_network(directory, job, config.checkpoint.keep))
 
 
 def read_retrained(run: str | Path) -> RetrainResult | None:
