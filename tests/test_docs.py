@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import SHARED
 from made_data import pictures, prepare
@@ -87,6 +88,7 @@ def place(tmp_path, monkeypatch):
             folder.mkdir(parents=True)
             for i, picture in enumerate(pictures(24, 16)):
                 Image.fromarray(picture).save(folder / f"{i}.png")
+    np.save(tmp_path / "images.npy", pictures(3, 8, channels=1))
     data = tmp_path / "data"
     data.mkdir()
     if SHARED.is_dir():
@@ -115,6 +117,8 @@ def run(command, place, told):
 def here(command):
     """The words of a command, on this Python and this machine."""
     program, *words = shlex.split(command.replace("host0:1234", "localhost:12399"))
+    if program == "python":
+        return [sys.executable, *words]
     assert program == "darts-jax", command
     return [sys.executable, "-m", "darts_jax", *words]
 
