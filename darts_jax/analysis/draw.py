@@ -121,7 +121,7 @@ def _draw(axes: Axes, layout: Layout, title: str, styles: Sequence[Style]) -> No
     axes.set_xlim(0, layout.width)
     axes.set_ylim(layout.height, 0)
     axes.set_aspect("equal")
-    look = {"size": TITLE_SIZE, "weight": "bold", "color": INK}
+    look: dict[str, Any] = {"size": TITLE_SIZE, "weight": "bold", "color": INK}
     axes.set_title(title, family=FAMILY, **look)
     for (operation, chain), style in zip(layout.edges, styles, strict=True):
         _draw_edge(axes, layout, operation, chain, style)

@@ -10,8 +10,13 @@ from matplotlib.figure import Figure
 from darts_jax.analysis.ranking import ranking
 from darts_jax.analysis.style import (
     FAINT_INK,
+    FOOT_HEIGHT,
     INK,
+    LEGEND_ROW,
     LETTERS,
+    LINE_HEIGHT,
+    TEXT_SIZE,
+    TITLE_HEIGHT,
     add_axes,
     clean,
     head,
@@ -34,32 +39,23 @@ def draw_scatter(
 
     The path that the supernet puts first is marked.
     """
-    figure = make_figure(5.2, 4.5)
     found = ranking(accuracy, truth)
     first = int(np.argmax(accuracy))
     best = f"{truth[first]:.2f} % (best {truth.max():.2f} %)"
     correlations = f"Kendall tau {found.kendall:.2f}, Spearman {found.spearman:.2f}"
+    words = wrapped(title, 5.0)
+    top = 0.34 + LINE_HEIGHT * len(words.splitlines()) + TITLE_HEIGHT
+    figure = make_figure(5.2, top + 2.95 + FOOT_HEIGHT + LEGEND_ROW + 0.1)
     head(figure, f"{len(accuracy):,} paths: {correlations}")
-    note(figure, wrapped(title, 5.0), top=0.34)
+    note(figure, words, top=0.34)
 
-    axes = add_axes(figure, 0.6, 1.05, 4.4, 2.95)
-    clean(axes, "true accuracy, %", "accuracy with shared weights, %", size=9.0)
-    dots: dict[str, Any] = {
-        "s": 6,
-        "alpha": 0.3,
-        "color": _DOTS,
-        "linewidths": 0,
-        "rasterized": True,
-    }
+    axes = add_axes(figure, 0.6, top, 4.4, 2.95)
+    clean(axes, "true accuracy, %", "accuracy with shared weights, %", size=TEXT_SIZE)
+    dots: dict[str, Any] = {"s": 6, "alpha": 0.3, "color": _DOTS, "linewidths": 0}
+    dots["rasterized"] = True
     axes.scatter(100 * accuracy, truth, **dots)
-    mark: dict[str, Any] = {
-        "s": 75,
-        "marker": "D",
-        "color": _FIRST,
-        "edgecolors": "white",
-        "zorder": 4,
-    }
-    mark["label"] = f"first by the supernet: {best}"
+    mark: dict[str, Any] = {"s": 75, "marker": "D", "color": _FIRST, "zorder": 4}
+    mark |= {"edgecolors": "white", "label": f"first by the supernet: {best}"}
     axes.scatter(100 * accuracy[first], truth[first], **mark)
     # The few that are worst would press all others into a line.
     least = min(float(np.quantile(truth, _LEFT_OUT)), float(truth[first]))

@@ -16,6 +16,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
@@ -174,6 +175,9 @@ def clean(axes: Axes, title: str, below: str = "", size: float = TITLE_SIZE) -> 
     axes.spines[["left", "bottom"]].set_color(FAINT_INK)
     axes.grid(color=PALE, linewidth=0.8)
     axes.set_axisbelow(True)
+    # Never an exponent over the axis, where the title is.
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.tick_params(
         color=FAINT_INK,
         labelsize=min(size, TEXT_SIZE),
@@ -187,9 +191,10 @@ def clean(axes: Axes, title: str, below: str = "", size: float = TITLE_SIZE) -> 
     axes.set_xlabel(below, color=INK, family=FAMILY, size=TEXT_SIZE)
 
 
-def whole_numbers(axes: Axes, most: int = 6) -> None:
-    """Only such along the bottom."""
-    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True, min_n_ticks=1))
+def whole_numbers(axis: Axis, most: int = 6) -> None:
+    """Only such along an axis."""
+    steps = [1, 2, 5, 10]
+    axis.set_major_locator(MaxNLocator(most, integer=True, steps=steps))
 
 
 def write(axes: Axes, x: float, y: float, text: str, **look: Any) -> Any:

@@ -59,12 +59,10 @@ def _layout(cell: Cell, strongest: Strongest) -> Layout:
 
 def _styles(layout: Layout, strongest: Strongest) -> list[Style]:
     """Edges as strong as they weigh; those to the output as they are."""
-    plain = edge_styles(layout)
-    shares = [weight for _, weight in strongest]
-    strong = [
-        _as_strong(s, w) for s, w in zip(plain[: len(shares)], shares, strict=True)
-    ]
-    return [*strong, *plain[len(shares) :]]
+    styles = edge_styles(layout)
+    for i, (_, weight) in enumerate(strongest):
+        styles[i] = _as_strong(styles[i], weight)
+    return styles
 
 
 def _as_strong(style: Style, share: float) -> Style:
