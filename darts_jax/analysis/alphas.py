@@ -21,6 +21,7 @@ from darts_jax.analysis.style import (
     head,
     legend_height,
     make_figure,
+    note,
     operation_styles,
     whole_numbers,
     widest,
@@ -33,7 +34,7 @@ Logits = Mapping[str, Float[np.ndarray, "epoch edge op"]]
 
 _COLUMNS = 4
 _WIDE, _TALL = 1.08, 0.85  # of a panel
-_TITLE, _GAP, _LEFT, _RIGHT, _HEAD = 0.24, 0.2, 0.5, 0.15, 0.4
+_TITLE, _GAP, _LEFT, _RIGHT, _HEAD = 0.32, 0.2, 0.5, 0.15, 0.46
 _MARKS = 6  # on a line
 
 
@@ -55,6 +56,7 @@ def plot_alpha(space: Space, alpha: Logits, read: Reading = softmax_weights) -> 
     highest = max(float(values.max()) for values in weights.values())
     for kind, cell in space.cells.items():
         head(figure, f"{cell_title(kind)}: weights by epoch", top + 0.08)
+        note(figure, _numbered(cell), top + 0.3)
         for e in range(len(cell.edges)):
             line, column = divmod(e, columns[kind])
             left = _LEFT + column * (_WIDE + _GAP)
@@ -90,6 +92,7 @@ def plot_heatmap(
     top = 0.0
     for kind, cell in space.cells.items():
         head(figure, f"{cell_title(kind)}: weights at the end", top + 0.08)
+        note(figure, _numbered(cell), top + 0.3)
         table = _table(cell, weights[kind][-1])
         corner = left, top + above[kind]
         axes = draw_heatmap(figure, corner, table, names[kind], cell.operations)
@@ -110,6 +113,12 @@ def _operations(space: Space) -> list[str]:
     """Of all kinds, each once."""
     cells = space.cells.values()
     return list(dict.fromkeys(name for cell in cells for name in cell.operations))
+
+
+def _numbered(cell: Cell) -> str:
+    """How the states of a cell are counted."""
+    last = cell.inputs - 1
+    return f"0 to {last}: inputs of the cell" if last else "0: the input of the cell"
 
 
 def _names(cell: Cell) -> list[str]:
@@ -169,7 +178,7 @@ def _cell_told(
     e = int(np.argmax(shares))
     operation = cell.edges[e].operations[best[e]]
     return (
-        f"After {len(weights)} epochs the strongest operation of the {cell_title(kind)} "
-        f"is {operation} on {_names(cell)[e]} with {shares[e]:.2f}; the least decided "
-        f"of its {len(shares)} edges gives its strongest {min(shares):.2f}."
+        f"After {len(weights)} epochs the strongest operation of the "
+        f"{cell_title(kind)} is {operation} on {_names(cell)[e]} with {shares[e]:.2f}; "
+        f"the least decided of its {len(shares)} edges gives its strongest {min(shares):.2f}."
     )

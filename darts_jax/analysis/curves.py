@@ -223,8 +223,8 @@ def _draw_sample(
     """A piece of a line beside axes, tied to where that line ends."""
     wide, tall = size
     place: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
-    thread = {"color": style.color, "linewidth": 0.7} | place
+    thread = place | {"color": style.color, "linewidth": 0.7}
     x = np.array([start[0], _TURN]) / wide + 1
     axes.plot(x, np.array([start[1], y]) / tall, **thread)
     x = np.array([_TURN, _TURN + _SAMPLE]) / wide + 1
-    axes.plot(x, np.array([y, y]) / tall, **style.line() | place)
+    axes.plot(x, np.array([y, y]) / tall, **place | style.line())

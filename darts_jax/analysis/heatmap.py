@@ -1,6 +1,7 @@
 """Tables of shares with a number and a shade in every cell."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -64,7 +65,7 @@ def draw_heatmap(
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelcolor=INK, labelfontfamily=FAMILY)
     axes.xaxis.tick_top()
-    tilted = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
+    tilted: dict[str, Any] = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
     axes.set_xticks(np.arange(width) + 0.5, columns, size=LABEL_SIZE, **tilted)
     axes.set_yticks(np.arange(height) + 0.5, rows, size=TEXT_SIZE)
     for row, column in np.argwhere(np.isfinite(shares)):

@@ -39,7 +39,10 @@ _RC: dict[Any, Any] = {"svg.hashsalt": "darts_jax", "svg.fonttype": "none"}
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """How a line is drawn: by colour and, for greyscale, by dashes and marks."""
+    """How a line is drawn: by colour and, for greyscale, by dashes and marks.
+
+    One without a width is nothing but its marks, and those are filled.
+    """
 
     color: str
     dashes: tuple[float, ...] = ()
@@ -59,8 +62,8 @@ class Style:
             "linewidth": self.width,
             "alpha": self.alpha,
             "marker": self.marker or None,
-            "markersize": 4.0,
-            "markerfacecolor": "white",
+            "markersize": 4.0 if self.width else 6.5,
+            "markerfacecolor": "white" if self.width else self.color,
         }
 
 
@@ -199,24 +202,24 @@ def whole_numbers(axis: Axis, most: int = 6) -> None:
 
 def write(axes: Axes, x: float, y: float, text: str, **look: Any) -> Any:
     """A text in a place of axes, centred in height, in their letters."""
-    look = {"size": LABEL_SIZE, "color": INK, "va": "center"} | look
+    look: dict[str, Any] = {"size": LABEL_SIZE, "color": INK, "va": "center"} | look
     return axes.text(x, y, text, family=FAMILY, **look)
 
 
 def head(figure: Figure, text: str, top: float = 0.08, left: float = 0.1) -> None:
     """A line over all axes."""
-    width, height = figure.get_size_inches()
-    place = left / width, 1 - top / height
-    look = {"size": TITLE_SIZE, "weight": "bold", "color": INK, "va": "top"}
-    figure.text(*place, text, family=FAMILY, **look)
+    _stand(figure, text, top, left, size=TITLE_SIZE, weight="bold", color=INK)
 
 
 def note(figure: Figure, text: str, top: float, left: float = 0.1) -> None:
     """A faint line that says how to read a picture."""
+    _stand(figure, text, top, left, size=LABEL_SIZE, color=FAINT_INK)
+
+
+def _stand(figure: Figure, text: str, top: float, left: float, **look: Any) -> None:
     width, height = figure.get_size_inches()
     place = left / width, 1 - top / height
-    look = {"size": LABEL_SIZE, "color": FAINT_INK, "va": "top"}
-    figure.text(*place, text, family=FAMILY, **look)
+    figure.text(*place, text, family=FAMILY, va="top", **look)
 
 
 def legend_grid(names: Collection[str], width: float) -> tuple[int, int]:
