@@ -177,8 +177,9 @@ def _cell_told(
     shares = [float(last[e, o]) for e, o in enumerate(best)]
     e = int(np.argmax(shares))
     operation = cell.edges[e].operations[best[e]]
+    place = f"{operation} on {_names(cell)[e]} with {shares[e]:.2f}"
     return (
         f"After {len(weights)} epochs the strongest operation of the "
-        f"{cell_title(kind)} is {operation} on {_names(cell)[e]} with {shares[e]:.2f}; "
-        f"the least decided of its {len(shares)} edges gives its strongest {min(shares):.2f}."
+        f"{cell_title(kind)} is {place}; the least decided of its {len(shares)} edges "
+        f"gives its strongest {min(shares):.2f}."
     )

@@ -91,13 +91,9 @@ def plot_front(points: pd.DataFrame, cost: str, accuracy: str, label: str) -> Fi
     _draw_front(axes, x[on_front], y[on_front], styles[_FRONT])
     for name in dict.fromkeys(groups):
         own = (groups == name).to_numpy()
-        style = styles[name]
-        look: dict[str, Any] = {
-            "color": style.color,
-            "edgecolors": "white",
-            "linewidths": 0.8,
-        }
-        axes.scatter(x[own], y[own], s=48, zorder=3, **look)
+        look: dict[str, Any] = {"color": styles[name].color, "edgecolors": "white"}
+        look |= {"marker": styles[name].marker, "linewidths": 0.8, "zorder": 3}
+        axes.scatter(x[own], y[own], s=48, **look)
     axes.margins(0.08, 0.12)
     # The limits are to stay, as labels stand in inches.
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
@@ -184,7 +180,7 @@ def _write(
     center = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
     place = center[0] / size[0], center[1] / size[1]
     near = np.clip(point, (box.x0, box.y0), (box.x1, box.y1))
-    if np.hypot(*(near - point)) > 0.2:
+    if np.hypot(*(near - point)) > 0.13:
         x, y = np.array([point, near]).T / np.array([size]).T
         look: dict[str, Any] = {"color": FAINT_INK, "linewidth": 0.6, "zorder": 1}
         axes.plot(x, y, transform=axes.transAxes, **look)

@@ -200,10 +200,10 @@ def whole_numbers(axis: Axis, most: int = 6) -> None:
     axis.set_major_locator(MaxNLocator(most, integer=True, steps=steps))
 
 
-def write(axes: Axes, x: float, y: float, text: str, **look: Any) -> Any:
-    """A text in a place of axes, centred in height, in their letters."""
-    look: dict[str, Any] = {"size": LABEL_SIZE, "color": INK, "va": "center"} | look
-    return axes.text(x, y, text, family=FAMILY, **look)
+def write(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
+    """A text at a place of axes, centred in height."""
+    letters: dict[str, Any] = {"size": LABEL_SIZE, "color": INK, "family": FAMILY}
+    axes.text(x, y, text, **{"va": "center"} | letters | look)
 
 
 def head(figure: Figure, text: str, top: float = 0.08, left: float = 0.1) -> None:
