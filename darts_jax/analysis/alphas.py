@@ -1,172 +1,185 @@
-"""What every operation of every edge weighs: by epoch, and at the end."""
+"""What the operations of every edge weigh: by epoch, and after the last one."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
+from darts_jax.analysis.draw import cell_title
+from darts_jax.analysis.heatmap import CELL, draw_heatmap, names_height, names_width
 from darts_jax.analysis.style import (
-    FAINT_INK,
-    FAMILY,
+    FOOT_HEIGHT,
     INK,
-    RULE,
-    legend_below,
-    line_look,
-    picture,
-    tidy,
-    whole_epochs,
+    TEXT_SIZE,
+    Style,
+    add_axes,
+    clean,
+    draw_legend,
+    head,
+    legend_height,
+    make_figure,
+    note,
+    operation_styles,
+    whole_numbers,
+    widest,
 )
+from darts_jax.bilevel.discretization import Reading, softmax_weights
 from darts_jax.spaces.graph import Cell, Space
 
-_TITLES = {"normal": "normal cell", "reduce": "reduction cell"}
+Logits = Mapping[str, Float[np.ndarray, "epoch edge op"]]
+"""kind -> architecture parameters as they were saved; what else is there is left."""
+
+_COLUMNS = 4
+_WIDE, _TALL = 1.08, 0.85  # of a panel
+_TITLE, _GAP, _LEFT, _RIGHT, _HEAD = 0.32, 0.2, 0.5, 0.15, 0.46
+_MARKS = 6  # on a line
 
 
-def plot_alpha(
-    space: Space, weights: Mapping[str, Float[np.ndarray, "epoch edge op"]]
-) -> Figure:
-    """A frame for each edge, from its source (row) to its target (column).
+def plot_alpha(space: Space, alpha: Logits, read: Reading = softmax_weights) -> Figure:
+    """Weight of each operation by epoch, a panel for each edge.
 
     Args:
-      weights: kind -> weights as `discretization.reading_of` reads them: -1 where an
-        edge has no such operation.
+      read: weights of the parameters of an epoch.
     """
-    names = _operations(space)
-    looks = {name: line_look(number) for number, name in enumerate(names)}
-    grids = {kind: _grid(cell) for kind, cell in space.cells.items()}
-    columns = max(width for _, width in grids.values())
-    rows = sum(height for height, _ in grids.values())
-    width = max(1.55 * columns, 5.2)
-    figure = picture(width, 0.95 * rows + 0.45 * len(grids) + 0.7)
-    span = _span([weights[kind] for kind in grids])
-    parts = figure.subfigures(
-        len(grids),
-        squeeze=False,
-        height_ratios=[height for height, _ in grids.values()],
-    )[:, 0]
-    for part, (kind, cell) in zip(parts, space.cells.items(), strict=True):
-        title = _TITLES.get(kind, kind) if len(grids) > 1 else ""
-        part.suptitle(title, fontsize=11, fontweight="bold", family=FAMILY, color=INK)
-        height, _ = grids[kind]
-        frames = part.subplots(height, columns, squeeze=False, sharex=True, sharey=True)
-        for axes in frames.ravel():
-            axes.set_axis_off()
-        for number, edge in enumerate(cell.edges):
-            axes = frames[edge.source, edge.target - cell.inputs]
-            axes.set_axis_on()
-            axes.set_ylim(*span)
-            own = weights[kind][:, number]
-            _draw_edge(axes, own, edge.operations, looks)
-            _tidy_frame(axes, f"{edge.source} → {edge.target}")
-    handles = [Line2D([], [], label=name, **looks[name]) for name in names]
-    legend_below(figure, handles, int(width / 1.85))
-    figure.set_label(_told(space, {kind: w[-1] for kind, w in weights.items()}))
-    return figure
-
-
-def plot_heatmap(
-    space: Space, weights: Mapping[str, Float[np.ndarray, "edge op"]]
-) -> Figure:
-    """A row for each edge, a column for each operation; light is much."""
-    names = _operations(space)
-    heights = [len(cell.edges) for cell in space.cells.values()]
-    figure = picture(1.6 + 0.62 * len(names), 0.27 * sum(heights) + 1.2 * len(heights))
-    frames = figure.subplots(len(heights), squeeze=False, height_ratios=heights)[:, 0]
-    least, most = _span([weights[kind] for kind in space.cells], margin=0)
-    for axes, (kind, cell) in zip(frames, space.cells.items(), strict=True):
-        table = np.full((len(cell.edges), len(names)), np.nan)
-        for number, edge in enumerate(cell.edges):
-            at = [names.index(operation) for operation in edge.operations]
-            table[number, at] = weights[kind][number, : len(at)]
-        axes.imshow(table, cmap="cividis", vmin=least, vmax=most, aspect="auto")
-        _write_numbers(axes, table, (least + most) / 2)
-        tidy(axes, _TITLES.get(kind, kind) if len(heights) > 1 else "")
-        axes.grid(visible=False)
-        axes.set_yticks(
-            range(len(cell.edges)), [f"{e.source} → {e.target}" for e in cell.edges]
-        )
-        last = kind == list(space.cells)[-1]
-        axes.set_xticks(range(len(names)), names if last else [""] * len(names))
-        axes.tick_params(axis="x", rotation=45, length=0)
-        for label in axes.get_xticklabels():
-            label.set(horizontalalignment="right", rotation_mode="anchor")
+    styles = operation_styles(_operations(space))
+    columns = {k: _columns(len(cell.edges)) for k, cell in space.cells.items()}
+    rows = {k: -(-len(c.edges) // columns[k]) for k, c in space.cells.items()}
+    most = max(columns.values())
+    width = _LEFT + most * (_WIDE + _GAP) - _GAP + _RIGHT
+    row = _TITLE + _TALL
+    heights = {k: _HEAD + n * row + FOOT_HEIGHT for k, n in rows.items()}
+    figure = make_figure(width, sum(heights.values()) + legend_height(styles, width))
+    top, weights = 0.0, _weights(space, alpha, read)
+    highest = max(float(values.max()) for values in weights.values())
+    for kind, cell in space.cells.items():
+        head(figure, f"{cell_title(kind)}: weights by epoch", top + 0.08)
+        note(figure, _numbered(cell), top + 0.3)
+        for e in range(len(cell.edges)):
+            line, column = divmod(e, columns[kind])
+            left = _LEFT + column * (_WIDE + _GAP)
+            place = left, top + _HEAD + line * row + _TITLE, _WIDE, _TALL
+            axes = add_axes(figure, *place)
+            _draw_edge(axes, cell, e, weights[kind][:, e], styles)
+            axes.set_ylim(-0.04 * highest, 1.06 * highest)
+            is_lowest = e + columns[kind] >= len(cell.edges)
+            axes.tick_params(labelleft=column == 0, labelbottom=is_lowest)
+            axes.set_xlabel("epoch" if is_lowest else "")
+        top += heights[kind]
+    draw_legend(figure, styles)
     figure.set_label(_told(space, weights))
     return figure
 
 
-def _operations(space: Space) -> list[str]:
-    return list(
-        dict.fromkeys(o for cell in space.cells.values() for o in cell.operations)
+def plot_heatmap(
+    space: Space, alpha: Logits, read: Reading = softmax_weights
+) -> Figure:
+    """Weights after the last epoch, edges by operations; the strongest is framed."""
+    weights = _weights(space, alpha, read)
+    names = {kind: _names(cell) for kind, cell in space.cells.items()}
+    left = 0.1 + max(names_width(rows) for rows in names.values())
+    most = max(len(cell.operations) for cell in space.cells.values())
+    lean = max(0.1, 0.75 * widest(_operations(space)) - CELL[0] / 2 + 0.1)
+    width = max(3.4, left + most * CELL[0] + lean)
+    above = {k: _HEAD + names_height(c.operations) for k, c in space.cells.items()}
+    height = sum(
+        above[kind] + len(cell.edges) * CELL[1] + 0.15
+        for kind, cell in space.cells.items()
     )
+    figure = make_figure(width, height)
+    top = 0.0
+    for kind, cell in space.cells.items():
+        head(figure, f"{cell_title(kind)}: weights at the end", top + 0.08)
+        note(figure, _numbered(cell), top + 0.3)
+        table = _table(cell, weights[kind][-1])
+        corner = left, top + above[kind]
+        axes = draw_heatmap(figure, corner, table, names[kind], cell.operations)
+        for row, column in enumerate(np.nanargmax(table, axis=-1)):
+            place = (column + 0.04, row + 0.06), 0.92, 0.88
+            axes.add_patch(Rectangle(*place, fill=False, edgecolor=INK, linewidth=2))
+        top += above[kind] + len(cell.edges) * CELL[1] + 0.15
+    figure.set_label(_told(space, weights))
+    return figure
 
 
-def _grid(cell: Cell) -> tuple[int, int]:
-    """Rows and columns: sources, and nodes."""
-    return 1 + max(edge.source for edge in cell.edges), cell.nodes
+def _columns(edges: int) -> int:
+    """As many as leave the fewest places empty, the most of those."""
+    return min(range(min(edges, 3), _COLUMNS + 1), key=lambda n: (-edges % n, -n))
 
 
-def _span(
-    weights: Sequence[Float[np.ndarray, "..."]], margin: float = 0.06
-) -> tuple[float, float]:
-    """From the least to the greatest weight; -1 is none."""
-    every = np.concatenate([each[each >= 0] for each in weights])
-    least, most = float(every.min()), float(every.max())
-    beyond = margin * max(most - least, 0.01)
-    return least - beyond, most + beyond
+def _operations(space: Space) -> list[str]:
+    """Of all kinds, each once."""
+    cells = space.cells.values()
+    return list(dict.fromkeys(name for cell in cells for name in cell.operations))
+
+
+def _numbered(cell: Cell) -> str:
+    """How the states of a cell are counted."""
+    last = cell.inputs - 1
+    return f"0 to {last}: inputs of the cell" if last else "0: the input of the cell"
+
+
+def _names(cell: Cell) -> list[str]:
+    return [f"{edge.source} -> {edge.target}" for edge in cell.edges]
+
+
+def _weights(
+    space: Space, alpha: Logits, read: Reading
+) -> dict[str, Float[np.ndarray, "epoch edge op"]]:
+    """kind -> weights; negative where an edge has no such operation."""
+    return {
+        kind: np.stack([read(cell, epoch) for epoch in np.asarray(alpha[kind])])
+        for kind, cell in space.cells.items()
+    }
+
+
+def _table(
+    cell: Cell, weights: Float[np.ndarray, "edge op"]
+) -> Float[np.ndarray, "edge operation"]:
+    """Weights with a column for each operation of the cell; NaN where it is none."""
+    table = np.full((len(cell.edges), len(cell.operations)), np.nan)
+    for e, edge in enumerate(cell.edges):
+        for o, operation in enumerate(edge.operations):
+            table[e, cell.operations.index(operation)] = weights[e, o]
+    return table
 
 
 def _draw_edge(
     axes: Axes,
+    cell: Cell,
+    e: int,
     weights: Float[np.ndarray, "epoch op"],
-    operations: tuple[str, ...],
-    looks: Mapping[str, dict[str, Any]],
+    styles: Mapping[str, Style],
 ) -> None:
+    clean(axes, _names(cell)[e], size=TEXT_SIZE)
     epochs = np.arange(1, len(weights) + 1)
-    marker = "o" if len(epochs) == 1 else ""
-    for column, name in enumerate(operations):
-        look = {**looks[name], "linewidth": 1.3}
-        axes.plot(epochs, weights[:, column], marker=marker, markersize=3, **look)
+    whole_numbers(axes.xaxis, 3)
+    for o, operation in enumerate(cell.edges[e].operations):
+        look = styles[operation].line() | {"markevery": max(1, len(epochs) // _MARKS)}
+        axes.plot(epochs, weights[:, o], label=operation, **look)
 
 
-def _tidy_frame(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=8, family=FAMILY, color=INK, pad=2)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT_INK)
-    axes.tick_params(labelsize=6.5, colors=FAINT_INK, labelcolor=INK, length=2)
-    axes.grid(axis="y", color=RULE, linewidth=0.5)
-    whole_epochs(axes, 3)
+def _told(
+    space: Space, weights: Mapping[str, Float[np.ndarray, "epoch edge op"]]
+) -> str:
+    return " ".join(
+        _cell_told(kind, cell, weights[kind]) for kind, cell in space.cells.items()
+    )
 
 
-def _write_numbers(
-    axes: Axes, table: Float[np.ndarray, "edge op"], middle: float
-) -> None:
-    for (row, column), value in np.ndenumerate(table):
-        if np.isfinite(value):
-            axes.text(
-                column,
-                row,
-                f"{value:.2f}",
-                size=6.5,
-                family=FAMILY,
-                color="black" if value > middle else "white",
-                horizontalalignment="center",
-                verticalalignment="center",
-            )
-
-
-def _told(space: Space, last: Mapping[str, Float[np.ndarray, "edge op"]]) -> str:
-    """The strongest operation of every edge, in words."""
-    parts = []
-    for kind, cell in space.cells.items():
-        strongest = []
-        for edge, weights in zip(cell.edges, last[kind], strict=True):
-            best = int(np.argmax(weights[: len(edge.operations)]))
-            named = f"{edge.source} to {edge.target} {edge.operations[best]}"
-            strongest.append(f"{named} {weights[best]:.2f}")
-        parts.append(f"{_TITLES.get(kind, kind)}: {', '.join(strongest)}")
+def _cell_told(
+    kind: str, cell: Cell, weights: Float[np.ndarray, "epoch edge op"]
+) -> str:
+    last = weights[-1]
+    best: Sequence[int] = last.argmax(-1).tolist()
+    shares = [float(last[e, o]) for e, o in enumerate(best)]
+    e = int(np.argmax(shares))
+    operation = cell.edges[e].operations[best[e]]
+    place = f"{operation} on {_names(cell)[e]} with {shares[e]:.2f}"
     return (
-        f"Strongest operation of every edge after the last epoch. {'; '.join(parts)}."
+        f"After {len(weights)} epochs the strongest operation of the "
+        f"{cell_title(kind)} is {place}; the least decided of its {len(shares)} edges "
+        f"gives its strongest {min(shares):.2f}."
     )

@@ -1,257 +1,230 @@
-"""What a search recorded by epoch, as curves; of several runs, a line for each.
+"""What a search recorded, by epoch: one line a run, or a mean over seeds.
 
-A history is a tidy frame: a row for each epoch. A column ``run`` names what the rows
-are of; where a column ``seed`` tells rows of one run apart, the mean of the seeds is
-drawn in a band from the least to the greatest.
+What a history is says `analysis.history`. Where a run has several seeds, each is a thin
+line, their mean a thick one and one standard deviation a band.
 """
 
-from __future__ import annotations
-
-import dataclasses
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
+from darts_jax.analysis.history import (
+    Line,
+    Panel,
+    panels_of,
+    summary,
+    title_of,
+    told,
+)
+from darts_jax.analysis.measures import MEASURES
 from darts_jax.analysis.style import (
-    legend_below,
-    line_look,
-    picture,
-    tidy,
-    whole_epochs,
+    FAINT_INK,
+    FOOT_HEIGHT,
+    LINE_HEIGHT,
+    TITLE_HEIGHT,
+    Style,
+    add_axes,
+    clean,
+    draw_legend,
+    legend_height,
+    make_figure,
+    note,
+    spread,
+    whole_numbers,
+    widest,
+    write,
 )
 from darts_jax.errors import InputError
 
-if TYPE_CHECKING:
-    import pandas as pd
+_WIDTH, _LEFT, _MARGIN = 5.0, 0.6, 0.15
+_LONGEST = 1.5  # of a name beside its line; longer ones go into a legend
+_TALL, _LOW = 2.5, 1.45  # axes alone, and among others
+_NARROW = 3.0  # a panel of two columns
+_NOTE = 0.2
+_GAP, _TURN, _SAMPLE = 0.1, 0.14, 0.36  # from an axes' end to the text beside it
 
-
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """Columns that are drawn in one frame.
-
-    Attributes:
-      unit: of the vertical axis.
-      columns: name -> what a legend calls it.
-      scale: of the numbers.
-      span: of the axis, where it is known.
-      whole: whether its numbers are counts.
-      writes: what makes a search record it.
-    """
-
-    title: str
-    unit: str
-    columns: Mapping[str, str]
-    scale: float = 1.0
-    span: tuple[float, float] | None = None
-    whole: bool = False
-    writes: str = "every search records it"
-
-
-_PROBES = "search.diagnostics.{}_every asks for it"
-LOSS = Panel("Loss", "cross entropy", {"loss": "training half"})
-ACCURACIES = Panel(
-    "Accuracy of the supernet",
-    "%",
-    {
-        "accuracy": "training half",
-        "held_out_accuracy": "validation half",
-        "discretized_accuracy": "validation half, genotype alone",
-    },
-    scale=100,
-)
-GAP = Panel(
-    "Discretisation gap",
-    "points lost",
-    {"discretization_gap": "discretisation gap"},
-    scale=100,
-)
-ENTROPY = Panel(
-    "Entropy of the edges", "1: undecided", {"entropy": "entropy"}, span=(0, 1.03)
-)
-SKIPS = Panel("Skip connections", "kept edges", {"skips": "skips"}, whole=True)
-SKIP_SHARE = Panel("Weight of skip connections", "share", {"skip_share": "share"})
-EIGENVALUE = Panel(
-    "Top eigenvalue by alpha",
-    "of the validation loss",
-    {"eigenvalue": "eigenvalue"},
-    writes=_PROBES.format("eigenvalue"),
-)
-COSINE = Panel(
-    "First order beside exact",
-    "cosine",
-    {"hypergradient_cosine": "cosine"},
-    writes=_PROBES.format("cosine"),
-)
-TRUTH = Panel(
-    "Benchmark's accuracy of the genotype",
-    "%",
-    {"benchmark_accuracy": "genotype"},
-    writes="a search in nasbench201 records it where its table is at hand",
-)
-GRADIENT = Panel("Gradient of the architecture", "norm", {"gradient_norm": "norm"})
-OVERVIEW = (
-    *(LOSS, ACCURACIES, GAP, TRUTH, ENTROPY),
-    *(SKIPS, SKIP_SHARE, GRADIENT, EIGENVALUE, COSINE),
-)
+_LOSSES = ("loss", "valid_loss")
+_ACCURACIES = ("accuracy", "held_out_accuracy", "discretized_accuracy")
+_SKIPS = ("skips", "skip_share")
 
 
 def plot_losses(history: pd.DataFrame) -> Figure:
-    """Losses by epoch."""
-    return _figure(history, [LOSS])
+    """Losses of the supernet; raises InputError as all of these do."""
+    return _plot(history, [_LOSSES])
 
 
 def plot_accuracies(history: pd.DataFrame) -> Figure:
-    """Accuracies of the supernet, and of its genotype alone, by epoch."""
-    return _figure(history, [ACCURACIES])
-
-
-def plot_gap(history: pd.DataFrame) -> Figure:
-    """What the supernet loses when nothing but its genotype is kept, by epoch."""
-    return _figure(history, [GAP])
+    """Accuracies of the supernet, and of what its genotype keeps of it."""
+    return _plot(history, [_ACCURACIES])
 
 
 def plot_entropy(history: pd.DataFrame) -> Figure:
-    """Mean entropy of the edges by epoch, as a share of the most."""
-    return _figure(history, [ENTROPY])
+    """How undecided the edges are: 1 is undecided, 0 is decided."""
+    return _plot(history, [("entropy",)])
 
 
 def plot_skips(history: pd.DataFrame) -> Figure:
-    """Skip connections kept, and their share of the weight, by epoch."""
-    return _figure(history, [SKIPS, SKIP_SHARE])
+    """Skip connections that the genotype keeps, and what they weigh."""
+    return _plot(history, [(column,) for column in _SKIPS])
 
 
 def plot_eigenvalue(history: pd.DataFrame) -> Figure:
-    """Top eigenvalue of the validation loss by alpha, by epoch."""
-    return _figure(history, [EIGENVALUE])
+    """Top eigenvalue of the held-out loss in the architecture (Zela et al., 2020)."""
+    return _plot(history, [("eigenvalue",)])
+
+
+def plot_gap(history: pd.DataFrame) -> Figure:
+    """Accuracy that the supernet loses when only its genotype is left of it."""
+    return _plot(history, [("discretization_gap",)])
 
 
 def plot_truth(history: pd.DataFrame) -> Figure:
-    """The benchmark's accuracy of every epoch's genotype."""
-    return _figure(history, [TRUTH])
+    """What a benchmark knows of the genotype of each epoch."""
+    return _plot(history, [("benchmark_accuracy",)])
 
 
 def plot_overview(history: pd.DataFrame) -> Figure:
-    """Everything that was recorded, a frame for each kind."""
-    there = [panel for panel in OVERVIEW if _present(history, panel)]
-    return _figure(history, there or [LOSS])
+    """All that was recorded, in two columns of small panels."""
+    return _plot(history, [(column,) for column in MEASURES], columns=2)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Line:
-    """One run's column by epoch; rows are seeds."""
+def _plot(
+    history: pd.DataFrame, groups: Sequence[Sequence[str]], columns: int = 1
+) -> Figure:
+    """Draws groups of measures, each a panel; of several runs, each measure one.
 
-    name: str
-    epochs: np.ndarray
-    values: np.ndarray
-
-    @property
-    def mean(self) -> np.ndarray:
-        # An epoch that some seeds did not come to has the mean of the others.
-        return np.nanmean(self.values, axis=0)
-
-
-def _figure(history: pd.DataFrame, panels: Sequence[Panel]) -> Figure:
-    for panel in panels:
-        if not _present(history, panel):
-            names = " or ".join(panel.columns)
-            raise InputError(f"no {names} in this history: {panel.writes}")
-    several = "run" in history and history["run"].nunique() > 1
-    frames = [*(_single_columns(history, panels) if several else panels)]
-    columns = min(len(frames), 3 if len(frames) > 4 else 2)
-    rows = math.ceil(len(frames) / columns)
-    width = 4.6 if columns == 1 else 3.3 * columns
-    figure = picture(width, 2.5 * rows + (0.5 if several else 0))
-    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    told = list[str]()
-    for axes, panel in zip(all_axes, frames, strict=False):
-        lines = [*_lines(history, panel, several)]
-        _draw(axes, panel, lines)
-        told.append(_told(panel, lines))
-        if not several and len(lines) > 1:
-            place = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.2)}
-            axes.legend(frameon=False, fontsize=7.5, handlelength=3.4, **place)
-    for axes in all_axes[len(frames) :]:
-        axes.set_axis_off()
-    if several:
-        runs = list(dict.fromkeys(history["run"]))
-        handles = [Line2D([], [], label=n, **line_look(i)) for i, n in enumerate(runs)]
-        longest = max(map(len, runs))
-        legend_below(figure, handles, int(width / (0.7 + 0.075 * longest)))
-    figure.set_label(" ".join(told))
+    Raises:
+      InputError: the history has none of these measures.
+    """
+    panels, names = panels_of(history, groups)
+    if not panels:
+        first = groups[0][0]
+        raise InputError(f"the history has no {first}; {MEASURES[first].source}")
+    is_beside = len(names) == 1 or (
+        len(panels) == 1 and widest([line.beside for line in panels[0]]) <= _LONGEST
+    )
+    figure = _draw(panels, {} if is_beside else names, min(columns, len(panels)))
+    few = len(panels) <= len(_ACCURACIES)
+    sentences = " ".join(told(panel) for panel in panels)
+    figure.set_label(sentences if few else summary(panels, names))
     return figure
 
 
-def _present(history: pd.DataFrame, panel: Panel) -> bool:
-    return any(c in history and history[c].notna().any() for c in panel.columns)
+def _draw(panels: Sequence[Panel], legend: dict[str, Style], columns: int) -> Figure:
+    rows = -(-len(panels) // columns)
+    width = _WIDTH if columns == 1 else columns * _NARROW
+    seeds = max(line.seeds for panel in panels for line in panel)
+    top = _NOTE if seeds > 1 else 0.0
+    tall = _TALL if len(panels) == 1 else _LOW
+    if not legend:
+        # A line of text for each, one above the other.
+        tall = max([tall, *(LINE_HEIGHT * (len(panel) + 1) for panel in panels)])
+    cell = TITLE_HEIGHT + tall + FOOT_HEIGHT
+    foot = legend_height(legend, width) if legend else 0.0
+    figure = make_figure(width, top + rows * cell + foot)
+    if seeds > 1:
+        text = f"thick: mean of up to {seeds} seeds; band: one standard deviation"
+        note(figure, text, top=0.1, left=_LEFT)
+    for i, panel in enumerate(panels):
+        row, column = divmod(i, columns)
+        labels = [] if legend else [line.beside for line in panel]
+        left = column * width / columns + _LEFT
+        right = (column + 1) * width / columns - _room(labels)
+        place = left, top + row * cell + TITLE_HEIGHT, right - left, tall
+        axes = add_axes(figure, *place)
+        clean(axes, title_of(panel), "epoch")
+        for line in panel:
+            _draw_line(axes, line)
+        _limit(axes, panel)
+        if labels:
+            _label_ends(axes, panel, tall, right - left)
+    if legend:
+        draw_legend(figure, legend)
+    return figure
 
 
-def _single_columns(history: pd.DataFrame, panels: Sequence[Panel]) -> Iterator[Panel]:
-    """A frame for every column, as each has a line for every run."""
-    for panel in panels:
-        for name, label in panel.columns.items():
-            if name in history and history[name].notna().any():
-                several = len(panel.columns) > 1
-                title = f"{panel.title}:\n{label}" if several else panel.title
-                yield dataclasses.replace(panel, title=title, columns={name: label})
+def _room(labels: Sequence[str]) -> float:
+    """To the right of axes, for what stands beside them."""
+    if not labels:
+        return _MARGIN
+    sample = _TURN + _SAMPLE if len(labels) > 1 else 0.0
+    return sample + _GAP + widest(labels) + 0.05
 
 
-def _lines(history: pd.DataFrame, panel: Panel, several: bool) -> Iterator[_Line]:
-    groups = history.groupby("run", sort=False) if several else [("", history)]
-    for run, own in groups:
-        for column, label in panel.columns.items():
-            if column not in own or not own[column].notna().any():
-                continue
-            seeds = own["seed"] if "seed" in own else np.zeros(len(own), int)
-            table = own.assign(seed=seeds).pivot_table(
-                index="seed", columns="epoch", values=column, aggfunc="last"
-            )
-            values = panel.scale * table.to_numpy(float)
-            name = str(run) if several else label
-            yield _Line(name, table.columns.to_numpy(), values)
+def _draw_line(axes: Axes, line: Line) -> None:
+    style, mean = line.style, line.mean
+    epochs = mean.index.to_numpy()
+    if line.seeds > 1:
+        for seed in line.values:
+            own = line.values[seed].dropna()
+            axes.plot(own.index, own, color=style.color, linewidth=0.6, alpha=0.5)
+        # One seed has no spread.
+        error = line.values.std(axis=1).fillna(0.0)
+        low, high = mean - error, mean + error
+        axes.fill_between(epochs, low, high, color=style.color, alpha=0.15, linewidth=0)
+    look = style.line()
+    if len(mean) < 2 or np.diff(epochs).max() > 1:
+        # Epochs lie between: show where something was measured.
+        look["marker"] = "o"
+    axes.plot(epochs, mean, label=line.label, zorder=3, **look)
+    end: dict[str, Any] = {"color": style.color, "markersize": 4.5, "zorder": 4}
+    end["clip_on"] = False
+    axes.plot(epochs[-1:], mean.iloc[-1:], marker="o", **end)
 
 
-def _draw(axes: Axes, panel: Panel, lines: Sequence[_Line]) -> None:
-    for number, line in enumerate(lines):
-        look: dict[str, Any] = line_look(number)
-        known = np.isfinite(line.mean)
-        marker = "o" if len(line.epochs) < 2 or known.sum() < len(known) else ""
-        axes.plot(
-            line.epochs[known],
-            line.mean[known],
-            label=line.name,
-            marker=marker,
-            markersize=4,
-            **look,
-        )
-        if len(line.values) > 1:
-            low, high = np.nanmin(line.values, 0), np.nanmax(line.values, 0)
-            axes.fill_between(
-                line.epochs, low, high, color=look["color"], alpha=0.13, linewidth=0
-            )
-    tidy(axes, panel.title, "epoch", panel.unit)
-    whole_epochs(axes)
-    if panel.span is not None:
-        axes.set_ylim(*panel.span)
-    if panel.whole:
-        axes.set_ylim(-0.15, max(axes.get_ylim()[1], 1.1))
-        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+def _limit(axes: Axes, panel: Panel) -> None:
+    measure = panel[0].measure
+    whole_numbers(axes.xaxis)
+    if measure.is_count:
+        whole_numbers(axes.yaxis)
+    epochs = [epoch for line in panel for epoch in line.values.index]
+    first, last = min(epochs), max(epochs)
+    axes.set_xlim(first - 0.03 * max(last - first, 1), max(last, first + 1))
+    shown = [*axes.dataLim.intervaly, measure.low, measure.high]
+    known = [value for value in shown if value is not None]
+    low, high = min(known), max(known)
+    margin = 0.05 * (high - low) or 0.1 * abs(high) or 1.0
+    axes.set_ylim(low - margin, high + margin)
+    if measure.low == measure.high == 0:
+        axes.axhline(0, color=FAINT_INK, linewidth=0.8, zorder=1)
 
 
-def _told(panel: Panel, lines: Sequence[_Line]) -> str:
-    """Where every line begins and ends, in words."""
-    parts = []
-    for line in lines:
-        known = line.mean[np.isfinite(line.mean)]
-        name = f"{line.name} " if len(lines) > 1 else ""
-        parts.append(f"{name}from {known[0]:.3g} to {known[-1]:.3g}")
-    last = max(int(line.epochs[-1]) for line in lines)
-    title = panel.title.replace("\n", " ")
-    seeds = max(len(line.values) for line in lines)
-    mean = f", mean of {seeds} seeds" if seeds > 1 else ""
-    return f"{title} ({panel.unit}{mean}) by epoch up to {last}: {'; '.join(parts)}."
+def _label_ends(axes: Axes, panel: Panel, tall: float, wide: float) -> None:
+    """Names and last values to the right of axes, none on another.
+
+    Where there are several each comes with a sample of its line.
+    """
+    ends = [axes.transLimits.transform(line.end) for line in panel]
+    heights = [float(y) * tall for _, y in ends]
+    order = np.argsort(heights, kind="stable")
+    room = [LINE_HEIGHT] * len(order)
+    places = spread([heights[i] for i in order], room, 0.0, tall)
+    for i, y in zip(order, places, strict=True):
+        line, x = panel[i], 0.0
+        if len(panel) > 1:
+            start = (ends[i][0] - 1) * wide, heights[i]
+            _draw_sample(axes, line.style, start, y, (wide, tall))
+            x = _TURN + _SAMPLE
+        place = 1 + (x + _GAP) / wide, y / tall
+        write(axes, *place, line.beside, transform=axes.transAxes)
+
+
+def _draw_sample(
+    axes: Axes,
+    style: Style,
+    start: tuple[float, float],
+    y: float,
+    size: tuple[float, float],
+) -> None:
+    """A piece of a line beside axes, tied to where that line ends."""
+    wide, tall = size
+    place: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
+    thread = place | {"color": style.color, "linewidth": 0.7}
+    x = np.array([start[0], _TURN]) / wide + 1
+    axes.plot(x, np.array([start[1], y]) / tall, **thread)
+    x = np.array([_TURN, _TURN + _SAMPLE]) / wide + 1
+    axes.plot(x, np.array([y, y]) / tall, **place | style.line())

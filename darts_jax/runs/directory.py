@@ -112,7 +112,7 @@ def verbs_of(run: RunDirectory) -> list[str]:
     """
     if not run.config.exists():
         raise InputError(f"no run in {run.path}: it has no {run.config.name}")
-    return list(_read_versions(run))
+    return list(read_versions(run))
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:

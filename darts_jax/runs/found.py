@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.bilevel.discretization import reading_of
+from darts_jax.bilevel.discretization import Reading, reading_of
 from darts_jax.build import known_accuracies
 from darts_jax.config import load_config
 from darts_jax.runs.console import html_table
@@ -74,7 +74,8 @@ class SearchResult(HistoryPlots):
     @property
     def weights(self) -> dict[str, np.ndarray]:
         """kind -> mixing weights [edge, op] of the last epoch."""
-        return {kind: weights[-1] for kind, weights in self._read.items()}
+        cells = self.space.cells.items()
+        return {kind: self._read(cell, self.alpha[kind][-1]) for kind, cell in cells}
 
     def draw(self) -> Figure:
         """The cells of the genotype."""
@@ -84,7 +85,7 @@ class SearchResult(HistoryPlots):
 
     def draw_supernet(self) -> Figure:
         """All edges of the last epoch, as strong as what they weigh."""
-        from darts_jax.analysis.draw import draw_supernet
+        from darts_jax.analysis.supernet import draw_supernet
 
         return draw_supernet(self.space, self.weights)
 
@@ -92,22 +93,17 @@ class SearchResult(HistoryPlots):
         """Weights of all operations of every edge by epoch."""
         from darts_jax.analysis.alphas import plot_alpha
 
-        return plot_alpha(self.space, self._read)
+        return plot_alpha(self.space, self.alpha, self._read)
 
     def plot_heatmap(self) -> Figure:
         """Weights of all operations of every edge after the last epoch."""
         from darts_jax.analysis.alphas import plot_heatmap
 
-        return plot_heatmap(self.space, self.weights)
+        return plot_heatmap(self.space, self.alpha, self._read)
 
-    @functools.cached_property
-    def _read(self) -> dict[str, np.ndarray]:
-        """kind -> mixing weights [epoch, edge, op]."""
-        read = reading_of(self.config.search.relaxation)
-        return {
-            kind: np.stack([read(cell, epoch) for epoch in self.alpha[kind]])
-            for kind, cell in self.space.cells.items()
-        }
+    @property
+    def _read(self) -> Reading:
+        return reading_of(self.config.search.relaxation)
 
     def facts(self) -> dict[str, Any]:
         """What there is to say of the last epoch, in words and numbers."""
@@ -133,9 +129,9 @@ class SearchResult(HistoryPlots):
         return f"SearchResult({str(self.run.path)!r}, epochs={len(self.history)})"
 
     def _repr_html_(self) -> str:
-        from darts_jax.analysis.style import svg_text
+        from darts_jax.analysis.style import img_tag
 
-        return svg_text(self.draw()) + html_table([self.facts()])
+        return img_tag(self.draw()) + html_table([self.facts()])
 
 
 def read_search(
