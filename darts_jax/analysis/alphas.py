@@ -35,6 +35,7 @@ Logits = Mapping[str, Float[np.ndarray, "epoch edge op"]]
 _COLUMNS = 4
 _WIDE, _TALL = 1.08, 0.85  # of a panel
 _TITLE, _GAP, _LEFT, _RIGHT, _HEAD = 0.32, 0.2, 0.5, 0.15, 0.46
+_ROW = _TITLE + _TALL
 _MARKS = 6  # on a line
 
 
@@ -49,24 +50,18 @@ def plot_alpha(space: Space, alpha: Logits, read: Reading = softmax_weights) -> 
     rows = {k: -(-len(c.edges) // columns[k]) for k, c in space.cells.items()}
     most = max(columns.values())
     width = _LEFT + most * (_WIDE + _GAP) - _GAP + _RIGHT
-    row = _TITLE + _TALL
-    heights = {k: _HEAD + n * row + FOOT_HEIGHT for k, n in rows.items()}
+    heights = {k: _HEAD + n * _ROW + FOOT_HEIGHT for k, n in rows.items()}
     figure = make_figure(width, sum(heights.values()) + legend_height(styles, width))
     top, weights = 0.0, _weights(space, alpha, read)
     highest = max(float(values.max()) for values in weights.values())
     for kind, cell in space.cells.items():
         head(figure, f"{cell_title(kind)}: weights by epoch", top + 0.08)
         note(figure, _numbered(cell), top + 0.3)
-        for e in range(len(cell.edges)):
-            line, column = divmod(e, columns[kind])
-            left = _LEFT + column * (_WIDE + _GAP)
-            place = left, top + _HEAD + line * row + _TITLE, _WIDE, _TALL
-            axes = add_axes(figure, *place)
+        panels = _panels(figure, top + _HEAD, len(cell.edges), columns[kind])
+        for e, axes in enumerate(panels):
             _draw_edge(axes, cell, e, weights[kind][:, e], styles)
             axes.set_ylim(-0.04 * highest, 1.06 * highest)
-            is_lowest = e + columns[kind] >= len(cell.edges)
-            axes.tick_params(labelleft=column == 0, labelbottom=is_lowest)
-            axes.set_xlabel("epoch" if is_lowest else "")
+        _name_outer(panels, columns[kind])
         top += heights[kind]
     draw_legend(figure, styles)
     figure.set_label(_told(space, weights))
@@ -109,6 +104,23 @@ def _columns(edges: int) -> int:
     return min(range(min(edges, 3), _COLUMNS + 1), key=lambda n: (-edges % n, -n))
 
 
+def _panels(figure: Figure, top: float, count: int, columns: int) -> list[Axes]:
+    panels = []
+    for e in range(count):
+        row, column = divmod(e, columns)
+        left = _LEFT + column * (_WIDE + _GAP)
+        panels.append(add_axes(figure, left, top + row * _ROW + _TITLE, _WIDE, _TALL))
+    return panels
+
+
+def _name_outer(panels: Sequence[Axes], columns: int) -> None:
+    """Numbers along the lowest and the leftmost axes alone."""
+    for e, axes in enumerate(panels):
+        is_lowest = e + columns >= len(panels)
+        axes.tick_params(labelleft=e % columns == 0, labelbottom=is_lowest)
+        axes.set_xlabel("epoch" if is_lowest else "")
+
+
 def _operations(space: Space) -> list[str]:
     """Of all kinds, each once."""
     cells = space.cells.values()
@@ -117,8 +129,10 @@ def _operations(space: Space) -> list[str]:
 
 def _numbered(cell: Cell) -> str:
     """How the states of a cell are counted."""
-    last = cell.inputs - 1
-    return f"0 to {last}: inputs of the cell" if last else "0: the input of the cell"
+    if cell.inputs == 1:
+        return "0 is the input of the cell"
+    *others, last = map(str, range(cell.inputs))
+    return f"{', '.join(others)} and {last} are the inputs of the cell"
 
 
 def _names(cell: Cell) -> list[str]:

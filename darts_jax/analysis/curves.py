@@ -133,18 +133,21 @@ def _draw(panels: Sequence[Panel], legend: dict[str, Style], columns: int) -> Fi
         row, column = divmod(i, columns)
         labels = [] if legend else [line.beside for line in panel]
         left = column * width / columns + _LEFT
-        right = (column + 1) * width / columns - _room(labels)
-        place = left, top + row * cell + TITLE_HEIGHT, right - left, tall
-        axes = add_axes(figure, *place)
-        clean(axes, title_of(panel), "epoch")
-        for line in panel:
-            _draw_line(axes, line)
-        _limit(axes, panel)
+        wide = (column + 1) * width / columns - _room(labels) - left
+        axes = add_axes(figure, left, top + row * cell + TITLE_HEIGHT, wide, tall)
+        _draw_panel(axes, panel)
         if labels:
-            _label_ends(axes, panel, tall, right - left)
+            _label_ends(axes, panel, tall, wide)
     if legend:
         draw_legend(figure, legend)
     return figure
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    clean(axes, title_of(panel), "epoch")
+    for line in panel:
+        _draw_line(axes, line)
+    _limit(axes, panel)
 
 
 def _room(labels: Sequence[str]) -> float:

@@ -56,8 +56,10 @@ MEASURES = {
         "discretisation gap", unit="points", scale=100.0, form=".1f", low=0.0, high=0.0
     ),
     "entropy": Measure("entropy", low=0.0, high=1.0),
-    "ranking_changes": Measure("changes of ranking", low=0, form=".3g", is_count=True),
-    "skips": Measure("skips kept", form=".3g", is_count=True, low=0.0, high=1.0),
+    "ranking_changes": Measure(
+        "number of ranking changes", low=0, form=".3g", is_count=True
+    ),
+    "skips": Measure("number of skips", form=".3g", low=0.0, high=1.0, is_count=True),
     "skip_share": Measure(
         "weight of skips", unit="%", scale=100.0, form=".1f", low=0.0
     ),
