@@ -22,6 +22,7 @@ def default_config() -> ConfigDict:
     """DARTS, first order, on the embedded digits."""
     config = ConfigDict()
     config.seed = 0
+    config.task = "classification"  # of `build.tasks.TASKS`
     config.space = "darts"
     config.data = ConfigDict(
         {

@@ -251,10 +251,12 @@ def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.build import task_of
     from darts_jax.runs.retrain import evaluate
 
-    accuracy = evaluate(_config(options, overrides), options.run)
-    print(f"test accuracy {100 * accuracy:.2f} %")
+    config = _config(options, overrides)
+    score = evaluate(config, options.run)
+    print(f"test {task_of(config).score.told(score)}")
 
 
 def _settings(options: argparse.Namespace, overrides: list[str]) -> None:

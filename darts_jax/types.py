@@ -35,6 +35,10 @@ InnerStep = Callable[[Params, Params], Params]
 """(gradient, params) -> params after the optimizer's step, its state closed over."""
 
 
+Batch = Any
+"""What a task's `Criterion` takes: arrays [batch, ...] as a tree, like `Examples`."""
+
+
 class Examples(struct.PyTreeNode):
     """Images (uint8 as stored, or float as the network sees them) and labels."""
 

@@ -32,7 +32,7 @@ class Trained:
       alpha: its architecture parameters.
       mask: which operations it has been trained with.
       mixture: mask -> the weights of what it leaves.
-      score: mixture -> accuracy on held-out images.
+      score: mixture -> score on held-out data; more is better.
       tune: mask -> nothing; trains the weights with what the mask leaves, after which
         ``score`` is of the tuned supernet.
     """

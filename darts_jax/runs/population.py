@@ -12,7 +12,13 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.regularization import TERMS
-from darts_jax.build import dataset_of, make_discretization, make_population
+from darts_jax.build import (
+    Job,
+    Score,
+    dataset_of,
+    make_discretization,
+    make_population,
+)
 from darts_jax.config import get_setting, with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
@@ -78,20 +84,23 @@ class PopulationResult:
     Attributes:
       agreement: share of their choices that two genotypes have in common; NaN for a
         member without one.
+      score: by which the task measures them.
     """
 
     members: tuple[Member, ...]
     agreement: Float[np.ndarray, "member member"]
     run: RunDirectory
+    score: Score
 
     def __str__(self) -> str:
         alone = np.eye(len(self.members), dtype=bool)
         shared = np.ma.masked_invalid(np.where(alone, np.nan, self.agreement))
+        score, name = self.score, f"held_out_{self.score.name}"
         rows = [
             member.settings
             | {
                 "loss": float(member.curves["loss"][-1]),
-                "held out %": 100 * float(member.curves["held_out_accuracy"][-1]),
+                _column(score): score.shown(float(member.curves[name][-1])),
                 "agreement": float(shared[i].mean()) if shared[i].count() else np.nan,
             }
             for i, member in enumerate(self.members)
@@ -134,9 +143,13 @@ def population(
     watch = Watch(Stage(members[0], "population"), directory, members=len(members))
     run_epochs(job, directory, "population", config.checkpoint, watch)
     wait_for_all("population")
-    result = _read(config, settings, directory, job.epochs)
+    result = _read(config, settings, directory, job)
     _write(result)
     return result
+
+
+def _column(score: Score) -> str:
+    return f"held out {score.unit or score.name}"
 
 
 def _members(config: ConfigDict, grid: Mapping[str, Sequence[Any]]) -> list[ConfigDict]:
@@ -170,9 +183,9 @@ def _read(
     config: ConfigDict,
     settings: list[dict[str, Any]],
     directory: RunDirectory,
-    epochs: int,
+    job: Job,
 ) -> PopulationResult:
-    space = get_space(config.space)
+    space, epochs = get_space(config.space), job.epochs
     discretize = make_discretization(config)
     saved = [load_architecture(directory.architecture_at(e + 1)) for e in range(epochs)]
     alpha = {kind: np.stack([e[kind] for e in saved]) for kind in space.cells}
@@ -197,7 +210,8 @@ def _read(
             )
         )
     genotypes = [member.genotype for member in members]
-    return PopulationResult(tuple(members), agreement(genotypes), directory)
+    shared = agreement(genotypes)
+    return PopulationResult(tuple(members), shared, directory, job.score)
 
 
 def agreement(
