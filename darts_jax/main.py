@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.spaces.graph import Genotype
-from darts_jax.spaces.published import PUBLISHED, get_genotype
+from darts_jax.spaces.published import NAMED, get_genotype
 
 _OVERRIDE = "--config."
 
@@ -38,11 +38,11 @@ def read_genotype(text: str) -> Genotype:
         return Genotype.from_json(path.read_text())
     if text.startswith("|"):
         return Genotype.from_nasbench201(text)
-    if text in PUBLISHED:
+    if text in NAMED:
         return get_genotype(text)
     if path.suffix:
         raise InputError(f"no genotype file {text}")
-    raise unknown_name("genotype", text, list(PUBLISHED))
+    raise unknown_name("genotype", text, list(NAMED))
 
 
 def _override(argument: str) -> str:

@@ -46,6 +46,23 @@ class Examples(struct.PyTreeNode):
     labels: Int[AnyArray, " n"]
 
 
+class Text(struct.PyTreeNode):
+    """A window of texts that run on, one a row.
+
+    Attributes:
+      targets: the token that follows each.
+      present: False behind the end of a window shorter than the others.
+      fresh: whether the text begins here.
+      stream: which of the texts that are read by turns this is.
+    """
+
+    tokens: Int[AnyArray, "batch time"]
+    targets: Int[AnyArray, "batch time"]
+    present: Bool[AnyArray, "batch time"]
+    fresh: Bool[AnyArray, " batch"]
+    stream: Int[AnyArray, " batch"]
+
+
 class SearchState(struct.PyTreeNode):
     """All that a search has learned, and all that its next step depends on.
 
