@@ -45,6 +45,11 @@ class Feed:
     open: Callable[[Layout], Chunks]
     ahead: int
 
+    @property
+    def images(self) -> int:
+        """The count, where examples are images."""
+        return self.count
+
 
 class Supply(Protocol):
     """A set of images as feeds."""

@@ -81,7 +81,7 @@ class Vocabulary(nn.Module):
 
     def setup(self) -> None:
         self.words = self.param("words", lambda key: weights(self.size, self.units))
-        self.bias = self.param("bias", nn.initializers.zeros, (self.size,))
+        self.bias = self.param("bias", lambda key: jnp.zeros(self.size, jnp.float32))
 
     def embed(
         self, key: PRNGKeyArray, tokens: Int[Array, "batch time"], rate: float

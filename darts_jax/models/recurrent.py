@@ -159,7 +159,7 @@ def _begin(hidden: Float[Array, "batch stream unit"], text: Text) -> State:
 def _stored(
     hidden: Float[Array, "batch stream unit"], text: Text, last: State
 ) -> Float[Array, "batch stream unit"]:
-    streams = jnp.arange(hidden.shape[1])[None, :, None]
+    streams = jnp.arange(hidden.shape[1], dtype=jnp.int32)[None, :, None]
     mine = streams == jnp.asarray(text.stream)[:, None, None]
     return jnp.where(mine, last[:, None], hidden)
 
