@@ -121,9 +121,7 @@ def read(feed, epoch=0):
     ((_, data),) = feed.open(layout)(epoch, 0)
     order = feed.order(KEY, epoch)
     steps = jax.jit(lambda i: feed.batches(data, order, i))
-    return [
-        jax.tree.map(np.asarray, steps(np.int32(i))) for i in range(start, feed.steps)
-    ]
+    return [jax.tree.map(np.asarray, steps(np.int32(i))) for i in range(feed.steps)]
 
 
 def test_windows_follow_each_other_through_the_text():
