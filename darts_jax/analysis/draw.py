@@ -30,6 +30,7 @@ from darts_jax.analysis.layout import (
 )
 from darts_jax.errors import InputError
 from darts_jax.files import write_whole
+from darts_jax.operations.activations import ACTIVATIONS
 from darts_jax.spaces.graph import CellGenotype, Genotype
 
 
@@ -55,6 +56,7 @@ STYLES = {
     "pooling": Style("#E69F00", (1.2, 1.2), width=2.2),
     "skip connection": Style("#009E73", (4.5, 2.2)),
     "noise": Style("#CC79A7", (7, 1.6, 1.4, 1.6, 1.4, 1.6)),
+    "activation": Style("#56B4E9", width=2.0),
     "none": Style("#8C8C8C", (1.2, 2.6), width=1.0, alpha=0.6),
     "output": Style("#B4B4B4", width=1.1),
 }
@@ -66,7 +68,7 @@ _PREFIXES = {
     "skip_connect": "skip connection",
     "noise": "noise",
     "none": "none",
-}
+} | dict.fromkeys(ACTIVATIONS, "activation")
 
 _TITLES = {"reduce": "reduction"}
 _INK, _FAINT_INK = "#1F2933", "#6B7280"
