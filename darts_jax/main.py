@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.spaces.graph import Genotype
-from darts_jax.spaces.published import PUBLISHED, get_genotype
+from darts_jax.spaces.published import NAMED, get_genotype
 
 _OVERRIDE = "--config."
 
@@ -38,11 +38,11 @@ def read_genotype(text: str) -> Genotype:
         return Genotype.from_json(path.read_text())
     if text.startswith("|"):
         return Genotype.from_nasbench201(text)
-    if text in PUBLISHED:
+    if text in NAMED:
         return get_genotype(text)
     if path.suffix:
         raise InputError(f"no genotype file {text}")
-    raise unknown_name("genotype", text, list(PUBLISHED))
+    raise unknown_name("genotype", text, list(NAMED))
 
 
 def _override(argument: str) -> str:
@@ -256,10 +256,12 @@ def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.build import task_of
     from darts_jax.runs.retrain import evaluate
 
-    accuracy = evaluate(_config(options, overrides), options.run)
-    print(f"test accuracy {100 * accuracy:.2f} %")
+    config = _config(options, overrides)
+    score = evaluate(config, options.run)
+    print(f"test {task_of(config).score.told(score)}")
 
 
 def _settings(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -52,6 +52,10 @@ MEASURES = {
     "discretized_accuracy": Measure(
         "discretised accuracy", "discretised", "%", 100.0, ".1f"
     ),
+    "held_out_perplexity": Measure("held-out perplexity", "held out", form=".1f"),
+    "discretized_perplexity": Measure(
+        "discretised perplexity", "discretised", form=".1f"
+    ),
     "discretization_gap": Measure(
         "discretisation gap", unit="points", scale=100.0, form=".1f", low=0.0, high=0.0
     ),

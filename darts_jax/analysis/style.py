@@ -27,6 +27,7 @@ from matplotlib.ticker import MaxNLocator
 
 from darts_jax.errors import InputError
 from darts_jax.files import write_whole
+from darts_jax.operations.activations import ACTIVATIONS
 
 INK, FAINT_INK, PALE = "#1F2933", "#6B7280", "#E4E7EB"
 FAMILY = "DejaVu Sans"  # comes with matplotlib, so a picture is the same everywhere
@@ -77,6 +78,7 @@ STYLES = {
     "pooling": Style("#E69F00", (1.2, 1.2), width=2.2),
     "skip connection": Style("#009E73", (4.5, 2.2)),
     "noise": Style("#CC79A7", (7, 1.6, 1.4, 1.6, 1.4, 1.6)),
+    "activation": Style("#56B4E9", width=2.0),
     "none": Style("#8C8C8C", (1.2, 2.6), width=1.0, alpha=0.6),
     "output": Style("#B4B4B4", width=1.1),
 }
@@ -88,7 +90,7 @@ _PREFIXES = {
     "skip_connect": "skip connection",
     "noise": "noise",
     "none": "none",
-}
+} | dict.fromkeys(ACTIVATIONS, "activation")
 _SERIES = (
     Style("#0072B2"),
     Style("#D55E00", (5, 1.8)),

@@ -36,14 +36,14 @@ METHOD = "method"
 """In a grid: names of published methods, each with its choices."""
 
 MEASURES = (
-    "held_out_accuracy",
-    "discretized_accuracy",
+    "held_out_",
+    "discretized_",
     "discretization_gap",
     "entropy",
     "skips",
     "benchmark_accuracy",
 )
-"""What a table tells of the last epoch, where it was measured."""
+"""How the columns begin that a table tells of the last epoch, where measured."""
 
 Choice = dict[str, Any]  # setting -> value
 
@@ -129,20 +129,26 @@ class Ablation(HistoryPlots):
 
     @property
     def measures(self) -> list[str]:
-        """Which of `MEASURES` there are."""
-        return [m for m in MEASURES if m in self.frame and self.frame[m].notna().any()]
+        """The columns of `MEASURES` that there are."""
+        known = [c for c in self.frame if self.frame[c].notna().any()]
+        return [c for begin in MEASURES for c in known if c.startswith(begin)]
 
-    def effects(self, measure: str = "discretized_accuracy") -> pd.DataFrame:
+    def effects(self, measure: str = "") -> pd.DataFrame:
         """What each choice does: every value beside the first of its setting.
 
-        Columns: ``setting``, ``value``, ``against``, ``difference`` of the means over
-        all that else was varied, ``low`` and ``high``, Welch's 95 % interval.
+        Args:
+          measure: a column of `measures`; by default the score of the genotype alone.
+
+        Returns:
+          Columns: ``setting``, ``value``, ``against``, ``difference`` of the means over
+          all that else was varied, ``low`` and ``high``, Welch's 95 % interval.
 
         Raises:
           InputError: it was not measured, or there are fewer than two searches a side.
         """
         import pandas as pd
 
+        measure = measure or self.measures[1]
         if measure not in self.measures:
             known = ", ".join(self.measures)
             raise InputError(f"{measure!r} was not measured; want one of {known}")

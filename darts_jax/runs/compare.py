@@ -140,10 +140,10 @@ def _retrained(found: RetrainResult | None) -> dict[str, Any]:
         return {}
     told = {
         "parameters": found.network.parameters,
-        "test accuracy %": 100 * found.accuracy,
+        f"test {found.measure.title}": found.measure.shown(found.score),
     }
     if found.baselines:
-        told["random, mean %"] = 100 * found.random_mean
+        told["random, mean"] = found.measure.shown(found.random_mean)
     return told
 
 

@@ -6,7 +6,12 @@ from ml_collections import ConfigDict
 
 from darts_jax.analysis.cost import COLUMNS, cost_rows
 from darts_jax.analysis.latency import Measurement, latency_of, operation_latencies
-from darts_jax.build import dataset_of, make_network, make_supernet
+from darts_jax.build import (
+    dataset_of,
+    make_network,
+    make_supernet,
+    require_images,
+)
 from darts_jax.errors import InputError
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import atomic_write
@@ -23,6 +28,7 @@ def cost(config: ConfigDict, genotype: Genotype, batch: int | None = None) -> st
     Raises:
       InputError: a mistake in the settings, the data or the genotype.
     """
+    require_images(config, "the cost of a network")
     dataset = dataset_of(config)
     net = make_network(config, dataset, genotype)
     text = table(cost_rows(net, dataset.image_shape), COLUMNS)
@@ -34,6 +40,7 @@ def cost(config: ConfigDict, genotype: Genotype, batch: int | None = None) -> st
 
 def write_operation_latencies(config: ConfigDict, batch: int, out: Path) -> None:
     """Measures every operation of a search's supernet, for ``search.costs``."""
+    require_images(config, "the cost of an operation")
     dataset = dataset_of(config)
     how = _measurement(batch, config.supernet.dtype)
     found = operation_latencies(

@@ -25,13 +25,15 @@ from darts_jax.runs.processes import is_writer, wait_for_all
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "darts-jax")
 
+# Of the settings, those that say what is learned from what.
+_DATA = ("seed", "task", "space", "data", "language")
 # What a verb's results depend on; a verb that is not listed depends on everything.
 # Settings in no used section, as those of checkpoints, may change between calls.
 _SECTIONS = {
-    "search": ("seed", "space", "data", "supernet", "search"),
-    "population": ("seed", "space", "data", "supernet", "search"),
-    "baseline": ("seed", "space", "data", "search", "retrain", "benchmark"),
-    "retrain": ("seed", "space", "data", "retrain", "baseline"),
+    "search": (*_DATA, "supernet", "search"),
+    "population": (*_DATA, "supernet", "search"),
+    "baseline": (*_DATA, "search", "retrain", "benchmark"),
+    "retrain": (*_DATA, "retrain", "baseline"),
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import Reading, reading_of
-from darts_jax.build import known_accuracies
+from darts_jax.build import known_accuracies, task_of
 from darts_jax.config import load_config
 from darts_jax.runs.console import html_table
 from darts_jax.runs.directory import RunDirectory, load_architecture
@@ -107,16 +107,18 @@ class SearchResult(HistoryPlots):
 
     def facts(self) -> dict[str, Any]:
         """What there is to say of the last epoch, in words and numbers."""
-        last = self.records[-1]
-        skips = sum(cell.skips for cell in self.genotype.cells.values())
+        last, score = self.records[-1], task_of(self.config).score
+
+        def shown(name: str) -> float | None:
+            value = last[f"{name}_{score.name}"]
+            return None if value is None else score.shown(value)
+
         told = {
             "space": self.genotype.space,
             "epochs": len(self.history),
-            "supernet accuracy %": 100 * last["held_out_accuracy"],
-            "accuracy of the genotype within it %": _percent(
-                last["discretized_accuracy"]
-            ),
-            "skip connections": skips,
+            f"supernet, {score.title}": shown("held_out"),
+            f"its genotype alone, {score.title}": shown("discretized"),
+            "skip connections": sum(c.skips for c in self.genotype.cells.values()),
             "benchmark accuracy %": self.known,
         }
         return {name: value for name, value in told.items() if value is not None}
@@ -146,10 +148,6 @@ def read_search(
     known = known_accuracies(stages[-1].config)
     accuracy = None if known is None else known.accuracy(genotype)
     return SearchResult(genotype, alpha, history, directory, accuracy)
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
 
 
 def _written(value: Any) -> str:

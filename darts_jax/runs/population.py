@@ -15,7 +15,13 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.regularization import TERMS
-from darts_jax.build import dataset_of, make_discretization, make_population
+from darts_jax.build import (
+    Score,
+    dataset_of,
+    make_discretization,
+    make_population,
+    task_of,
+)
 from darts_jax.config import get_setting, load_config, with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
@@ -100,11 +106,13 @@ class PopulationResult(HistoryPlots):
     Attributes:
       agreement: share of their choices that two genotypes have in common; NaN for a
         member without one.
+      score: by which the task measures them.
     """
 
     members: tuple[Member, ...]
     agreement: Float[np.ndarray, "member member"]
     run: RunDirectory
+    score: Score
 
     @functools.cached_property
     def history(self) -> pd.DataFrame:
@@ -133,11 +141,12 @@ class PopulationResult(HistoryPlots):
         """Of each member its settings and its last epoch."""
         alone = np.eye(len(self.members), dtype=bool)
         shared = np.ma.masked_invalid(np.where(alone, np.nan, self.agreement))
+        score, name = self.score, f"held_out_{self.score.name}"
         return [
             member.settings
             | {
                 "loss": float(member.curves["loss"][-1]),
-                "held out %": 100 * float(member.curves["held_out_accuracy"][-1]),
+                _column(score): score.shown(float(member.curves[name][-1])),
                 "agreement": float(shared[i].mean()) if shared[i].count() else np.nan,
             }
             for i, member in enumerate(self.members)
@@ -207,7 +216,11 @@ def read_population(directory: RunDirectory) -> PopulationResult:
         settings = json.loads(_members_file(directory).read_text())
     except (OSError, ValueError):
         raise InputError(f"no population in {directory.path}") from None
-    return _read(config, settings, directory, config.search.epochs)
+    return _read(config, settings, directory)
+
+
+def _column(score: Score) -> str:
+    return f"held out {score.unit or score.name}"
 
 
 def _members(config: ConfigDict, grid: Mapping[str, Sequence[Any]]) -> list[ConfigDict]:
@@ -245,9 +258,8 @@ def _read(
     config: ConfigDict,
     settings: list[dict[str, Any]],
     directory: RunDirectory,
-    epochs: int,
 ) -> PopulationResult:
-    space = get_space(config.space)
+    space, epochs = get_space(config.space), config.search.epochs
     discretize = make_discretization(config)
     saved = [load_architecture(directory.architecture_at(e + 1)) for e in range(epochs)]
     alpha = {kind: np.stack([e[kind] for e in saved]) for kind in space.cells}
@@ -272,7 +284,8 @@ def _read(
             )
         )
     genotypes = [member.genotype for member in members]
-    return PopulationResult(tuple(members), agreement(genotypes), directory)
+    shared, score = agreement(genotypes), task_of(config).score
+    return PopulationResult(tuple(members), shared, directory, score)
 
 
 def agreement(

@@ -55,7 +55,7 @@ def reproduce(
         if experiment.protocol.retrains:
             trained = retrain(config, run, found.genotype, dataset)
             row["result"] = 100 * (1 - trained.accuracy)
-            row["random"] = [100 * (1 - b.accuracy) for b in trained.baselines]
+            row["random"] = [100 * (1 - b.score) for b in trained.baselines]
         rows.append(row)
         say(f"{name}: seed {config.seed}: {row['result']:.2f}")
     path = Path(results) / f"{name}.json"

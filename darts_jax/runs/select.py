@@ -61,7 +61,7 @@ def _trained(config: ConfigDict, job: Job, state: Any) -> Trained:
 
     def score(mixture: Any) -> float:
         model = model_of(now["state"], scalars).replace(mixture=mixture)
-        return float(held_out.accuracy(model))
+        return float(job.score.merit(held_out.score(model)))
 
     def mixture(mask: HostMask) -> HostMixture:
         model = model_of(now["state"].replace(mask=mask), scalars)

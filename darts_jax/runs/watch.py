@@ -66,10 +66,11 @@ class Watch(Observer):
         before = self._before(epoch) or alpha
         self.last = epoch, alpha
         genotypes = [self._genotype(own) for own in self._each(alpha)]
-        accuracy = self._discretized_accuracy(moment, genotypes)
+        hard, score = self._discretized(moment, genotypes), moment.job.score
+        gap = score.merit(np.atleast_1d(moment.held_out)) - score.merit(hard)
         measured = self._described(alpha, before, genotypes) | {
-            "discretized_accuracy": list(accuracy),
-            "discretization_gap": list(np.atleast_1d(moment.held_out) - accuracy),
+            f"discretized_{score.name}": list(hard),
+            "discretization_gap": list(gap),
             **self._probed(moment),
             **self._scored(genotypes),
         }
@@ -147,18 +148,18 @@ class Watch(Observer):
         told = [describe(self.space, *own, self.read) for own in of_all]
         return {name: [each[name] for each in told] for name in told[0]}
 
-    def _discretized_accuracy(
+    def _discretized(
         self, moment: Moment, genotypes: list[Genotype | None]
     ) -> Float[np.ndarray, " member"]:
-        """Of the supernet with nothing but what its genotype keeps."""
+        """Score of the supernet with nothing but what its genotype keeps."""
         blank = {k: np.zeros(c.shape, np.float32) for k, c in self.space.cells.items()}
         hard = [one_hot(self.space, g) if g else blank for g in genotypes]
         mixture: Any = jax.tree.map(lambda *leaves: np.stack(leaves), *hard)
         if self.members is None:
             mixture = hard[0]
         model = moment.model.replace(mixture=mixture)
-        accuracy = np.atleast_1d(moment.accuracy(model))
-        return np.where([g is not None for g in genotypes], accuracy, np.nan)
+        scores = np.atleast_1d(moment.score(model))
+        return np.where([g is not None for g in genotypes], scores, np.nan)
 
     def _scored(self, genotypes: list[Genotype | None]) -> dict[str, list[Any]]:
         """By the benchmark, if there is one."""
