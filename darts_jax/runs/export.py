@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from darts_jax.analysis.draw import draw_genotype
-from darts_jax.build import dataset_of, make_inference, make_training
+from darts_jax.build import (
+    dataset_of,
+    make_inference,
+    make_training,
+    require_images,
+)
 from darts_jax.config import load_config
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError, unknown_name
@@ -61,6 +66,7 @@ def export(
     _require_ours(folder)
     # One device: the state is restored to run alone, wherever it was trained.
     config = load_config(directory.config, ["devices=1"])
+    require_images(config, "an export")
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or dataset_of(config)
     genotype = Genotype.from_json(json.dumps(summary["networks"][0]["genotype"]))
