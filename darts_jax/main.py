@@ -149,6 +149,10 @@ def _parser() -> argparse.ArgumentParser:
     convert.set_defaults(verb=_convert)
     convert.add_argument("source", help="NATS-tss-v1_0-3ffb9-simple, or .pickle.pbz2")
     convert.add_argument("--out", default="nasbench201_table.npz")
+    report = verbs.add_parser("report", help="a page about runs, to read or to print")
+    report.set_defaults(verb=_report)
+    report.add_argument("runs", nargs="+", metavar="RUN", help="run directory")
+    report.add_argument("--out", help="HTML file; RUN/report.html by default")
     draw = verbs.add_parser("draw", help="draw a genotype as SVG and PNG")
     draw.set_defaults(verb=_draw)
     draw.add_argument("genotype", help="name, file, run or benchmark string")
@@ -353,6 +357,14 @@ def _convert(options: argparse.Namespace, overrides: list[str]) -> None:
     if overrides:
         raise InputError("convert-nasbench201 takes no settings")
     print(write_table(Path(options.source), Path(options.out)))
+
+
+def _report(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.report import report
+
+    if overrides:
+        raise InputError("report takes no settings: those of the runs hold")
+    print(report(options.runs, options.out))
 
 
 def _draw(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -69,7 +69,7 @@ class SearchResult(HistoryPlots):
                 for epoch, record in sorted(own.items())
             ]
             before += len(own)
-        return pd.DataFrame(rows).drop(columns="verb")
+        return pd.DataFrame(rows).drop(columns="verb", errors="ignore")
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
@@ -108,14 +108,15 @@ class SearchResult(HistoryPlots):
 
     def facts(self) -> dict[str, Any]:
         """What there is to say of the last epoch, in words and numbers."""
-        last = self.records[-1]
+        # A directory that was copied may lack its records.
+        last = self.records[-1] if self.records else {}
         skips = sum(cell.skips for cell in self.genotype.cells.values())
         told = {
             "space": self.genotype.space,
             "epochs": len(self.history),
-            "supernet accuracy %": 100 * last["held_out_accuracy"],
+            "supernet accuracy %": _percent(last.get("held_out_accuracy")),
             "accuracy of the genotype within it %": _percent(
-                last["discretized_accuracy"]
+                last.get("discretized_accuracy")
             ),
             "skip connections": skips,
             "benchmark accuracy %": self.known,
