@@ -223,13 +223,18 @@ def cost_answer(
         f"the network of {settings.cells} cells and {settings.channels} channels that "
         f"the settings train from scratch on {config.data.name}"
     )
+    because = f"the size of an image is not known: {data.missing}"
     if data.found is not None:
-        net = make_network(config, data.found, genotype).clone(auxiliary=False)
-        counted = cost_of(net, data.found.image_shape)
-        return costs(int(counted.parameters), int(counted.macs), network)
+        try:
+            net = make_network(config, data.found, genotype).clone(auxiliary=False)
+            counted = cost_of(net, data.found.image_shape)
+            return costs(int(counted.parameters), int(counted.macs), network)
+        # Of operations that this process does not have, or images too small.
+        except InputError as error:
+            because = str(error)
     if retrained is not None:
         return costs(retrained.network.parameters, None, network)
-    return unknown(COST, f"the size of an image is not known: {data.missing}")
+    return unknown(COST, because)
 
 
 def network_rows(found: RetrainResult) -> list[dict[str, Any]]:

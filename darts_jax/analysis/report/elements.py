@@ -3,6 +3,8 @@
 import html
 import io
 import itertools
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
@@ -70,9 +72,10 @@ def table(
     """
     columns = list(dict.fromkeys(column for row in rows for column in row))
     kinds = {c: _column_kind([row.get(c) for row in rows]) for c in columns}
-    shown = cell or (lambda value: text(written(value)))
+    shown = cell or _breakable
     head = "".join(f'<th scope="col"{_class(kinds[c])}>{text(c)}</th>' for c in columns)
-    body = "".join(f"<tr>{_row(row, columns, kinds, shown)}</tr>" for row in rows)
+    rounded = ({c: _rounded(c, row.get(c)) for c in columns} for row in rows)
+    body = "".join(f"<tr>{_row(row, kinds, shown)}</tr>" for row in rounded)
     return (
         f'<div class="scroll" tabindex="0" role="group" aria-label="{text(label)}">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -143,16 +146,21 @@ def _inline(svg: str, prefix: str, alternative: str) -> str:
 
 
 def _row(
-    row: Mapping[str, Any],
-    columns: Sequence[str],
-    kinds: Mapping[str, str],
-    shown: Callable[[Any], str],
+    row: Mapping[str, Any], kinds: Mapping[str, str], shown: Callable[[Any], str]
 ) -> str:
-    first, *others = columns
-    head = f'<th scope="row">{shown(row.get(first))}</th>'
-    return head + "".join(
-        f"<td{_class(kinds[c])}>{shown(row.get(c))}</td>" for c in others
-    )
+    first, *others = row
+    head = f'<th scope="row">{shown(row[first])}</th>'
+    return head + "".join(f"<td{_class(kinds[c])}>{shown(row[c])}</td>" for c in others)
+
+
+def _rounded(column: str, value: Any) -> Any:
+    is_share = "%" in column and isinstance(value, float) and math.isfinite(value)
+    return f"{value:.2f}" if is_share else value
+
+
+def _breakable(value: Any) -> str:
+    """Text in which a name with dots may go on in the next line."""
+    return re.sub(r"(?<=[a-z])([._])(?=[a-z])", r"\1<wbr>", text(written(value)))
 
 
 def _column_kind(values: Sequence[Any]) -> str:

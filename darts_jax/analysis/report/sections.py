@@ -134,7 +134,9 @@ def genotype(text_of: Mapping[str, str]) -> Section:
         + code(json, f"JSON: {name}")
         for name, json in text_of.items()
     )
-    lead = "As JSON, which every verb takes by --genotype FILE. One click selects it."
+    lead = (
+        "As JSON: retrain, draw and cost take a file of it. One click selects it all."
+    )
     return Section("Genotype", body, lead)
 
 
