@@ -10,13 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from darts_jax.analysis.draw import (
-    STYLES,
-    draw_cell,
-    draw_genotype,
-    kind_of,
-    save_drawing,
-)
+from darts_jax.analysis.draw import draw_cell, draw_genotype, save_drawing
+from darts_jax.analysis.style import STYLES, kind_of
 from darts_jax.errors import InputError
 from darts_jax.operations.image import OPERATIONS
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
