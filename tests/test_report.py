@@ -146,13 +146,14 @@ def test_command_lines_give_the_same_settings(tmp_path):
     made = apply_method(load_config(), "p_darts", ["data.flip=true", "search.warmup=0"])
     run.config.write_text(config_to_json(made))
     for command in commands(run, made, ["search"]).values():
-        program, verb, *words = shlex.split(command)
+        program, verb, *words = shlex.split(command.replace("\\\n", ""))
         assert (program, verb) == ("darts-jax", "search")
         given = [w.removeprefix("--config.") for w in words if "--config." in w]
         source = words[words.index("--config") + 1] if "--config" in words else None
         assert load_config(source, given) == made
         assert words[words.index("--run") + 1] == f"{run.path}-again"
-    assert "darts-jax run " in commands(run, made, ["search", "retrain"]).popitem()[1]
+    both = commands(run, made, ["search", "retrain"])
+    assert all(command.startswith("darts-jax run ") for command in both.values())
 
 
 # Pages
@@ -282,7 +283,7 @@ def test_a_page_says_what_was_found(written):
 def test_what_is_not_there_is_told(runs, tmp_path):
     place = tmp_path / "partly"
     shutil.copytree(runs / "plain", place)
-    for name in ("genotype.json", "genotype.png", "metrics.jsonl", "versions.json"):
+    for name in ("genotype.json", "genotype.png", "metrics.jsonl"):
         (place / name).unlink()
     page = darts_jax.report(place, tmp_path / "page.html", images()).read_text()
     assert "unfinished, 2 of 2" in page
@@ -309,7 +310,8 @@ def test_a_population_has_a_page(tmp_path):
     darts_jax.population(config(1), grid, tmp_path / "p", images())
     page = darts_jax.report(tmp_path / "p", dataset=images()).read_text()
     assert "2 searches that ran side by side" in page
-    assert "--grid seed=0,1 --grid search.architecture.learning_rate=0.1" in page
+    assert "--grid seed=0,1 " in page
+    assert "--grid search.architecture.learning_rate=0.1 " in page
 
 
 def test_no_run_no_page(runs, tmp_path, capsys):

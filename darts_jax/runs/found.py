@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.bilevel.discretization import reading_of
+from darts_jax.bilevel.discretization import Reading, reading_of
 from darts_jax.build import known_accuracies
 from darts_jax.config import load_config
 from darts_jax.runs.console import html_table
@@ -74,9 +74,8 @@ class SearchResult(HistoryPlots):
     @property
     def weights(self) -> dict[str, np.ndarray]:
         """kind -> mixing weights [edge, op] of the last epoch."""
-        read = reading_of(self.config.search.relaxation)
         cells = self.space.cells.items()
-        return {kind: read(cell, self.alpha[kind][-1]) for kind, cell in cells}
+        return {kind: self._read(cell, self.alpha[kind][-1]) for kind, cell in cells}
 
     def draw(self) -> Figure:
         """The cells of the genotype."""
@@ -94,13 +93,17 @@ class SearchResult(HistoryPlots):
         """Weights of all operations of every edge by epoch."""
         from darts_jax.analysis.alphas import plot_alpha
 
-        return plot_alpha(self.space, self._logits)
+        return plot_alpha(self.space, self._logits, self._read)
 
     def plot_heatmap(self) -> Figure:
         """Weights of all operations of every edge after the last epoch."""
         from darts_jax.analysis.alphas import plot_heatmap
 
-        return plot_heatmap(self.space, self._logits)
+        return plot_heatmap(self.space, self._logits, self._read)
+
+    @property
+    def _read(self) -> Reading:
+        return reading_of(self.config.search.relaxation)
 
     @property
     def _logits(self) -> dict[str, np.ndarray]:

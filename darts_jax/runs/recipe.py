@@ -14,6 +14,7 @@ from darts_jax.errors import InputError
 from darts_jax.runs.directory import RunDirectory
 
 _RUN = {"search", "retrain"}
+_NEXT = " \\\n  "  # where a shell goes on in the next line
 
 
 def settings_of(config: ConfigDict) -> list[Setting]:
@@ -84,7 +85,11 @@ def _grid(run: RunDirectory) -> list[str]:
 
 
 def _line(verb: str, *words: list[str]) -> str:
-    return shlex.join(["darts-jax", verb, *(word for some in words for word in some)])
+    """A command, an option a line."""
+    line = f"darts-jax {verb}"
+    for word in (word for some in words for word in some):
+        line += f"{_NEXT if word.startswith('--') else ' '}{shlex.quote(word)}"
+    return line
 
 
 def _literal(value: Any) -> str:

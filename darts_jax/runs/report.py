@@ -40,6 +40,7 @@ from darts_jax.runs.report_parts import (
     DIAGNOSTICS,
     about,
     about_search,
+    against_cost,
     background,
     curves,
     differences,
@@ -50,6 +51,8 @@ from darts_jax.runs.report_parts import (
     truth,
 )
 from darts_jax.runs.retrain import RetrainResult, read_retrained
+
+_NAMED = 4  # searches in a title
 
 
 def report(
@@ -92,19 +95,16 @@ def _page(found: Any, dataset: AnyDataset | None) -> str:
 def _(found: SearchResult, dataset: AnyDataset | None) -> str:
     data, figures = Data(found.config, dataset), Figures()
     cells = [
-        Picture(found.draw(), "The cells that were found.", wide=True),
+        Picture(found.draw(), "The cells that were found."),
         Picture(
             found.draw_supernet(),
             "The supernet after the last epoch: the stronger an edge, the more its "
             "strongest operation weighs.",
-            wide=True,
         ),
     ]
     weights = [
-        Picture(
-            found.plot_alpha(), "Weights of every edge's operations by epoch.", True
-        ),
-        Picture(found.plot_heatmap(), "The same after the last epoch.", True),
+        Picture(found.plot_alpha(), "Weights of every edge's operations by epoch."),
+        Picture(found.plot_heatmap(), "The same after the last epoch."),
     ]
     retrained = read_retrained(found.run.path)
     sections = [
@@ -115,7 +115,7 @@ def _(found: SearchResult, dataset: AnyDataset | None) -> str:
             "Diagnostics", found, recorded(found.records), DIAGNOSTICS, weights, figures
         ),
         *truth(found.run, figures),
-        *([networks(retrained)] if retrained else []),
+        *([networks(retrained, figures)] if retrained else []),
         *background(found.run, found.config, data),
         genotype({"genotype": found.genotype.to_json()}),
     ]
@@ -136,10 +136,8 @@ def _(found: RetrainResult, dataset: AnyDataset | None) -> str:
     }
     sections = [
         verdict(retrained_answers(found, config, data)),
-        pictures(
-            "Cells", [Picture(drawn, "The cells that were trained.", True)], figures
-        ),
-        networks(found),
+        pictures("Cells", [Picture(drawn, "The cells that were trained.")], figures),
+        networks(found, figures),
         *background(found.run, config, data),
         genotype({"genotype": found.network.genotype.to_json()}),
     ]
@@ -201,10 +199,7 @@ def _(found: Comparison, dataset: AnyDataset | None) -> str:
             " Each of these settings was searched once: a difference between two of "
             "them may be the seed's."
         )
-    cells = [
-        Picture(one.draw(), f"{name}: the cells that were found.")
-        for name, one in found.searches.items()
-    ]
+    cells = [Picture(one.draw(), name) for name, one in found.searches.items()]
     agreeing = [
         Picture(
             found.plot_agreement(), "Share of choices that two searches have alike."
@@ -218,15 +213,21 @@ def _(found: Comparison, dataset: AnyDataset | None) -> str:
     told = {"searches": len(answers), **_common(configs.values())}
     sections = [
         verdicts(of_groups, answers, lead),
-        Section("Table", table(found.rows(), "Every search after its last epoch")),
+        Section(
+            "Side by side", table(found.rows(), "Every search after its last epoch")
+        ),
         curves("Curves", found, columns, CURVES, [], figures),
         curves("Diagnostics", found, columns, DIAGNOSTICS, agreeing, figures),
         pictures("Cells", cells, figures),
+        *against_cost(found.searches, figures),
         differences(configs),
         of_each(rest),
         genotype({name: o.genotype.to_json() for name, o in found.searches.items()}),
     ]
-    return page(" · ".join(answers), "Comparison of searches", told, sections)
+    names = (
+        " · ".join(answers) if len(answers) <= _NAMED else f"{len(answers)} searches"
+    )
+    return page(names, "Comparison of searches", told, sections)
 
 
 def _common(configs: Iterable[ConfigDict]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from darts_jax.analysis.report.page import Section
 from darts_jax.analysis.report.sections import (
     Picture,
     environment,
+    gallery,
     pictures,
     reproduction,
     settings,
@@ -30,7 +31,7 @@ from darts_jax.runs.evidence import Data, network_rows, read_scores
 from darts_jax.runs.found import SearchResult
 from darts_jax.runs.pictures import HistoryPlots
 from darts_jax.runs.recipe import commands, read_versions, settings_of
-from darts_jax.runs.retrain import RetrainResult
+from darts_jax.runs.retrain import RetrainResult, read_retrained
 from darts_jax.runs.stages import stages_of
 
 Plots = Mapping[str, tuple[str, str]]
@@ -121,14 +122,32 @@ def background(run: RunDirectory, config: ConfigDict, data: Data) -> list[Sectio
     ]
 
 
-def networks(found: RetrainResult) -> Section:
+def networks(found: RetrainResult, figures: Figures) -> Section:
     """The searched network beside the random ones."""
+    rows = network_rows(found)
     lead = "Each was trained from scratch by the same recipe, and tested once."
-    label = "Networks trained from scratch"
     note = paragraph(found.note, "lead") if found.note else ""
-    body = table(network_rows(found), label) + note
-    title = "Beside random cells" if found.baselines else "Retrained network"
-    return Section(title, body, lead)
+    body = table(rows, "Networks trained from scratch") + note
+    if not found.baselines:
+        return Section("Retrained network", body, lead)
+    drawn = gallery([_front(rows)], figures)
+    return Section("Beside random cells", body + drawn, lead)
+
+
+def against_cost(
+    searches: Mapping[str, SearchResult], figures: Figures
+) -> list[Section]:
+    """What was trained from scratch, where any was."""
+    every = {name: read_retrained(one.run.path) for name, one in searches.items()}
+    rows = [
+        row | {"group": name}
+        for name, retrained in every.items()
+        if retrained is not None
+        for row in network_rows(retrained)
+    ]
+    if not rows:
+        return []
+    return [pictures("Accuracy against cost", [_front(rows)], figures)]
 
 
 def truth(run: RunDirectory, figures: Figures) -> list[Section]:
@@ -171,6 +190,16 @@ def of_each(runs: Mapping[str, tuple[RunDirectory, ConfigDict, Data]]) -> Sectio
         for name, parts in runs.items()
     )
     return Section("Settings, environment, commands", body, "Of each search by itself.")
+
+
+def _front(rows: Sequence[Mapping[str, Any]]) -> Picture:
+    import pandas as pd
+
+    from darts_jax.analysis.front import plot_front
+
+    columns = "parameters", "test accuracy %", "network"
+    caption = "Parameters and test accuracy of every network; the steps are the best."
+    return Picture(plot_front(pd.DataFrame(rows), *columns), caption)
 
 
 def _nested(section: Section) -> str:

@@ -15,6 +15,8 @@ from darts_jax.analysis.style import svg_text
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
+_HALF = 7.0  # inches: a wider picture takes the whole width of the page
+
 
 def text(value: Any) -> str:
     """Any value as text that is no markup, between tags and in attributes."""
@@ -99,16 +101,15 @@ class Figures:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
 
-    def __call__(self, figure: Figure, caption: str, wide: bool = False) -> str:
+    def __call__(self, figure: Figure, caption: str) -> str:
         """A picture in the page itself, with its text alternative and a caption.
 
         Args:
           figure: its label is the text alternative; else the caption is.
-          wide: whether it takes the whole width of the page.
         """
         told = str(figure.get_label()) or caption
         svg = _inline(svg_text(figure), f"figure-{next(self._numbers)}", told)
-        kind = "wide" if wide else ""
+        kind = "wide" if figure.get_figwidth() > _HALF else ""
         return (
             f'<figure{_class(kind)}><div class="scroll paper" tabindex="0" '
             f'role="group" aria-label="{text(caption)}">{svg}</div>'
@@ -160,7 +161,7 @@ def _rounded(column: str, value: Any) -> Any:
 
 def _breakable(value: Any) -> str:
     """Text in which a name with dots may go on in the next line."""
-    return re.sub(r"(?<=[a-z])([._])(?=[a-z])", r"\1<wbr>", text(written(value)))
+    return re.sub(r"(?<=[a-z])(\.)(?=[a-z])", r"\1<wbr>", text(written(value)))
 
 
 def _column_kind(values: Sequence[Any]) -> str:

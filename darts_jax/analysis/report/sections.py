@@ -31,12 +31,10 @@ MARKS = {GOOD: "✓", BAD: "✗", UNSURE: "~", UNKNOWN: "?", FACT: "="}
 class Picture:
     """Attributes:
     caption: what it shows and how to read it.
-    wide: whether it takes the whole width of the page.
     """
 
     figure: Figure
     caption: str
-    wide: bool = False
 
 
 def verdict(answers: Sequence[Answer]) -> Section:
@@ -66,12 +64,17 @@ def verdicts(
     return Section("Verdict", f"{cards}{every}{evidence}", lead)
 
 
+def gallery(shown: Sequence[Picture], figures: Figures) -> str:
+    """Pictures side by side, where there is room."""
+    drawn = "".join(figures(p.figure, p.caption) for p in shown)
+    return f'<div class="gallery">{drawn}</div>'
+
+
 def pictures(
     title: str, shown: Sequence[Picture], figures: Figures, lead: str = ""
 ) -> Section:
-    """Pictures side by side, where there is room."""
-    drawn = "".join(figures(p.figure, p.caption, p.wide) for p in shown)
-    return Section(title, f'<div class="gallery">{drawn}</div>', lead)
+    """Nothing but pictures."""
+    return Section(title, gallery(shown, figures), lead)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,15 +132,11 @@ def reproduction(commands: Mapping[str, str]) -> Section:
 
 def genotype(text_of: Mapping[str, str]) -> Section:
     """Genotypes as JSON: name -> text."""
-    body = "".join(
-        (paragraph(f"{name}:") if len(text_of) > 1 else "")
-        + code(json, f"JSON: {name}")
-        for name, json in text_of.items()
-    )
-    lead = (
-        "As JSON: retrain, draw and cost take a file of it. One click selects it all."
-    )
-    return Section("Genotype", body, lead)
+    shown = {name: code(json, f"JSON: {name}") for name, json in text_of.items()}
+    if len(shown) > 1:
+        shown = {name: details(name, json) for name, json in shown.items()}
+    lead = "As JSON: retrain, draw and cost take a file of it. One click selects all."
+    return Section("Genotype", "".join(shown.values()), lead)
 
 
 def _cards(answers: Sequence[Answer]) -> str:
@@ -161,7 +160,8 @@ def _mark(answer: Answer) -> str:
 
 def _brief(value: Any) -> str:
     if isinstance(value, Answer):
-        return f'<div class="{value.tone}">{_mark(value)}</div>'
+        figure = paragraph(value.figure, "lead") if value.figure else ""
+        return f'<div class="{value.tone}">{_mark(value)}{figure}</div>'
     return text(value)
 
 

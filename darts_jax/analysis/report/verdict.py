@@ -42,6 +42,7 @@ class Answer:
       words: the answer itself, a few words.
       evidence: what it rests on, in plain sentences.
       command: what would make it known.
+      figure: the one number to show where there is no room for the evidence.
     """
 
     question: str
@@ -49,6 +50,7 @@ class Answer:
     words: str
     evidence: str
     command: str = ""
+    figure: str = ""
 
 
 def unknown(question: str, because: str, command: str = "") -> Answer:
@@ -72,7 +74,8 @@ def beats_random(searched: Sequence[float], random: Sequence[float]) -> Answer:
             f"{len(searched)} searched cells against {len(random)} random ones, "
             f"trained alike: a difference of {found} points of test accuracy."
         )
-        return Answer(RANDOM, tone, words, evidence)
+        figure = f"{found.difference:+.2f} points"
+        return Answer(RANDOM, tone, words, evidence, figure=figure)
     (own, *_) = searched
     place = 1 + sum(other >= own for other in random)
     count = len(random) + 1
@@ -85,7 +88,8 @@ def beats_random(searched: Sequence[float], random: Sequence[float]) -> Answer:
     )
     if tone == UNSURE:
         evidence += " More random cells, or more seeds of the search, would tell."
-    return Answer(RANDOM, tone, words, evidence)
+    figure = f"{own:.2f} %, number {place} of {count}"
+    return Answer(RANDOM, tone, words, evidence, figure=figure)
 
 
 def beats_all_cells(
@@ -108,7 +112,7 @@ def beats_all_cells(
             f"{len(found)} searches have a mean of {center:.2f} % (95 % interval "
             f"{low:.2f} to {high:.2f}). {beside} ({title})."
         )
-        return Answer(RANDOM, tone, words, evidence)
+        return Answer(RANDOM, tone, words, evidence, figure=f"{center:.2f} %")
     own = found[0]
     # Tables hold float32, and what was read from one is its float64.
     as_good = np.float32(own) <= cells.astype(np.float32)
@@ -120,7 +124,8 @@ def beats_all_cells(
         f"random is as good in {_percent(share)} of draws. {beside} ({title}). This is "
         "one search: another seed may end elsewhere."
     )
-    return Answer(RANDOM, tone, words, evidence)
+    figure = f"{own:.2f} %, number {place:,} of {len(cells):,}"
+    return Answer(RANDOM, tone, words, evidence, figure=figure)
 
 
 def collapsed(warnings: Sequence[str], skips: Mapping[str, tuple[int, int]]) -> Answer:
@@ -135,15 +140,19 @@ def collapsed(warnings: Sequence[str], skips: Mapping[str, tuple[int, int]]) -> 
         for kind, (skip, kept) in skips.items()
     )
     evidence = f"{counted[:1].upper()}{counted[1:]}."
+    total, kept = (sum(column) for column in zip(*skips.values(), strict=True))
+    figure = f"{total} of {kept} edges are skips"
     if not warnings:
         no_sign = (
             "Skips hold less than half of every cell, a path crosses each, `none` does "
             "not prevail, and its edges have decided."
         )
-        return Answer(COLLAPSE, GOOD, "No sign of it", f"{evidence} {no_sign}")
+        evidence = f"{evidence} {no_sign}"
+        return Answer(COLLAPSE, GOOD, "No sign of it", evidence, figure=figure)
     signs = "One sign" if len(warnings) == 1 else f"{len(warnings)} signs"
     told = " ".join(f"{line[:1].upper()}{line[1:]}." for line in warnings)
-    return Answer(COLLAPSE, BAD, f"{signs} of trouble", f"{told} {evidence}")
+    words = f"{signs} of trouble"
+    return Answer(COLLAPSE, BAD, words, f"{told} {evidence}", figure=figure)
 
 
 def ranks_truly(
@@ -170,7 +179,7 @@ def ranks_truly(
         f"a coin has 50 %. The path it puts first misses the best by {regret:.2f} "
         f"points ({title})."
     )
-    return Answer(RANKING, tone, words, evidence)
+    return Answer(RANKING, tone, words, evidence, figure=f"tau {kendall:.2f}")
 
 
 def keeps_accuracy(
@@ -194,7 +203,8 @@ def keeps_accuracy(
             f"The discretisation gap is large: {told}. What its weights say is not "
             "what the genotype does."
         )
-        return Answer(RANKING, BAD, "Hardly", evidence, command)
+        figure = f"a gap of {100 * (supernet - genotype):.0f} points"
+        return Answer(RANKING, BAD, "Hardly", evidence, command, figure)
     return unknown(RANKING, f"{because}. As a hint, {told}", command)
 
 
