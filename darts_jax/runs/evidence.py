@@ -198,7 +198,7 @@ def read_scores(run: RunDirectory) -> Scored | None:
     path = run.path / "scores.json"
     try:
         summary = json.loads(path.read_text())
-        if "kendall" not in summary:
+        if isinstance(summary, dict) and "kendall" not in summary:
             return None
         float(summary["kendall"]), float(summary["regret"]["1"])
         int(summary["paths"]), int(summary["epoch"]), str(summary["truth"])
@@ -220,8 +220,8 @@ def cost_answer(
     """Of the network that ``config.retrain`` describes, counted, not compiled."""
     settings = config.retrain
     network = (
-        f"the network of {settings.cells} cells and {settings.channels} channels that "
-        f"the settings train from scratch on {config.data.name}"
+        f"the network that the settings train from scratch on {config.data.name} "
+        f"(retrain.cells {settings.cells}, retrain.channels {settings.channels})"
     )
     because = f"the size of an image is not known: {data.missing}"
     if data.found is not None:

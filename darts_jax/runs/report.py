@@ -9,7 +9,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from darts_jax.analysis.report.elements import Figures, table
+from darts_jax.analysis.report.elements import table
+from darts_jax.analysis.report.figures import Figures
 from darts_jax.analysis.report.page import Section, page
 from darts_jax.analysis.report.sections import (
     Picture,

@@ -8,13 +8,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.analysis.report.elements import (
-    Figures,
     details,
     facts,
     heading,
     paragraph,
     table,
 )
+from darts_jax.analysis.report.figures import Figures
 from darts_jax.analysis.report.page import Section
 from darts_jax.analysis.report.sections import (
     Picture,

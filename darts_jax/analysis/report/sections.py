@@ -7,13 +7,13 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from darts_jax.analysis.report.elements import (
-    Figures,
     code,
     details,
     paragraph,
     table,
     text,
 )
+from darts_jax.analysis.report.figures import Figures
 from darts_jax.analysis.report.page import Section
 from darts_jax.analysis.report.verdict import (
     BAD,

@@ -176,8 +176,8 @@ def ranks_truly(
     evidence = (
         f"Kendall's tau over {paths:,} paths is {kendall:.2f} after epoch {epoch}: of "
         f"two cells it puts the truly better one first in {share:.0%} of cases, where "
-        f"a coin has 50 %. The path it puts first misses the best by {regret:.2f} "
-        f"points ({title})."
+        f"a coin has 50 %. The path it puts first is {regret:.2f} "
+        f"points below the best of them ({title})."
     )
     return Answer(RANKING, tone, words, evidence, figure=f"tau {kendall:.2f}")
 
