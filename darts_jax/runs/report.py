@@ -200,7 +200,10 @@ def _(found: Comparison, dataset: AnyDataset | None) -> str:
             " Each of these settings was searched once: a difference between two of "
             "them may be the seed's."
         )
-    cells = [Picture(one.draw(), name) for name, one in found.searches.items()]
+    cells = [
+        Picture(one.draw(), f"{name}: the cells that were found.")
+        for name, one in found.searches.items()
+    ]
     agreeing = [
         Picture(
             found.plot_agreement(), "Share of choices that two searches have alike."

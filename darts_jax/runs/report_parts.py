@@ -130,7 +130,8 @@ def networks(found: RetrainResult, figures: Figures) -> Section:
     body = table(rows, "Networks trained from scratch") + note
     if not found.baselines:
         return Section("Retrained network", body, lead)
-    drawn = gallery([_front(rows)], figures)
+    kinds = [row | {"group": str(row["network"]).split()[0]} for row in rows]
+    drawn = gallery([_front(kinds)], figures)
     return Section("Beside random cells", body + drawn, lead)
 
 
