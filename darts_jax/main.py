@@ -154,6 +154,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("run", help="run directory of a finished retrain")
     export.add_argument("--out", required=True, help="directory, new or an export")
     export.add_argument("--onnx", action="store_true", help="an ONNX model as well")
+    report = verbs.add_parser("report", help="a page about runs, to read or to print")
+    report.set_defaults(verb=_report)
+    report.add_argument("runs", nargs="+", metavar="RUN", help="run directory")
+    report.add_argument("--out", help="HTML file; RUN/report.html by default")
     draw = verbs.add_parser("draw", help="draw a genotype as SVG and PNG")
     draw.set_defaults(verb=_draw)
     draw.add_argument("genotype", help="name, file, run or benchmark string")
@@ -369,6 +373,14 @@ def _export(options: argparse.Namespace, overrides: list[str]) -> None:
         raise InputError("export takes no settings: those of the run hold")
     also = ["onnx"] if options.onnx else []
     print("\n".join(map(str, export(options.run, options.out, also=also))))
+
+
+def _report(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.report import report
+
+    if overrides:
+        raise InputError("report takes no settings: those of the runs hold")
+    print(report(options.runs, options.out))
 
 
 def _draw(options: argparse.Namespace, overrides: list[str]) -> None:

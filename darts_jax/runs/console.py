@@ -1,12 +1,12 @@
 """What a person watching sees: a bar while it runs, a table when it is done."""
 
 import contextlib
-import html
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from darts_jax.analysis.report import elements
 from darts_jax.runs.processes import is_writer
 
 
@@ -109,16 +109,8 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def html_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The same for a notebook or a page; columns are those of the first row."""
-    columns = list(rows[0]) if rows else []
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td>{html.escape(_format(row.get(c)))}</td>" for c in columns)
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    """The same for a notebook."""
+    return elements.table(rows, "results")
 
 
 def short(setting: str) -> str:

@@ -69,7 +69,7 @@ class SearchResult(HistoryPlots):
                 for epoch, record in sorted(own.items())
             ]
             before += len(own)
-        return pd.DataFrame(rows).drop(columns="verb")
+        return pd.DataFrame(rows).drop(columns="verb", errors="ignore")
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
@@ -107,10 +107,12 @@ class SearchResult(HistoryPlots):
 
     def facts(self) -> dict[str, Any]:
         """What there is to say of the last epoch, in words and numbers."""
-        last, score = self.records[-1], task_of(self.config).score
+        # A directory that was copied may lack its records.
+        last = self.records[-1] if self.records else {}
+        score = task_of(self.config).score
 
         def shown(name: str) -> float | None:
-            value = last[f"{name}_{score.name}"]
+            value = last.get(f"{name}_{score.name}")
             return None if value is None else score.shown(value)
 
         told = {
