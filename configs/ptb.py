@@ -1,4 +1,8 @@
-"""Quickstart on text: the recurrent cell on a part of Penn Treebank, 3 minutes."""
+"""Quickstart on text: the recurrent cell on a part of Penn Treebank.
+
+About three minutes of two cores' time. The searched and the random cell end near a test
+perplexity of 320, where a unigram model of the same words has 685.
+"""
 
 from pathlib import Path
 
