@@ -1,4 +1,8 @@
-"""Quickstart on text: the recurrent cell on a part of Penn Treebank, 3 minutes."""
+"""Quickstart on text: the recurrent cell on a part of Penn Treebank.
+
+About three minutes of two cores' time. The searched and the random cell end near a test
+perplexity of 320, where a unigram model of the same words has 685.
+"""
 
 from pathlib import Path
 
@@ -9,7 +13,7 @@ from darts_jax.config import load_config
 
 def get_config() -> ConfigDict:
     config = load_config(Path(__file__).with_name("darts_ptb.py"))
-    config.language.update(tokens=150_000, window=20, longer=8, patience=2)
+    config.language.update(tokens=100_000, window=20, longer=8, patience=2)
     rates = {"embedding": 0.0, "inputs": 0.1, "hidden": 0.1, "output": 0.1}
     for part in (config.language.supernet, config.language.network):
         part.units = 64

@@ -3,6 +3,7 @@
 import math
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -19,6 +20,7 @@ from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.stopping import STOPS
 from darts_jax.combinations import refuse_illegal
 from darts_jax.errors import InputError, unknown_name
+from darts_jax.models.language import Dropouts
 from darts_jax.operations.corruption import CORRUPTIONS
 from darts_jax.schedules import SHAPES, Schedule
 
@@ -50,119 +52,115 @@ _OPTIMIZER_CHECKS = {
     "decay": _COUNT,
     "clip": _ABOVE_0,
 }
-_READER_CHECKS = {
-    "units": _POSITIVE,
-    "jitter": _COUNT,
-    "activation": _COUNT,
-    "slowness": _COUNT,
+_CHECKS: dict[str, _Check] = {
+    "seed": (lambda v: 0 <= v < 2**31, "in [0, 2**31)"),
+    "devices": _COUNT,
+    "population.execution": _one_of(("auto", "map", "vmap")),
+    "data.images": _COUNT,
+    "data.pad": _COUNT,
+    "data.cutout": _COUNT,
+    "data.chunk": _POSITIVE,
+    "data.workers": _COUNT,
+    "supernet.cells": _POSITIVE,
+    "supernet.channels": _POSITIVE,
+    "supernet.partial_channels": _POSITIVE,
+    "supernet.execution": _one_of(("auto", "scan", "batch")),
+    "supernet.remat": _one_of(("auto", "none", "edge", "cell")),
+    "supernet.dtype": _one_of(DTYPES),
+    "search.epochs": _POSITIVE,
+    "search.batch_size": _POSITIVE,
+    "search.microbatches": _POSITIVE,
+    "search.train_fraction": (lambda v: 0 < v < 1, "between 0 and 1"),
+    "search.validation": _one_of(("train", "test")),
+    "search.temperature": _schedule(lambda s: s.low > 0, "above 0"),
+    "search.auxiliary_skip": _SCHEDULE_COUNT,
+    "search.valid_weight": _SCHEDULE_COUNT,
+    "search.warmup": (lambda v: 0 <= v <= 1, "in [0, 1]"),
+    "search.inner.radius": _ABOVE_0,
+    "search.inner.steps": _POSITIVE,
+    "search.inner.terms": _COUNT,
+    "search.inner.rate": _ABOVE_0,
+    "search.inner.iterations": _POSITIVE,
+    "search.inner.damping": _COUNT,
+    "search.radius": _SCHEDULE_COUNT,
+    "search.hook_weight": _SCHEDULE_COUNT,
+    "search.corruption.strength": _SCHEDULE_COUNT,
+    "search.architecture.learning_rate": _COUNT,
+    "search.architecture.momentum": _SHARE,
+    "search.architecture.entropy": _COUNT,
+    "search.architecture.baseline_decay": _SHARE,
+    "search.operations": _COUNT,
+    "search.stopping.window": _POSITIVE,
+    "search.stopping.factor": _ABOVE_0,
+    "search.stopping.delta": _POSITIVE,
+    "search.stopping.start": _COUNT,
+    "search.stopping.least": _POSITIVE,
+    "search.stopping.epochs": _POSITIVE,
+    "search.selection.level": _SHARE,
+    "search.selection.most": _COUNT,
+    "search.selection.samples": _POSITIVE,
+    "search.selection.tune_epochs": _COUNT,
+    "search.selection.tune_rate": _COUNT,
+    "search.stopping.restarts": _COUNT,
+    "search.stopping.stronger": _ABOVE_0,
+    "search.diagnostics.eigenvalue_every": _COUNT,
+    "search.diagnostics.cosine_every": _COUNT,
+    "search.diagnostics.products": _POSITIVE,
+    "search.architecture.beta1": _SHARE,
+    "search.architecture.beta2": _SHARE,
+    "search.architecture.decay": _COUNT,
+    "search.architecture.init_scale": _COUNT,
+    "retrain.network": _one_of(NETWORKS),
+    "retrain.cells": _POSITIVE,
+    "retrain.channels": _POSITIVE,
+    "retrain.epochs": _POSITIVE,
+    "retrain.batch_size": _POSITIVE,
+    "retrain.microbatches": _POSITIVE,
+    "retrain.dtype": _one_of(DTYPES),
+    "retrain.pad": _COUNT,
+    "retrain.cutout": _COUNT,
+    "retrain.drop_path": _SHARE,
+    "retrain.auxiliary_weight": _COUNT,
+    "retrain.label_smoothing": _SHARE,
+    "retrain.schedule": _one_of(SHAPES),
+    "retrain.warmup_epochs": _COUNT,
+    "retrain.decay_per_epoch": (lambda v: 0 < v <= 1, "in (0, 1]"),
+    "baseline.random_genotypes": _COUNT,
+    "score.paths": _COUNT,
+    "score.images": _COUNT,
+    "score.batch_size": _POSITIVE,
+    "score.statistics": _one_of(("running", "batch", "recalibrated")),
+    "score.calibration": _POSITIVE,
+    "benchmark.dataset": _one_of(("auto", *DATASETS)),
+    "benchmark.split": _one_of(SPLITS),
+    "benchmark.epochs": (lambda v: v in EPOCHS, " or ".join(map(str, EPOCHS))),
+    "checkpoint.keep": _POSITIVE,
+    "checkpoint.every_epochs": _POSITIVE,
 } | {
-    f"dropouts.{name}": _SHARE
-    for name in ("words", "embedding", "inputs", "hidden", "output")
+    f"{part}.weights.{name}": check
+    for part in ("search", "retrain")
+    for name, check in _OPTIMIZER_CHECKS.items()
 }
-_CHECKS: dict[str, _Check] = (
-    {
-        "seed": (lambda v: 0 <= v < 2**31, "in [0, 2**31)"),
-        "devices": _COUNT,
-        "population.execution": _one_of(("auto", "map", "vmap")),
-        "data.images": _COUNT,
-        "data.pad": _COUNT,
-        "data.cutout": _COUNT,
-        "data.chunk": _POSITIVE,
-        "data.workers": _COUNT,
-        "supernet.cells": _POSITIVE,
-        "supernet.channels": _POSITIVE,
-        "supernet.partial_channels": _POSITIVE,
-        "supernet.execution": _one_of(("auto", "scan", "batch")),
-        "supernet.remat": _one_of(("auto", "none", "edge", "cell")),
-        "supernet.dtype": _one_of(DTYPES),
-        "search.epochs": _POSITIVE,
-        "search.batch_size": _POSITIVE,
-        "search.microbatches": _POSITIVE,
-        "search.train_fraction": (lambda v: 0 < v < 1, "between 0 and 1"),
-        "search.validation": _one_of(("train", "test")),
-        "search.temperature": _schedule(lambda s: s.low > 0, "above 0"),
-        "search.auxiliary_skip": _SCHEDULE_COUNT,
-        "search.valid_weight": _SCHEDULE_COUNT,
-        "search.warmup": (lambda v: 0 <= v <= 1, "in [0, 1]"),
-        "search.inner.radius": _ABOVE_0,
-        "search.inner.steps": _POSITIVE,
-        "search.inner.terms": _COUNT,
-        "search.inner.rate": _ABOVE_0,
-        "search.inner.iterations": _POSITIVE,
-        "search.inner.damping": _COUNT,
-        "search.radius": _SCHEDULE_COUNT,
-        "search.hook_weight": _SCHEDULE_COUNT,
-        "search.corruption.strength": _SCHEDULE_COUNT,
-        "search.architecture.learning_rate": _COUNT,
-        "search.architecture.momentum": _SHARE,
-        "search.architecture.entropy": _COUNT,
-        "search.architecture.baseline_decay": _SHARE,
-        "search.operations": _COUNT,
-        "search.stopping.window": _POSITIVE,
-        "search.stopping.factor": _ABOVE_0,
-        "search.stopping.delta": _POSITIVE,
-        "search.stopping.start": _COUNT,
-        "search.stopping.least": _POSITIVE,
-        "search.stopping.epochs": _POSITIVE,
-        "search.selection.level": _SHARE,
-        "search.selection.most": _COUNT,
-        "search.selection.samples": _POSITIVE,
-        "search.selection.tune_epochs": _COUNT,
-        "search.selection.tune_rate": _COUNT,
-        "search.stopping.restarts": _COUNT,
-        "search.stopping.stronger": _ABOVE_0,
-        "search.diagnostics.eigenvalue_every": _COUNT,
-        "search.diagnostics.cosine_every": _COUNT,
-        "search.diagnostics.products": _POSITIVE,
-        "search.architecture.beta1": _SHARE,
-        "search.architecture.beta2": _SHARE,
-        "search.architecture.decay": _COUNT,
-        "search.architecture.init_scale": _COUNT,
-        "retrain.network": _one_of(NETWORKS),
-        "retrain.cells": _POSITIVE,
-        "retrain.channels": _POSITIVE,
-        "retrain.epochs": _POSITIVE,
-        "retrain.batch_size": _POSITIVE,
-        "retrain.microbatches": _POSITIVE,
-        "retrain.dtype": _one_of(DTYPES),
-        "retrain.pad": _COUNT,
-        "retrain.cutout": _COUNT,
-        "retrain.drop_path": _SHARE,
-        "retrain.auxiliary_weight": _COUNT,
-        "retrain.label_smoothing": _SHARE,
-        "retrain.schedule": _one_of(SHAPES),
-        "retrain.warmup_epochs": _COUNT,
-        "retrain.decay_per_epoch": (lambda v: 0 < v <= 1, "in (0, 1]"),
-        "baseline.random_genotypes": _COUNT,
-        "score.paths": _COUNT,
-        "score.images": _COUNT,
-        "score.batch_size": _POSITIVE,
-        "score.statistics": _one_of(("running", "batch", "recalibrated")),
-        "score.calibration": _POSITIVE,
-        "benchmark.dataset": _one_of(("auto", *DATASETS)),
-        "benchmark.split": _one_of(SPLITS),
-        "benchmark.epochs": (lambda v: v in EPOCHS, " or ".join(map(str, EPOCHS))),
-        "checkpoint.keep": _POSITIVE,
-        "checkpoint.every_epochs": _POSITIVE,
-        "language.tokens": _COUNT,
-        "language.valid_fraction": (lambda v: 0 < v < 0.5, "between 0 and 0.5"),
-        "language.test_fraction": (lambda v: 0 < v < 0.5, "between 0 and 0.5"),
-        "language.window": (lambda v: v >= 2, "at least 2"),
-        "language.longer": _COUNT,
-        "language.test_batch_size": _POSITIVE,
-        "language.patience": _COUNT,
-    }
-    | {
-        f"language.{part}.{name}": check
-        for part in ("supernet", "network")
-        for name, check in _READER_CHECKS.items()
-    }
-    | {
-        f"{part}.weights.{name}": check
-        for part in ("search", "retrain")
-        for name, check in _OPTIMIZER_CHECKS.items()
-    }
-)
+
+_CHECKS |= {
+    "language.tokens": _COUNT,
+    "language.valid_fraction": (lambda v: 0 < v < 0.5, "between 0 and 0.5"),
+    "language.test_fraction": (lambda v: 0 < v < 0.5, "between 0 and 0.5"),
+    "language.window": (lambda v: v >= 2, "at least 2"),
+    "language.longer": _COUNT,
+    "language.test_batch_size": _POSITIVE,
+    "language.patience": _COUNT,
+} | {
+    f"language.{part}.{name}": check
+    for part in ("supernet", "network")
+    for name, check in (
+        ("units", _POSITIVE),
+        ("jitter", _COUNT),
+        ("activation", _COUNT),
+        ("slowness", _COUNT),
+        *((f"dropouts.{field.name}", _SHARE) for field in fields(Dropouts)),
+    )
+}
 
 
 # Settings that name a function, and where it is looked up.

@@ -5,9 +5,7 @@ sections 3.2 and A.3), which is that of AWD-LSTM (Merity et al., 2018).
 """
 
 import math
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -28,6 +26,7 @@ from darts_jax.build.methods import make_method
 from darts_jax.build.networks import require_family
 from darts_jax.build.readers import NETWORKS, SUPERNETS
 from darts_jax.build.task import Problem, Score, Supermodel, Task
+from darts_jax.data.sources import data_place
 from darts_jax.data.text import Corpus, batched, load_text
 from darts_jax.devices import Layout
 from darts_jax.errors import InputError
@@ -46,8 +45,7 @@ REWARD = 80.0
 
 def _load(config: ConfigDict) -> Corpus:
     settings = config.language
-    given = config.data.directory or os.environ.get("DARTS_JAX_DATA_DIR")
-    place = Path(given).expanduser() if given else None
+    place = data_place(config.data.directory)
     shares = settings.valid_fraction, settings.test_fraction
     corpus = load_text(config.data.name, place, *shares)
     return corpus.first(settings.tokens) if settings.tokens else corpus
