@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -276,26 +274,3 @@ def test_licences_stand_beside_the_sources(tmp_path):
     arrays = dict.fromkeys(("train_images", "test_images"), images)
     np.savez(path, **arrays, train_labels=labels, test_labels=labels)
     assert darts_jax.load_dataset(f"npz:{path}").licence == USERS_OWN
-
-
-def test_the_page_about_exports_runs(run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("runs").mkdir()
-    Path("runs/digits").symlink_to(run)
-    np.save("images.npy", np.zeros((2, 8, 8, 1), np.uint8))
-    page = (ROOT / "docs" / "export.md").read_text()
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 4
-    names = {}
-    for language, block in blocks:
-        if language == "python":
-            exec(block, names)
-            continue
-        for line in block.splitlines():
-            program, *arguments = shlex.split(line)
-            if program == "darts-jax":
-                assert main(arguments) == 0, line
-            else:
-                subprocess.run([sys.executable, *arguments], check=True)
-    assert names["logits"].shape == (2, 10)
-    assert set(names["files"]) == set(Path("exported").iterdir())
