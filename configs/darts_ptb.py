@@ -1,6 +1,6 @@
 """DARTS's recurrent cell on Penn Treebank at its published size: for an accelerator.
 
-Liu et al. (2019), sections 3.2 and A.3, and their code. It needs `ptb.zip`.
+Liu et al. (2019) and their code. It needs `ptb.zip`.
 """
 
 from ml_collections import ConfigDict

@@ -153,7 +153,7 @@ def default_config() -> ConfigDict:
             },
         }
     )
-    # Of task=language; the sizes and rates are those of Liu et al. (2019), section A.3.
+    # Of task=language; the sizes and rates are those of Liu et al. (2019).
     config.language = ConfigDict(
         {
             "tokens": 0,  # the first so many to train on; 0: all

@@ -1,7 +1,7 @@
 """The task of reading text: the next word, by a recurrent cell.
 
-The recipe is that of DARTS's recurrent search and evaluation (Liu et al., 2019,
-sections 3.2 and A.3), which is that of AWD-LSTM (Merity et al., 2018).
+The recipe is that of DARTS's recurrent search and evaluation (Liu et al., 2019), which
+is that of AWD-LSTM (Merity et al., 2018).
 """
 
 import math
@@ -40,7 +40,7 @@ from darts_jax.types import Metrics, Scalars, SearchState, Stats, Text, step_key
 
 METRICS = ("loss", "count")
 REWARD = 80.0
-"""Over the perplexity, what teaches a controller (Pham et al., 2018, section 3.1)."""
+"""Over the perplexity, what teaches a controller (Pham et al., 2018)."""
 
 
 def _load(config: ConfigDict) -> Corpus:
@@ -203,7 +203,7 @@ def _averaged_sgd(scalars: Scalars) -> optax.GradientTransformation:
 
 
 def _paced(base: int) -> Callable[[Scalars, Text], Scalars]:
-    """A step is as large as its window is long (Merity et al., 2018, section 5)."""
+    """A step is as large as its window is long (Merity et al., 2018)."""
 
     def paced(scalars: Scalars, text: Text) -> Scalars:
         weights = scalars["weights"]

@@ -17,7 +17,7 @@ from darts_jax.devices import Layout
 from darts_jax.types import Text
 
 Rows = Int[np.ndarray, "row token"]
-_SHORT = 0.05  # of windows that are half as long (Merity et al., 2018, section 5)
+_SHORT = 0.05  # of windows that are half as long (Merity et al., 2018)
 _LEAST = 5
 
 

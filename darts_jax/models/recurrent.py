@@ -1,6 +1,6 @@
 """Recurrent cells along a text: the one-shot cell and a genotype's.
 
-Liu et al. (2019), section 3.2 and code. With one weight matrix a node,
+Liu et al. (2019) and their code. With one weight matrix a node,
 
     c, h = split(W_0 [x m_x, h' m_h]);  s_0 = h' + sigmoid(c) (tanh(h) - h')
     c, h = split(W_i (s_j m_h));        s_i = s_j + sigmoid(c) (f(h) - s_j)

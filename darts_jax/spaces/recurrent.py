@@ -1,4 +1,4 @@
-"""The recurrent cell of DARTS (Liu et al., 2019, section 3.2), and published ones.
+"""The recurrent cell of DARTS (Liu et al., 2019), and published ones.
 
 State 0 is made of the input and the last hidden state. Every node takes one earlier
 state through one activation; the mean of the output states is the next hidden state.
