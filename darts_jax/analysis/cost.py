@@ -13,24 +13,24 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Int
 
-from darts_jax.analysis.traced import Cost, ImageShape, traced_cost
-from darts_jax.build.costs import (
+from darts_jax.analysis.sites import (
     Costs,
     CostTable,
     Site,
     halved,
     operation_costs,
+    site_widths,
     sites,
     sized_blocks,
 )
+from darts_jax.analysis.traced import Cost, ImageShape, traced_cost
 from darts_jax.errors import InputError
 from darts_jax.models.macro import (
     Block,
-    Head,
     Preprocess,
     Residual,
-    Stem,
-    plan_blocks,
+    make_head,
+    make_stem,
 )
 from darts_jax.models.network import AuxiliaryHead, ImageNetStem, Network
 from darts_jax.models.supernet import Supernet
@@ -157,7 +157,7 @@ def _require_operations(kind: str, columns: Any, counts: Any) -> None:
 def operation_cost(site: Site, dtype: str = "float32") -> Cost:
     """The cost of one operation of a genotype's network; InputError if unknown."""
     made = make_operation(site.operation, site.channels, site.stride, discrete=True)
-    shape = (site.height, site.width, site.channels)
+    shape = (site.height, site.width, site.inputs)
     return traced_cost(made, (shape,), dtype=dtype)
 
 
@@ -172,12 +172,12 @@ _NOTHING = Cost(0, 0, 0)
 def _parts(net: Network, image_shape: ImageShape) -> Iterator[Part]:
     """Every layer of a network, and every operation."""
     dtype, placed = _dtype(net), _placed_blocks(net, image_shape)
-    stem = Stem(net.macro.stem_multiplier * net.channels)
+    stem = make_stem(net.macro, net.widths())
     first = ImageNetStem(net.channels) if net.imagenet else stem
     yield "", "stem", _layer_cost(first, image_shape, dtype=dtype)
     for place in placed:
         yield from _block_parts(net, place, dtype)
-    head = Head(net.classes, net.macro.final_norm)
+    head = make_head(net.macro, net.widths(), net.classes)
     yield "", "classifier", _layer_cost(head, placed[-1].output, dtype=dtype)
     if net.auxiliary:
         yield "", "auxiliary head", _auxiliary_cost(net, image_shape)
@@ -193,17 +193,14 @@ class _Placed(NamedTuple):
 
 
 def _placed_blocks(net: Network, image_shape: ImageShape) -> list[_Placed]:
-    width = net.macro.stem_multiplier * net.channels
-    widths = (net.channels, net.channels) if net.imagenet else (width, width)
-    multiplier = {k: len(cell.output) for k, cell in net.genotype.cells.items()}
-    blocks = plan_blocks(
-        net.macro, multiplier, net.cells, net.channels, widths, net.imagenet
-    )
-    size = image_shape[:2]
-    earlier = (*halved(size, 2 if net.imagenet else 0), widths[0])
-    last = (*halved(size, 3 if net.imagenet else 0), widths[1])
+    blocks = net.blocks()
+    size, widths = image_shape[:2], blocks[0].widths
+    stem = int(net.macro.stem_stride == 2)
+    earlier = (*halved(size, 2 if net.imagenet else stem), widths[0])
+    last = (*halved(size, 3 if net.imagenet else stem), widths[1])
+    entering = halved(size, 3) if net.imagenet else size
     placed = []
-    for block, _, after in sized_blocks(blocks, net.macro, last[:2]):
+    for block, _, after in sized_blocks(blocks, net.macro, entering):
         output = (*after, block.output)
         placed.append(_Placed(block, earlier, last, output))
         earlier, last = last, output
@@ -225,7 +222,8 @@ def _block_parts(net: Network, place: _Placed, dtype: str) -> Iterator[Part]:
         enters = choice.source < cell.inputs
         size = (place.last if enters else place.output)[:2]
         stride = 2 if reduces and enters else 1
-        site = Site(choice.operation, block.channels, stride, *size)
+        widths = site_widths(block, net.macro, enters)
+        site = Site(choice.operation, *widths, stride, *size)
         edge = f"{choice.source}->{choice.target} {choice.operation}"
         yield block.kind, edge, operation_cost(site, dtype)
 

@@ -13,8 +13,8 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, PRNGKeyArray
 
+from darts_jax.analysis.sites import CostTable, Site, sites
 from darts_jax.analysis.traced import ImageShape
-from darts_jax.build.costs import CostTable, Site, sites
 from darts_jax.errors import InputError
 from darts_jax.models import stack
 from darts_jax.models.network import Network
@@ -142,7 +142,7 @@ def _idle_ms(how: Measurement) -> float:
 
 def _operation_latency(site: Site, how: Measurement) -> Latency:
     made = make_operation(site.operation, site.channels, site.stride, discrete=True)
-    shape = (site.height, site.width, site.channels)
+    shape = (site.height, site.width, site.inputs)
     return measure(*_program(made, shape, how), how=how)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+from darts_jax.analysis.sites import Costs, parameter_costs, read_cost_table
 from darts_jax.bilevel.alignment import WEIGHT_HOOKS
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, uniform_simplex
 from darts_jax.bilevel.discretization import (
@@ -27,7 +28,6 @@ from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.step import Search
 from darts_jax.bilevel.stopping import STOPS, StopRule
 from darts_jax.build import seeds
-from darts_jax.build.costs import Costs, parameter_costs, read_cost_table
 from darts_jax.combinations import hooked_cells
 from darts_jax.models import functional
 from darts_jax.models.supernet import Supernet

@@ -10,6 +10,7 @@ This module needs the standard library only.
 
 from darts_jax.errors import unknown_name
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.published_mobile import MOBILE_NETWORKS, MOBILE_SOURCES
 
 _INPUTS = 2
 
@@ -135,8 +136,10 @@ def _cell(text: str) -> CellGenotype:
 PUBLISHED: dict[str, Genotype] = {
     name: Genotype("darts", {"normal": _cell(normal), "reduce": _cell(reduce)})
     for name, (_, normal, reduce) in _TABLE.items()
-}
-SOURCES: dict[str, str] = {name: source for name, (source, _, _) in _TABLE.items()}
+} | MOBILE_NETWORKS
+SOURCES: dict[str, str] = {
+    name: source for name, (source, _, _) in _TABLE.items()
+} | MOBILE_SOURCES
 
 
 def get_genotype(name: str) -> Genotype:
