@@ -15,7 +15,7 @@ from darts_jax.analysis.latency import (
     measure,
     operation_latencies,
 )
-from darts_jax.analysis.sites import Site, parameter_costs, read_cost_table
+from darts_jax.analysis.sites import Site, parameter_costs, read_cost_table, sites
 from darts_jax.bilevel.regularization import TERMS, penalty
 from darts_jax.errors import InputError
 from darts_jax.models.network import Network
@@ -95,7 +95,7 @@ def measured_table():
     net = Supernet(reducing_space(), 10, 4, 4)
     clock = Clock([0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.0005])
     how = Measurement(warmups=0, runs=1, clock=clock)
-    return net, operation_latencies(net, (6, 6, 3), how)
+    return net, operation_latencies([row[-1] for row in sites(net, (6, 6))], how)
 
 
 def test_latencies_of_operations_are_taken_once_for_each_place():

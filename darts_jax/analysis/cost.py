@@ -23,7 +23,7 @@ from darts_jax.analysis.sites import (
     sites,
     sized_blocks,
 )
-from darts_jax.analysis.traced import Cost, ImageShape, traced_cost
+from darts_jax.analysis.traced import Cost, ImageShape, traced_cost, traced_macs
 from darts_jax.errors import InputError
 from darts_jax.models.macro import (
     Block,
@@ -109,7 +109,7 @@ def mac_table(net: Supernet, image_shape: ImageShape) -> CostTable:
     At the width that the search gives it, as `build.costs.parameter_costs` does.
     """
     places = {site for *_, site in sites(net, image_shape[:2])}
-    counted = {site: operation_cost(site).macs / 1e6 for site in places}
+    counted = {site: operation_macs(site) / 1e6 for site in places}
     return CostTable("million multiply-accumulates", {"batch": 1}, counted)
 
 
@@ -162,6 +162,13 @@ def operation_cost(site: Site, dtype: str = "float32") -> Cost:
 
 
 @functools.cache
+def operation_macs(site: Site) -> int:
+    """Its multiply-accumulates alone, which are sooner known."""
+    made = make_operation(site.operation, site.channels, site.stride, discrete=True)
+    return traced_macs(made, (site.height, site.width, site.inputs))
+
+
+@functools.cache
 def _layer_cost(layer: nn.Module, *shapes: ImageShape, dtype: str) -> Cost:
     return traced_cost(layer, shapes, dtype=dtype)
 
@@ -171,7 +178,7 @@ _NOTHING = Cost(0, 0, 0)
 
 def _parts(net: Network, image_shape: ImageShape) -> Iterator[Part]:
     """Every layer of a network, and every operation."""
-    dtype, placed = _dtype(net), _placed_blocks(net, image_shape)
+    dtype, placed = _dtype(net), placed_blocks(net, image_shape)
     stem = make_stem(net.macro, net.widths())
     first = ImageNetStem(net.channels) if net.imagenet else stem
     yield "", "stem", _layer_cost(first, image_shape, dtype=dtype)
@@ -183,7 +190,7 @@ def _parts(net: Network, image_shape: ImageShape) -> Iterator[Part]:
         yield "", "auxiliary head", _auxiliary_cost(net, image_shape)
 
 
-class _Placed(NamedTuple):
+class Placed(NamedTuple):
     """A block and the shapes of the images between which it stands."""
 
     block: Block
@@ -192,7 +199,8 @@ class _Placed(NamedTuple):
     output: ImageShape
 
 
-def _placed_blocks(net: Network, image_shape: ImageShape) -> list[_Placed]:
+def placed_blocks(net: Network, image_shape: ImageShape) -> list[Placed]:
+    """The blocks of a network, first to last, with the images around them."""
     blocks = net.blocks()
     size, widths = image_shape[:2], blocks[0].widths
     stem = int(net.macro.stem_stride == 2)
@@ -202,12 +210,12 @@ def _placed_blocks(net: Network, image_shape: ImageShape) -> list[_Placed]:
     placed = []
     for block, _, after in sized_blocks(blocks, net.macro, entering):
         output = (*after, block.output)
-        placed.append(_Placed(block, earlier, last, output))
+        placed.append(Placed(block, earlier, last, output))
         earlier, last = last, output
     return placed
 
 
-def _block_parts(net: Network, place: _Placed, dtype: str) -> Iterator[Part]:
+def _block_parts(net: Network, place: Placed, dtype: str) -> Iterator[Part]:
     block, inputs = place.block, (place.earlier, place.last)
     if block.kind not in net.genotype.cells:
         cost = _layer_cost(Residual(block.channels), *inputs, dtype=dtype)
@@ -229,7 +237,7 @@ def _block_parts(net: Network, place: _Placed, dtype: str) -> Iterator[Part]:
 
 
 def _auxiliary_cost(net: Network, image_shape: ImageShape) -> Cost:
-    placed = _placed_blocks(net, image_shape)
+    placed = placed_blocks(net, image_shape)
     stride = 2 if net.imagenet else 3
     head = AuxiliaryHead(net.classes, stride, not net.imagenet)
     state = placed[2 * len(placed) // 3].output

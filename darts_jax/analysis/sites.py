@@ -48,14 +48,17 @@ def parameter_costs(net: Supernet) -> Costs:
     Kind -> the sum over the cells of that kind, each at its own width, with the affine
     BN of a discrete network.
     """
-    return operation_costs(net, _ANY_SIZE, lambda site: _parameters(site) / 1e6)
+    return operation_costs(
+        net, _ANY_SIZE, lambda site: operation_parameters(site) / 1e6
+    )
 
 
 _ANY_SIZE = (8, 8)  # no operation's parameters depend on it
 
 
-@functools.lru_cache
-def _parameters(site: Site) -> int:
+@functools.cache
+def operation_parameters(site: Site) -> int:
+    """Of one operation of a genotype's network."""
     module = get_operation(site.operation)(site.channels, site.stride, True)
     image = jnp.zeros((1, site.height, site.width, site.inputs))
     key = jax.random.key(0)
@@ -155,9 +158,10 @@ class CostTable:
         Raises:
           InputError: the network has an operation that the table has not.
         """
-        return operation_costs(net, size, self._at)
+        return operation_costs(net, size, self.at)
 
-    def _at(self, site: Site) -> float:
+    def at(self, site: Site) -> float:
+        """One cost; raises InputError if it is not in the table."""
         if site not in self.costs:
             raise InputError(
                 f"the table of costs lacks {_told(site)}; make one for this space, "

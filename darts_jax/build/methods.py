@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from darts_jax.analysis.sites import Costs, parameter_costs, read_cost_table
+from darts_jax.analysis.expected import price_of
+from darts_jax.analysis.sites import operation_costs
 from darts_jax.bilevel.alignment import WEIGHT_HOOKS
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, uniform_simplex
 from darts_jax.bilevel.discretization import (
@@ -65,15 +66,12 @@ def make_method(config: ConfigDict, net: Supernet, size: tuple[int, int]) -> Sea
         rests=settings.warmup > 0 or settings.selection.tune_epochs > 0,
         targets=_targets(space) if settings.edge_weights else {},
         skips=_skips(space) if auxiliary else {},
-        costs=_costs(settings.costs, net, size) if terms else None,
+        costs=(
+            operation_costs(net, size, price_of(settings.costs).operation)
+            if "expected_cost" in terms
+            else None
+        ),
     )
-
-
-def _costs(name: str, net: Supernet, size: tuple[int, int]) -> Costs:
-    """Of every operation of a supernet, for the term ``expected_cost``."""
-    if name == "parameters":
-        return parameter_costs(net)
-    return read_cost_table(name)(net, size)
 
 
 def make_discretization(config: ConfigDict) -> Discretization:

@@ -1,5 +1,6 @@
 """A search out of a config."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from darts_jax.bilevel.curvature import cosine, top_eigenvalue
 from darts_jax.bilevel.hypergradient import exact, first_order
 from darts_jax.bilevel.step import Search
 from darts_jax.build import seeds
+from darts_jax.build.budget import make_budget
 from darts_jax.build.dataset import searched_parts
 from darts_jax.build.feed import whole_batches
 from darts_jax.build.images import make_supply, normalized, preparation
@@ -62,6 +64,7 @@ def make_search(
     dataset, train, valid = searched_parts(config, dataset)
     net = make_supernet(config, dataset)
     search = make_method(config, net, dataset.image_shape[:2])
+    search = dataclasses.replace(search, budget=make_budget(config, dataset))
     size = settings.batch_size
     supply = make_supply(dataset, config)
     steps = whole_batches(size, len(train), "the training half")
@@ -121,7 +124,11 @@ def make_search(
         epochs=settings.epochs,
         steps_per_epoch=steps,
         images_per_step=2 * size,
-        metrics=(*program.METRICS, "gradient_norm"),
+        metrics=(
+            *program.METRICS,
+            "gradient_norm",
+            *(("multiplier",) if search.budget else ()),
+        ),
         probes={
             "eigenvalue": probe(_eigenvalue(search, products)),
             "cosine": probe(_cosine(search)),

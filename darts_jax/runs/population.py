@@ -16,6 +16,7 @@ from darts_jax.build import dataset_of, make_discretization, make_population
 from darts_jax.config import get_setting, with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
+from darts_jax.runs.budget import keep_costs, within_budget
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import (
@@ -49,6 +50,8 @@ SCALARS = (
     "search.architecture.momentum",
     "search.architecture.entropy",
     "search.architecture.baseline_decay",
+    "search.budget.target",
+    "search.budget.rate",
     *(f"search.{setting}" for setting in SCHEDULED.values()),
     *(f"search.terms.{name}" for name in TERMS),
 )
@@ -130,6 +133,7 @@ def population(
     job = make_population(members, dataset)
     directory = open_run(run, config, "population")
     _claim(directory, settings)
+    keep_costs(config, dataset, directory)
 
     watch = Watch(Stage(members[0], "population"), directory, members=len(members))
     run_epochs(job, directory, "population", config.checkpoint, watch)
@@ -188,10 +192,13 @@ def _read(
         own = {kind: values[:, i] for kind, values in alpha.items()}
         last = {kind: values[-1] for kind, values in own.items()}
         sound = not any(np.isnan(values).any() for values in last.values())
+        own_config = with_overrides(config, [f"{k}={v}" for k, v in chosen.items()])
         members.append(
             Member(
                 chosen,
-                discretize(space, last) if sound else None,
+                within_budget(own_config, directory, discretize(space, last), last)
+                if sound
+                else None,
                 own,
                 {name: values[:, i] for name, values in curves.items()},
             )

@@ -21,6 +21,7 @@ from darts_jax.build import (
 from darts_jax.checks import validate_config
 from darts_jax.config import with_overrides
 from darts_jax.data.stream import AnyDataset
+from darts_jax.runs.budget import keep_costs, within_budget
 from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.directory import (
@@ -82,6 +83,7 @@ def search(
     # Whatever a later stage asks is refused before the first one runs.
     jobs = [make_search(stage.config, dataset) for stage in stages]
     directory = open_run(run, config, "search")
+    keep_costs(config, dataset, directory)
     drawing = directory.path / "genotype"
     # What a search writes last: a finished one is read.
     finished = drawing.with_suffix(".png").exists()
@@ -118,8 +120,11 @@ def _searched(
         ran.append(_run_stage(stage, job, dataset, directory, done))
     last = ran[-1]
     if config.search.discretization in SELECTIONS:
-        return by_supernet(last.stage.config, last.job, last.returned(directory))
-    return make_discretization(last.stage.config)(space, last.alpha)
+        state = last.returned(directory)
+        genotype = by_supernet(last.stage.config, last.job, state)
+    else:
+        genotype = make_discretization(last.stage.config)(space, last.alpha)
+    return within_budget(last.stage.config, directory, genotype, last.alpha)
 
 
 @dataclasses.dataclass(frozen=True)
