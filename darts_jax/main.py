@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
         ("search", _search, "search a genotype"),
         ("population", _population, "searches that differ in scalars, as one program"),
+        ("front", _front, "searches for several costs, trained beside random ones"),
         ("baseline", _baseline, "a search that knows scores alone"),
         ("retrain", _retrain, "train a genotype from scratch and test it"),
         ("evaluate", _evaluate, "test the network of a finished retrain"),
@@ -97,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
                 required=True,
                 metavar="SETTING=VALUE,VALUE",
                 help="values to combine, as seed=0,1,2; may be repeated",
+            )
+        if name == "front":
+            verb.add_argument(
+                "--targets",
+                required=True,
+                metavar="COST,COST",
+                help="in millions, or milliseconds: see search.costs",
             )
         if name == "baseline":
             _add_baseline(verb)
@@ -227,6 +235,18 @@ def _population(options: argparse.Namespace, overrides: list[str]) -> None:
         key, _, values = text.partition("=")
         grid[key] = [value for value in values.split(",") if value]
     print(population(_config(options, overrides), grid, options.run), end="")
+
+
+def _front(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.front import front
+
+    try:
+        targets = [float(text) for text in options.targets.split(",") if text]
+    except ValueError:
+        raise InputError(
+            f"--targets is {options.targets!r}; want numbers, as 1,2.5"
+        ) from None
+    print(front(_config(options, overrides), targets, options.run), end="")
 
 
 def _baseline(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -278,18 +278,18 @@ class Search:
         self, budget: Budget, state: SearchState, key: Array, scalars: Scalars
     ) -> tuple[Alpha, Float[Array, ""]]:
         """The budget's pull at the architecture, and the next multiplier."""
-        settings = scalars["budget"]
+        settings, mask = scalars["budget"], state.mask
+        target, how = settings["target"], (scalars["temperature"], self.targets)
 
-        def excess(alpha: Alpha) -> Float[Array, ""]:
+        def expected(alpha: Alpha) -> Float[Array, ""]:
             # Without an auxiliary skip, which no genotype keeps.
-            how = scalars["temperature"], self.targets
-            mixture = relax(self.relaxation, key, alpha, state.mask, *how)
-            return budget.excess(mixture, state.mask, settings["target"])
+            mixture = relax(budget.relaxation, key, alpha, mask, *how)
+            return budget.expected_excess(mixture, mask, target)
 
-        value, slope = jax.value_and_grad(excess)(state.alpha)
-        given = state.multiplier, value, settings["rate"]
-        weight = budget.rule(*given)
-        return optax.tree.scale(weight, slope), ascended(*given)
+        read = relax(budget.read, key, state.alpha, mask, targets=self.targets)
+        given = state.multiplier, budget.excess(read, mask, target), settings["rate"]
+        slope = jax.grad(expected)(state.alpha)
+        return optax.tree.scale(budget.rule(*given), slope), ascended(*given)
 
     def _by_reward(
         self, state: SearchState, valid: Examples, scalars: Scalars, key: Array

@@ -13,8 +13,15 @@ from darts_jax.analysis.expected import (
     expected_cost,
     price_of,
 )
-from darts_jax.bilevel.budget import BUDGETS, Budget, kept_weight, repaired
-from darts_jax.bilevel.discretization import one_hot, reading_of
+from darts_jax.bilevel.budget import (
+    BUDGETS,
+    Budget,
+    BudgetRule,
+    kept_weight,
+    repaired,
+)
+from darts_jax.bilevel.discretization import READINGS, one_hot, reading_of
+from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.data.stream import AnyDataset
 from darts_jax.models.network import Network
 from darts_jax.spaces import get_space, moves
@@ -30,12 +37,23 @@ def make_budget(config: ConfigDict, dataset: AnyDataset) -> Budget | None:
     """
     if not has_budget(config):
         return None
-    space = _ruled_space(config)
+    rule, expected = BUDGETS[config.search.budget.rule], make_expected(config, dataset)
+    return budget_of(_ruled_space(config), config.search.relaxation, rule, expected)
+
+
+def budget_of(
+    space: Space, relaxation: str, rule: BudgetRule, expected: Expected
+) -> Budget:
+    """The limit of a search by a relaxation; the space's rule is that of genotypes."""
+    slope = "hard_gumbel" if RELAXATIONS[relaxation].sampled else relaxation
+    read = relaxation if relaxation in READINGS else "softmax"
     return Budget(
-        BUDGETS[config.search.budget.rule],
-        make_expected(config, dataset),
+        rule,
+        expected,
         space,
         moves.RULES[space.discretization],
+        RELAXATIONS[slope].function,
+        RELAXATIONS[read].function,
     )
 
 
