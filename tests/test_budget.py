@@ -43,6 +43,7 @@ from darts_jax.build import Limit
 from darts_jax.build.budget import budget_of
 from darts_jax.errors import InputError
 from darts_jax.models.network import Network
+from darts_jax.runs.front import front, random_of_cost
 from darts_jax.runs.watch import Watch
 from darts_jax.spaces import get_space, moves
 from darts_jax.spaces.mobile import Stage, blocks, mobile_space
@@ -376,6 +377,39 @@ def test_the_budget_holds_for_networks_of_one_size(registered, tmp_path):
     config.retrain.channels = 16
     with pytest.raises(InputError, match="other networks"):
         darts_jax.search(config, tmp_path / "run", images())
+
+
+@pytest.mark.slow
+def test_a_front_has_random_networks_of_equal_cost_beside_it(registered, tmp_path):
+    config = settings()
+    config.search.budget.update(rule="augmented")
+    config.baseline.random_genotypes = 1
+    found = front(config, [0.045, 0.09], tmp_path / "front", images())
+    assert [row["group"] for row in found.rows] == ["searched", "random"] * 2
+    for searched, other in zip(found.rows[::2], found.rows[1::2], strict=True):
+        assert searched["cost"] <= searched["target"]
+        assert 0.95 * searched["cost"] <= other["cost"] <= searched["cost"]
+        assert 0 <= searched["accuracy"] <= 100
+    again = front(config, [0.045, 0.09], tmp_path / "front", images())
+    assert again.rows == found.rows
+    rows = json.loads((tmp_path / "front" / "front.json").read_text())
+    assert rows == list(found.rows)
+
+
+def test_random_genotypes_of_a_cost_come_near_it():
+    space = chain()
+    blank = blank_network(space, 10, 1, 8)
+    expected = expected_cost(space, blank, (8, 8, 3), PRICES["macs"])
+    limit = Limit(space, expected, 1.0, "softmax")
+    rng = np.random.default_rng(0)
+    costs = [limit.cost(random_genotype(space, rng)) for _ in range(20)]
+    for cost in costs:
+        assert 0.95 * cost <= limit.cost(random_of_cost(limit, cost, rng)) <= cost
+
+
+def test_a_front_needs_a_budget(tmp_path):
+    with pytest.raises(InputError, match=r"budget\.rule"):
+        front(settings(), [1.0], tmp_path / "front", images())
 
 
 def test_damaged_costs_are_refused():

@@ -12,6 +12,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -116,9 +118,6 @@ def _layer_macs(module: nn.Module, *shapes: ImageShape) -> int:
 
 @functools.cache
 def _layer_parameters(module: nn.Module, *shapes: ImageShape) -> int:
-    import jax
-    import jax.numpy as jnp
-
     key = jax.random.key(0)
     images = (jnp.zeros((1, *shape)) for shape in shapes)
     made = jax.eval_shape(lambda: module.init(key, *images, False))

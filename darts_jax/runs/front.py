@@ -110,8 +110,8 @@ def front(
 def random_of_cost(limit: Limit, cost: float, rng: np.random.Generator) -> Genotype:
     """A random genotype that costs no more, and less by ``NEAR`` at most.
 
-    A walk of random changes from a random one, which takes no step away from that; if
-    it does not arrive, the nearest to it.
+    Walks of random changes, each from a random one, that take no step away from that;
+    if none arrives, the nearest that they came.
     """
     low, high = (1 - NEAR) * cost, cost
 
@@ -119,17 +119,20 @@ def random_of_cost(limit: Limit, cost: float, rng: np.random.Generator) -> Genot
         paid = limit.cost(genotype)
         return max(low - paid, paid - high, 0.0)
 
-    genotype = moves.uniform(limit.space, rng)
-    for _ in range(_STEPS):
-        if not distance(genotype):
-            break
-        other = moves.mutate(limit.space, genotype, rng)
-        if distance(other) <= distance(genotype):
-            genotype = other
-    return genotype
+    ends = []
+    for _ in range(_WALKS):
+        genotype = moves.uniform(limit.space, rng)
+        for _ in range(_STEPS):
+            if not distance(genotype):
+                return genotype
+            other = moves.mutate(limit.space, genotype, rng)
+            if distance(other) <= distance(genotype):
+                genotype = other
+        ends.append(genotype)
+    return min(ends, key=distance)
 
 
-_STEPS = 2000
+_WALKS, _STEPS = 30, 60
 
 
 def _trained(
