@@ -66,8 +66,13 @@ def test_published_networks_have_their_parameters(name, count):
     assert count_parameters(shapes["params"]) == count
 
 
-def test_every_published_network_is_counted():
+def test_every_published_network_is_counted_and_comes_back_from_json():
     assert set(COUNTS) == set(MOBILE_NETWORKS) == set(SIDES)
+    for name in COUNTS:
+        genotype = get_genotype(name)
+        assert Genotype.from_json(genotype.to_json()) == genotype
+        kinds = get_space(genotype.space).cells
+        assert set(genotype.widths) == {"stem", *kinds, "features"}
 
 
 def test_multiply_accumulates_are_those_of_the_papers():
