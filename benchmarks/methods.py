@@ -51,10 +51,10 @@ def measure(
 ) -> dict[str, Any]:
     config = settings(options, method, seed)
     found = darts_jax.search(config, options.runs / f"{method}_{seed}")
-    last = found.history[-1]
+    last = found.records[-1]
     codes = known.codes[known.row(found.genotype)]
     chosen = [known.operations[code] for code in codes]
-    eigenvalues = [r["eigenvalue"] for r in found.history if "eigenvalue" in r]
+    eigenvalues = [r["eigenvalue"] for r in found.records if "eigenvalue" in r]
     return {
         "method": method,
         "seed": seed,

@@ -3,6 +3,7 @@
 import math
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -20,6 +21,7 @@ from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.stopping import STOPS
 from darts_jax.combinations import refuse_illegal
 from darts_jax.errors import InputError, unknown_name
+from darts_jax.models.language import Dropouts
 from darts_jax.operations.corruption import CORRUPTIONS
 from darts_jax.schedules import SHAPES, Schedule
 
@@ -141,6 +143,26 @@ _CHECKS: dict[str, _Check] = {
     f"{part}.weights.{name}": check
     for part in ("search", "retrain")
     for name, check in _OPTIMIZER_CHECKS.items()
+}
+
+_CHECKS |= {
+    "language.tokens": _COUNT,
+    "language.valid_fraction": (lambda v: 0 < v < 0.5, "between 0 and 0.5"),
+    "language.test_fraction": (lambda v: 0 < v < 0.5, "between 0 and 0.5"),
+    "language.window": (lambda v: v >= 2, "at least 2"),
+    "language.longer": _COUNT,
+    "language.test_batch_size": _POSITIVE,
+    "language.patience": _COUNT,
+} | {
+    f"language.{part}.{name}": check
+    for part in ("supernet", "network")
+    for name, check in (
+        ("units", _POSITIVE),
+        ("jitter", _COUNT),
+        ("activation", _COUNT),
+        ("slowness", _COUNT),
+        *((f"dropouts.{field.name}", _SHARE) for field in fields(Dropouts)),
+    )
 }
 
 

@@ -22,6 +22,7 @@ def default_config() -> ConfigDict:
     """DARTS, first order, on the embedded digits."""
     config = ConfigDict()
     config.seed = 0
+    config.task = "classification"  # of `build.tasks.TASKS`
     config.space = "darts"
     config.data = ConfigDict(
         {
@@ -158,6 +159,20 @@ def default_config() -> ConfigDict:
             },
         }
     )
+    # Of task=language; the sizes and rates are those of Liu et al. (2019).
+    config.language = ConfigDict(
+        {
+            "tokens": 0,  # the first so many to train on; 0: all
+            "valid_fraction": 0.1,  # of a text that has no parts of its own
+            "test_fraction": 0.1,
+            "window": 35,  # tokens that are read, and learned from, at once
+            "longer": 20,  # the most by which one is longer than that
+            "test_batch_size": 10,  # texts that are read side by side in a test
+            "patience": 5,  # epochs without a better score before weights are averaged
+            "supernet": _reader(units=300, jitter=0.0),
+            "network": _reader(units=850, jitter=5.0),
+        }
+    )
     config.baseline = ConfigDict({"random_genotypes": 0})
     # Of every path of a trained supernet: darts-jax score.
     config.score = ConfigDict(
@@ -184,6 +199,22 @@ def default_config() -> ConfigDict:
     config.compilation_cache = "auto"
     config.checkpoint = ConfigDict({"keep": 3, "every_epochs": 1})
     return config.lock()
+
+
+def _reader(units: int, jitter: float) -> dict[str, Any]:
+    return {
+        "units": units,
+        "jitter": jitter,  # standard deviation of the windows' lengths
+        "dropouts": {
+            "words": 0.0,
+            "embedding": 0.2,
+            "inputs": 0.75,
+            "hidden": 0.25,
+            "output": 0.75,
+        },
+        "activation": 0.0,  # weight of the states' squares in the loss
+        "slowness": 1e-3,  # and of their changes
+    }
 
 
 def load_config(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from darts_jax import flags
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.spaces.graph import Genotype
-from darts_jax.spaces.published import PUBLISHED, get_genotype
+from darts_jax.spaces.published import NAMED, get_genotype
 
 _OVERRIDE = "--config."
 
@@ -38,11 +39,11 @@ def read_genotype(text: str) -> Genotype:
         return Genotype.from_json(path.read_text())
     if text.startswith("|"):
         return Genotype.from_nasbench201(text)
-    if text in PUBLISHED:
+    if text in NAMED:
         return get_genotype(text)
     if path.suffix:
         raise InputError(f"no genotype file {text}")
-    raise unknown_name("genotype", text, list(PUBLISHED))
+    raise unknown_name("genotype", text, list(NAMED))
 
 
 def _override(argument: str) -> str:
@@ -83,33 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name not in ("estimate", "settings"):
             verb.add_argument("--run", required=True, help="run directory")
-            _add_processes(verb)
-        if name == "estimate":
-            verb.add_argument(
-                "--memory",
-                type=float,
-                metavar="GB",
-                help="of one device, in place of the one that is here",
-            )
-        if name == "population":
-            verb.add_argument(
-                "--grid",
-                action="append",
-                required=True,
-                metavar="SETTING=VALUE,VALUE",
-                help="values to combine, as seed=0,1,2; may be repeated",
-            )
-        if name == "front":
-            verb.add_argument(
-                "--targets",
-                required=True,
-                metavar="COST,COST",
-                help="in millions, or milliseconds: see search.costs",
-            )
-        if name == "baseline":
-            _add_baseline(verb)
-        if name == "retrain":
-            verb.add_argument("--genotype", help="name, file, run or benchmark string")
+            flags.add_processes(verb)
+        if name in flags.OWN:
+            flags.OWN[name](verb)
     methods = verbs.add_parser("methods", help="list the methods and their choices")
     methods.set_defaults(verb=_methods)
     select = verbs.add_parser(
@@ -137,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--latency", action="store_true", help="measured here, too")
     cost.add_argument("--batch", type=int, default=1, help="images of a measurement")
     cost.add_argument(
-        "--table", help="JSON file for the supernet's operations' latencies"
+        "--table", help="JSON file for the latencies of a search's operations"
     )
     reproduce = verbs.add_parser(
         "reproduce", help="a published experiment, its results stored for the ledger"
@@ -157,32 +134,20 @@ def _parser() -> argparse.ArgumentParser:
     convert.set_defaults(verb=_convert)
     convert.add_argument("source", help="NATS-tss-v1_0-3ffb9-simple, or .pickle.pbz2")
     convert.add_argument("--out", default="nasbench201_table.npz")
+    export = verbs.add_parser("export", help="a retrained network to run without this")
+    export.set_defaults(verb=_export)
+    export.add_argument("run", help="run directory of a finished retrain")
+    export.add_argument("--out", required=True, help="directory, new or an export")
+    export.add_argument("--onnx", action="store_true", help="an ONNX model as well")
+    report = verbs.add_parser("report", help="a page about runs, to read or to print")
+    report.set_defaults(verb=_report)
+    report.add_argument("runs", nargs="+", metavar="RUN", help="run directory")
+    report.add_argument("--out", help="HTML file; RUN/report.html by default")
     draw = verbs.add_parser("draw", help="draw a genotype as SVG and PNG")
     draw.set_defaults(verb=_draw)
     draw.add_argument("genotype", help="name, file, run or benchmark string")
     draw.add_argument("--out", default="genotype", help="file name without ending")
     return parser
-
-
-def _add_baseline(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--by", required=True, help="such as evolution")
-    verb.add_argument(
-        "--on", required=True, help="what scores: table, paths or training"
-    )
-    verb.add_argument("--supernet", help="run directory of the search of the paths")
-    verb.add_argument("--evaluations", type=float, default=float("inf"))
-    verb.add_argument(
-        "--seconds", type=float, default=float("inf"), help="measured or simulated"
-    )
-
-
-def _add_processes(verb: argparse.ArgumentParser) -> None:
-    group = verb.add_argument_group(
-        "several processes", "a TPU pod and SLURM need none of these"
-    )
-    group.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0")
-    group.add_argument("--processes", type=int, help="how many there are")
-    group.add_argument("--process", type=int, help="which one this is, from 0")
 
 
 def _join(options: argparse.Namespace) -> None:
@@ -271,10 +236,12 @@ def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.build import task_of
     from darts_jax.runs.retrain import evaluate
 
-    accuracy = evaluate(_config(options, overrides), options.run)
-    print(f"test accuracy {100 * accuracy:.2f} %")
+    config = _config(options, overrides)
+    score = evaluate(config, options.run)
+    print(f"test {task_of(config).score.told(score)}")
 
 
 def _settings(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -341,7 +308,7 @@ def _cost(options: argparse.Namespace, overrides: list[str]) -> None:
     print(cost(config, read_genotype(options.genotype), latency), end="")
     if options.table:
         write_operation_latencies(config, options.batch, Path(options.table))
-        print(f"latencies of the supernet's operations: {options.table}")
+        print(f"latencies of operations: {options.table}")
 
 
 def _reproduce(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -373,6 +340,23 @@ def _convert(options: argparse.Namespace, overrides: list[str]) -> None:
     if overrides:
         raise InputError("convert-nasbench201 takes no settings")
     print(write_table(Path(options.source), Path(options.out)))
+
+
+def _export(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.export import export
+
+    if overrides:
+        raise InputError("export takes no settings: those of the run hold")
+    also = ["onnx"] if options.onnx else []
+    print("\n".join(map(str, export(options.run, options.out, also=also))))
+
+
+def _report(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.report import report
+
+    if overrides:
+        raise InputError("report takes no settings: those of the runs hold")
+    print(report(options.runs, options.out))
 
 
 def _draw(options: argparse.Namespace, overrides: list[str]) -> None:

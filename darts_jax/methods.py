@@ -13,6 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.checks import flatten
 from darts_jax.config import default_config, with_overrides
 from darts_jax.errors import unknown_name
 
@@ -49,6 +50,25 @@ def apply_method(
     if name not in METHODS:
         raise unknown_name("method", name, list(METHODS))
     return _changed(config, METHODS[name].choices, overrides)
+
+
+def method_of(config: ConfigDict) -> str | None:
+    """The method whose choices a config has, and no choice of another's; or None.
+
+    Sizes and rates that a method leaves open may be any.
+    """
+    defaults = dict(flatten(default_config().to_dict()))
+    given = dict(flatten(config.to_dict()))
+    chosen = {key for method in METHODS.values() for key in method.choices}
+    # Numbers are rates; what a method is, texts and switches say.
+    named = {key for key in chosen if isinstance(defaults[key], str | bool)}
+    matching = [
+        name
+        for name, method in METHODS.items()
+        if all(given[key] == value for key, value in method.choices.items())
+        and all(given[key] == defaults[key] for key in named - method.choices.keys())
+    ]
+    return max(matching, key=lambda n: len(METHODS[n].choices), default=None)
 
 
 def has_curvature(name: str) -> bool:

@@ -5,6 +5,7 @@ epoch; the bounds are arrays, so a program is compiled once and a progress bar m
 an epoch into as many calls as it likes without changing a bit of the result.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +23,7 @@ Step = Callable[[Any, Any, Any, Any, Scalars], tuple[Any, Metrics]]
 
 
 METRICS = ("loss", "correct", "count")
-"""Sums over images that every program keeps; a search adds some of its own."""
+"""Sums that a program over images keeps; ``loss`` and ``count`` are those of every."""
 
 
 def empty_totals(
@@ -82,25 +83,39 @@ def compile_program(
     return executable, time.perf_counter() - began
 
 
+@dataclasses.dataclass(frozen=True)
+class Examination:
+    """How a model is tested, batch after batch; pure functions.
+
+    Attributes:
+      begin: model -> what is carried into the first batch.
+      examine: (model, carried, batch, its number) -> the same after the batch.
+      sums: carried -> a tree of arrays that add up over parts of the data.
+    """
+
+    begin: Callable[[Any], Any]
+    examine: Callable[[Any, Any, Any, Any], Any]
+    sums: Callable[[Any], Any]
+
+
 def evaluation_program(
-    predict: Callable[[Any, Any], Any], batches: Callable[[Any, Any, Any], Any]
+    examination: Examination, batches: Callable[[Any, Any, Any], Any]
 ) -> Callable[..., Any]:
-    """Makes of ``predict(model, images) -> logits`` a pass over many batches.
+    """Makes of an examination a pass over many batches.
 
     Args:
-      batches: (data, nothing, i) -> the i-th batch, of one part; images that only fill
-        it up have a label that no prediction equals.
+      batches: (data, nothing, i) -> the i-th batch, of one part.
 
     Returns:
-      (model, data, start, stop) -> correct predictions, an int32 scalar.
+      (model, data, start, stop) -> the examination's sums.
     """
 
     def evaluate(model: Any, data: Any, start: Any, stop: Any) -> Any:
-        def body(i: Any, correct: Any) -> Any:
+        def body(i: Any, carried: Any) -> Any:
             (batch,) = batches(data, (), i)
-            hits = jnp.argmax(predict(model, batch.images), -1) == batch.labels
-            return correct + jnp.sum(hits, dtype=jnp.int32)
+            return examination.examine(model, carried, batch, i)
 
-        return lax.fori_loop(start, stop, body, jnp.zeros((), jnp.int32))
+        carried = lax.fori_loop(start, stop, body, examination.begin(model))
+        return examination.sums(carried)
 
     return evaluate

@@ -1,17 +1,19 @@
 """Training of one fixed network from scratch: the step, pure."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from darts_jax.bilevel import optimizers
-from darts_jax.bilevel.losses import batch_metrics, cross_entropy
+from darts_jax.bilevel.losses import CLASSIFICATION, Criterion, cross_entropy
 from darts_jax.bilevel.microbatches import over_microbatches
 from darts_jax.types import (
+    Batch,
     Examples,
     Metrics,
     Params,
@@ -21,59 +23,85 @@ from darts_jax.types import (
     step_key,
 )
 
+Optimizer = Callable[[Scalars], optax.GradientTransformation]
+"""A step's scalars -> what makes of a gradient the change of the weights."""
+
+
+def sgd(scalars: Scalars) -> optax.GradientTransformation:
+    """`optimizers.sgd` by the scalars ``weights``."""
+    return optimizers.sgd(**scalars["weights"])
+
+
+def _loss(logits: Any, batch: Examples, scalars: Scalars) -> Float[Array, ""]:
+    smoothing = scalars["label_smoothing"]
+    value = cross_entropy(logits.main, batch.labels, smoothing)
+    if logits.auxiliary is not None:
+        extra = cross_entropy(logits.auxiliary, batch.labels, smoothing)
+        value = value + scalars["auxiliary_weight"] * extra
+    return value
+
+
+WITH_AUXILIARY = Criterion(
+    inputs=CLASSIFICATION.inputs,
+    loss=_loss,
+    metrics=lambda loss, logits, batch: CLASSIFICATION.metrics(
+        loss, logits.main, batch
+    ),
+    rewards=lambda logits, batch: CLASSIFICATION.rewards(logits.main, batch),
+)
+"""Of images by class, as a network gives logits and those of its auxiliary head."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Training:
     """The recipe of DARTS's evaluation (Liu et al., 2019, section 3.2).
 
     Attributes:
-      apply: ``(params, stats, images, drop rate, key, train) -> (logits, new stats)``,
-        the logits those of the network and of its auxiliary head.
+      apply: ``(params, stats, inputs, drop rate, key, train) -> (outputs, new stats)``.
       microbatches: in how many parts a batch is computed.
+      criterion: the task's: what outputs are worth.
+      optimizer: of the weights; its first state depends on no scalar.
     """
 
     apply: Any
     microbatches: int = 1
+    criterion: Criterion = WITH_AUXILIARY
+    optimizer: Optimizer = sgd
 
     def init(self, key: Array, params: Params, stats: Stats) -> TrainState:
         """The state before the first step; ``key`` is raw key data."""
-        blank = optimizers.sgd(learning_rate=0.0, momentum=0.0, decay=0.0, clip=1.0)
-        step = jnp.zeros((), jnp.int32)
+        step, blank = jnp.zeros((), jnp.int32), self.optimizer(ANY_SCALARS)
         return TrainState(step, key, params, stats, blank.init(params))
 
     def step(
-        self, state: TrainState, batch: Examples, scalars: Scalars
+        self, state: TrainState, batch: Batch, scalars: Scalars
     ) -> tuple[TrainState, Metrics]:
-        """One step on images as the network sees them.
+        """One step on a batch as the network sees it.
 
         Args:
-          scalars: ``weights`` (what `optimizers.sgd` takes), ``drop_path`` (a rate),
-            ``auxiliary_weight``, ``label_smoothing``.
+          scalars: ``drop_path``, a rate, and what the optimizer (``weights``) and the
+            criterion take.
 
         Returns:
-          The new state; loss and correct answers, summed over the batch.
+          The new state; the criterion's metrics, summed over the batch.
         """
         key = step_key(state.key, state.step)
-        smoothing = scalars["label_smoothing"]
 
-        def loss(params: Params) -> tuple[Array, tuple[Stats, Array]]:
-            def forward(stats: Stats, part: Examples, key: Array) -> Any:
-                logits, stats = self.apply(
-                    params, stats, part.images, scalars["drop_path"], key, train=True
+        def loss(params: Params) -> tuple[Array, tuple[Stats, Any]]:
+            def forward(stats: Stats, part: Batch, key: Array) -> Any:
+                inputs, rate = self.criterion.inputs(part), scalars["drop_path"]
+                outputs, stats = self.apply(
+                    params, stats, inputs, rate, key, train=True
                 )
-                value = cross_entropy(logits.main, part.labels, smoothing)
-                if logits.auxiliary is not None:
-                    extra = cross_entropy(logits.auxiliary, part.labels, smoothing)
-                    value = value + scalars["auxiliary_weight"] * extra
-                return value, (stats, logits.main)
+                return self.criterion.loss(outputs, part, scalars), (stats, outputs)
 
             whole = over_microbatches(forward, self.microbatches)
             return whole(state.stats, batch, key)
 
-        (value, (stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(
+        (value, (stats, outputs)), gradient = jax.value_and_grad(loss, has_aux=True)(
             state.params
         )
-        updates, optimizer = optimizers.sgd(**scalars["weights"]).update(
+        updates, optimizer = self.optimizer(scalars).update(
             gradient, state.optimizer, state.params
         )
         new = state.replace(
@@ -82,4 +110,11 @@ class Training:
             stats=stats,
             optimizer=optimizer,
         )
-        return new, batch_metrics(value, logits, batch.labels)
+        return new, self.criterion.metrics(value, outputs, batch)
+
+
+# What an optimizer takes, by name.
+ANY_SCALARS: Scalars = {
+    "weights": {"learning_rate": 0.0, "momentum": 0.0, "decay": 0.0, "clip": 1.0},
+    "averages": 0.0,  # 1: the average of the weights moves; see `optimizers.average`
+}

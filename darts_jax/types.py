@@ -35,11 +35,32 @@ InnerStep = Callable[[Params, Params], Params]
 """(gradient, params) -> params after the optimizer's step, its state closed over."""
 
 
+Batch = Any
+"""What a task's `Criterion` takes: arrays [batch, ...] as a tree, like `Examples`."""
+
+
 class Examples(struct.PyTreeNode):
     """Images (uint8 as stored, or float as the network sees them) and labels."""
 
     images: UInt[AnyArray, "n height width channel"] | Float[AnyArray, "n h w channel"]
     labels: Int[AnyArray, " n"]
+
+
+class Text(struct.PyTreeNode):
+    """A window of texts that run on, one a row.
+
+    Attributes:
+      targets: the token that follows each.
+      present: False behind the end of a window shorter than the others.
+      fresh: whether the text begins here.
+      stream: which of the texts that are read by turns this is.
+    """
+
+    tokens: Int[AnyArray, "batch time"]
+    targets: Int[AnyArray, "batch time"]
+    present: Bool[AnyArray, "batch time"]
+    fresh: Bool[AnyArray, " batch"]
+    stream: Int[AnyArray, " batch"]
 
 
 class SearchState(struct.PyTreeNode):

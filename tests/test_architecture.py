@@ -18,6 +18,7 @@ LAYERS = [
     {"analysis"},
     {"build", "program", "devices"},
     {"runs", "interop"},
+    {"flags"},
     {"main", "__init__", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

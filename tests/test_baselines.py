@@ -41,14 +41,15 @@ def places(genotype):
 
 
 def is_valid(space, genotype):
-    """By the space's own data: all edges, or two a node that are not none."""
+    """By the space's own data: all edges, or one or two a node that are not none."""
     kept = places(genotype)
     every = space.discretization == "argmax"
+    few = 1 if space.discretization == "one_strongest" else 2
     for kind, cell in space.cells.items():
         known = {(e.source, e.target): e.operations for e in cell.edges}
         for target in range(cell.inputs, cell.states):
             into = {s: op for (k, t, s), op in kept.items() if (k, t) == (kind, target)}
-            if len(into) != (target if every else 2):
+            if len(into) != (target if every else few):
                 return False
             if not all(op in known[source, target] for source, op in into.items()):
                 return False

@@ -319,7 +319,7 @@ def test_a_search_meets_its_budget_in_a_population_too(registered, tmp_path):
     config.search.budget.update(rule="dual_ascent", target=0.045, rate=0.5)
     data = images()
     found = darts_jax.search(config, tmp_path / "one", data)
-    assert found.history[-1]["multiplier"] > 0
+    assert found.records[-1]["multiplier"] > 0
     costs = Expected.from_json((tmp_path / "one" / "costs.json").read_text())
     limit = Limit.of(config, costs)
     assert limit.is_met(found.genotype)
@@ -359,8 +359,8 @@ def test_a_search_that_was_killed_ends_with_the_same_bits(
     for kind, values in whole.alpha.items():
         np.testing.assert_array_equal(again.alpha[kind], values)
     assert again.genotype == whole.genotype
-    last = whole.history[-1]["multiplier"]
-    assert again.history[-1]["multiplier"] == last > 0
+    last = whole.records[-1]["multiplier"]
+    assert again.records[-1]["multiplier"] == last > 0
 
 
 def test_an_impossible_budget_is_told(registered, tmp_path, capsys):

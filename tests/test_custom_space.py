@@ -47,7 +47,7 @@ def test_own_operation_in_an_own_space_is_searched_and_retrained(tmp_path):
     assert found.alpha["reduce"].shape == (2, 14, 3)
     assert not np.array_equal(found.alpha["reduce"][0], found.alpha["reduce"][1])
     assert 0 <= darts_jax.retrain(config, tmp_path / "run", None, data).accuracy <= 1
-    assert jnp.isfinite(found.history[-1]["loss"])
+    assert jnp.isfinite(found.records[-1]["loss"])
 
 
 def test_a_name_given_to_another_operation_is_the_new_one(monkeypatch):

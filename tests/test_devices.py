@@ -171,7 +171,7 @@ def test_members_of_a_population_equal_the_runs_alone(
                 found.members[i].alpha[kind], alpha, rtol=0, atol=1e-5
             )
         assert found.members[i].genotype == lone.genotype
-        curve = [record["loss"] for record in lone.history]
+        curve = [record["loss"] for record in lone.records]
         np.testing.assert_allclose(found.members[i].curves["loss"], curve, rtol=1e-3)
     assert "agreement" in str(found)
 

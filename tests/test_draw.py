@@ -10,14 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from darts_jax.analysis.draw import (
-    STYLES,
-    draw_cell,
-    draw_genotype,
-    kind_of,
-    save_drawing,
-)
+from darts_jax.analysis.draw import draw_cell, draw_genotype, save_drawing
+from darts_jax.analysis.style import STYLES, kind_of
 from darts_jax.errors import InputError
+from darts_jax.operations.activations import ACTIVATIONS
 from darts_jax.operations.image import OPERATIONS
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.spaces.published import PUBLISHED
@@ -102,7 +98,8 @@ def test_legend_fits_and_names_the_kinds(name):
 def test_kinds_differ_in_greyscale():
     looks = [(style.dashes, style.width) for style in STYLES.values()]
     assert len(set(looks)) == len(STYLES)
-    assert {kind_of(operation) for operation in OPERATIONS} == set(STYLES) - {"output"}
+    every = {kind_of(operation) for operation in (*OPERATIONS, *ACTIVATIONS)}
+    assert every == set(STYLES) - {"output"}
 
 
 def test_sparse_cell_is_drawn():

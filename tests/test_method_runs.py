@@ -33,7 +33,7 @@ def test_a_stage_searches_among_what_the_one_before_has_chosen(tmp_path):
     settings = config(**{"search.stages": "search.epochs=1; search.operations=2"})
     found = darts_jax.search(settings, tmp_path / "run", images())
     assert found.alpha["normal"].shape == (3, 2, 3)
-    assert [r["verb"] for r in found.history] == ["search_1", *["search_2"] * 2]
+    assert [r["verb"] for r in found.records] == ["search_1", *["search_2"] * 2]
     first, *later = found.alpha["normal"]
     assert np.isfinite(first).all()
     pruned = first == first.min(-1, keepdims=True)
@@ -57,19 +57,19 @@ def test_a_stop_returns_to_its_epoch_and_holds_when_resumed(
     monkeypatch.setitem(STOPS, "at_two", stop_at_two)
     settings = config(4, **{"search.stop": "at_two"})
     found = darts_jax.search(settings, tmp_path / "run", images())
-    assert len(found.history) == 2
+    assert len(found.records) == 2
     assert "two are enough" in capsys.readouterr().err
     read = darts_jax.select(tmp_path / "run", "argmax", epoch=1)
     assert read == found.genotype
     again = darts_jax.search(settings, tmp_path / "run", images())
-    assert (again.genotype, len(again.history)) == (found.genotype, 2)
+    assert (again.genotype, len(again.records)) == (found.genotype, 2)
 
 
 def test_a_restart_goes_on_from_that_epoch_with_stronger_decay(tmp_path, monkeypatch):
     monkeypatch.setitem(STOPS, "at_two", stop_at_two)
     stop = {"search.stop": "at_two", "search.stopping.restarts": 1}
     found = darts_jax.search(config(4, **stop), tmp_path / "run", images())
-    records = [(r["verb"], r["epoch"]) for r in found.history]
+    records = [(r["verb"], r["epoch"]) for r in found.records]
     assert records == [("search", 1), ("search", 2), ("search_again_1", 2)]
     # The same by hand: two epochs of which the second has ten times the decay.
     first, second = found.alpha["normal"][:2]
@@ -116,7 +116,7 @@ def test_a_second_restart_may_return_behind_the_first(tmp_path, monkeypatch):
         },
     )
     found = darts_jax.search(settings, tmp_path / "run", images())
-    records = [(r["verb"], r["epoch"]) for r in found.history]
+    records = [(r["verb"], r["epoch"]) for r in found.records]
     assert records[4:6] == [("search_again_1", 3), ("search_again_2", 2)]
     assert records[-1] == ("search_again_2", 5)
 
@@ -153,7 +153,7 @@ def finished(found):
 
 
 def test_the_record_of_an_epoch_says_how_the_search_fares(found):
-    first, last = found.history
+    first, last = found.records
     assert first["gradient_norm"] == 0 < last["gradient_norm"]
     assert first["ranking_changes"] == 0
     assert 0 < last["entropy"] <= 1

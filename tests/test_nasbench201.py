@@ -249,7 +249,7 @@ def test_every_epoch_of_a_search_is_scored(tmp_path, capsys, monkeypatch):
         table=str(path), dataset="cifar100", split="valid", epochs=12
     )
     found = darts_jax.search(config, tmp_path / "run")
-    for record, alpha in zip(found.history, found.alpha["normal"], strict=True):
+    for record, alpha in zip(found.records, found.alpha["normal"], strict=True):
         # In this space argmax includes none; edges by (target, source), as in EDGES.
         row = int(np.dot(alpha.argmax(-1), 5 ** np.arange(5, -1, -1)))
         assert record["benchmark_accuracy"] == scores[row]

@@ -379,11 +379,11 @@ def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_notebook_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not console._in_notebook()
+    assert not console.in_notebook()
     shell = types.SimpleNamespace(config={"IPKernelApp": {}})
     module = types.SimpleNamespace(get_ipython=lambda: shell)
     monkeypatch.setitem(sys.modules, "IPython", module)  # type: ignore[arg-type]
-    assert console._in_notebook()
+    assert console.in_notebook()
 
 
 def test_table_aligns_numbers_right() -> None:

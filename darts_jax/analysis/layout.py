@@ -12,29 +12,19 @@ import dataclasses
 import itertools
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import fmean as _mean
 
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
-
+from darts_jax.analysis.style import spread, text_width
 from darts_jax.spaces.graph import CellGenotype
 
 Point = tuple[float, float]
 
-FAMILY = "DejaVu Sans"  # comes with matplotlib, so a drawing is the same everywhere
-LABEL_SIZE = 8.0
 RADIUS = 0.19  # of a node, and half the height of the box of an input or output
 BOX = 0.28  # half the width of that box
 
 _TURN = 0.5  # room for a curve to change its height between two columns
 _HEIGHTS = {"state": 0.56, "label": 0.36, "bend": 0.2}
-
-
-def text_width(text: str, size: float = LABEL_SIZE) -> float:
-    """Of a text in points, in inches."""
-    outline = TextPath((0, 0), text, size=size, prop=FontProperties(family=FAMILY))
-    return float(outline.get_extents().width) / 72
 
 
 @dataclasses.dataclass(eq=False)
@@ -203,8 +193,8 @@ def _straighten(columns: Sequence[Sequence[Slot]]) -> None:
             slot.y = (i - (len(column) - 1) / 2) * 0.4
     filled = [column for column in columns if column]
     for column in [*filled, *reversed(filled)] * 40:
-        wanted = [_pull(slot) for slot in column]
-        for slot, y in zip(column, _spread(column, wanted), strict=True):
+        places = spread([_pull(slot) for slot in column], [s.height for s in column])
+        for slot, y in zip(column, places, strict=True):
             slot.y = y
 
 
@@ -214,19 +204,3 @@ def _pull(slot: Slot) -> float:
     # Edges in passing want to be straight; states give way.
     weights = [1.0 if "state" in (slot.kind, n.kind) else 40.0 for n in near]
     return _mean([n.y for n in near], weights) if near else slot.y
-
-
-def _spread(column: Sequence[Slot], wanted: Sequence[float]) -> Iterator[float]:
-    """The heights nearest to the wanted ones that keep order and distances.
-
-    Less the distances it is isotonic regression, by pooling adjacent violators.
-    """
-    gaps = [(a.height + b.height) / 2 for a, b in itertools.pairwise(column)]
-    offsets = list(itertools.accumulate(gaps, initial=0.0))
-    pools: list[list[float]] = []
-    for y, offset in zip(wanted, offsets, strict=True):
-        pools.append([y - offset])
-        while len(pools) > 1 and _mean(pools[-2]) > _mean(pools[-1]):
-            pools[-2:] = [pools[-2] + pools[-1]]
-    levels = [_mean(pool) for pool in pools for _ in pool]
-    return (level + offset for level, offset in zip(levels, offsets, strict=True))

@@ -56,3 +56,16 @@ def improvement(searched: Sequence[float], random: Sequence[float]) -> Improveme
     freedom = errors.sum() ** 2 / (errors**2 / freedoms).sum()
     half = float(stdtrit(freedom, 0.975) * np.sqrt(errors.sum()))
     return Improvement(difference, difference - half, difference + half)
+
+
+def mean_interval(results: Sequence[float]) -> tuple[float, float, float]:
+    """The mean of independent results and Student's 95 % interval of it.
+
+    Of one result there is no interval: NaN on either side.
+    """
+    values = np.asarray(results, np.float64)
+    if values.size < 2:
+        return float(values.mean()) if values.size else np.nan, np.nan, np.nan
+    error = values.std(ddof=1) / np.sqrt(values.size)
+    mean, half = float(values.mean()), float(stdtrit(values.size - 1, 0.975) * error)
+    return mean, mean - half, mean + half

@@ -53,6 +53,15 @@ def two_strongest(
     return _genotype(space, alpha, read, lambda _, *given: _two_strongest(*given))
 
 
+def one_strongest(
+    space: Space, alpha: Saved, read: Reading = softmax_weights
+) -> Genotype:
+    """The same of one edge a node, for recurrent cells (Liu et al., 2019, code)."""
+    return _genotype(
+        space, alpha, read, lambda _, cell, weights: _best_edges(cell, weights, 1)
+    )
+
+
 def argmax(space: Space, alpha: Saved, read: Reading = softmax_weights) -> Genotype:
     """NAS-Bench-201's rule: every edge its strongest operation, ``none`` included."""
     return _genotype(space, alpha, read, lambda _, *given: _argmax(*given))
@@ -139,6 +148,7 @@ def reading_of(relaxation: str) -> Reading:
 
 
 DISCRETIZATIONS: dict[str, Discretization] = {
+    "one_strongest": one_strongest,
     "two_strongest": two_strongest,
     "argmax": argmax,
     "edge_weighted": edge_weighted,
@@ -194,10 +204,14 @@ def _genotype(
 
 
 def _two_strongest(cell: Cell, weights: Weights) -> tuple[Choice, ...]:
+    return _best_edges(cell, weights, 2)
+
+
+def _best_edges(cell: Cell, weights: Weights, count: int) -> tuple[Choice, ...]:
     return tuple(
         choice
         for target in range(cell.inputs, cell.states)
-        for _, choice in _strongest(cell, weights, target)[:2]
+        for _, choice in _strongest(cell, weights, target)[:count]
     )
 
 

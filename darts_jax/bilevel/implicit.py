@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float, Int
@@ -22,9 +23,6 @@ from darts_jax.types import Alpha, InnerStep, Loss, Params
 
 PUBLISHED_TERMS = 2
 DARTS_RATE = 0.025
-
-Solve = Callable[[Callable[[Params], Params], Params], Params]
-"""(v -> H v, b) -> something near ``H^-1 b``."""
 
 
 def neumann(
@@ -47,17 +45,21 @@ def neumann(
         is positive definite. By default the first learning rate of DARTS.
     """
     del inner_step
+    power, direct = jax.grad(valid_loss, argnums=(0, 1))(params, alpha)
+    none = jax.tree.map(jnp.zeros_like, direct)
 
-    def solve(by_hessian: Callable[[Params], Params], b: Params) -> Params:
-        def add_power(_: Int[Array, ""], so_far: Params) -> Params:
-            power, total = so_far
-            power = optax.tree.add_scale(power, -rate, by_hessian(power))
-            return power, optax.tree.add(total, power)
+    def gradients(w: Params) -> tuple[Params, Alpha]:
+        return jax.grad(train_loss, argnums=(0, 1))(w, alpha)
 
-        _, total = jax.lax.fori_loop(0, terms, add_power, (b, b))
-        return optax.tree.scale(rate, total)
+    def add_term(_: Int[Array, ""], so_far: Any) -> Any:
+        # One product with a power is H's and the mixed derivative's at once.
+        power, total = so_far
+        _, (by_hessian, mixed) = jax.jvp(gradients, (params,), (power,))
+        power = optax.tree.add_scale(power, -rate, by_hessian)
+        return power, optax.tree.add(total, mixed)
 
-    return _implicit(train_loss, valid_loss, params, alpha, solve)
+    _, total = jax.lax.fori_loop(0, terms + 1, add_term, (power, none))
+    return optax.tree.add_scale(direct, -rate, total)
 
 
 def conjugate_gradient(
@@ -79,15 +81,14 @@ def conjugate_gradient(
         no definite matrix and its result means nothing.
     """
     del inner_step
+    by_params, direct = jax.grad(valid_loss, argnums=(0, 1))(params, alpha)
 
-    def solve(by_hessian: Callable[[Params], Params], b: Params) -> Params:
-        def damped(v: Params) -> Params:
-            return optax.tree.add_scale(by_hessian(v), damping, v)
+    def damped(v: Params) -> Params:
+        by_hessian = hessian_product(lambda w: train_loss(w, alpha), params, v)
+        return optax.tree.add_scale(by_hessian, damping, v)
 
-        solution, _ = cg(damped, b, tol=0.0, maxiter=iterations)
-        return solution
-
-    return _implicit(train_loss, valid_loss, params, alpha, solve)
+    direction, _ = cg(damped, by_params, tol=0.0, maxiter=iterations)
+    return optax.tree.sub(direct, mixed_product(train_loss, params, alpha, direction))
 
 
 def mixed_product(
@@ -107,14 +108,3 @@ def hessian_product(
 ) -> Any:
     """The function's Hessian at a tree times another tree, forward over reverse."""
     return jax.jvp(jax.grad(function), (point,), (direction,))[1]
-
-
-def _implicit(
-    train_loss: Loss, valid_loss: Loss, params: Params, alpha: Alpha, solve: Solve
-) -> Alpha:
-    def by_hessian(direction: Params) -> Params:
-        return hessian_product(lambda w: train_loss(w, alpha), params, direction)
-
-    by_params, direct = jax.grad(valid_loss, argnums=(0, 1))(params, alpha)
-    direction = solve(by_hessian, by_params)
-    return optax.tree.sub(direct, mixed_product(train_loss, params, alpha, direction))

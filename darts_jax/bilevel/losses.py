@@ -1,10 +1,31 @@
 """What a batch says of a network: its loss, and sums to be averaged."""
 
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from darts_jax.types import AnyArray, Metrics
+from darts_jax.types import AnyArray, Batch, Examples, Metrics, Scalars
+
+
+@dataclasses.dataclass(frozen=True)
+class Criterion:
+    """By what a step learns, pure functions of what a network makes of a batch.
+
+    Attributes:
+      inputs: batch -> what the network is given of it.
+      loss: (outputs, batch, the step's scalars) -> mean loss in train mode.
+      metrics: (loss, outputs, batch) -> sums by name; ``loss`` and ``count`` are two.
+      rewards: (outputs, batch) -> numbers whose mean is what rewards teach.
+    """
+
+    inputs: Callable[[Batch], Any]
+    loss: Callable[[Any, Batch, Scalars], Float[Array, ""]]
+    metrics: Callable[[Array, Any, Batch], Metrics]
+    rewards: Callable[[Any, Batch], Array]
 
 
 def cross_entropy(
@@ -22,10 +43,30 @@ def cross_entropy(
 def batch_metrics(loss: Array, logits: Array, labels: AnyArray) -> Metrics:
     """Sums over a batch, so that a mean over any number of batches is exact."""
     count = jnp.asarray(labels.shape[0], jnp.float32)
-    guesses = jnp.argmax(logits, -1).astype(labels.dtype)
-    correct = jnp.sum(guesses == labels).astype(jnp.float32)
+    correct = jnp.sum(hits(logits, labels)).astype(jnp.float32)
     return {
         "loss": loss.astype(jnp.float32) * count,
         "correct": correct,
         "count": count,
     }
+
+
+def hits(
+    logits: Float[Array, "batch class"], labels: AnyArray
+) -> Bool[Array, " batch"]:
+    """Which predictions are right."""
+    return jnp.argmax(logits, -1).astype(labels.dtype) == labels
+
+
+def _loss(logits: Array, batch: Examples, scalars: Scalars) -> Float[Array, ""]:
+    del scalars
+    return cross_entropy(logits, batch.labels)
+
+
+CLASSIFICATION = Criterion(
+    inputs=lambda batch: batch.images,
+    loss=_loss,
+    metrics=lambda loss, logits, batch: batch_metrics(loss, logits, batch.labels),
+    rewards=lambda logits, batch: hits(logits, batch.labels),
+)
+"""Of images by class, as a supernet gives logits."""

@@ -1,7 +1,7 @@
 """A batch in parts, one after the other, when it does not fit at once.
 
 The loss of a batch is the mean over its microbatches, each with batch norm over its
-own images. The backward pass computes a microbatch again when its turn comes, so the
+own examples. The backward pass computes a microbatch again when its turn comes, so the
 memory is that of one, for any derivative that is taken.
 """
 
@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from darts_jax.types import Examples, Stats
+from darts_jax.types import Batch, Stats
 
 Forward = Callable[
-    [Stats, Examples, PRNGKeyArray], tuple[Float[Array, ""], tuple[Stats, Any]]
+    [Stats, Batch, PRNGKeyArray], tuple[Float[Array, ""], tuple[Stats, Any]]
 ]
-"""(stats, examples, key) -> (mean loss, (new stats, logits))."""
+"""(stats, batch, key) -> (mean loss, (new stats, outputs))."""
 
 
 def over_microbatches(forward: Forward, count: int) -> Forward:
@@ -30,17 +30,17 @@ def over_microbatches(forward: Forward, count: int) -> Forward:
     if count == 1:
         return forward
 
-    def whole(stats: Stats, examples: Examples, key: PRNGKeyArray) -> Any:
-        parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), examples)
+    def whole(stats: Stats, batch: Batch, key: PRNGKeyArray) -> Any:
+        parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
         keys = jax.random.split(key, count)
 
         @jax.checkpoint
         def part(stats: Stats, x: Any) -> tuple[Stats, Any]:
-            loss, (stats, logits) = forward(stats, *x)
-            return stats, (loss, logits)
+            loss, (stats, outputs) = forward(stats, *x)
+            return stats, (loss, outputs)
 
-        stats, (losses, logits) = lax.scan(part, stats, (parts, keys))
-        joined = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), logits)
+        stats, (losses, outputs) = lax.scan(part, stats, (parts, keys))
+        joined = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
         return jnp.mean(losses), (stats, joined)
 
     return whole

@@ -3,12 +3,15 @@
 L2 decay is coupled: it joins the gradient before momentum or moments see it.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
+
+from darts_jax.types import Params
 
 Scalar = float | Float[Array, ""]
 
@@ -45,6 +48,59 @@ def adam(
             return chain.update(updates, state, params)
 
     return optax.GradientTransformation(chain.init, update)
+
+
+class Averaged(NamedTuple):
+    """The state of `average`: of how many steps it is the mean, and the mean."""
+
+    steps: Float[Array, ""]
+    mean: Params
+
+
+def average(on: Scalar) -> optax.GradientTransformation:
+    """Changes no update; its state is the mean of the weights since ``on`` became 1.
+
+    mean <- mean + (w - mean) / count (Polyak and Juditsky, 1992). While ``on`` is 0 the
+    mean is the weights themselves. Last in a chain, as it takes its updates for what
+    the weights are changed by.
+
+    Raises:
+      ValueError: an update without the present weights.
+    """
+
+    def update(
+        updates: Any, state: Averaged, params: Any = None
+    ) -> tuple[Any, Averaged]:
+        if params is None:
+            raise ValueError("average needs the weights: update(g, state, w)")
+        count = jnp.where(jnp.asarray(on) > 0, state.steps + 1, 0)
+        share = 1 / jnp.maximum(count, 1)
+
+        def moved(mean: Array, weight: Array, update: Array) -> Array:
+            there = weight + update
+            further = mean + (there - mean) * share.astype(mean.dtype)
+            return jnp.where(count > 1, further, there)
+
+        mean = jax.tree.map(moved, state.mean, params, updates)
+        return updates, Averaged(count, mean)
+
+    def init(params: Any) -> Averaged:
+        return Averaged(jnp.zeros((), jnp.float32), jax.tree.map(jnp.array, params))
+
+    return optax.GradientTransformation(init, update)
+
+
+def worsened(scores: Sequence[float], patience: int) -> bool:
+    """Whether losses have stopped to fall, so that weights should be averaged.
+
+    Once one was above the least of those more than ``patience`` before it (Merity et
+    al., 2018, NT-ASGD), it stays so.
+    """
+    return any(
+        last > min(scores[: i - patience])
+        for i, last in enumerate(scores)
+        if i > patience
+    )
 
 
 def _clip_by_global_norm(clip: Scalar) -> optax.GradientTransformation:

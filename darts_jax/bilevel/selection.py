@@ -18,6 +18,7 @@ from darts_jax.bilevel.discretization import (
     random_genotype,
 )
 from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
+from darts_jax.spaces.moves import RULES
 
 HostMask = dict[str, Bool[np.ndarray, "edge op"]]
 HostMixture = dict[str, Float[np.ndarray, "edge op"]]
@@ -32,7 +33,7 @@ class Trained:
       alpha: its architecture parameters.
       mask: which operations it has been trained with.
       mixture: mask -> the weights of what it leaves.
-      score: mixture -> accuracy on held-out images.
+      score: mixture -> score on held-out data; more is better.
       tune: mask -> nothing; trains the weights with what the mask leaves, after which
         ``score`` is of the tuned supernet.
     """
@@ -52,7 +53,8 @@ def perturbation(space: Space, trained: Trained, rng: np.random.Generator) -> Ge
 
     Edges in random order: of each, the operation without which the accuracy is lowest,
     the others renormalised; ``none`` is never kept where there is something else. Then
-    nodes in random order: of each the two edges without which it is lowest. After every
+    nodes in random order: of each the edges, as many as the space's genotypes keep,
+    without which it is lowest. After every
     decision the supernet is tuned. In a space whose genotypes keep all edges the second
     part is left out.
     """
@@ -102,7 +104,8 @@ def _drop_edges(
     trained: Trained,
     rng: np.random.Generator,
 ) -> None:
-    """Keeps two edges into every node."""
+    """Keeps as many edges into every node as the space's genotypes have."""
+    keeps = RULES.get(space.discretization, RULES["two_strongest"]).keeps
     nodes = [
         (kind, target)
         for kind, cell in space.cells.items()
@@ -120,7 +123,7 @@ def _drop_edges(
         kind, target = nodes[place]
         incoming = space.cells[kind].incoming(target)
         scores = [trained.score(mixture((kind, e))) for e in incoming]
-        for i in np.argsort(scores, kind="stable")[2:]:
+        for i in np.argsort(scores, kind="stable")[keeps:]:
             kept[kind, incoming[i]] = False
 
 

@@ -19,7 +19,7 @@ from darts_jax.bilevel.architecture import (
     reinforce,
 )
 from darts_jax.bilevel.budget import Budget, ascended
-from darts_jax.bilevel.losses import batch_metrics, cross_entropy
+from darts_jax.bilevel.losses import CLASSIFICATION, Criterion
 from darts_jax.bilevel.microbatches import over_microbatches
 from darts_jax.bilevel.perturbation import Perturbation
 from darts_jax.bilevel.perturbation import none as unperturbed
@@ -30,7 +30,7 @@ from darts_jax.types import (
     STRENGTH,
     Alpha,
     AnyArray,
-    Examples,
+    Batch,
     Hypergradient,
     Loss,
     Mask,
@@ -51,8 +51,8 @@ class Search:
     """A method: what fills each slot of the step.
 
     Attributes:
-      apply: the supernet, ``(params, stats, mixture, images, key, train) ->
-        (logits, new stats)``.
+      apply: the supernet, ``(params, stats, mixture, inputs, key, train) ->
+        (outputs, new stats)``.
       mask: kind -> which entries of alpha stand for an operation.
       microbatches: in how many parts a batch is computed.
       update: of alpha by its gradient.
@@ -67,6 +67,7 @@ class Search:
       skips: kind -> 1.0 [edge, op] where the operation is a skip connection.
       costs: kind -> cost [edge, op], for the term that asks for it.
       budget: a hard limit of what the architecture costs; None: there is none.
+      criterion: the task's: what outputs are worth.
     """
 
     apply: Any
@@ -85,6 +86,7 @@ class Search:
     skips: Mapping[str, AnyArray] = dataclasses.field(default_factory=dict)
     costs: Mapping[str, AnyArray] | None = None
     budget: Budget | None = None
+    criterion: Criterion = CLASSIFICATION
 
     def init(
         self,
@@ -136,50 +138,49 @@ class Search:
         params: Params,
         mixture: Mixture,
         stats: Stats,
-        examples: Examples,
+        batch: Batch,
         key: PRNGKeyArray,
         scalars: Scalars,
-    ) -> tuple[Float[Array, ""], tuple[Stats, Array]]:
-        """Of a batch by the supernet in train mode; new statistics and logits."""
+    ) -> tuple[Float[Array, ""], tuple[Stats, Any]]:
+        """Of a batch by the supernet in train mode; new statistics and outputs."""
         given = {**mixture, STRENGTH: scalars["strength"]}
 
-        def forward(stats: Stats, part: Examples, key: Array) -> Any:
-            logits, stats = self.apply(
-                params, stats, given, part.images, key, train=True
-            )
-            return cross_entropy(logits, part.labels), (stats, logits)
+        def forward(stats: Stats, part: Batch, key: Array) -> Any:
+            inputs = self.criterion.inputs(part)
+            outputs, stats = self.apply(params, stats, given, inputs, key, train=True)
+            return self.criterion.loss(outputs, part, scalars), (stats, outputs)
 
-        return over_microbatches(forward, self.microbatches)(stats, examples, key)
+        return over_microbatches(forward, self.microbatches)(stats, batch, key)
 
     def loss_on(
-        self, state: SearchState, examples: Examples, key: Array, scalars: Scalars
+        self, state: SearchState, batch: Batch, key: Array, scalars: Scalars
     ) -> Loss:
         """The loss of a batch by weights and architecture."""
 
         def loss(params: Params, alpha: Alpha) -> Float[Array, ""]:
             mixture = self.mixture(key, alpha, state.mask, scalars)
-            return self.loss(params, mixture, state.stats, examples, key, scalars)[0]
+            return self.loss(params, mixture, state.stats, batch, key, scalars)[0]
 
         return loss
 
     def step(
-        self, state: SearchState, train: Examples, valid: Examples, scalars: Scalars
+        self, state: SearchState, train: Batch, valid: Batch, scalars: Scalars
     ) -> tuple[SearchState, Metrics]:
-        """One step on a batch of either half of the training images.
+        """One step on a batch of either half of the training data.
 
         Args:
-          train: for the weights; images as the network sees them.
+          train: for the weights, as the network sees it.
           valid: for the architecture.
           scalars: see `ANY_SCALARS`.
 
         Returns:
-          The new state; loss and accuracy of the weight step, and the norm of the
-          architecture's gradient, summed over the batch.
+          The new state; the criterion's metrics of the weight step, and the norm of
+          the architecture's gradient, summed over the batch.
         """
         keys = jax.random.split(step_key(state.key, state.step), 4)
         state, norm = self._architecture_step(state, (train, valid), scalars, keys[:2])
         mixture = self._perturbed(state, train, scalars, keys[2], keys[3])
-        (value, (stats, logits)), gradient = jax.value_and_grad(
+        (value, (stats, outputs)), gradient = jax.value_and_grad(
             self.loss, has_aux=True
         )(state.params, mixture, state.stats, train, keys[2], scalars)
         if self.hooked is not None:
@@ -194,7 +195,7 @@ class Search:
             stats=stats,
             weight_optimizer=weight_optimizer,
         )
-        metrics = batch_metrics(value, logits, train.labels)
+        metrics = self.criterion.metrics(value, outputs, train)
         means = {"gradient_norm": norm}
         if self.budget is not None:
             means["multiplier"] = state.multiplier
@@ -214,7 +215,7 @@ class Search:
     def _architecture_step(
         self,
         state: SearchState,
-        batches: tuple[Examples, Examples],
+        batches: tuple[Batch, Batch],
         scalars: Scalars,
         keys: PRNGKeyArray,
     ) -> tuple[SearchState, Float[Array, ""]]:
@@ -246,7 +247,7 @@ class Search:
     def _architecture_gradient(
         self,
         state: SearchState,
-        batches: tuple[Examples, Examples],
+        batches: tuple[Batch, Batch],
         scalars: Scalars,
         keys: PRNGKeyArray,
     ) -> tuple[Alpha, dict[str, Any]]:
@@ -292,18 +293,18 @@ class Search:
         return optax.tree.scale(budget.rule(*given), slope), ascended(*given)
 
     def _by_reward(
-        self, state: SearchState, valid: Examples, scalars: Scalars, key: Array
+        self, state: SearchState, valid: Batch, scalars: Scalars, key: Array
     ) -> tuple[Alpha, Float[Array, ""]]:
-        """By the accuracy of one sampled architecture (ENAS)."""
+        """By the rewards of one sampled architecture (ENAS)."""
         settings = scalars["architecture"]
         temperature = scalars["temperature"]
         sample = relax(self.relaxation, key, state.alpha, state.mask, temperature)
         mixture = self.mixture(key, state.alpha, state.mask, scalars)
-        _, (_, logits) = self.loss(
+        _, (_, outputs) = self.loss(
             state.params, mixture, state.stats, valid, key, scalars
         )
-        hits = jnp.argmax(logits, -1).astype(valid.labels.dtype) == valid.labels
-        reward = jnp.mean(hits, dtype=state.baseline.dtype)
+        rewards = self.criterion.rewards(outputs, valid)
+        reward = jnp.mean(rewards, dtype=state.baseline.dtype)
         gradient = reinforce(
             sample, state.alpha, state.mask, reward, state.baseline, settings["entropy"]
         )
@@ -325,7 +326,7 @@ class Search:
     def _perturbed(
         self,
         state: SearchState,
-        train: Examples,
+        train: Batch,
         scalars: Scalars,
         key: Array,
         noise_key: Array,
@@ -343,7 +344,7 @@ class Search:
         hooked: tuple[str, int],
         state: SearchState,
         mixture: Mixture,
-        train: Examples,
+        train: Batch,
         scalars: Scalars,
         key: Array,
     ) -> Params:

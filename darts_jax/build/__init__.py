@@ -1,7 +1,7 @@
 """The door: names and numbers of a config become functions, and here config ends."""
 
 from darts_jax.build.budget import Limit, blank_retrained, has_budget, make_expected
-from darts_jax.build.dataset import dataset_of
+from darts_jax.build.classification import make_inference
 from darts_jax.build.feed import Chunks
 from darts_jax.build.job import Job
 from darts_jax.build.known import Known, known_accuracies
@@ -14,16 +14,22 @@ from darts_jax.build.methods import (
 from darts_jax.build.networks import make_network, make_supernet
 from darts_jax.build.paths import STATISTICS, make_path_scores
 from darts_jax.build.population import make_population
-from darts_jax.build.search import Supermodel, make_search, search_start
+from darts_jax.build.search import make_search, search_start
+from darts_jax.build.task import Problem, Score, Supermodel, Task
+from darts_jax.build.tasks import TASKS, dataset_of, require_images, task_of
 from darts_jax.build.training import make_training
 
 __all__ = [
     "STATISTICS",
+    "TASKS",
     "Chunks",
     "Job",
     "Known",
     "Limit",
+    "Problem",
+    "Score",
     "Supermodel",
+    "Task",
     "blank_retrained",
     "bound",
     "dataset_of",
@@ -32,6 +38,7 @@ __all__ = [
     "known_accuracies",
     "make_discretization",
     "make_expected",
+    "make_inference",
     "make_network",
     "make_path_scores",
     "make_population",
@@ -39,5 +46,7 @@ __all__ = [
     "make_stop",
     "make_supernet",
     "make_training",
+    "require_images",
     "search_start",
+    "task_of",
 ]

@@ -22,6 +22,7 @@ from darts_jax.bilevel.budget import (
 )
 from darts_jax.bilevel.discretization import READINGS, one_hot, reading_of
 from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.build.tasks import require_images
 from darts_jax.data.stream import AnyDataset
 from darts_jax.models.network import Network
 from darts_jax.spaces import get_space, moves
@@ -33,7 +34,7 @@ def make_budget(config: ConfigDict, dataset: AnyDataset) -> Budget | None:
 
     Raises:
       InputError: the table of costs that is asked for is not at hand, or lacks
-        operations of the network that is to be retrained.
+        operations of the network that is to be retrained; or that is not of images.
     """
     if not has_budget(config):
         return None
@@ -63,7 +64,12 @@ def has_budget(config: ConfigDict) -> bool:
 
 
 def make_expected(config: ConfigDict, dataset: AnyDataset) -> Expected:
-    """What the networks cost that ``retrain`` would train, by ``search.costs``."""
+    """What the networks cost that ``retrain`` would train, by ``search.costs``.
+
+    Raises:
+      InputError: as `make_budget` does.
+    """
+    require_images(config, "search.budget")
     net = blank_retrained(config, dataset)
     price = price_of(config.search.costs)
     return expected_cost(get_space(config.space), net, dataset.image_shape, price)

@@ -13,8 +13,8 @@ from darts_jax.errors import InputError
 Rows = Int[np.ndarray, " image"]
 
 
-def dataset_of(config: ConfigDict) -> AnyDataset:
-    """The data set of ``config.data``, whole or its beginning.
+def load_images(config: ConfigDict) -> AnyDataset:
+    """The images of ``config.data``, whole or their beginning.
 
     Raises:
       InputError: the name is unknown, or the data are missing or damaged.

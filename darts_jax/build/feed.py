@@ -1,7 +1,7 @@
-"""How a program comes by its batches, wherever the images lie.
+"""How a program comes by its batches, wherever the data lie.
 
 A loop asks for `Chunks` of an epoch and hands each to the program, which takes the
-batch of every step out of it. Images in memory are one chunk that stays on the device;
+batch of every step out of it. Data in memory are one chunk that stays on the device;
 a stream is many, each read while the program runs on the one before.
 """
 
@@ -14,13 +14,13 @@ from jaxtyping import Array
 
 from darts_jax.devices import Layout
 from darts_jax.errors import InputError
-from darts_jax.types import Examples
+from darts_jax.types import Batch
 
 Chunks = Callable[[int, int], Iterator[tuple[int, Any]]]
 """(epoch, start) -> (stop, data) ..., data of the steps from the last stop to this."""
 
-Batches = tuple[Examples, ...]
-"""Stored images of one step: a batch of each part of the data set that it needs."""
+Batches = tuple[Batch, ...]
+"""Stored data of one step: a batch of each part of the data set that it needs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Feed:
     """The steps of a pass over parts of a data set.
 
     Attributes:
-      images: of all parts.
+      count: of the examples of all parts.
       steps: of a pass; a part with fewer batches begins anew.
       order: (raw key, epoch) -> what fixes an epoch's batches; inside the program.
       batches: (data, order, step of the epoch) -> `Batches`; inside the program.
@@ -37,7 +37,7 @@ class Feed:
       ahead: chunks on the devices beside the one that is in use.
     """
 
-    images: int
+    count: int
     steps: int
     order: Callable[[Array, Any], Any]
     batches: Callable[[Any, Any, Any], Batches]
@@ -45,9 +45,14 @@ class Feed:
     open: Callable[[Layout], Chunks]
     ahead: int
 
+    @property
+    def images(self) -> int:
+        """The count, where examples are images."""
+        return self.count
+
 
 class Supply(Protocol):
-    """A data set as feeds."""
+    """A set of images as feeds."""
 
     @property
     def images(self) -> int:

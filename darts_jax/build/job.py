@@ -1,15 +1,16 @@
 """What a loop runs: a training as pure functions."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from darts_jax.build.feed import Feed
+from darts_jax.build.task import Problem, Score, Task
 from darts_jax.devices import Layout
-from darts_jax.program import METRICS, empty_totals
+from darts_jax.program import METRICS, empty_totals, evaluation_program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +29,18 @@ class Job:
       scalars: epoch -> the scalars of its steps.
       model: (state, scalars) -> what ``evaluate`` takes.
       held_out: of the data that ``evaluate`` reads.
-      evaluate: ``(model, data, start, stop) -> correct predictions`` with running
-        statistics; see `program.evaluation_program`.
+      evaluate: ``(model, data, start, stop) -> sums`` that ``score`` reads; see
+        `program.evaluation_program`.
+      score: by which models are measured.
       metrics: names of the sums that ``run`` keeps.
       probes: name -> ``(state, data, scalars, epoch, step) -> measurements`` by name,
         on the batches of a step of the epoch.
-      images_per_step: for the progress bar.
+      per_step: examples that a step reads, for the progress bar.
+      unit: of examples.
+      test: of the data of the last test, and its ``evaluate``, where these are not
+        ``held_out`` and its own.
+      adapt: (scalars, scores of the epochs before) -> an epoch's scalars, if these
+        follow scores.
       members: None, or the size of the population that leads states and totals.
     """
 
@@ -46,9 +53,13 @@ class Job:
     model: Callable[[Any, Any], Any]
     held_out: Feed
     evaluate: Callable[..., Any]
+    score: Score
     epochs: int
     steps_per_epoch: int
-    images_per_step: int
+    per_step: int
+    unit: str
+    test: tuple[Feed, Callable[..., Any]] | None = None
+    adapt: Callable[[Any, Sequence[float]], Any] | None = None
     metrics: tuple[str, ...] = METRICS
     probes: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     members: int | None = None
@@ -56,6 +67,27 @@ class Job:
     def empty_totals(self) -> dict[str, np.ndarray]:
         """Sums of an epoch before its first step."""
         return empty_totals(self.members, self.metrics)
+
+
+def job_of(task: Task, problem: Problem, **rest: Any) -> Job:
+    """A job with what it takes from its task; the rest is told."""
+
+    def evaluation(feed: Feed) -> Callable[..., Any]:
+        return evaluation_program(problem.examination, feed.batches)
+
+    test = problem.test
+    return Job(
+        feed=problem.feed,
+        held_out=problem.held_out,
+        evaluate=evaluation(problem.held_out),
+        score=task.score,
+        steps_per_epoch=problem.feed.steps,
+        per_step=problem.per_step,
+        unit=task.unit,
+        test=None if test is None else (test, evaluation(test)),
+        adapt=problem.adapt,
+        **rest,
+    )
 
 
 def arrays(scalars: Any) -> Any:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from darts_jax.analysis.expected import price_of
-from darts_jax.analysis.sites import operation_costs
+from darts_jax.analysis.sites import Costs, operation_costs
 from darts_jax.bilevel.alignment import WEIGHT_HOOKS
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, uniform_simplex
 from darts_jax.bilevel.discretization import (
@@ -21,6 +21,7 @@ from darts_jax.bilevel.discretization import (
     reading_of,
 )
 from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
+from darts_jax.bilevel.losses import CLASSIFICATION, Criterion
 from darts_jax.bilevel.perturbation import PERTURBATIONS
 from darts_jax.bilevel.regime import REGIMES
 from darts_jax.bilevel.regularization import TERMS
@@ -38,16 +39,27 @@ from darts_jax.spaces.graph import Cell, Space
 from darts_jax.types import EDGES, Alpha, Mask
 
 
-def make_method(config: ConfigDict, net: Supernet, size: tuple[int, int]) -> Search:
+def make_method(
+    config: ConfigDict,
+    net: Any,
+    size: tuple[int, int],
+    costs: Callable[[str, Any, tuple[int, int]], Costs] | None = None,
+    criterion: Criterion = CLASSIFICATION,
+) -> Search:
     """The step of a search, every slot filled as the settings say.
 
     Args:
+      net: a supernet: a module with a ``space``, called as `Supernet` is.
       size: height and width of the images.
+      costs: (``search.costs``, net, size) -> those of its operations; by default of
+        `Supernet`'s.
+      criterion: the task's.
 
     Raises:
       InputError: the table of costs that is asked for is not at hand or not of this
         network.
     """
+    costs = costs or _costs
     space, settings = net.space, config.search
     terms = {name: TERMS[name] for name in active_terms(settings)}
     auxiliary = not Schedule.parse(settings.auxiliary_skip).is_zero
@@ -66,12 +78,14 @@ def make_method(config: ConfigDict, net: Supernet, size: tuple[int, int]) -> Sea
         rests=settings.warmup > 0 or settings.selection.tune_epochs > 0,
         targets=_targets(space) if settings.edge_weights else {},
         skips=_skips(space) if auxiliary else {},
-        costs=(
-            operation_costs(net, size, price_of(settings.costs).operation)
-            if "expected_cost" in terms
-            else None
-        ),
+        costs=costs(settings.costs, net, size) if "expected_cost" in terms else None,
+        criterion=criterion,
     )
+
+
+def _costs(name: str, net: Supernet, size: tuple[int, int]) -> Costs:
+    """Of every operation of a supernet, for the term ``expected_cost``."""
+    return operation_costs(net, size, price_of(name).operation)
 
 
 def make_discretization(config: ConfigDict) -> Discretization:

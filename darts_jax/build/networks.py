@@ -1,4 +1,11 @@
-"""Settings to networks, and what these ask of images."""
+"""Settings to networks of images, and what these ask of the images.
+
+A family of spaces has a builder of supernets and one of a genotype's networks: modules
+that are called as `Supernet` and `Network` are. To add one: a row in each table.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +21,7 @@ from darts_jax.models.supernet import Remat, Supernet
 from darts_jax.operations.corruption import CORRUPTIONS
 from darts_jax.operations.image import require_operation
 from darts_jax.spaces import get_space
-from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.graph import Genotype, Space
 
 # Is it a CPU? -> how a supernet's edges are executed, and what is recomputed.
 _FORM: dict[bool, tuple[Execution, Remat]] = {
@@ -23,8 +30,28 @@ _FORM: dict[bool, tuple[Execution, Remat]] = {
 }
 
 
-def make_supernet(config: ConfigDict, dataset: AnyDataset) -> Supernet:
+def make_supernet(config: ConfigDict, dataset: AnyDataset) -> Any:
     """The network that `make_search` searches; raises InputError as it does."""
+    return require_family(get_space(config.space), SUPERNETS)(config, dataset)
+
+
+def make_network(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -> Any:
+    """The network of a genotype, as it is retrained; raises InputError as that does."""
+    build = require_family(get_space(genotype.space), NETWORKS)
+    return build(config, dataset, genotype)
+
+
+def require_family(space: Space, known: Mapping[str, Any]) -> Any:
+    """What a task knows of a space's family; raises InputError if it does not."""
+    if space.family not in known:
+        raise InputError(
+            f"space {space.name!r} makes networks of {space.family}, and this task "
+            f"trains {', '.join(known)}: want another space, or another task"
+        )
+    return known[space.family]
+
+
+def _supernet(config: ConfigDict, dataset: AnyDataset) -> Supernet:
     space, settings = get_space(config.space), config.supernet
     _require_size(dataset, space.macro.halvings(settings.cells))
     execution, remat = _FORM[jax.default_backend() == "cpu"]
@@ -45,9 +72,7 @@ def make_supernet(config: ConfigDict, dataset: AnyDataset) -> Supernet:
     )
 
 
-def make_network(
-    config: ConfigDict, dataset: AnyDataset, genotype: Genotype
-) -> Network:
+def _network(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -> Network:
     settings, macro = config.retrain, get_space(genotype.space).macro
     kinds = macro.layout(settings.cells)
     for cell in genotype.cells.values():
@@ -85,3 +110,9 @@ def _require_size(dataset: AnyDataset, halvings: int) -> None:
             f"images of {dataset.name!r} are {height}x{width}; {halvings} reductions "
             f"need at least {2**halvings}x{2**halvings}: fewer cells or larger images"
         )
+
+
+SUPERNETS: dict[str, Callable[[ConfigDict, AnyDataset], Any]] = {"cells": _supernet}
+NETWORKS: dict[str, Callable[[ConfigDict, AnyDataset, Genotype], Any]] = {
+    "cells": _network
+}

@@ -17,6 +17,7 @@ from darts_jax.build.dataset import searched_parts
 from darts_jax.build.images import normalized
 from darts_jax.build.networks import make_supernet
 from darts_jax.build.population import member_execution
+from darts_jax.build.tasks import require_images
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import Layout
@@ -63,8 +64,9 @@ def make_path_scores(
     whose paths the devices share out.
 
     Raises:
-      InputError: the data are a stream, or fewer than a batch.
+      InputError: another task, a stream, or fewer images than a batch.
     """
+    require_images(config, "the score of every path")
     settings = config.score
     # Nothing is differentiated, so that there is nothing to recompute.
     net = make_supernet(config, dataset).clone(

@@ -14,8 +14,7 @@ from darts_jax.build.job import Job, arrays
 from darts_jax.build.search import make_search, search_start
 from darts_jax.checks import flatten
 from darts_jax.config import with_overrides
-from darts_jax.data.dataset import Dataset
-from darts_jax.data.stream import AnyDataset
+from darts_jax.data.stream import AnyDataset, StreamedDataset
 from darts_jax.devices import Layout, make_layout
 from darts_jax.errors import InputError
 
@@ -28,7 +27,7 @@ def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
         seeds differ that would have to share the order of a stream.
     """
     first = members[0]
-    streamed = not isinstance(dataset, Dataset)
+    streamed = isinstance(dataset, StreamedDataset)
     if streamed and len({member.seed for member in members}) > 1:
         raise InputError(
             f"members read the stream {dataset.name!r} in one order, so their seed "
@@ -60,7 +59,7 @@ def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
             lambda member: job.evaluate(member, *data), model
         ),
         probes={name: _of_each(probe) for name, probe in job.probes.items()},
-        images_per_step=len(members) * job.images_per_step,
+        per_step=len(members) * job.per_step,
         members=len(members),
     )
 

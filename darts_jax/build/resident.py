@@ -90,7 +90,7 @@ def _feed(
         return lambda epoch, start: iter([(steps, placed)])
 
     return Feed(
-        images=sum(part.labels.shape[0] for part in data),
+        count=sum(part.labels.shape[0] for part in data),
         steps=steps,
         order=order,
         batches=batches,

@@ -1,4 +1,4 @@
-"""A search out of a config."""
+"""A search out of a config, whatever its task."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,8 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import struct
-from jaxtyping import Array, UInt
 from ml_collections import ConfigDict
 
 from darts_jax import program, schedules
@@ -16,92 +14,54 @@ from darts_jax.bilevel.hypergradient import exact, first_order
 from darts_jax.bilevel.step import Search
 from darts_jax.build import seeds
 from darts_jax.build.budget import make_budget
-from darts_jax.build.dataset import searched_parts
-from darts_jax.build.feed import whole_batches
-from darts_jax.build.images import make_supply, normalized, preparation
-from darts_jax.build.job import Job, arrays
-from darts_jax.build.methods import full_mask, initial_alpha, make_method
-from darts_jax.build.networks import make_supernet
-from darts_jax.data.stream import AnyDataset
+from darts_jax.build.job import Job, arrays, job_of
+from darts_jax.build.methods import full_mask, initial_alpha
+from darts_jax.build.task import Supermodel
+from darts_jax.build.tasks import task_of
 from darts_jax.devices import Layout, make_layout
-from darts_jax.models import functional
 from darts_jax.spaces import get_space
-from darts_jax.types import (
-    Examples,
-    Mask,
-    Mixture,
-    Params,
-    Scalars,
-    SearchState,
-    Stats,
-    step_key,
-)
+from darts_jax.types import Batch, Mask, Scalars, SearchState, step_key
 
 
-class Supermodel(struct.PyTreeNode):
-    """A supernet as it is tested: with one mixture, whatever made it."""
-
-    params: Params
-    stats: Stats
-    mixture: Mixture
-    key: UInt[Array, " key"]
-
-
-def make_search(
-    config: ConfigDict,
-    dataset: AnyDataset,
-    layout: Layout | None = None,
-) -> Job:
-    """The search that a config describes, on the training images of a data set.
+def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) -> Job:
+    """The search that a config describes, on the training data of a data set.
 
     Args:
+      dataset: as the config's task loads it.
       layout: in place of the one that the config asks for.
 
     Raises:
-      InputError: an unknown name, an image too small, or a batch too large.
+      InputError: an unknown name, data that do not suit the network, a batch too
+        large, or a budget of networks that have none.
     """
-    space, settings = get_space(config.space), config.search
-    dataset, train, valid = searched_parts(config, dataset)
-    net = make_supernet(config, dataset)
-    search = make_method(config, net, dataset.image_shape[:2])
-    search = dataclasses.replace(search, budget=make_budget(config, dataset))
-    size = settings.batch_size
-    supply = make_supply(dataset, config)
-    steps = whole_batches(size, len(train), "the training half")
-    whole_batches(size, len(valid), "the validation half")
-    feed, held_out = supply.training([train, valid], size), supply.held_out(valid, size)
+    task, settings = task_of(config), config.search
+    size, space = settings.batch_size, get_space(config.space)
     layout = layout or make_layout(config.devices, size, "search.batch_size")
-    prepare = preparation(dataset, config.data, layout)
+    problem = task.search(config, dataset, layout)
+    search, feed = problem.method, problem.feed
+    search = dataclasses.replace(search, budget=make_budget(config, dataset))
 
     def init(start: Any) -> Any:
         seed = start["seed"]
-        params, stats = functional.initialize_supernet(
-            net, seeds.key_of(seed, seeds.INIT), dataset.image_shape
-        )
+        params, stats = problem.init(seeds.key_of(seed, seeds.INIT))
         alpha = initial_alpha(space, settings, seed, start["init_scale"])
         key = seeds.raw_key_of(seed, seeds.STEPS)
         return search.init(key, params, stats, alpha, start["mask"])
 
     def batches(state: Any, data: Any, order: Any, i: Any) -> Any:
         key = step_key(state.key, state.step)
-        return prepare(key, feed.batches(data, order, i))
+        return problem.prepare(key, feed.batches(data, order, i))
 
     def step(state: Any, data: Any, order: Any, i: Any, scalars: Any) -> Any:
         train, valid = batches(state, data, order, i)
-        return search.step(state, train, valid, scalars)
+        scalars = problem.paced(scalars, train)
+        new, metrics = search.step(state, train, valid, scalars)
+        return problem.followed(new, valid, scalars), metrics
 
     def model(state: Any, scalars: Any) -> Supermodel:
         key = step_key(state.key, state.step)
         mixture = search.mixture(key, state.alpha, state.mask, scalars)
         return Supermodel(state.params, state.stats, mixture, state.key)
-
-    def predict(model: Supermodel, images: Array) -> Array:
-        clean = normalized(dataset, images, layout)
-        key = jax.random.wrap_key_data(model.key)
-        logits, _ = search.apply(
-            model.params, model.stats, model.mixture, clean, key, train=False
-        )
-        return logits
 
     def probe(measure: Callable[..., Any]) -> Callable[..., Any]:
         def run(state: Any, data: Any, scalars: Any, epoch: Any, i: Any) -> Any:
@@ -111,21 +71,18 @@ def make_search(
         return run
 
     products = settings.diagnostics.products
-    return Job(
+    return job_of(
+        task,
+        problem,
         layout=layout,
         start=search_start(config),
         init=init,
         run=program.epoch_program(feed.order, step),
-        feed=feed,
         scalars=lambda epoch: arrays(schedules.search_scalars(settings, epoch)),
         model=model,
-        held_out=held_out,
-        evaluate=program.evaluation_program(predict, held_out.batches),
         epochs=settings.epochs,
-        steps_per_epoch=steps,
-        images_per_step=2 * size,
         metrics=(
-            *program.METRICS,
+            *problem.metrics,
             "gradient_norm",
             *(("multiplier",) if search.budget else ()),
         ),
@@ -154,7 +111,7 @@ def _eigenvalue(search: Search, products: int) -> Callable[..., Any]:
     """Of the validation loss's Hessian by alpha, the largest (R-DARTS)."""
 
     def measure(
-        state: SearchState, train: Examples, valid: Examples, scalars: Scalars
+        state: SearchState, train: Batch, valid: Batch, scalars: Scalars
     ) -> Any:
         del train
         key = step_key(state.key, state.step)
@@ -171,7 +128,7 @@ def _cosine(search: Search) -> Callable[..., Any]:
     """Between the first-order and the exact hypergradient."""
 
     def measure(
-        state: SearchState, train: Examples, valid: Examples, scalars: Scalars
+        state: SearchState, train: Batch, valid: Batch, scalars: Scalars
     ) -> Any:
         keys = jax.random.split(step_key(state.key, state.step))
         problem = (

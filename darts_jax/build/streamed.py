@@ -93,7 +93,7 @@ class Streamed:
             )
 
         return Feed(
-            images=sum(len(reader.rows) for reader in readers),
+            count=sum(len(reader.rows) for reader in readers),
             steps=steps,
             order=lambda key, epoch: (),
             batches=_batches_of_step,

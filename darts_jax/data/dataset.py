@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from darts_jax.data.licences import USERS_OWN
 from darts_jax.errors import InputError
 
 
@@ -24,6 +25,7 @@ class Dataset:
       test_labels: int32, like ``train_labels``.
       class_names: the name of every label.
       note: what a reader of results on this set must know; shown beside them.
+      licence: the terms under which the images may be used.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Dataset:
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     note: str = ""
+    licence: str = USERS_OWN
 
     @property
     def classes(self) -> int:
@@ -106,6 +109,7 @@ def from_arrays(
     name: str = "arrays",
     class_names: Sequence[str] | None = None,
     note: str = "",
+    licence: str = USERS_OWN,
 ) -> Dataset:
     """A data set from arrays that are already in memory.
 
@@ -118,6 +122,7 @@ def from_arrays(
       class_names: one for each class; by default the numbers from 0 to the largest
         training label.
       note: what a reader of results on this set must know.
+      licence: the terms under which the images may be used.
 
     Raises:
       InputError: an array has the wrong type, shape, length or range.
@@ -143,6 +148,7 @@ def from_arrays(
         of_test.astype(np.int32),
         tuple(str(class_name) for class_name in class_names),
         note,
+        licence,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from darts_jax.data.dataset import Dataset, from_arrays
+from darts_jax.data.licences import LICENCES
 from darts_jax.errors import InputError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -52,6 +53,7 @@ def fashion_mnist(directory: Path | None) -> Dataset:
         read_idx(place / "t10k-labels-idx1-ubyte.gz", rank=1),
         name="fashion_mnist",
         class_names=CLASS_NAMES,
+        licence=LICENCES["fashion_mnist"],
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from darts_jax.data.dataset import Dataset, from_arrays
+from darts_jax.data.licences import LICENCES
 from darts_jax.errors import InputError
 
 ARCHIVE = "cifar10_jpeg_q75.npz"
@@ -45,6 +46,7 @@ def load_archive(path: Path) -> Dataset:
                 name="cifar10",
                 class_names=archive["class_names"].tolist(),
                 note=NOTE,
+                licence=LICENCES["cifar10"],
             )
     except InputError:
         raise

@@ -18,6 +18,7 @@ from darts_jax.data import jpeg, tfds
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.folder import load_folder, stream_folder
 from darts_jax.data.idx import fashion_mnist
+from darts_jax.data.licences import LICENCES
 from darts_jax.data.stream import AnyDataset, StreamedDataset
 from darts_jax.errors import InputError, unknown_name
 
@@ -40,8 +41,7 @@ def load_dataset(name: str, directory: str | None = None) -> AnyDataset:
     Raises:
       InputError: the name is unknown, or the data are missing or damaged.
     """
-    given = directory or os.environ.get("DARTS_JAX_DATA_DIR")
-    place = Path(given).expanduser() if given else None
+    place = data_place(directory)
     if name in SOURCES:
         return SOURCES[name](place)
     prefix, _, rest = name.partition(":")
@@ -54,6 +54,12 @@ def load_dataset(name: str, directory: str | None = None) -> AnyDataset:
     if builder is None:
         raise _unknown(name)
     return tfds.load_builder(builder)
+
+
+def data_place(directory: str | None) -> Path | None:
+    """Where data lie: as given, or as the environment says."""
+    given = directory or os.environ.get("DARTS_JAX_DATA_DIR")
+    return Path(given).expanduser() if given else None
 
 
 def digits(directory: Path | None = None) -> Dataset:
@@ -78,6 +84,7 @@ def digits(directory: Path | None = None) -> Dataset:
         bunch.target[test],
         name="digits",
         class_names=[str(digit) for digit in bunch.target_names],
+        licence=LICENCES["digits"],
     )
 
 

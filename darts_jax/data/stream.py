@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from darts_jax.data.dataset import Dataset
+from darts_jax.data.licences import USERS_OWN
 from darts_jax.errors import InputError
 
 # Of ImageNet's training pixels in units of 0..1, as nearly all published code has them.
@@ -50,7 +51,7 @@ class StreamedDataset:
       image_shape: height, width, channels of all images, whatever the stored ones are.
       mean: of the training pixels in units of 0..1: float32 [channel].
       std: like ``mean``, above 0.
-      note: what a reader of results on this set must know; shown beside them.
+      note, licence: as `Dataset` has them.
     """
 
     name: str
@@ -61,6 +62,7 @@ class StreamedDataset:
     mean: np.ndarray
     std: np.ndarray
     note: str = ""
+    licence: str = USERS_OWN
 
     @property
     def classes(self) -> int:
@@ -104,6 +106,7 @@ def from_sources(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     note: str = "",
+    licence: str = USERS_OWN,
 ) -> StreamedDataset:
     """A data set from what gives one stored image at a time.
 
@@ -114,9 +117,8 @@ def from_sources(
       test: like ``train``.
       class_names: one for each class.
       image_shape: height, width and channels (1 or 3) that every image is brought to.
-      mean: by default ImageNet's, as finding another means reading the whole set.
-      std: like ``mean``.
-      note: what a reader of results on this set must know.
+      mean, std: by default ImageNet's, as others mean reading the whole set first.
+      note, licence: as `Dataset` has them.
 
     Raises:
       InputError: a part is empty, or the shape or the statistics do not fit.
@@ -146,6 +148,7 @@ def from_sources(
         np.asarray(mean, np.float32),
         np.asarray(std, np.float32),
         note,
+        licence,
     )
 
 

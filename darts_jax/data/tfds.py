@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from darts_jax.data.dataset import Dataset, from_arrays
+from darts_jax.data.licences import licence_by_name
 from darts_jax.data.stream import StreamedDataset, from_sources
 from darts_jax.errors import InputError
 
@@ -72,6 +73,7 @@ def load_builder(builder: Any) -> Dataset:
         *_read(builder, test, *keys),
         name=builder.name,
         class_names=builder.info.features[keys[1]].names,
+        licence=licence_by_name(builder.name, builder.info.homepage),
     )
 
 
@@ -90,6 +92,7 @@ def stream_builder(builder: Any, image_shape: tuple[int, int, int]) -> StreamedD
         _Encoded.of(builder, test, *keys),
         name=builder.name,
         class_names=builder.info.features[keys[1]].names,
+        licence=licence_by_name(builder.name, builder.info.homepage),
         image_shape=image_shape,
     )
 

@@ -210,6 +210,10 @@ def alone(function: Callable[..., Array], *arrays: Array) -> Array:
     return lax.platform_dependent(*arrays, cpu=fenced, default=function)
 
 
+PLAIN_FORMS: dict[Primitive, Callable[..., Array]] = {}
+"""A primitive of ours -> the same by XLA's own operations, for who knows only these."""
+
+
 def make_primitive(
     name: str,
     shape: Callable[..., tuple[int, ...]],
@@ -250,6 +254,7 @@ def make_primitive(
 
     primitive.def_abstract_eval(abstract)
     batching.primitive_batchers[primitive] = batch
+    PLAIN_FORMS[primitive] = other
     mlir.register_lowering(primitive, mlir.lower_fun(other, multiple_results=False))
     lower_cpu = mlir.lower_fun(cpu, multiple_results=False)
     mlir.register_lowering(primitive, lower_cpu, platform="cpu")

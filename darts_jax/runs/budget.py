@@ -54,20 +54,33 @@ def within_budget(
     genotype: Genotype,
     alpha: Mapping[str, np.ndarray],
 ) -> Genotype:
-    """A search's genotype as it meets the budget; says so if none could be made.
+    """A search's genotype as it meets the budget, or as near as could be made.
 
     Args:
       alpha: the parameters that it was read off.
     """
     limit = limit_of(config, directory)
+    return genotype if limit is None else limit.fitted(genotype, alpha)
+
+
+def tell_budget(
+    config: ConfigDict,
+    directory: RunDirectory,
+    genotype: Genotype,
+    before: Genotype | None = None,
+) -> None:
+    """Says what a genotype costs, and whether that meets the budget, if there is one.
+
+    Args:
+      before: what it was made of by `within_budget`.
+    """
+    limit = limit_of(config, directory)
     if limit is None:
-        return genotype
-    fitted, unit = limit.fitted(genotype, alpha), limit.expected.unit
-    cost = f"{limit.cost(fitted):.4g} of {limit.target:g} {unit}"
-    if not limit.is_met(fitted):
+        return
+    cost = f"{limit.cost(genotype):.4g} of {limit.target:g} {limit.expected.unit}"
+    if not limit.is_met(genotype):
         say(f"budget: not met: the cheapest genotype that was found costs {cost}")
-    elif fitted != genotype:
-        say(f"budget: {cost}, repaired from {limit.cost(genotype):.4g}")
+    elif before is not None and before != genotype:
+        say(f"budget: {cost}, repaired from {limit.cost(before):.4g}")
     else:
         say(f"budget: {cost}")
-    return fitted

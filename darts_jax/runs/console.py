@@ -6,32 +6,35 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from darts_jax.analysis.report import elements
 from darts_jax.runs.processes import is_writer
 
 
 class Progress:
     """A bar on a terminal or in a notebook; elsewhere, one line an epoch."""
 
-    def __init__(self, bar: Any, total: int, done: int, description: str) -> None:
-        self._bar, self._description = bar, description
+    def __init__(
+        self, bar: Any, total: int, done: int, description: str, unit: str = "images"
+    ) -> None:
+        self._bar, self._description, self._unit = bar, description, unit
         self._total, self._first, self._done = total, done, done
         self._began = self._before = time.perf_counter()
         self._shown: dict[str, str] = {}
 
-    def advance(self, steps: int, images: int, **values: float) -> None:
+    def advance(self, steps: int, examples: int, **values: float) -> None:
         """Reports work just done.
 
         Args:
           steps: how many of the total.
-          images: how many they read.
+          examples: how many they read.
           **values: what to show beside the bar: loss, accuracy.
         """
         now = time.perf_counter()
-        rate = images / max(now - self._before, 1e-9)
+        rate = examples / max(now - self._before, 1e-9)
         self._before = now
         self._done += steps
         self._shown |= {name: f"{value:.4f}" for name, value in values.items()}
-        self._shown |= {"images/s": f"{rate:.0f}"}
+        self._shown |= {f"{self._unit}/s": f"{rate:.0f}"}
         if self._bar is not None:
             self._bar.set_postfix(self._shown, refresh=False)
             self._bar.update(steps)
@@ -40,7 +43,7 @@ class Progress:
         """Reports that ``epoch``, counted from 1, is over.
 
         Args:
-          **values: known only now, as the accuracy on held-out images.
+          **values: known only now, as the score on held-out data.
         """
         self._shown |= {name: f"{value:.4f}" for name, value in values.items()}
         if self._bar is not None:
@@ -61,20 +64,23 @@ class Progress:
 
 
 @contextlib.contextmanager
-def progress(total: int, description: str, done: int = 0) -> Iterator[Progress]:
+def progress(
+    total: int, description: str, done: int = 0, unit: str = "images"
+) -> Iterator[Progress]:
     """Shows the progress of a loop on standard error.
 
     Args:
       total: steps of the whole loop.
       done: how many of them an earlier process did.
+      unit: of what steps read.
     """
-    if not is_writer() or not (sys.stderr.isatty() or _in_notebook()):
-        yield Progress(None, total, done, description)
+    if not is_writer() or not (sys.stderr.isatty() or in_notebook()):
+        yield Progress(None, total, done, description, unit)
         return
     from tqdm.auto import tqdm
 
     with tqdm(total=total, initial=done, desc=description, unit="step") as bar:
-        yield Progress(bar, total, done, description)
+        yield Progress(bar, total, done, description, unit)
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
@@ -102,13 +108,23 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     return "".join(line(texts) + "\n" for texts in (list(columns), rule, *cells))
 
 
+def html_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The same for a notebook."""
+    return elements.table(rows, "results")
+
+
+def short(setting: str) -> str:
+    """The last part of a setting's name, for headings."""
+    return setting.rpartition(".")[2]
+
+
 def _format(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
     """Whether a Jupyter kernel shows what is written."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None

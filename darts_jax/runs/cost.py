@@ -8,7 +8,13 @@ from darts_jax.analysis.cost import COLUMNS, cost_rows
 from darts_jax.analysis.expected import choice_sites
 from darts_jax.analysis.latency import Measurement, latency_of, operation_latencies
 from darts_jax.analysis.sites import sites
-from darts_jax.build import blank_retrained, dataset_of, make_network, make_supernet
+from darts_jax.build import (
+    blank_retrained,
+    dataset_of,
+    make_network,
+    make_supernet,
+    require_images,
+)
 from darts_jax.errors import InputError
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import atomic_write
@@ -26,6 +32,7 @@ def cost(config: ConfigDict, genotype: Genotype, batch: int | None = None) -> st
     Raises:
       InputError: a mistake in the settings, the data or the genotype.
     """
+    require_images(config, "the cost of a network")
     dataset = dataset_of(config)
     net = make_network(config, dataset, genotype)
     text = table(cost_rows(net, dataset.image_shape), COLUMNS)
@@ -41,6 +48,7 @@ def write_operation_latencies(config: ConfigDict, batch: int, out: Path) -> None
     Where it stands in the supernet, for a term of the loss, and in the networks that
     ``retrain`` trains, for a budget.
     """
+    require_images(config, "the cost of an operation")
     dataset = dataset_of(config)
     how = _measurement(batch, config.supernet.dtype)
     supernet, net = make_supernet(config, dataset), blank_retrained(config, dataset)

@@ -40,16 +40,16 @@ def diagnose(
     read = reading_of(settings.relaxation)
     scalars = job.scalars(epoch - 1)
     model = jax.jit(job.model)(state, scalars)
-    accuracy = HeldOut(job).accuracy
+    held_out, score = HeldOut(job), job.score
     soft, hard = (
-        float(accuracy(m))
+        float(held_out.score(m))
         for m in (model, model.replace(mixture=one_hot(space, genotype)))
     )
     measured = describe(space, alpha, before, genotype, read) | {
         "epoch": epoch,
-        "held_out_accuracy": soft,
-        "discretized_accuracy": hard,
-        "discretization_gap": soft - hard,
+        f"held_out_{score.name}": soft,
+        f"discretized_{score.name}": hard,
+        "discretization_gap": score.merit(soft) - score.merit(hard),
     }
     if not RELAXATIONS[settings.relaxation].hard:
         chunks = job.feed.open(job.layout)

@@ -25,13 +25,15 @@ from darts_jax.runs.processes import is_writer, wait_for_all
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "darts-jax")
 
+# Of the settings, those that say what is learned from what.
+_DATA = ("seed", "task", "space", "data", "language")
 # What a verb's results depend on; a verb that is not listed depends on everything.
 # Settings in no used section, as those of checkpoints, may change between calls.
 _SECTIONS = {
-    "search": ("seed", "space", "data", "supernet", "search"),
-    "population": ("seed", "space", "data", "supernet", "search"),
-    "baseline": ("seed", "space", "data", "search", "retrain", "benchmark"),
-    "retrain": ("seed", "space", "data", "retrain", "baseline"),
+    "search": (*_DATA, "supernet", "search"),
+    "population": (*_DATA, "supernet", "search"),
+    "baseline": (*_DATA, "search", "retrain", "benchmark"),
+    "retrain": (*_DATA, "retrain", "baseline"),
 }
 
 
@@ -109,6 +111,17 @@ def open_run(path: str | Path, config: ConfigDict, verb: str) -> RunDirectory:
     return run
 
 
+def verbs_of(run: RunDirectory) -> list[str]:
+    """What has been done in a run directory, such as "search".
+
+    Raises:
+      InputError: it is no run directory.
+    """
+    if not run.config.exists():
+        raise InputError(f"no run in {run.path}: it has no {run.config.name}")
+    return list(read_versions(run))
+
+
 def atomic_write(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader, or a crash, sees the old or the new, no mixture.
 
@@ -143,6 +156,24 @@ def load_architecture(path: Path) -> dict[str, np.ndarray]:
     )
 
 
+def read_versions(run: RunDirectory) -> dict[str, Any]:
+    """What each verb ran on: verb -> facts; raises InputError if that is damaged."""
+    try:
+        return dict(json.loads(run.versions.read_text()))
+    except FileNotFoundError:  # killed before it was written: no verb has begun
+        return {}
+    except (ValueError, TypeError):
+        raise InputError(f"{run.versions} is damaged; choose another --run") from None
+
+
+def versions_here() -> dict[str, str]:
+    """Of Python and of the packages that results depend on."""
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+    }
+
+
 def _create(run: RunDirectory, config: ConfigDict, verb: str) -> None:
     # Hidden files are no one's work, but a folder view's or a killed atomic_write's.
     if run.path.exists() and any(
@@ -159,7 +190,7 @@ def _create(run: RunDirectory, config: ConfigDict, verb: str) -> None:
 
 def _reopen(run: RunDirectory, config: ConfigDict, verb: str) -> None:
     differences = config_difference(load_config(run.config), config)
-    versions = _read_versions(run)
+    versions = read_versions(run)
     everything = tuple(config)
     used = {s for name in versions for s in _SECTIONS.get(name, everything)}
     binding = [
@@ -178,15 +209,6 @@ def _reopen(run: RunDirectory, config: ConfigDict, verb: str) -> None:
         _record_versions(run, versions, config, verb)
 
 
-def _read_versions(run: RunDirectory) -> dict[str, Any]:
-    try:
-        return dict(json.loads(run.versions.read_text()))
-    except FileNotFoundError:  # killed before it was written: no verb has begun
-        return {}
-    except (ValueError, TypeError):
-        raise InputError(f"{run.versions} is damaged; choose another --run") from None
-
-
 def _record_versions(
     run: RunDirectory, before: Mapping[str, Any], config: ConfigDict, verb: str
 ) -> None:
@@ -194,9 +216,8 @@ def _record_versions(
 
     device = jax.devices()[0]
     facts = {
-        "python": platform.python_version(),
+        **versions_here(),
         "platform": platform.platform(),
-        **{name: _version(name) for name in _PACKAGES},
         "backend": device.platform,
         "device": device.device_kind,
         "seed": config.seed,

@@ -11,7 +11,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.analysis.macs import count_macs
-from darts_jax.build import Job, dataset_of, make_search, make_supernet
+from darts_jax.build import (
+    Job,
+    dataset_of,
+    make_search,
+    make_supernet,
+    require_images,
+)
 from darts_jax.checks import validate_config
 from darts_jax.config import with_overrides
 from darts_jax.data.stream import AnyDataset
@@ -157,6 +163,7 @@ def estimate(
       InputError: a mistake in the settings or the data; one line says which.
     """
     validate_config(config)
+    require_images(config, "an estimate")
     if memory is not None and not 0 < memory < math.inf:
         raise InputError(f"a memory of {memory} GB; want a number above 0")
     use_compilation_cache(config.compilation_cache)

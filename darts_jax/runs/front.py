@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.build import Limit, dataset_of, has_budget
+from darts_jax.build import Limit, dataset_of, has_budget, require_images
 from darts_jax.config import with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.runs.budget import limit_of
-from darts_jax.runs.console import table
+from darts_jax.runs.console import html_table, table
 from darts_jax.runs.directory import RunDirectory, atomic_write
 from darts_jax.runs.loop import say
 from darts_jax.runs.population import population
+from darts_jax.runs.processes import is_writer, wait_for_all
 from darts_jax.runs.retrain import retrain
 from darts_jax.spaces import moves
 from darts_jax.spaces.graph import Genotype
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 TARGET = "search.budget.target"
 COLUMNS = ("target", "cost", "accuracy", "group", "name")
@@ -34,9 +36,11 @@ NEAR = 0.05
 """A random network counts as of equal cost if it costs so much less, at most."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Front:
     """What searches for several targets found, and what random networks reach.
+
+    A notebook shows its picture and its table.
 
     Attributes:
       rows: of each network its ``COLUMNS``: the accuracy on the test images in percent,
@@ -55,8 +59,28 @@ class Front:
 
         return pd.DataFrame(list(self.rows), columns=list(COLUMNS))
 
+    def plot(self) -> Figure:
+        """Accuracy against cost, and the steps of those that no other beats.
+
+        Raises:
+          InputError: no network was trained.
+        """
+        from darts_jax.analysis.front import plot_front
+
+        cost, accuracy = f"cost, {self.unit}", "test accuracy %"
+        points = self.frame.rename(columns={"cost": cost, "accuracy": accuracy})
+        return plot_front(points, cost, accuracy, "name")
+
     def __str__(self) -> str:
         return f"{table(self.rows, COLUMNS)}\ntargets and costs in {self.unit}\n"
+
+    def __repr__(self) -> str:
+        return f"Front({str(self.path)!r}, networks={len(self.rows)})"
+
+    def _repr_html_(self) -> str:
+        from darts_jax.analysis.style import img_tag
+
+        return img_tag(self.plot()) + html_table(self.rows)
 
 
 def front(
@@ -79,6 +103,7 @@ def front(
     """
     if not has_budget(config):
         raise InputError("a front needs search.budget.rule, such as augmented")
+    require_images(config, "a front")
     dataset = dataset or dataset_of(config)
     path = Path(run)
     found = population(config, {TARGET: list(targets)}, path / "search", dataset)
@@ -91,7 +116,7 @@ def front(
         assert limit is not None
         unit = limit.expected.unit
         if member.genotype is None:
-            say(f"front: the search for {target:g} {unit} has no genotype: its loss")
+            say(f"front: the loss of the search for {target:g} {unit} became NaN")
             continue
         chosen = {f"searched_{i}": member.genotype}
         for n in range(config.baseline.random_genotypes):
@@ -101,9 +126,14 @@ def front(
             accuracy = _trained(config, path / name, genotype, dataset)
             values = target, limit.cost(genotype), accuracy, name.split("_")[0], name
             rows.append(dict(zip(COLUMNS, values, strict=True)))
+    if not rows:
+        raise InputError("every loss of the front became NaN: want a lower search.weights.learning_rate")
     result = Front(tuple(rows), unit, path)
     atomic_write(path / "front.json", json.dumps(rows, indent=1) + "\n")
     atomic_write(path / "summary.txt", str(result))
+    if is_writer():
+        _draw(result, path / "front")
+    wait_for_all("the front is written")
     return result
 
 
@@ -141,3 +171,9 @@ def _trained(
     """Test accuracy in percent of a genotype trained from scratch."""
     alone = with_overrides(config, ["baseline.random_genotypes=0"])
     return 100 * retrain(alone, path, genotype, dataset).accuracy
+
+
+def _draw(result: Front, stem: Path) -> None:
+    from darts_jax.analysis.style import save_pictures
+
+    save_pictures(result.plot(), stem)

@@ -22,7 +22,7 @@ from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import compilation_told
 from darts_jax.runs.console import Progress, progress
 from darts_jax.runs.directory import RunDirectory
-from darts_jax.runs.metrics import MetricsLog
+from darts_jax.runs.metrics import MetricsLog, read_metrics
 from darts_jax.runs.processes import any_of_all, is_writer, of_the_writer
 
 # A call of the program lasts about this long, so that the bar moves and signals count.
@@ -37,8 +37,8 @@ class Moment:
       epoch: how many are done.
       model: of the state, as `Job.model` makes it.
       data: of the epoch's last step.
-      accuracy: of a model, as `Job.model` makes them, on the held-out images.
-      held_out: that accuracy of the state; of each member, if any.
+      score: of a model, as `Job.model` makes them, on the held-out data.
+      held_out: that score of the state; of each member, if any.
     """
 
     epoch: int
@@ -47,7 +47,7 @@ class Moment:
     scalars: Any
     model: Any
     data: Any
-    accuracy: Callable[[Any], np.ndarray]
+    score: Callable[[Any], np.ndarray]
     held_out: np.ndarray
 
 
@@ -58,6 +58,10 @@ class Observer:
         """Goes into the epoch's record; what is written here the record vouches for."""
         del moment
         return {}
+
+    def recorded(self, record: dict[str, Any]) -> None:
+        """Is shown an epoch's record once it is on disk, and how many ``epochs``."""
+        del record
 
     def ended(self, epoch: int) -> bool:
         """Whether the run is over with so many epochs, also when it is resumed."""
@@ -123,10 +127,11 @@ def run_epochs(
     with (
         MetricsLog(run, verb) as log,
         _caught_signals() as caught,
-        progress(total, verb, done) as bar,
+        progress(total, verb, done, job.unit) as bar,
     ):
         log.truncate_after(done)
-        work = _Epochs(job, verb, ready, checkpoints, log, bar, caught, observer)
+        seen = caught, observer, _scores(job, run, verb, epochs)
+        work = _Epochs(job, verb, ready, checkpoints, log, bar, *seen)
         for epoch in range(epochs, job.epochs):
             state, totals = work.epoch(epoch, state, totals)
             last = epoch + 1 == job.epochs or observer.ended(epoch + 1)
@@ -158,21 +163,40 @@ def compile_run(job: Job, state: Any, totals: Any) -> tuple[Callable[..., Any], 
 
 
 class HeldOut:
-    """The images that a job is tested on, ready to be read again and again."""
+    """The data that a job is tested on, ready to be read again and again.
 
-    def __init__(self, job: Job) -> None:
-        self.images = job.held_out.images
-        self._chunks = job.held_out.open(job.layout)
-        self._evaluate = jax.jit(job.evaluate)
+    Args:
+      last: whether those of the last test are meant.
+    """
 
-    def accuracy(self, model: Any) -> np.ndarray:
-        """Share of the images that a model is right about; of each member, if any."""
-        correct, start = np.zeros((), np.int64), 0
+    def __init__(self, job: Job, last: bool = False) -> None:
+        feed, evaluate = job.held_out, job.evaluate
+        if last and job.test is not None:
+            feed, evaluate = job.test
+        self.count, self.members = feed.count, job.members
+        self._score, self._chunks = job.score, feed.open(job.layout)
+        self._evaluate = jax.jit(evaluate)
+
+    def score(self, model: Any) -> np.ndarray:
+        """The task's score of a model; of each member, if any."""
+        found, start = list[Any](), 0
         for stop, data in self._chunks(0, 0):
             bounds = np.int32(start), np.int32(stop)
-            correct = correct + to_host(self._evaluate(model, data, *bounds))
+            found.append(to_host(self._evaluate(model, data, *bounds)))
             start = stop
-        return correct / self.images
+        sums = jax.tree.map(_added, *found)
+        if self.members is None:
+            return np.asarray(self._score.of(sums, self.count))
+        each = [jax.tree.map(lambda x, i=i: x[i], sums) for i in range(self.members)]
+        return np.array([self._score.of(own, self.count) for own in each])
+
+
+def _added(*parts: np.ndarray) -> np.ndarray:
+    """In the widest type of their kind."""
+    return np.sum(np.stack(parts), axis=0, dtype=_WIDE.get(parts[0].dtype.kind))
+
+
+_WIDE: dict[str, Any] = {"i": np.int64, "f": np.float64}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,11 +230,12 @@ class _Epochs:
         bar: Progress,
         caught: list[int],
         observer: Observer,
+        scores: list[float],
     ) -> None:
         self.job, self.verb, self.ready = job, verb, ready
         self.observer, self.model = observer, jax.jit(job.model)
         self.checkpoints, self.log, self.bar = checkpoints, log, bar
-        self.caught = caught
+        self.caught, self.scores = caught, scores
         self.steps_per_call = 1
 
     def save(self, state: Any, totals: Any) -> None:
@@ -227,6 +252,8 @@ class _Epochs:
         job, began = self.job, time.perf_counter()
         first = step_of(state) - epoch * job.steps_per_epoch
         start, scalars = first, job.scalars(epoch)
+        if job.adapt is not None:
+            scalars = job.adapt(scalars, self.scores)
         for chunk_end, data in self.ready.chunks(epoch, first):
             while start < chunk_end:
                 stop = min(start + self.steps_per_call, chunk_end)
@@ -235,25 +262,25 @@ class _Epochs:
                 start = stop
                 self._obey(state, totals, start)
         seconds = time.perf_counter() - began
-        accuracy = self.ready.held_out.accuracy
-        model = self.model(state, scalars)
-        held_out_accuracy = accuracy(model)
+        score, model = self.ready.held_out.score, self.model(state, scalars)
+        held_out = score(model)
+        self.scores.append(float(np.mean(held_out)))
         values = _means(totals) | {
             "learning_rate": np.asarray(scalars["weights"]["learning_rate"]),
-            "held_out_accuracy": held_out_accuracy,
+            _held_out(job): held_out,
         }
-        seen = job, state, scalars, model, data, accuracy, held_out_accuracy
+        seen = job, state, scalars, model, data, score, held_out
         moment = Moment(epoch + 1, *seen)
         measured = self.observer.measure(moment)
         record = {name: value.tolist() for name, value in values.items()} | {
             "epoch": epoch + 1,
-            "images_per_second": (start - first) * job.images_per_step / seconds,
+            f"{job.unit}_per_second": (start - first) * job.per_step / seconds,
             "compile_seconds": self.ready.compile_seconds,
             **measured,
         }
         self.log.write(step_of(state), record)
-        held_out = float(np.mean(held_out_accuracy))
-        self.bar.end_epoch(epoch + 1, job.epochs, held_out=held_out)
+        self.observer.recorded(record | {"epochs": job.epochs})
+        self.bar.end_epoch(epoch + 1, job.epochs, held_out=self.scores[-1])
         return state, totals
 
     def _obey(self, state: Any, totals: Any, step: int) -> None:
@@ -283,7 +310,7 @@ class _Epochs:
         self._require_finite(totals)
         steps = stop - start
         shown = {name: float(np.mean(value)) for name, value in _means(totals).items()}
-        self.bar.advance(steps, steps * self.job.images_per_step, **shown)
+        self.bar.advance(steps, steps * self.job.per_step, **shown)
         return state, totals
 
     def _require_finite(self, totals: Any) -> None:
@@ -298,6 +325,18 @@ class _Epochs:
             f"{self.verb}: the loss became NaN or infinite at step {bad}; {kept}; a "
             f"smaller {self.verb.split('_')[0]}.weights.learning_rate may help"
         )
+
+
+def _held_out(job: Job) -> str:
+    """Names the score of every epoch in its record."""
+    return f"held_out_{job.score.name}"
+
+
+def _scores(job: Job, run: RunDirectory, verb: str, epochs: int) -> list[float]:
+    """Of the epochs that are done, as they were recorded."""
+    records = [r for r in read_metrics(run.metrics) if r["verb"] == verb]
+    name = _held_out(job)
+    return [float(np.mean(r[name])) for r in records if r["epoch"] <= epochs]
 
 
 def step_of(state: Any) -> int:

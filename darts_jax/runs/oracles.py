@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from darts_jax.baselines import Evaluate, Evaluation
 from darts_jax.benchmarks import NASBench201
 from darts_jax.bilevel.discretization import one_hot
-from darts_jax.build import dataset_of, make_path_scores
+from darts_jax.build import dataset_of, make_path_scores, require_images
 from darts_jax.build.dataset import searched_parts
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
@@ -93,6 +93,7 @@ def by_training(
     Raises:
       InputError: the data are a stream.
     """
+    require_images(config, "training as an oracle")
     data, train, valid = searched_parts(config, dataset or dataset_of(config))
     if not isinstance(data, Dataset):
         raise InputError(f"{data.name!r} is a stream; want images in memory")

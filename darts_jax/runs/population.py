@@ -1,24 +1,33 @@
 """`population`: searches that differ in scalars, as one compiled program."""
 
+from __future__ import annotations
+
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.regularization import TERMS
-from darts_jax.build import dataset_of, make_discretization, make_population
-from darts_jax.config import get_setting, with_overrides
+from darts_jax.build import (
+    Score,
+    dataset_of,
+    make_discretization,
+    make_population,
+    task_of,
+)
+from darts_jax.config import get_setting, load_config, with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
-from darts_jax.runs.budget import keep_costs, within_budget
+from darts_jax.runs.budget import keep_costs, tell_budget, within_budget
 from darts_jax.runs.compilation import use_compilation_cache
-from darts_jax.runs.console import table
+from darts_jax.runs.console import html_table, short, table
 from darts_jax.runs.directory import (
     RunDirectory,
     atomic_write,
@@ -27,12 +36,17 @@ from darts_jax.runs.directory import (
 )
 from darts_jax.runs.loop import run_epochs
 from darts_jax.runs.metrics import read_metrics
+from darts_jax.runs.pictures import HistoryPlots
 from darts_jax.runs.processes import wait_for_all
 from darts_jax.runs.stages import Stage
 from darts_jax.runs.watch import Watch
 from darts_jax.schedules import SCHEDULED
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 # What the members of a population may differ in: it is an array in the program.
 SCALARS = (
@@ -73,33 +87,83 @@ class Member:
     alpha: dict[str, np.ndarray]
     curves: dict[str, np.ndarray]
 
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row for each epoch."""
+        import pandas as pd
 
-@dataclasses.dataclass(frozen=True)
-class PopulationResult:
-    """What the searches of a population found.
+        epochs = len(next(iter(self.curves.values())))
+        return pd.DataFrame({"epoch": range(1, epochs + 1), **self.curves})
+
+    @property
+    def name(self) -> str:
+        """What sets it apart, other than its seed."""
+        others = {k: v for k, v in self.settings.items() if k != "seed"}
+        return ", ".join(f"{short(k)} {v}" for k, v in others.items()) or "all"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PopulationResult(HistoryPlots):
+    """What the searches of a population found. A notebook shows them as a table.
 
     Attributes:
       agreement: share of their choices that two genotypes have in common; NaN for a
         member without one.
+      score: by which the task measures them.
     """
 
     members: tuple[Member, ...]
     agreement: Float[np.ndarray, "member member"]
     run: RunDirectory
+    score: Score
 
-    def __str__(self) -> str:
+    @functools.cached_property
+    def history(self) -> pd.DataFrame:
+        """A row for each epoch of each member; see `HistoryPlots.history`.
+
+        ``run`` names a member by what sets it apart, other than its seed.
+        """
+        import pandas as pd
+
+        frames = [
+            member.history.assign(**member.settings, run=member.name)
+            for member in self.members
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def plot_agreement(self) -> Figure:
+        """Which members made the same choices."""
+        from darts_jax.analysis.agreement import plot_agreement
+
+        names = [
+            ", ".join(map(str, member.settings.values())) for member in self.members
+        ]
+        return plot_agreement(self.agreement, names)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Of each member its settings and its last epoch."""
         alone = np.eye(len(self.members), dtype=bool)
         shared = np.ma.masked_invalid(np.where(alone, np.nan, self.agreement))
-        rows = [
+        score, name = self.score, f"held_out_{self.score.name}"
+        return [
             member.settings
             | {
                 "loss": float(member.curves["loss"][-1]),
-                "held out %": 100 * float(member.curves["held_out_accuracy"][-1]),
+                _column(score): score.shown(float(member.curves[name][-1])),
                 "agreement": float(shared[i].mean()) if shared[i].count() else np.nan,
             }
             for i, member in enumerate(self.members)
         ]
+
+    def __str__(self) -> str:
+        rows = self.rows()
         return table(rows, list(rows[0]))
+
+    def __repr__(self) -> str:
+        return f"PopulationResult({str(self.run.path)!r}, members={len(self.members)})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.rows())
 
 
 def population(
@@ -134,13 +198,36 @@ def population(
     directory = open_run(run, config, "population")
     _claim(directory, settings)
     keep_costs(config, dataset, directory)
-
+    # What a population writes last: a finished one is read.
+    if directory.summary_text.exists():
+        return read_population(directory)
     watch = Watch(Stage(members[0], "population"), directory, members=len(members))
     run_epochs(job, directory, "population", config.checkpoint, watch)
     wait_for_all("population")
-    result = _read(config, settings, directory, job.epochs)
+    result = read_population(directory)
+    for own, member in zip(members, result.members, strict=True):
+        if member.genotype is not None:
+            tell_budget(own, directory, member.genotype)
     _write(result)
     return result
+
+
+def read_population(directory: RunDirectory) -> PopulationResult:
+    """The result of a population whose epochs are on disk.
+
+    Raises:
+      InputError: there is none, or it is damaged.
+    """
+    config = load_config(directory.config)
+    try:
+        settings = json.loads(_members_file(directory).read_text())
+    except (OSError, ValueError):
+        raise InputError(f"no population in {directory.path}") from None
+    return _read(config, settings, directory)
+
+
+def _column(score: Score) -> str:
+    return f"held out {score.unit or score.name}"
 
 
 def _members(config: ConfigDict, grid: Mapping[str, Sequence[Any]]) -> list[ConfigDict]:
@@ -160,7 +247,7 @@ def _members(config: ConfigDict, grid: Mapping[str, Sequence[Any]]) -> list[Conf
 
 def _claim(directory: RunDirectory, settings: list[dict[str, Any]]) -> None:
     """A run directory holds one population; another is refused."""
-    path = directory.path / "members.json"
+    path = _members_file(directory)
     text = json.dumps(settings, indent=1) + "\n"
     if path.exists() and path.read_text() != text:
         raise InputError(
@@ -170,13 +257,16 @@ def _claim(directory: RunDirectory, settings: list[dict[str, Any]]) -> None:
     atomic_write(path, text)
 
 
+def _members_file(directory: RunDirectory) -> Path:
+    return directory.path / "members.json"
+
+
 def _read(
     config: ConfigDict,
     settings: list[dict[str, Any]],
     directory: RunDirectory,
-    epochs: int,
 ) -> PopulationResult:
-    space = get_space(config.space)
+    space, epochs = get_space(config.space), config.search.epochs
     discretize = make_discretization(config)
     saved = [load_architecture(directory.architecture_at(e + 1)) for e in range(epochs)]
     alpha = {kind: np.stack([e[kind] for e in saved]) for kind in space.cells}
@@ -204,7 +294,8 @@ def _read(
             )
         )
     genotypes = [member.genotype for member in members]
-    return PopulationResult(tuple(members), agreement(genotypes), directory)
+    shared, score = agreement(genotypes), task_of(config).score
+    return PopulationResult(tuple(members), shared, directory, score)
 
 
 def agreement(

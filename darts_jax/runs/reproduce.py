@@ -55,7 +55,7 @@ def reproduce(
         if experiment.protocol.retrains:
             trained = retrain(config, run, found.genotype, dataset)
             row["result"] = 100 * (1 - trained.accuracy)
-            row["random"] = [100 * (1 - b.accuracy) for b in trained.baselines]
+            row["random"] = [100 * (1 - b.score) for b in trained.baselines]
         rows.append(row)
         say(f"{name}: seed {config.seed}: {row['result']:.2f}")
     path = Path(results) / f"{name}.json"
@@ -102,15 +102,15 @@ def _all_cells(config: Any) -> list[float]:
 
 
 def _searched(found: SearchResult) -> dict[str, Any]:
-    last = found.history[-1]
-    measured = [r["eigenvalue"] for r in found.history if r.get("eigenvalue")]
+    last = found.records[-1]
+    measured = [r["eigenvalue"] for r in found.records if r.get("eigenvalue")]
     row = {
         "genotype": json.loads(found.genotype.to_json()),
         "skips": sum(cell.skips for cell in found.genotype.cells.values()),
         "supernet_accuracy": last["held_out_accuracy"],
         "discretization_gap": last["discretization_gap"],
         "eigenvalue": measured[-1] if measured else None,
-        "epochs": len(found.history),
+        "epochs": len(found.records),
     }
     if found.known is not None:
         row["result"] = found.known

@@ -12,17 +12,18 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import random_genotype
-from darts_jax.build import Job, dataset_of, make_training
+from darts_jax.build import Job, Score, dataset_of, make_training, task_of
 from darts_jax.checks import validate_config
+from darts_jax.config import load_config
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
-from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
-from darts_jax.runs.loop import HeldOut, first_tree, run_epochs, say
+from darts_jax.runs.loop import HeldOut, run_epochs
 from darts_jax.runs.processes import wait_for_all
+from darts_jax.runs.saved import restore_network
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 
@@ -34,13 +35,15 @@ class Trained:
     Attributes:
       name: "retrain" for the genotype asked for, "random_0" and so on for baselines.
       parameters: trainable scalars, without the auxiliary head.
-      accuracy: on the test images, with running statistics.
+      score: on the test data, with running statistics.
+      held_out: on what every epoch was tested on, where that is not the test data.
     """
 
     name: str
     genotype: Genotype
     parameters: int
-    accuracy: float
+    score: float
+    held_out: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,29 +54,49 @@ class RetrainResult:
     baselines: tuple[Trained, ...]
     note: str
     run: RunDirectory
+    measure: Score
+
+    @property
+    def score(self) -> float:
+        return self.network.score
 
     @property
     def accuracy(self) -> float:
-        return self.network.accuracy
+        """The score, where it is one."""
+        if self.measure.name != "accuracy":
+            raise InputError(f"networks are measured by {self.measure.name}: see score")
+        return self.score
+
+    @property
+    def random_mean(self) -> float:
+        """Mean score of the random genotypes."""
+        return statistics.mean(b.score for b in self.baselines)
 
     def __str__(self) -> str:
+        measure, networks = self.measure, (self.network, *self.baselines)
+        test, valid = f"test {measure.title}", f"valid {measure.title}"
+        columns = ["network", "parameters", test]
+        if self.network.held_out is not None:
+            columns.insert(2, valid)
         rows = [
             {
                 "network": trained.name,
                 "parameters": trained.parameters,
-                "test accuracy %": 100 * trained.accuracy,
+                test: measure.shown(trained.score),
+                valid: measure.shown(trained.held_out or 0.0),
             }
-            for trained in (self.network, *self.baselines)
+            for trained in networks
         ]
-        text = table(rows, ["network", "parameters", "test accuracy %"])
+        text = table(rows, columns)
         if self.baselines:
-            accuracies = [100 * b.accuracy for b in self.baselines]
-            mean = statistics.mean(accuracies)
-            spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+            scores = [measure.shown(b.score) for b in self.baselines]
+            mean = measure.shown(self.random_mean)
+            spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
+            unit = f" {measure.unit}".rstrip()
             text += (
-                f"\n{len(accuracies)} random genotypes: mean {mean:.2f} %, standard "
+                f"\n{len(scores)} random genotypes: mean {mean:.2f}{unit}, standard "
                 f"deviation {spread:.2f}; searched minus random "
-                f"{100 * self.accuracy - mean:+.2f}\n"
+                f"{measure.shown(self.score) - mean:+.2f}\n"
             )
         return text + (f"\n{self.note}\n" if self.note else "")
 
@@ -84,7 +107,7 @@ def retrain(
     genotype: Genotype | None = None,
     dataset: AnyDataset | None = None,
 ) -> RetrainResult:
-    """Trains a genotype from scratch on all training images and tests it.
+    """Trains a genotype from scratch on all training data and tests it.
 
     Beside it, ``config.baseline.random_genotypes`` random genotypes of the same space
     are trained by the same recipe.
@@ -113,7 +136,8 @@ def retrain(
     for i, other in enumerate(others):
         job = make_training(config, dataset, other)
         baselines.append(_train(f"random_{i}", job, config, directory, other))
-    result = RetrainResult(network, tuple(baselines), dataset.note, directory)
+    ran = dataset.note, directory, job.score
+    result = RetrainResult(network, tuple(baselines), *ran)
     _summarize(result)
     return result
 
@@ -121,7 +145,7 @@ def retrain(
 def evaluate(
     config: ConfigDict, run: str | Path, dataset: AnyDataset | None = None
 ) -> float:
-    """Test accuracy of the network that `retrain` left in a run directory.
+    """Test score of the network that `retrain` left in a run directory.
 
     Raises:
       InputError: there is none, or it was trained by other settings.
@@ -131,14 +155,36 @@ def evaluate(
     dataset = dataset or dataset_of(config)
     directory = RunDirectory(Path(run))
     job = make_training(config, dataset, _found(directory.path))
-    folder = directory.checkpoints / "retrain"
-    if not folder.is_dir():
-        raise InputError(f"no retrained network in {run}; `retrain` makes one")
-    like = first_tree(job)
-    saved = Checkpoints(folder, config.checkpoint.keep).restore_latest(like, notify=say)
-    if saved is None:
-        raise InputError(f"no whole checkpoint of a retrained network in {folder}")
-    return _test_accuracy(job, saved[1]["state"])
+    state = restore_network(directory, job, config.checkpoint.keep)
+    return _tested(job, state, last=True)
+
+
+def read_retrained(run: str | Path) -> RetrainResult | None:
+    """What a finished `retrain` left in a run directory, if there was one.
+
+    Raises:
+      InputError: its summary is damaged.
+    """
+    directory = RunDirectory(Path(run))
+    if not directory.summary_json.exists():
+        return None
+    measure = task_of(load_config(directory.config)).score
+    try:
+        summary = json.loads(directory.summary_json.read_text())
+        networks = [
+            Trained(
+                network["name"],
+                Genotype.from_json(json.dumps(network["genotype"])),
+                network["parameters"],
+                network[f"test_{measure.name}"],
+                network.get(f"valid_{measure.name}"),
+            )
+            for network in summary["networks"]
+        ]
+        note = summary["note"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{directory.summary_json} is damaged") from None
+    return RetrainResult(networks[0], tuple(networks[1:]), note, directory, measure)
 
 
 def _found(path: Path) -> Genotype:
@@ -171,22 +217,26 @@ def _train(
     params = {k: v for k, v in state.params.items() if k != "auxiliary"}
     if name != "retrain":
         atomic_write(directory.path / f"{name}.json", genotype.to_json())
-    return Trained(name, genotype, count_parameters(params), _test_accuracy(job, state))
+    score = _tested(job, state, last=True)
+    held_out = None if job.test is None else _tested(job, state, last=False)
+    return Trained(name, genotype, count_parameters(params), score, held_out)
 
 
-def _test_accuracy(job: Job, state: Any) -> float:
-    last = job.model(state, job.scalars(job.epochs - 1))
-    return float(HeldOut(job).accuracy(last))
+def _tested(job: Job, state: Any, last: bool) -> float:
+    model = job.model(state, job.scalars(job.epochs - 1))
+    return float(HeldOut(job, last).score(model))
 
 
 def _summarize(result: RetrainResult) -> None:
     networks: Sequence[Trained] = (result.network, *result.baselines)
+    name = result.measure.name
     summary = {
         "networks": [
             {
                 "name": trained.name,
                 "parameters": trained.parameters,
-                "test_accuracy": trained.accuracy,
+                f"test_{name}": trained.score,
+                **_held_out(trained, name),
                 "genotype": json.loads(trained.genotype.to_json()),
             }
             for trained in networks
@@ -196,3 +246,7 @@ def _summarize(result: RetrainResult) -> None:
     }
     atomic_write(result.run.summary_json, json.dumps(summary, indent=1) + "\n")
     atomic_write(result.run.summary_text, str(result))
+
+
+def _held_out(trained: Trained, name: str) -> dict[str, float]:
+    return {} if trained.held_out is None else {f"valid_{name}": trained.held_out}

@@ -1,4 +1,4 @@
-"""A search as its run directory has it: settings, architectures, checkpoints."""
+"""What a run directory has of a finished search or network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from darts_jax.bilevel.discretization import DISCRETIZATIONS
 from darts_jax.build import Job, dataset_of, make_search
 from darts_jax.config import load_config
 from darts_jax.data.stream import AnyDataset
@@ -41,6 +42,12 @@ class SavedSearch:
         """How many have left their architecture."""
         return len(list(self.directory.architecture.glob("epoch_*.npz")))
 
+    @property
+    def rule(self) -> str:
+        """By which a genotype is read off its parameters alone."""
+        named = self.config.search.discretization
+        return named if named in DISCRETIZATIONS else self.space.discretization
+
     def architecture(self, epoch: int = 0) -> dict[str, np.ndarray]:
         """The parameters after an epoch, from 1; 0 for the last.
 
@@ -75,3 +82,24 @@ class SavedSearch:
         if found is None:
             raise InputError(f"no checkpoint of a search in {self.directory.path}")
         return job, found[1]["state"]
+
+
+def restore_network(directory: RunDirectory, job: Job, keep: int) -> Any:
+    """The last state of the genotype's network that `retrain` left.
+
+    Args:
+      job: its training, as `build.make_training` makes it.
+      keep: how many checkpoints there may be.
+
+    Raises:
+      InputError: there is none, or it was trained by other settings.
+    """
+    folder = directory.checkpoints / "retrain"
+    if not folder.is_dir():
+        raise InputError(
+            f"no retrained network in {directory.path}; `retrain` makes one"
+        )
+    saved = Checkpoints(folder, keep).restore_latest(first_tree(job), notify=say)
+    if saved is None:
+        raise InputError(f"no whole checkpoint of a retrained network in {folder}")
+    return saved[1]["state"]

@@ -21,17 +21,13 @@ from darts_jax.build import (
 from darts_jax.checks import validate_config
 from darts_jax.config import with_overrides
 from darts_jax.data.stream import AnyDataset
-from darts_jax.runs.budget import keep_costs, within_budget
+from darts_jax.runs.budget import keep_costs, tell_budget, within_budget
 from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import use_compilation_cache
-from darts_jax.runs.directory import (
-    RunDirectory,
-    atomic_write,
-    load_architecture,
-    open_run,
-)
+from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
+from darts_jax.runs.found import SearchResult, read_search
+from darts_jax.runs.live import Live, live_plot
 from darts_jax.runs.loop import first_tree, run_epochs, say, step_of
-from darts_jax.runs.metrics import read_metrics
 from darts_jax.runs.processes import is_writer, wait_for_all
 from darts_jax.runs.select import by_supernet
 from darts_jax.runs.stages import Stage, pruned_mask, stages_of
@@ -43,28 +39,11 @@ LARGEST_DECAY = 0.03
 """Of the weights, however often a search begins anew (R-DARTS's released code)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-      genotype: read off the last epoch's parameters, or those of the epoch to which
-        the stop rule returned.
-      alpha: kind -> architecture parameters [epoch, edge, op].
-      history: a record per epoch; see ``metrics.jsonl``.
-      run: where everything lies.
-      known: the genotype's accuracy in percent, where a benchmark knows it.
-    """
-
-    genotype: Genotype
-    alpha: dict[str, np.ndarray]
-    history: list[dict[str, Any]]
-    run: RunDirectory
-    known: float | None = None
-
-
 def search(
-    config: ConfigDict, run: str | Path, dataset: AnyDataset | None = None
+    config: ConfigDict,
+    run: str | Path,
+    dataset: AnyDataset | None = None,
+    live: Live | None = None,
 ) -> SearchResult:
     """Searches an architecture, or goes on where an earlier call was stopped.
 
@@ -72,6 +51,7 @@ def search(
       config: see `config.default_config`.
       run: a new directory, or that of a run with the same settings.
       dataset: in place of the one that the config names.
+      live: is shown every epoch's record; by default, in a notebook, a plot.
 
     Raises:
       InputError: a mistake in the settings or the data; one line says which.
@@ -90,24 +70,29 @@ def search(
     if finished:
         genotype = Genotype.from_json(directory.genotype.read_text())
     else:
-        genotype = _searched(config, stages, jobs, dataset, directory)
+        place = _Place(dataset, directory, live or live_plot())
+        genotype = _searched(config, stages, jobs, place)
         atomic_write(directory.genotype, genotype.to_json())
-    accuracy = None if known is None else known.accuracy(genotype)
+    found = read_search(directory, genotype, stages)
     if known is not None:
-        say(f"search: {accuracy:.2f} % by {known.title}")
+        say(f"search: {found.known:.2f} % by {known.title}")
     if is_writer() and not finished:
         _draw(genotype, drawing)
     wait_for_all("the search is written")
-    found = _result(genotype, directory, stages)
-    return dataclasses.replace(found, known=accuracy)
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """What all stages of a search share."""
+
+    dataset: AnyDataset
+    directory: RunDirectory
+    live: Live | None
 
 
 def _searched(
-    config: ConfigDict,
-    stages: list[Stage],
-    jobs: list[Job],
-    dataset: AnyDataset,
-    directory: RunDirectory,
+    config: ConfigDict, stages: list[Stage], jobs: list[Job], place: _Place
 ) -> Genotype:
     """Runs the stages, each from where it is, and reads the genotype off the last."""
     space = get_space(config.space)
@@ -117,14 +102,17 @@ def _searched(
             mask = pruned_mask(stage.config, mask, ran[-1].alpha)
         done = sum(earlier.epochs for earlier in ran)
         job = dataclasses.replace(job, start=search_start(stage.config, mask))
-        ran.append(_run_stage(stage, job, dataset, directory, done))
+        ran.append(_run_stage(stage, job, place, done))
     last = ran[-1]
     if config.search.discretization in SELECTIONS:
-        state = last.returned(directory)
+        state = last.returned(place.directory)
         genotype = by_supernet(last.stage.config, last.job, state)
     else:
         genotype = make_discretization(last.stage.config)(space, last.alpha)
-    return within_budget(last.stage.config, directory, genotype, last.alpha)
+    how = last.stage.config, place.directory
+    fitted = within_budget(*how, genotype, last.alpha)
+    tell_budget(*how, fitted, genotype)
+    return fitted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,22 +149,21 @@ class _Ran:
         return self.epoch * self.job.steps_per_epoch
 
 
-def _run_stage(
-    stage: Stage, job: Job, dataset: AnyDataset, directory: RunDirectory, done: int
-) -> _Ran:
+def _run_stage(stage: Stage, job: Job, place: _Place, done: int) -> _Ran:
     """Runs a stage, and again from where its stop returned to, as often as asked.
 
     Args:
       done: epochs of the stages before.
     """
     restarts, origin = stage.config.search.stopping.restarts, None
+    directory = place.directory
     for attempt in range(restarts + 1):
         if attempt:
             stage = _stronger(stage)
             job = dataclasses.replace(
-                make_search(stage.config, dataset), start=job.start
+                make_search(stage.config, place.dataset), start=job.start
             )
-        watch = Watch(stage, directory, done)
+        watch = Watch(stage, directory, done, live=place.live)
         settings = stage.config.checkpoint
         state = run_epochs(job, directory, stage.verb, settings, watch, origin)
         if watch.stop is None:
@@ -203,17 +190,6 @@ def _stronger(stage: Stage) -> Stage:
     decay = min(settings.weights.decay * settings.stopping.stronger, LARGEST_DECAY)
     config = with_overrides(stage.config, [f"search.weights.decay={decay}"])
     return Stage(config, stage.name, stage.attempt + 1)
-
-
-def _result(
-    genotype: Genotype, directory: RunDirectory, stages: list[Stage]
-) -> SearchResult:
-    records = read_metrics(directory.metrics)
-    history = [r for r in records if any(s.owns(r["verb"]) for s in stages)]
-    paths = sorted(directory.architecture.glob("epoch_*.npz"))
-    epochs = [load_architecture(path) for path in paths]
-    alpha = {kind: np.stack([e[kind] for e in epochs]) for kind in epochs[0]}
-    return SearchResult(genotype, alpha, history, directory)
 
 
 def _draw(genotype: Genotype, stem: Path) -> None:

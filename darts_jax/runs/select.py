@@ -13,7 +13,7 @@ from darts_jax.build import Job, bound, make_discretization
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import to_host
 from darts_jax.errors import unknown_name
-from darts_jax.runs.budget import within_budget
+from darts_jax.runs.budget import tell_budget, within_budget
 from darts_jax.runs.loop import HeldOut, compile_run, say
 from darts_jax.runs.saved import SavedSearch
 from darts_jax.spaces import get_space
@@ -43,7 +43,10 @@ def select(
     else:
         job, state = saved.restored(epoch, dataset)
         genotype = by_supernet(saved.config, job, state)
-    return within_budget(saved.config, saved.directory, genotype, alpha)
+    how = saved.config, saved.directory
+    fitted = within_budget(*how, genotype, alpha)
+    tell_budget(*how, fitted, genotype)
+    return fitted
 
 
 def by_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:
@@ -64,7 +67,7 @@ def _trained(config: ConfigDict, job: Job, state: Any) -> Trained:
 
     def score(mixture: Any) -> float:
         model = model_of(now["state"], scalars).replace(mixture=mixture)
-        return float(held_out.accuracy(model))
+        return float(job.score.merit(held_out.score(model)))
 
     def mixture(mask: HostMask) -> HostMixture:
         model = model_of(now["state"].replace(mask=mask), scalars)

@@ -18,6 +18,7 @@ from darts_jax.runs.directory import (
     load_architecture,
     save_architecture,
 )
+from darts_jax.runs.live import Live
 from darts_jax.runs.loop import Moment, Observer, say
 from darts_jax.runs.metrics import read_metrics
 from darts_jax.runs.processes import wait_for_all
@@ -35,6 +36,7 @@ class Watch(Observer):
       stage: that is watched; its records are read when it goes on.
       offset: epochs of the run directory that came before.
       members: None, or the size of the population.
+      live: is shown every record as soon as it is on disk.
     """
 
     def __init__(
@@ -43,10 +45,11 @@ class Watch(Observer):
         directory: RunDirectory,
         offset: int = 0,
         members: int | None = None,
+        live: Live | None = None,
     ) -> None:
         config = stage.config
         self.stage, self.config, self.directory = stage, config, directory
-        self.offset, self.members = offset, members
+        self.offset, self.members, self.live = offset, members, live
         self.space = get_space(config.space)
         self.discretize, self.rule = make_discretization(config), make_stop(config)
         self.read = reading_of(config.search.relaxation)
@@ -63,10 +66,11 @@ class Watch(Observer):
         before = self._before(epoch) or alpha
         self.last = epoch, alpha
         genotypes = [self._genotype(own) for own in self._each(alpha)]
-        accuracy = self._discretized_accuracy(moment, genotypes)
+        hard, score = self._discretized(moment, genotypes), moment.job.score
+        gap = score.merit(np.atleast_1d(moment.held_out)) - score.merit(hard)
         measured = self._described(alpha, before, genotypes) | {
-            "discretized_accuracy": list(accuracy),
-            "discretization_gap": list(np.atleast_1d(moment.held_out) - accuracy),
+            f"discretized_{score.name}": list(hard),
+            "discretization_gap": list(gap),
             **self._probed(moment),
             **self._scored(genotypes),
         }
@@ -77,6 +81,11 @@ class Watch(Observer):
             name: [_plain(value) for value in values]
             for name, values in measured.items()
         }
+
+    def recorded(self, record: dict[str, Any]) -> None:
+        if self.live is not None:
+            counted = {name: self.offset + record[name] for name in ("epoch", "epochs")}
+            self.live(record | counted)
 
     def ended(self, epoch: int) -> bool:
         if self.rule is None or not epoch:
@@ -139,18 +148,18 @@ class Watch(Observer):
         told = [describe(self.space, *own, self.read) for own in of_all]
         return {name: [each[name] for each in told] for name in told[0]}
 
-    def _discretized_accuracy(
+    def _discretized(
         self, moment: Moment, genotypes: list[Genotype | None]
     ) -> Float[np.ndarray, " member"]:
-        """Of the supernet with nothing but what its genotype keeps."""
+        """Score of the supernet with nothing but what its genotype keeps."""
         blank = {k: np.zeros(c.shape, np.float32) for k, c in self.space.cells.items()}
         hard = [one_hot(self.space, g) if g else blank for g in genotypes]
         mixture: Any = jax.tree.map(lambda *leaves: np.stack(leaves), *hard)
         if self.members is None:
             mixture = hard[0]
         model = moment.model.replace(mixture=mixture)
-        accuracy = np.atleast_1d(moment.accuracy(model))
-        return np.where([g is not None for g in genotypes], accuracy, np.nan)
+        scores = np.atleast_1d(moment.score(model))
+        return np.where([g is not None for g in genotypes], scores, np.nan)
 
     def _scored(self, genotypes: list[Genotype | None]) -> dict[str, list[Any]]:
         """By the benchmark, if there is one."""

@@ -162,6 +162,8 @@ class Space:
       discretization: name of the rule by which the genotype is read off.
       supernet_variants: operation -> the entry of the table of operations that
         the supernet uses in its place, where a paper's supernet differs.
+      family: name of the networks that are made of it; a task has a builder of each
+        that it can train.
     """
 
     name: str
@@ -169,6 +171,7 @@ class Space:
     macro: Macro
     discretization: str
     supernet_variants: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    family: str = "cells"
 
 
 def dense_edges(

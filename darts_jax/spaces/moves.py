@@ -40,6 +40,7 @@ class Rule:
 
 RULES: dict[str, Rule] = {
     "argmax": Rule(keeps=None, keeps_none=True),
+    "one_strongest": Rule(keeps=1, keeps_none=False),
     "two_strongest": Rule(keeps=2, keeps_none=False),
     "edge_weighted": Rule(keeps=2, keeps_none=False),
 }

@@ -11,6 +11,7 @@ This module needs the standard library only.
 from darts_jax.errors import unknown_name
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.spaces.published_mobile import MOBILE_NETWORKS, MOBILE_SOURCES
+from darts_jax.spaces.recurrent import PUBLISHED_RECURRENT
 
 _INPUTS = 2
 
@@ -142,8 +143,12 @@ SOURCES: dict[str, str] = {
 } | MOBILE_SOURCES
 
 
+NAMED: dict[str, Genotype] = PUBLISHED | PUBLISHED_RECURRENT
+"""Those of every family of spaces; ``PUBLISHED`` are of images."""
+
+
 def get_genotype(name: str) -> Genotype:
     """The published genotype of that name; raises InputError with the nearest name."""
-    if name not in PUBLISHED:
-        raise unknown_name("genotype", name, list(PUBLISHED))
-    return PUBLISHED[name]
+    if name not in NAMED:
+        raise unknown_name("genotype", name, list(NAMED))
+    return NAMED[name]

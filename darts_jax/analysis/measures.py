@@ -1,0 +1,87 @@
+"""What a search records of its epochs, and how that is told to people."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A column of a history.
+
+    Attributes:
+      name: for titles and sentences.
+      short: beside its line.
+      unit: follows the number.
+      scale: makes that unit of what is recorded.
+      form: of a number, for `format`.
+      source: what makes a search record it.
+      low, high: what an axis shows at least.
+      is_count: whether only whole numbers stand along an axis.
+    """
+
+    name: str
+    short: str = ""
+    unit: str = ""
+    scale: float = 1.0
+    form: str = ".2f"
+    source: str = "every search records it"
+    low: float | None = None
+    high: float | None = None
+    is_count: bool = False
+
+    @property
+    def title(self) -> str:
+        """With its unit."""
+        words = self.name[0].upper() + self.name[1:]
+        return f"{words}, {self.unit}" if self.unit else words
+
+    def number(self, value: float) -> str:
+        """A value without its unit, as it is written beside a line."""
+        return format(value, self.form)
+
+    def told(self, value: float) -> str:
+        """A value in a sentence."""
+        return f"{self.number(value)} {self.unit}".rstrip()
+
+
+# Column -> what it holds, in the order of an overview.
+MEASURES = {
+    "loss": Measure("training loss", "training"),
+    "valid_loss": Measure("held-out loss", "held out"),
+    "accuracy": Measure("training accuracy", "training", "%", 100.0, ".1f"),
+    "held_out_accuracy": Measure("held-out accuracy", "held out", "%", 100.0, ".1f"),
+    "discretized_accuracy": Measure(
+        "discretised accuracy", "discretised", "%", 100.0, ".1f"
+    ),
+    "held_out_perplexity": Measure("held-out perplexity", "held out", form=".1f"),
+    "discretized_perplexity": Measure(
+        "discretised perplexity", "discretised", form=".1f"
+    ),
+    "discretization_gap": Measure(
+        "discretisation gap", unit="points", scale=100.0, form=".1f", low=0.0, high=0.0
+    ),
+    "entropy": Measure("entropy", low=0.0, high=1.0),
+    "ranking_changes": Measure(
+        "number of ranking changes", low=0, form=".3g", is_count=True
+    ),
+    "skips": Measure("number of skips", form=".3g", low=0.0, high=1.0, is_count=True),
+    "skip_share": Measure(
+        "weight of skips", unit="%", scale=100.0, form=".1f", low=0.0
+    ),
+    "eigenvalue": Measure(
+        "top eigenvalue",
+        source="search.diagnostics.eigenvalue_every=1 records it at every epoch",
+        form=".3f",
+    ),
+    "hypergradient_cosine": Measure(
+        "cosine of hypergradients",
+        source="search.diagnostics.cosine_every=1 records it at every epoch",
+        high=1.0,
+    ),
+    "benchmark_accuracy": Measure(
+        "true accuracy",
+        unit="%",
+        source="a search in nasbench201 records it where benchmark.table names a table",
+    ),
+    "gradient_norm": Measure("norm of the hypergradient", low=0.0, form=".2g"),
+    "learning_rate": Measure("learning rate", low=0.0, form=".2g"),
+}

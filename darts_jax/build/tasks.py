@@ -1,0 +1,34 @@
+"""All tasks by name. To add one: ``TASKS["mine"] = Task("mine", ...)``."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from darts_jax.build.classification import CLASSIFICATION
+from darts_jax.build.language import LANGUAGE
+from darts_jax.build.task import Task
+from darts_jax.errors import InputError, unknown_name
+
+TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFICATION, LANGUAGE)}
+
+
+def task_of(config: ConfigDict) -> Task:
+    """The task that a config names; raises InputError with the nearest name."""
+    if config.task not in TASKS:
+        raise unknown_name("task", config.task, list(TASKS))
+    return TASKS[config.task]
+
+
+def dataset_of(config: ConfigDict) -> Any:
+    """The data set of ``config.data``, as the task loads it.
+
+    Raises:
+      InputError: the name is unknown, or the data are missing or damaged.
+    """
+    return task_of(config).load(config)
+
+
+def require_images(config: ConfigDict, what: str) -> None:
+    """Refuses what is made for images by class alone."""
+    if task_of(config) is not CLASSIFICATION:
+        raise InputError(f"{what} is of images by class; task={config.task} has none")

@@ -1,0 +1,22 @@
+"""Under which terms data sets may be used, as their authors state them."""
+
+USERS_OWN = "as the user's own data"
+
+# Name of a set, as TFDS has it where both do -> its licence.
+LICENCES = {
+    "digits": (
+        "CC BY 4.0 (UCI, Optical Recognition of Handwritten Digits, by scikit-learn)"
+    ),
+    "fashion_mnist": "MIT (Zalando SE)",
+    "cifar10": "none stated by its authors",
+    "cifar100": "none stated by its authors",
+    **dict.fromkeys(
+        ("imagenet2012", "imagenet2012_subset", "imagenet_resized"),
+        "ImageNet's terms of access: non-commercial research and education only",
+    ),
+}
+
+
+def licence_by_name(name: str, page: str) -> str:
+    """The licence of a published set, or where to look for it: its page."""
+    return LICENCES.get(name, f"see {page}" if page else "not known")

@@ -1,0 +1,171 @@
+"""Texts as numbers: Penn Treebank, or any file, in words or in characters."""
+
+import dataclasses
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from darts_jax.errors import InputError
+
+Tokens = Int[np.ndarray, " token"]
+END = "<eos>"
+"""Ends every line of words."""
+UNKNOWN = "<unk>"
+"""Stands for what the training text has less than twice."""
+
+PREFIXES = ("ptb", "ptb:PATH", "text:PATH", "chars:PATH")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Corpus:
+    """A text to learn from, one to choose by and one to test on.
+
+    Attributes:
+      train: int32, numbers of the vocabulary; so are the others.
+      vocabulary: what every number stands for.
+      note: what a reader of results on this text must know; shown beside them.
+    """
+
+    name: str
+    train: Tokens
+    valid: Tokens
+    test: Tokens
+    vocabulary: tuple[str, ...]
+    note: str = ""
+
+    def first(self, tokens: int) -> "Corpus":
+        """The same with so many tokens to train on, or as many as there are."""
+        if tokens >= len(self.train):
+            return self
+        told = f"the first {tokens:,} of {len(self.train):,} training tokens"
+        note = f"{self.note}; {told}" if self.note else told
+        return dataclasses.replace(self, train=self.train[:tokens], note=note)
+
+
+def load_text(
+    name: str, directory: Path | None, valid: float = 0.1, test: float = 0.1
+) -> Corpus:
+    """A corpus by name.
+
+    Args:
+      name: ``ptb``, the archive ``ptb.zip`` of the directory, or ``ptb:PATH``, an
+        archive or a folder; ``text:PATH`` or ``chars:PATH``, a file of any text in
+        words or in characters.
+      valid: share of a file that validates; it stands before the share that tests.
+      test: the last share of a file.
+
+    Raises:
+      InputError: no such name or file, or a part without text.
+    """
+    kind, _, rest = name.partition(":")
+    path = Path(rest).expanduser()
+    if kind == "ptb":
+        place = path if rest else (directory or Path()) / "ptb.zip"
+        return _numbered("ptb", *_penn_treebank(place))
+    if kind not in _READINGS or not rest:
+        raise InputError(f"no text {name!r}; want one of {', '.join(PREFIXES)}")
+    tokens = list(_READINGS[kind](_decoded(_read(path), str(path))))
+    ends = [int(len(tokens) * share) for share in (1 - valid - test, 1 - test)]
+    parts = tokens[: ends[0]], tokens[ends[0] : ends[1]], tokens[ends[1] :]
+    if not all(parts):
+        raise InputError(f"{path} has {len(tokens)} tokens, too few for three parts")
+    return _numbered(path.stem, *(_known(parts[0], part) for part in parts))
+
+
+def _words(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        yield from line.split()
+        yield END
+
+
+_READINGS: dict[str, Callable[[str], Iterator[str]]] = {"text": _words, "chars": iter}
+
+
+def _penn_treebank(place: Path) -> tuple[list[str], ...]:
+    """Its three parts, of a folder or an archive that has ``ptb.train.txt``."""
+    if place.is_dir():
+        files = {path.name: path for path in place.rglob("ptb.*.txt")}
+        read = {name: _read(path) for name, path in files.items()}
+    else:
+        read = _archived(place)
+    wanted = [f"ptb.{part}.txt" for part in ("train", "valid", "test")]
+    missing = [name for name in wanted if name not in read]
+    if missing:
+        raise InputError(f"{place} lacks {', '.join(missing)}")
+    return tuple(list(_words(_decoded(read[name], name))) for name in wanted)
+
+
+def _archived(place: Path) -> dict[str, bytes]:
+    """The files of an archive by their last names, macOS's shadows left out."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(_read(place))) as archive:
+            names = [n for n in archive.namelist() if not n.startswith("__MACOSX")]
+            return {Path(name).name: archive.read(name) for name in names}
+    except InputError:
+        raise
+    except Exception as error:  # zipfile answers damage with a dozen kinds of exception
+        raise InputError(f"archive {place} is damaged: {error}") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"cannot read the text {path} ({error.strerror}); give its path, as "
+            "ptb:PATH or text:PATH, or the directory that has ptb.zip as data.directory"
+        ) from None
+
+
+def _decoded(data: bytes, what: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{what} is no UTF-8 text: {error}") from None
+
+
+def _known(train: list[str], part: list[str]) -> list[str]:
+    counts = Counter(train)
+    return [token if counts[token] > 1 else UNKNOWN for token in part]
+
+
+def _numbered(name: str, train: list[str], valid: list[str], test: list[str]) -> Corpus:
+    """By the first place in the three parts, one after the other."""
+    numbers: dict[str, int] = {}
+
+    def numbered(part: list[str]) -> Tokens:
+        return np.array([numbers.setdefault(t, len(numbers)) for t in part], np.int32)
+
+    parts = numbered(train), numbered(valid), numbered(test)
+    return Corpus(name, *parts, vocabulary=tuple(numbers))
+
+
+def unigram_perplexity(corpus: Corpus) -> float:
+    """Of the test text by the frequencies of the training text, each counted once more.
+
+    What a network has to be better than to have learned anything of order.
+    """
+    size = len(corpus.vocabulary)
+    counts = np.bincount(corpus.train, minlength=size) + 1
+    log_p = np.log(counts / counts.sum())
+    return float(np.exp(-log_p[corpus.test].mean()))
+
+
+def batched(tokens: Tokens, rows: int) -> Int[np.ndarray, "row token"]:
+    """A text as so many that are read side by side; what fills no column is left out.
+
+    Raises:
+      InputError: a row would have fewer than two tokens.
+    """
+    columns = len(tokens) // rows
+    if columns < 2:
+        raise InputError(
+            f"{len(tokens)} tokens make no {rows} texts to read side by side: want a "
+            "smaller batch_size"
+        )
+    return tokens[: rows * columns].reshape(rows, columns)

@@ -1,0 +1,281 @@
+"""What run directories hold in answer to a report's questions."""
+
+import dataclasses
+import json
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.analysis.cost import cost_of
+from darts_jax.analysis.diagnostics import collapse_warnings
+from darts_jax.analysis.report.verdict import (
+    COLLAPSE,
+    COST,
+    RANDOM,
+    RANKING,
+    Answer,
+    beats_all_cells,
+    beats_random,
+    collapsed,
+    costs,
+    keeps_accuracy,
+    ranks_truly,
+    unknown,
+)
+from darts_jax.bilevel.discretization import reading_of
+from darts_jax.build import dataset_of, known_accuracies, make_network
+from darts_jax.data.stream import AnyDataset
+from darts_jax.errors import InputError
+from darts_jax.files import read_npz
+from darts_jax.runs.directory import RunDirectory
+from darts_jax.runs.found import SearchResult
+from darts_jax.runs.retrain import RetrainResult, read_retrained
+from darts_jax.spaces import get_space
+from darts_jax.spaces.graph import Genotype
+
+COMPARED = 8
+"""Random genotypes that a report advises to train."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What `score` left, where there is a truth beside it.
+
+    Attributes:
+      summary: of ``scores.json``.
+    """
+
+    accuracy: np.ndarray
+    truth: np.ndarray
+    summary: Mapping[str, Any]
+
+
+class Data:
+    """The data of settings, where they are at hand.
+
+    Args:
+      given: in place of those that the settings name.
+    """
+
+    def __init__(self, config: ConfigDict, given: AnyDataset | None = None) -> None:
+        self.config, self.missing = config, ""
+        self.found: AnyDataset | None = given
+        if given is None:
+            try:
+                self.found = dataset_of(config)
+            except InputError as error:
+                self.missing = str(error)
+
+
+def search_answers(found: SearchResult, data: Data) -> list[Answer]:
+    """The verdict on one search."""
+    retrained = read_retrained(found.run.path)
+    last = found.records[-1] if found.records else {}
+    alpha = {kind: found.alpha[kind][-1] for kind in found.space.cells}
+    return [
+        random_answer(found.config, found.run.path, [found.known], retrained, last),
+        collapse_answer(found.config, alpha, found.genotype),
+        ranking_answer(found.run, last, found.known is not None),
+        cost_answer(found.config, data, found.genotype, retrained),
+    ]
+
+
+def retrained_answers(
+    found: RetrainResult, config: ConfigDict, data: Data
+) -> list[Answer]:
+    """The verdict on a network of which no search is known."""
+    because = "there is no search in this directory"
+    path, genotype = found.run.path, found.network.genotype
+    known = known_accuracies(config)
+    of_table = known.accuracy(genotype) if known else None
+    return [
+        random_answer(config, path, [of_table], found, {}),
+        unknown(COLLAPSE, because),
+        unknown(RANKING, because),
+        cost_answer(config, data, genotype, found),
+    ]
+
+
+def random_answer(
+    config: ConfigDict,
+    run: Path,
+    accuracies: Sequence[float | None],
+    retrained: RetrainResult | None,
+    last: Mapping[str, Any],
+) -> Answer:
+    """By the benchmark, else by what was trained from scratch.
+
+    Args:
+      accuracies: by the benchmark; None where none knows.
+      last: the last epoch's record.
+    """
+    by_table = table_answer(config, accuracies)
+    if by_table is not None:
+        return by_table
+    if retrained is not None and retrained.baselines:
+        random = [100 * network.score for network in retrained.baselines]
+        return beats_random([100 * retrained.accuracy], random)
+    recorded = last.get("benchmark_accuracy")
+    if recorded is not None:
+        because = (
+            f"a benchmark gave the genotype {recorded:.2f} %, but its table is not at "
+            "hand to tell what other cells have"
+        )
+        return unknown(RANDOM, because)
+    count = f"--config.baseline.random_genotypes={COMPARED}"
+    settings = ["--config", str(run / "config.json"), count]
+    if retrained is None:
+        because = "no network was trained from scratch"
+        command = ["darts-jax", "retrain", *settings, "--run", str(run)]
+    else:
+        because = "no random cell was trained by the same recipe"
+        other = ["--genotype", str(run), "--run", f"{run}-random"]
+        command = ["darts-jax", "retrain", *settings, *other]
+    return unknown(RANDOM, because, shlex.join(command))
+
+
+def table_answer(
+    config: ConfigDict, accuracies: Sequence[float | None]
+) -> Answer | None:
+    """Of one search's cell, or of several seeds', where a benchmark knows them."""
+    known = known_accuracies(config)
+    told = [a for a in accuracies if a is not None and math.isfinite(a)]
+    if known is None or not told:
+        return None
+    return beats_all_cells(told, known.cells, known.title)
+
+
+def collapse_answer(
+    config: ConfigDict, alpha: Mapping[str, np.ndarray], genotype: Genotype
+) -> Answer:
+    """By the last epoch's parameters."""
+    read = reading_of(config.search.relaxation)
+    warnings = collapse_warnings(get_space(config.space), dict(alpha), genotype, read)
+    counted = {k: (c.skips, len(c.choices)) for k, c in genotype.cells.items()}
+    return collapsed(warnings, counted)
+
+
+def ranking_answer(
+    run: RunDirectory, last: Mapping[str, Any], has_truth: bool
+) -> Answer:
+    """By `score`, else by what the supernet loses without the rest.
+
+    Args:
+      last: the last epoch's record.
+      has_truth: whether a benchmark would know.
+    """
+    scored = read_scores(run)
+    if scored is not None:
+        told = scored.summary
+        return ranks_truly(
+            float(told["kendall"]),
+            float(told["regret"]["1"]),
+            int(told["paths"]),
+            int(told["epoch"]),
+            str(told["truth"]),
+        )
+    command = shlex.join(["darts-jax", "score", str(run.path)]) if has_truth else ""
+    because = "its paths were not compared with the truth"
+    if not has_truth:
+        because = "no benchmark at hand knows this space's architectures"
+    soft, hard = last.get("held_out_accuracy"), last.get("discretized_accuracy")
+    if soft is None or hard is None:
+        return unknown(RANKING, because, command)
+    return keeps_accuracy(soft, hard, because, command)
+
+
+def read_scores(run: RunDirectory) -> Scored | None:
+    """What `score` left, if it did and a benchmark knew the truth.
+
+    Raises:
+      InputError: it is damaged.
+    """
+    path = run.path / "scores.json"
+    try:
+        summary = json.loads(path.read_text())
+        if isinstance(summary, dict) and "kendall" not in summary:
+            return None
+        float(summary["kendall"]), float(summary["regret"]["1"])
+        int(summary["paths"]), int(summary["epoch"]), str(summary["truth"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is damaged; darts-jax score makes it anew") from None
+    arrays = path.with_suffix(".npz")
+    damaged = f"{arrays} is damaged; darts-jax score makes it anew"
+    read = read_npz(arrays, damaged, damaged)
+    if not {"accuracy", "truth"} <= read.keys():
+        raise InputError(damaged)
+    return Scored(read["accuracy"], read["truth"], summary)
+
+
+def cost_answer(
+    config: ConfigDict, data: Data, genotype: Genotype, retrained: RetrainResult | None
+) -> Answer:
+    """Of the network that ``config.retrain`` describes, counted, not compiled."""
+    settings = config.retrain
+    network = (
+        f"the network that the settings train from scratch on {config.data.name} "
+        f"(retrain.cells {settings.cells}, retrain.channels {settings.channels})"
+    )
+    because = f"the size of an image is not known: {data.missing}"
+    if data.found is not None:
+        try:
+            net = make_network(config, data.found, genotype).clone(auxiliary=False)
+            counted = cost_of(net, data.found.image_shape)
+            return costs(int(counted.parameters), int(counted.macs), network)
+        # Of operations that this process does not have, or images too small.
+        except InputError as error:
+            because = str(error)
+    if retrained is not None:
+        return costs(retrained.network.parameters, None, network)
+    return unknown(COST, because)
+
+
+def network_rows(found: RetrainResult) -> list[dict[str, Any]]:
+    """A row for each network that was trained, the best first."""
+    named = [("searched", found.network)]
+    named += [(f"random {i + 1}", other) for i, other in enumerate(found.baselines)]
+    rows = [
+        {
+            "network": name,
+            "test accuracy %": 100 * network.score,
+            "parameters": network.parameters,
+            "skip connections": sum(c.skips for c in network.genotype.cells.values()),
+        }
+        for name, network in named
+    ]
+    return sorted(rows, key=lambda row: -float(row["test accuracy %"]))
+
+
+def seeds_together(
+    searches: Mapping[str, SearchResult],
+) -> Iterator[dict[str, SearchResult]]:
+    """Searches in groups whose settings differ in no more than the seed."""
+    groups: dict[str, dict[str, SearchResult]] = {}
+    for name, found in searches.items():
+        same = {k: v for k, v in found.config.to_dict().items() if k != "seed"}
+        groups.setdefault(json.dumps(same, sort_keys=True), {})[name] = found
+    yield from groups.values()
+
+
+def group_answer(group: Mapping[str, SearchResult]) -> Answer | None:
+    """Whether a method beats random cells, by several seeds of it; else None."""
+    if len(group) < 2:
+        return None
+    searches = list(group.values())
+    by_table = table_answer(searches[0].config, [one.known for one in searches])
+    if by_table is None:
+        retrained = [read_retrained(one.run.path) for one in searches]
+        trained = [one for one in retrained if one is not None]
+        random = [100 * b.score for one in trained for b in one.baselines]
+        if len(trained) < 2 or len(random) < 2:
+            return None
+        by_table = beats_random([100 * one.accuracy for one in trained], random)
+    question = f"Did {', '.join(group)} beat random cells?"
+    return dataclasses.replace(by_table, question=question)

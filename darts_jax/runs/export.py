@@ -1,0 +1,134 @@
+"""`export`: a retrained network as files that run without this package."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from darts_jax.analysis.draw import draw_genotype
+from darts_jax.build import (
+    dataset_of,
+    make_inference,
+    make_training,
+    require_images,
+)
+from darts_jax.config import load_config
+from darts_jax.data.stream import AnyDataset
+from darts_jax.errors import InputError, unknown_name
+from darts_jax.files import disk_errors
+from darts_jax.runs.artifact import Program, close, to_jax_export
+from darts_jax.runs.card import card_of, is_card, readable
+from darts_jax.runs.compilation import use_compilation_cache
+from darts_jax.runs.directory import RunDirectory, atomic_write
+from darts_jax.runs.onnx_model import to_onnx
+from darts_jax.runs.saved import restore_network
+from darts_jax.spaces.graph import Genotype
+
+MODEL = "model.jax_export"
+CARD = "card.json"
+
+# Beside the model: name -> file, and what makes it.
+FORMATS: dict[str, tuple[str, Callable[[Program], bytes]]] = {
+    "onnx": ("model.onnx", to_onnx)
+}
+
+
+def export(
+    run: str | Path,
+    out: str | Path,
+    *,
+    also: Sequence[str] = (),
+    dataset: AnyDataset | None = None,
+) -> tuple[Path, ...]:
+    """Writes the network of a finished `retrain`, its card and how to load it.
+
+    The network takes uint8 images [batch, height, width, channel], as stored, and gives
+    float32 logits [batch, class], as `evaluate` tests it.
+
+    Args:
+      out: directory; made, or an earlier export that is replaced.
+      also: keys of ``FORMATS``.
+      dataset: what the network was trained on, where the settings do not name it.
+
+    Returns:
+      The files.
+
+    Raises:
+      InputError: no finished retrain, a directory of something else, an unknown format,
+        or a network that a format cannot express.
+    """
+    for name in also:
+        if name not in FORMATS:
+            raise unknown_name("format", name, list(FORMATS))
+    directory, folder = RunDirectory(Path(run)), Path(out)
+    summary = _summary_of(directory)
+    _require_ours(folder)
+    # One device: the state is restored to run alone, wherever it was trained.
+    config = load_config(directory.config, ["devices=1"])
+    require_images(config, "an export")
+    use_compilation_cache(config.compilation_cache)
+    dataset = dataset or dataset_of(config)
+    genotype = Genotype.from_json(json.dumps(summary["networks"][0]["genotype"]))
+    job = make_training(config, dataset, genotype)
+    state = restore_network(directory, job, config.checkpoint.keep)
+    if int(state.step) != job.epochs * job.steps_per_epoch:
+        raise InputError(
+            f"the network in {directory.path} is at step {int(state.step)} of "
+            f"{job.epochs * job.steps_per_epoch}; `retrain` goes on to its end"
+        )
+    inference = make_inference(config, dataset, genotype)
+    program = close(lambda images: inference(state, images), dataset.image_shape)
+    card = card_of(directory, config, dataset, genotype, summary)
+    files = {MODEL: to_jax_export(program)}
+    files |= {file: make(program) for file, make in (FORMATS[name] for name in also)}
+    return _write(folder, card, files, genotype)
+
+
+def _summary_of(directory: RunDirectory) -> dict[str, Any]:
+    try:
+        summary = dict(json.loads(directory.summary_json.read_text()))
+        for network in summary["networks"]:
+            network["test_accuracy"], network["genotype"]
+        summary["networks"][0]
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"no retrained network in {directory.path}; `retrain` makes one"
+        ) from None
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise InputError(f"{directory.summary_json} is damaged: {error!r}") from None
+    return summary
+
+
+def _require_ours(folder: Path) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not is_card(folder / CARD):
+        raise InputError(f"{folder} exists and is no export; choose another --out")
+
+
+def _write(
+    folder: Path, card: dict[str, Any], files: dict[str, bytes], genotype: Genotype
+) -> tuple[Path, ...]:
+    """Writes the files; what an earlier export has beyond them goes."""
+    card["files"] = {
+        name: hashlib.sha256(data).hexdigest() for name, data in files.items()
+    }
+    with disk_errors(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, _ in FORMATS.values():
+            if name not in files:
+                (folder / name).unlink(missing_ok=True)
+    example = Path(__file__).with_name("exported_load.py").read_bytes()
+    # The card first: it says whose the directory is, should the rest be cut off.
+    files = {
+        CARD: json.dumps(card, indent=1).encode() + b"\n",
+        "card.md": readable(card, genotype).encode(),
+        "load.py": example,
+        **files,
+    }
+    for name, data in files.items():
+        atomic_write(folder / name, data)
+    drawing = folder / "genotype.svg"
+    draw_genotype(genotype, drawing)
+    return (*(folder / name for name in files), drawing)

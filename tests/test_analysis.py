@@ -1,0 +1,169 @@
+"""From settings to a table: results, ablations, comparisons, live plots."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import t
+from test_method_runs import config
+from test_methods import images, tiny  # noqa: F401
+
+import darts_jax
+from darts_jax import program
+from darts_jax.baselines.comparison import improvement, mean_interval
+from darts_jax.errors import InputError
+from darts_jax.runs import ablate as ablations
+from darts_jax.runs.live import LivePlot
+
+GRID = {
+    "search.hypergradient": ["first_order", "exact"],
+    "search.architecture.learning_rate": [0.1, 0.01],
+}
+
+
+@pytest.fixture(scope="module")
+def ablation(tmp_path_factory):
+    place = tmp_path_factory.mktemp("ablation")
+    return place, darts_jax.ablate(config(), GRID, range(3), place / "a", images())
+
+
+def test_an_interval_is_students():
+    values = [3.0, 4.0, 8.0, 5.5]
+    mean, low, high = mean_interval(values)
+    half = t.ppf(0.975, 3) * np.std(values, ddof=1) / 2
+    np.testing.assert_allclose((mean, low, high), (5.125, 5.125 - half, 5.125 + half))
+    assert np.isnan(mean_interval([1.0])[1])
+
+
+def test_a_search_has_a_tidy_history(tmp_path):
+    settings = config(2, **{"search.stages": "search.epochs=1; search.operations=2"})
+    found = darts_jax.search(settings, tmp_path / "run", images())
+    assert found.history["epoch"].tolist() == [1, 2, 3]
+    assert found.history["stage"].tolist() == ["search_1", "search_2", "search_2"]
+    assert found.history["loss"].tolist() == [r["loss"] for r in found.records]
+    weights = found.weights["normal"]
+    np.testing.assert_allclose(np.where(weights < 0, 0, weights).sum(-1), 1)
+    again = darts_jax.load_run(tmp_path / "run")
+    pd.testing.assert_frame_equal(again.history, found.history)
+    assert again.genotype == found.genotype
+    assert "epochs: 3" in str(again)
+
+
+def test_the_frame_of_an_ablation_has_a_row_for_each_search(ablation):
+    _, found = ablation
+    assert len(found.frame) == 2 * 2 * 3
+    assert len(found.history) == 2 * len(found.frame)
+    assert (found.frame["epoch"] == 2).all()
+    for key, values in GRID.items():
+        assert set(found.frame[key]) == set(values)
+
+
+def test_the_table_is_the_mean_over_seeds(ablation):
+    _, found = ablation
+    assert len(found.table) == 4
+    for _, row in found.table.iterrows():
+        own = found.frame
+        for key in GRID:
+            own = own[own[key] == row[key]]
+        assert len(own) == row["seeds"] == 3
+        accuracy = own["held_out_accuracy"].to_numpy()
+        np.testing.assert_allclose(row["held_out_accuracy"], accuracy.mean())
+        half = t.ppf(0.975, 2) * accuracy.std(ddof=1) / np.sqrt(3)
+        np.testing.assert_allclose(
+            row["held_out_accuracy_high"] - accuracy.mean(), half, atol=1e-12
+        )
+    assert found.to_markdown().count("\n") == 6
+    assert "exact" in found._repr_html_()
+
+
+def test_an_effect_is_a_difference_of_means_over_all_else(ablation):
+    _, found = ablation
+    effects = found.effects("entropy").set_index("setting")
+    frame = found.frame
+    exact = frame["search.hypergradient"] == "exact"
+    sides = frame[exact]["entropy"], frame[~exact]["entropy"]
+    row = effects.loc["search.hypergradient"]
+    np.testing.assert_allclose(row["difference"], sides[0].mean() - sides[1].mean())
+    assert row["low"] == improvement(*sides).low
+    with pytest.raises(InputError, match="was not measured"):
+        found.effects("beauty")
+
+
+def test_an_ablation_goes_on_where_it_was_stopped(ablation, monkeypatch):
+    """Of what is finished nothing runs; what was lost runs again, to the same end."""
+    place, found = ablation
+    compiled = []
+    original = program.compile_program
+
+    def counted(*arguments):
+        compiled.append(arguments)
+        return original(*arguments)
+
+    monkeypatch.setattr(program, "compile_program", counted)
+    again = darts_jax.ablate(config(), GRID, range(3), place / "a", images())
+    pd.testing.assert_frame_equal(again.frame, found.frame)
+    assert not compiled
+    shutil.rmtree(place / "a" / "hypergradient=exact")
+    again = darts_jax.ablate(config(), GRID, range(3), place / "a", images())
+    assert len(compiled) == 1
+    kept = [c for c in found.frame if c not in ("compile_seconds", "images_per_second")]
+    pd.testing.assert_frame_equal(again.frame[kept], found.frame[kept])
+
+
+def test_members_of_an_ablation_are_the_searches_alone(ablation, tmp_path):
+    _, found = ablation
+    settings = config(
+        **{
+            "search.hypergradient": "exact",
+            "search.architecture.learning_rate": 0.01,
+            "seed": 2,
+        }
+    )
+    alone = darts_jax.search(settings, tmp_path / "run", images())
+    assert found.genotypes["exact, learning_rate 0.01", 2] == (alone.genotype)
+
+
+def test_what_cannot_go_in_step_runs_by_itself(tmp_path):
+    grid = {"method": ["darts", "darts_plus"]}
+    found = darts_jax.ablate(config(), grid, range(2), tmp_path, images())
+    assert found.frame["method"].tolist() == ["darts", "darts", *["darts_plus"] * 2]
+    assert (tmp_path / "method=darts_plus" / "seed=1" / "genotype.json").exists()
+    assert (tmp_path / "method=darts" / "members.json").exists()
+
+
+@pytest.mark.parametrize("grid", [{}, {"seed": [1]}, {"search.regime": []}])
+def test_a_grid_without_values_gets_one_line(tmp_path, grid):
+    with pytest.raises(InputError, match="an ablation wants values"):
+        darts_jax.ablate(config(), grid, run=tmp_path, dataset=images())
+
+
+def test_a_wrong_choice_is_told_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablations, "population", pytest.fail)
+    grid = {"search.relaxation": ["softmax", "softmux"]}
+    with pytest.raises(InputError, match="softmax"):
+        darts_jax.ablate(config(), grid, range(2), tmp_path, images())
+
+
+def test_runs_are_compared_by_name(tmp_path):
+    for name, rate in (("slow", 0.001), ("fast", 0.1)):
+        settings = config(1, **{"search.architecture.learning_rate": rate})
+        darts_jax.search(settings, tmp_path / name, images())
+    found = darts_jax.compare([tmp_path / "slow", tmp_path / "fast"])
+    assert found.table["run"].tolist() == ["slow", "fast"]
+    assert found.history["run"].tolist() == ["slow", "fast"]
+    with pytest.raises(InputError, match="nothing to compare"):
+        darts_jax.compare([])
+    with pytest.raises(InputError, match="no run in"):
+        darts_jax.load_run(tmp_path)
+
+
+def test_a_live_plot_is_shown_what_there_is_so_far(tmp_path):
+    shown = []
+    plot = LivePlot(shown.append)
+    darts_jax.search(config(3), tmp_path / "run", images(), live=plot)
+    assert [record["epoch"] for record in plot.records] == [1, 2, 3]
+    assert 1 <= len(shown) <= 3
+    again = LivePlot(shown.append)
+    darts_jax.search(config(3), tmp_path / "run", images(), live=again)
+    assert not again.records
