@@ -1,6 +1,11 @@
 """From settings to a table: results, ablations, comparisons, live plots."""
 
+import contextlib
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -22,10 +27,28 @@ GRID = {
 }
 
 
+@contextlib.contextmanager
+def counted_compilations():
+    """A list of the epoch programs that are compiled meanwhile."""
+    compiled, original = [], program.compile_program
+
+    def counted(*arguments):
+        compiled.append(arguments)
+        return original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "compile_program", counted)
+        yield compiled
+
+
 @pytest.fixture(scope="module")
 def ablation(tmp_path_factory):
     place = tmp_path_factory.mktemp("ablation")
-    return place, darts_jax.ablate(config(), GRID, range(3), place / "a", images())
+    with counted_compilations() as compiled:
+        found = darts_jax.ablate(config(), GRID, range(3), place / "a", images())
+    # Two hypergradients; rates and seeds are members.
+    assert len(compiled) == 2
+    return place, found
 
 
 def test_an_interval_is_students():
@@ -90,25 +113,51 @@ def test_an_effect_is_a_difference_of_means_over_all_else(ablation):
         found.effects("beauty")
 
 
-def test_an_ablation_goes_on_where_it_was_stopped(ablation, monkeypatch):
+def test_an_ablation_goes_on_where_it_was_stopped(ablation):
     """Of what is finished nothing runs; what was lost runs again, to the same end."""
     place, found = ablation
-    compiled = []
-    original = program.compile_program
+    with counted_compilations() as compiled:
+        again = darts_jax.ablate(config(), GRID, range(3), place / "a", images())
+        pd.testing.assert_frame_equal(again.frame, found.frame)
+        assert not compiled
+        shutil.rmtree(place / "a" / "hypergradient=exact")
+        again = darts_jax.ablate(config(), GRID, range(3), place / "a", images())
+        assert len(compiled) == 1
+    pd.testing.assert_frame_equal(*(timeless(one.frame) for one in (again, found)))
 
-    def counted(*arguments):
-        compiled.append(arguments)
-        return original(*arguments)
 
-    monkeypatch.setattr(program, "compile_program", counted)
-    again = darts_jax.ablate(config(), GRID, range(3), place / "a", images())
-    pd.testing.assert_frame_equal(again.frame, found.frame)
-    assert not compiled
-    shutil.rmtree(place / "a" / "hypergradient=exact")
-    again = darts_jax.ablate(config(), GRID, range(3), place / "a", images())
-    assert len(compiled) == 1
-    kept = [c for c in found.frame if c not in ("compile_seconds", "images_per_second")]
-    pd.testing.assert_frame_equal(again.frame[kept], found.frame[kept])
+def timeless(frame):
+    return frame.drop(columns=["compile_seconds", "images_per_second"], errors="ignore")
+
+
+KILLED = """
+import sys
+sys.path[:0] = {path!r}
+from test_analysis import GRID
+from test_method_runs import config
+from test_methods import competing, images
+import darts_jax
+darts_jax.SPACES["tiny"] = competing()
+darts_jax.ablate(config(), GRID, range(3), sys.argv[1], images())
+"""
+
+
+def test_a_killed_ablation_ends_as_one_that_was_not(ablation, tmp_path):
+    """Killed with an epoch of its first population done; the same call goes on."""
+    _, whole = ablation
+    program = tmp_path / "program.py"
+    program.write_text(KILLED.format(path=sys.path))
+    command = [sys.executable, str(program), str(tmp_path / "a")]
+    first = tmp_path / "a" / "hypergradient=first_order" / "architecture"
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while not (first / "epoch_0001.npz").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "a" / "ablation.md").exists()
+    found = darts_jax.ablate(config(), GRID, range(3), tmp_path / "a", images())
+    pd.testing.assert_frame_equal(*(timeless(one.frame) for one in (found, whole)))
 
 
 def test_members_of_an_ablation_are_the_searches_alone(ablation, tmp_path):

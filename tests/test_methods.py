@@ -88,15 +88,18 @@ PAIRS = {
 OF_NETWORK = {pair for pair in PAIRS if dict(pair).keys() & NETWORK.keys()}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def tiny():
+def competing():
     """The smallest space in which edges compete for a node."""
     operations = ("none", "skip_connect", "nor_conv_1x1")
     cell = Cell(2, 1, dense_edges(2, 1, operations), output=(2,))
     macro = Macro(lambda cells: ("normal",) * cells, (), 1, False, False)
-    space = Space("tiny", {"normal": cell}, macro, "argmax")
+    return Space("tiny", {"normal": cell}, macro, "argmax")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tiny():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(darts_jax.SPACES, "tiny", space)
+        patch.setitem(darts_jax.SPACES, "tiny", competing())
         yield
 
 
