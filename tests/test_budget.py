@@ -40,10 +40,10 @@ from darts_jax.bilevel.discretization import (
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.step import Search
 from darts_jax.build import Limit
-from darts_jax.build.budget import budget_of
+from darts_jax.build.budget import budget_of, make_budget
 from darts_jax.errors import InputError
 from darts_jax.models.network import Network
-from darts_jax.runs.front import front, random_of_cost
+from darts_jax.runs.front import COLUMNS, Front, front, random_of_cost
 from darts_jax.runs.watch import Watch
 from darts_jax.spaces import get_space, moves
 from darts_jax.spaces.mobile import Stage, blocks, mobile_space
@@ -314,7 +314,7 @@ def registered(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_search_meets_its_budget_in_a_population_too(registered, tmp_path):
+def test_a_search_meets_its_budget_in_a_population_too(registered, tmp_path, capsys):
     config = settings()
     config.search.budget.update(rule="dual_ascent", target=0.045, rate=0.5)
     data = images()
@@ -330,6 +330,10 @@ def test_a_search_meets_its_budget_in_a_population_too(registered, tmp_path):
     )
     first, second = many.members
     assert first.genotype == found.genotype
+    # Who reads a population later needs no data, and is told nothing anew.
+    capsys.readouterr()
+    assert darts_jax.load_run(tmp_path / "two").members[0].genotype == first.genotype
+    assert "budget" not in capsys.readouterr().err
     assert limit.cost(first.genotype) <= 0.045
     assert second.genotype != first.genotype
     for kind in registered.cells:
@@ -394,6 +398,7 @@ def test_a_front_has_random_networks_of_equal_cost_beside_it(registered, tmp_pat
     assert again.rows == found.rows
     rows = json.loads((tmp_path / "front" / "front.json").read_text())
     assert rows == list(found.rows)
+    assert (tmp_path / "front" / "front.png").stat().st_size > 5000
 
 
 def test_random_genotypes_of_a_cost_come_near_it():
@@ -405,6 +410,32 @@ def test_random_genotypes_of_a_cost_come_near_it():
     costs = [limit.cost(random_genotype(space, rng)) for _ in range(20)]
     for cost in costs:
         assert 0.95 * cost <= limit.cost(random_of_cost(limit, cost, rng)) <= cost
+
+
+def test_a_front_is_drawn_and_shown(tmp_path):
+    values = (
+        (1.0, 0.9, 88.5, "searched", "searched_0"),
+        (1.0, 0.88, 87.0, "random", "random_0_0"),
+        (2.0, 1.9, 90.5, "searched", "searched_1"),
+    )
+    rows = tuple(dict(zip(COLUMNS, row, strict=True)) for row in values)
+    found = Front(rows, "million parameters", tmp_path)
+    (axes,) = found.plot().axes
+    assert axes.get_xlabel() == "cost, million parameters"
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0.88, 0.9, 1.9])
+    assert "3 networks" in found.plot().get_label()
+    assert "random_0_0" in found._repr_html_()
+    assert "million parameters" in str(found)
+
+
+def test_networks_of_texts_have_no_budget(tmp_path):
+    config = darts_jax.default_config()
+    config.task = "language"
+    config.search.budget.rule = "augmented"
+    with pytest.raises(InputError, match=r"search\.budget is of images by class"):
+        make_budget(config, None)
+    with pytest.raises(InputError, match="a front is of images by class"):
+        front(config, [1.0], tmp_path / "front")
 
 
 def test_a_front_needs_a_budget(tmp_path):

@@ -85,6 +85,11 @@ class Cell:
         )
 
     @property
+    def is_chain(self) -> bool:
+        """Whether one edge leads to each state: to skip it is to leave out a block."""
+        return all(len(self.incoming(s)) == 1 for s in range(self.inputs, self.states))
+
+    @property
     def width_edge(self) -> int | None:
         """Index of the edge that decides the width of all states, if one does."""
         deciding = [
