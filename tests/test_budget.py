@@ -324,7 +324,7 @@ def test_a_search_meets_its_budget_in_a_population_too(registered, tmp_path, cap
     limit = Limit.of(config, costs)
     assert limit.is_met(found.genotype)
     net = Network(found.genotype, registered.macro, 3, 1, 8)
-    assert cost_of(net, (8, 8, 3)).macs / 1e6 <= 0.045
+    assert cost_of(net, data.image_shape).macs / 1e6 <= 0.045
     many = darts_jax.population(
         config, {"search.budget.target": [0.045, 0.2]}, tmp_path / "two", data
     )
