@@ -8,10 +8,10 @@ from darts_jax.config import default_config
 def get_config() -> ConfigDict:
     config = default_config()
     config.space = "mobile_small"
-    config.data.update(name="fashion_mnist", pad=2, flip=True)
+    config.data.update(name="fashion_mnist", images=2000, pad=2, flip=True)
     config.supernet.update(cells=1, channels=8)
     config.search.update(
-        epochs=6,
+        epochs=4,
         batch_size=64,
         train_fraction=0.5,
         relaxation="gumbel_softmax",
