@@ -188,7 +188,7 @@ def default_config() -> ConfigDict:
     config.benchmark = ConfigDict(
         {
             "table": "",  # else nasbench201_table.npz in data.directory
-            "dataset": "auto",  # cifar10 | cifar100 | imagenet16_120; auto: the data's
+            "dataset": "auto",  # cifar10 | cifar100 | imagenet16_120; auto: the data
             "split": "test",  # | valid | valtest
             "epochs": 200,  # | 12, that the table's networks were trained for
         }
