@@ -3,12 +3,27 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from darts_jax.data.licences import USERS_OWN
 from darts_jax.errors import InputError
+
+
+class ImageSet(Protocol):
+    """What a network must know of images, whatever is to be told of them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def classes(self) -> int: ...
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def mean(self) -> np.ndarray: ...
+    @property
+    def std(self) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

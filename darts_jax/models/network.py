@@ -22,9 +22,13 @@ from darts_jax.spaces.graph import CellGenotype, Genotype, Macro
 
 
 class Logits(NamedTuple):
-    """Of the network and, in train mode and where there is one, its auxiliary head."""
+    """Of the network and, in train mode and where there is one, its auxiliary head.
 
-    main: Float[Array, "batch class"]
+    Attributes:
+      main: [batch, class], or what the network's ``top`` gives.
+    """
+
+    main: Any
     auxiliary: Float[Array, "batch class"] | None
 
 
@@ -142,6 +146,7 @@ class Network(nn.Module):
       auxiliary: whether there is an auxiliary head, at two thirds of the depth.
       dtype: of the computation; parameters and statistics are float32 anyway. None:
         that of the images.
+      top: in place of the classifier, called as ``(last state, train)``.
     """
 
     genotype: Genotype
@@ -152,6 +157,7 @@ class Network(nn.Module):
     imagenet: bool = False
     auxiliary: bool = False
     dtype: Any = None
+    top: nn.Module | None = None
 
     @nn.compact
     def __call__(
@@ -174,7 +180,8 @@ class Network(nn.Module):
         _, last = run_blocks(
             self, blocks[cut:], self._block, states, extras[cut:], train, cut
         )
-        head = Head(self.classes, self.macro.final_norm, name="head")
+        top = self.top or Head(self.classes, self.macro.final_norm, parent=None)
+        head = top.clone(name="head", parent=self)
         return Logits(head(last, train), auxiliary)
 
     def _stem(
