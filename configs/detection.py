@@ -10,14 +10,13 @@ def get_config() -> ConfigDict:
     config.task = "detection"
     config.space = "nasbench201"
     config.data.name = "generated:digits"
-    config.detection.update(scenes=600, test_scenes=100)
     config.supernet.update(cells=1, channels=8)
     config.search.update(epochs=2, batch_size=20)
     config.search.architecture.learning_rate = 3e-2
     config.retrain.update(
         cells=1,
         channels=16,
-        epochs=6,
+        epochs=8,
         batch_size=20,
         pad=0,
         flip=False,

@@ -1,6 +1,7 @@
 """The door: names and numbers of a config become functions, and here config ends."""
 
 from darts_jax.build.classification import make_inference
+from darts_jax.build.detection import make_detector
 from darts_jax.build.feed import Chunks
 from darts_jax.build.job import Job
 from darts_jax.build.known import Known, known_accuracies
@@ -32,6 +33,7 @@ __all__ = [
     "dataset_of",
     "full_mask",
     "known_accuracies",
+    "make_detector",
     "make_discretization",
     "make_inference",
     "make_network",

@@ -35,11 +35,12 @@ from darts_jax.models.detector import (
     grid_of,
 )
 from darts_jax.models.functional import Initialized
+from darts_jax.models.network import Network
 from darts_jax.program import Examination
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.training import Training
-from darts_jax.types import Metrics, Scalars, Scenes, TrainState, step_key
+from darts_jax.types import Metrics, Scalars, Scenes, Stats, TrainState, step_key
 
 METRICS = ("loss", "count")
 
@@ -101,9 +102,7 @@ def _training(
     """On all training images; tested on the rest."""
     require_settings(config, _NOT_IN_TRAINING, "detection")
     settings = config.retrain
-    build = require_family(get_space(genotype.space), {"cells": make_network})
-    net = build(config, dataset, genotype).clone(top=_head(config, dataset))
-    apply = functional.network_apply(net)
+    net = _detector(config, dataset, genotype)
     size = settings.batch_size
     whole_batches(size, dataset.train_size, "the training set")
 
@@ -111,18 +110,9 @@ def _training(
         example = jnp.zeros((2, *dataset.image_shape)), jnp.zeros(())
         return functional.initialize(net, key, *example)
 
-    def main(*arguments: Any, train: bool) -> tuple[Located, Any]:
-        logits, stats = apply(*arguments, train=train)
-        return logits.main, stats
-
-    def locate(state: TrainState, images: Array) -> Located:
-        clean = normalized(dataset, images, layout)
-        key, rate = step_key(state.key, state.step), jnp.zeros(())
-        said, _ = main(state.params, state.stats, clean, rate, key, train=False)
-        return said
-
+    locate = _locating(net, dataset, layout)
     return Problem(
-        Training(main, settings.microbatches, _criterion(config)),
+        Training(_main_apply(net), settings.microbatches, _criterion(config)),
         init,
         feed=shuffled([dataset.train], size),
         prepare=_preparation(dataset, settings, layout),
@@ -133,8 +123,57 @@ def _training(
     )
 
 
+def make_detector(
+    config: ConfigDict, dataset: SceneSet, genotype: Genotype
+) -> Callable[[TrainState, Array], Detections]:
+    """``(state, stored images) -> boxes``, as the network is tested, on one device.
+
+    Raises:
+      InputError: an unknown operation, or an image too small.
+    """
+    locate = _locating(_detector(config, dataset, genotype), dataset, Layout())
+    reading, image = _reading(config), dataset.image_shape[:2]
+    return lambda state, images: detect(locate(state, images), image, reading)
+
+
+def _detector(config: ConfigDict, dataset: SceneSet, genotype: Genotype) -> Network:
+    build = require_family(get_space(genotype.space), {"cells": make_network})
+    net: Network = build(config, dataset, genotype)
+    return net.clone(top=_head(config, dataset))
+
+
+def _main_apply(net: Network) -> Callable[..., tuple[Located, Stats]]:
+    """The forward pass of a network that has no auxiliary head."""
+    apply = functional.network_apply(net)
+
+    def main(*arguments: Any, train: bool) -> tuple[Located, Stats]:
+        logits, stats = apply(*arguments, train=train)
+        return logits.main, stats
+
+    return main
+
+
+def _locating(
+    net: Network, dataset: SceneSet, layout: Layout
+) -> Callable[[TrainState, Array], Located]:
+    apply = _main_apply(net)
+
+    def locate(state: TrainState, images: Array) -> Located:
+        clean = normalized(dataset, images, layout)
+        key, rate = step_key(state.key, state.step), jnp.zeros(())
+        said, _ = apply(state.params, state.stats, clean, rate, key, train=False)
+        return said
+
+    return locate
+
+
 def _head(config: ConfigDict, dataset: SceneSet) -> DetectionHead:
     return DetectionHead(dataset.classes, config.detection.channels)
+
+
+def _reading(config: ConfigDict) -> Reading:
+    settings = config.detection
+    return Reading(settings.candidates, settings.least, settings.overlap)
 
 
 def _as_it_is(batch: Scenes, real: Array) -> Scenes:
@@ -245,12 +284,11 @@ def _examination(
     Args:
       scenes: what is looked at, by batches of ``size``.
     """
-    settings = config.detection
+    reading = _reading(config)
     rows = -(-len(scenes.images) // size) * size
     batch = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype), scenes
     )
-    reading = Reading(settings.candidates, settings.least, settings.overlap)
 
     def judged(model: Any, scenes: Scenes) -> tuple[Detections, Any]:
         said = locate(model, jnp.asarray(scenes.images))
