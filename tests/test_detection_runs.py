@@ -92,14 +92,14 @@ def test_a_detector_finds_what_the_test_found(finished):
     job = make_training(config, dataset, genotype)
     state = restore_network(RunDirectory(finished), job, config.checkpoint.keep)
     find, test = make_detector(config, dataset, genotype), dataset.test
-    boxes_, labels, scores = map(np.asarray, quick_jit(find)(state, test.images))
+    boxes_, labels, scores = map(np.asarray, jax.jit(find)(state, test.images))
     assert boxes_.shape == (5, 20, 4)
     assert (boxes_ >= 0).all()
     assert (boxes_ <= SIZE).all()
     summary = json.loads((finished / "summary.json").read_text())
     truth = Truth(test.boxes, test.labels, test.present, test.crowd)
     score = average_precision(Found(boxes_, labels, scores), truth)
-    assert score == pytest.approx(summary["networks"][0]["test_ap"], abs=1e-6)
+    assert score == pytest.approx(summary["networks"][0]["test_ap"], abs=1e-3)
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bits(
