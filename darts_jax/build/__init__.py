@@ -1,5 +1,6 @@
 """The door: names and numbers of a config become functions, and here config ends."""
 
+from darts_jax.build.budget import Limit, blank_retrained, has_budget, make_expected
 from darts_jax.build.classification import make_inference
 from darts_jax.build.detection import make_detector
 from darts_jax.build.feed import Chunks
@@ -25,16 +26,20 @@ __all__ = [
     "Chunks",
     "Job",
     "Known",
+    "Limit",
     "Problem",
     "Score",
     "Supermodel",
     "Task",
+    "blank_retrained",
     "bound",
     "dataset_of",
     "full_mask",
+    "has_budget",
     "known_accuracies",
     "make_detector",
     "make_discretization",
+    "make_expected",
     "make_inference",
     "make_network",
     "make_path_scores",

@@ -15,6 +15,7 @@ import numpy as np
 
 from darts_jax.errors import InputError
 from darts_jax.models.functional import Initialized
+from darts_jax.models.language import HIDDEN
 
 _LEAVES = {
     "kernel": "weight",
@@ -81,9 +82,11 @@ def rows_of(layers: Iterable[Layer], trees: Initialized) -> tuple[Row, ...]:
 
 def require_all(rows: Iterable[Row], trees: Initialized) -> None:
     """Raises InputError if some of the trees' numbers have no row."""
+    # Of arrays that share a place, each once.
+    places = {(row.path, row.index): math.prod(row.shape) for row in rows}
     named: dict[tuple[str, ...], int] = {}
-    for row in rows:
-        named[row.path] = named.get(row.path, 0) + math.prod(row.shape)
+    for (path, _), size in places.items():
+        named[path] = named.get(path, 0) + size
     leaves = leaves_of(trees)
     bare = [path for path, leaf in leaves.items() if named.get(path) != leaf.size]
     if bare:
@@ -95,9 +98,13 @@ def require_all(rows: Iterable[Row], trees: Initialized) -> None:
 
 
 def leaves_of(trees: Initialized) -> dict[tuple[str, ...], Any]:
-    """The leaves of both trees by path, as in `Row.path`."""
+    """The leaves of both trees by path, as in `Row.path`.
+
+    Without hidden states, which are no weights: they are of the text that was read.
+    """
     flat, _ = jax.tree_util.tree_flatten_with_path(trees._asdict())
-    return {tuple(key.key for key in path): leaf for path, leaf in flat}
+    named = ((tuple(key.key for key in path), leaf) for path, leaf in flat)
+    return {path: leaf for path, leaf in named if path[-1] != HIDDEN}
 
 
 def to_ours(row: Row, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

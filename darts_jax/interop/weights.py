@@ -26,8 +26,10 @@ from darts_jax.interop.rows import (
     to_ours,
     to_published,
 )
+from darts_jax.interop.text import initialize_recurrent, recurrent_rows
 from darts_jax.models.functional import Initialized, initialize, initialize_supernet
 from darts_jax.models.network import Network
+from darts_jax.models.recurrent import RecurrentNetwork
 from darts_jax.models.supernet import Supernet
 from darts_jax.types import Alpha, AnyArray, Params, Stats
 
@@ -75,6 +77,7 @@ def _supernet_rows(net: Supernet, shapes: Initialized) -> tuple[Row, ...]:
 FAMILIES: dict[type[nn.Module], Family] = {
     Network: Family(_initialize_network, _network_rows, alpha=lambda net: {}),
     Supernet: Family(_initialize_supernet, _supernet_rows, alpha_names),
+    RecurrentNetwork: Family(initialize_recurrent, recurrent_rows, lambda net: {}),
 }
 """Class of network -> its family."""
 
@@ -103,7 +106,7 @@ def import_weights(net: nn.Module, arrays: Arrays) -> Initialized:
     shapes = _shapes(net)
     rows, given = _rows(net, shapes), _by_published_name(arrays)
     _require_fit(net, rows, given)
-    empty = jax.tree.map(lambda s: np.empty(s.shape, s.dtype), shapes)
+    empty = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
     leaves = leaves_of(empty)
     for row in rows:
         leaf = leaves[row.path]
