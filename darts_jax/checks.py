@@ -165,6 +165,19 @@ _CHECKS |= {
     )
 }
 
+_CHECKS |= {
+    "detection.side": (lambda v: v >= 8, "at least 8"),
+    "detection.boxes": _POSITIVE,
+    "detection.scenes": _POSITIVE,
+    "detection.test_scenes": _POSITIVE,
+    "detection.seed": _COUNT,
+    "detection.channels": _POSITIVE,
+    "detection.radius": _ABOVE_0,
+    "detection.box_weight": _COUNT,
+    "detection.candidates": _POSITIVE,
+    "detection.least": _SHARE,
+    "detection.overlap": (lambda v: 0 < v <= 1, "in (0, 1]"),
+}
 
 # Settings that name a function, and where it is looked up.
 _TABLES: dict[str, tuple[Sequence[str], Mapping[str, Any]]] = {

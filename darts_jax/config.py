@@ -173,6 +173,22 @@ def default_config() -> ConfigDict:
             "network": _reader(units=850, jitter=5.0),
         }
     )
+    # Of task=detection.
+    config.detection = ConfigDict(
+        {
+            "side": 48,  # of an image, to which others are scaled
+            "boxes": 4,  # the most of an image; COCO has 93
+            "scenes": 1000,  # that are generated to train on
+            "test_scenes": 200,
+            "seed": 0,  # of these
+            "channels": 32,  # of the head
+            "radius": 1.5,  # strides from a box's middle that learn of it
+            "box_weight": 2.0,  # of the boxes' loss beside the classes'
+            "candidates": 100,  # of which the boxes of an image are chosen
+            "least": 0.05,  # score of a detection
+            "overlap": 0.6,  # of two boxes of one class, of which one is dropped
+        }
+    )
     config.baseline = ConfigDict({"random_genotypes": 0})
     # Of every path of a trained supernet: darts-jax score.
     config.score = ConfigDict(

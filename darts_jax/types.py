@@ -46,6 +46,23 @@ class Examples(struct.PyTreeNode):
     labels: Int[AnyArray, " n"]
 
 
+class Scenes(struct.PyTreeNode):
+    """Images with boxes around what is in them, padded to one number an image.
+
+    Attributes:
+      images: uint8 as stored, or float as the network sees them.
+      boxes: left, top, right, bottom in pixels.
+      present: False where there is no box.
+      crowd: of a box around many, or hard to tell: neither learned nor counted.
+    """
+
+    images: UInt[AnyArray, "n height width channel"] | Float[AnyArray, "n h w channel"]
+    boxes: Float[AnyArray, "n box 4"]
+    labels: Int[AnyArray, "n box"]
+    present: Bool[AnyArray, "n box"]
+    crowd: Bool[AnyArray, "n box"]
+
+
 class Text(struct.PyTreeNode):
     """A window of texts that run on, one a row.
 

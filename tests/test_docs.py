@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SHARED
-from made_data import pictures, prepare, write_fashion
+from made_data import make_coco, pictures, prepare, write_fashion
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +35,7 @@ def get_config():
     config.search.selection.samples = 3
     config.retrain.update(cells=2, channels=4, epochs=1, batch_size=16)
     config.baseline.random_genotypes = 1
+    config.detection.update(side=24, channels=4, scenes=32, test_scenes=16)
     config.language.update(tokens=2000)
     for part in (config.language.supernet, config.language.network):
         part.units = 8
@@ -95,6 +96,7 @@ def place(tmp_path, monkeypatch):
             folder.mkdir(parents=True)
             for i, picture in enumerate(pictures(24, 16)):
                 Image.fromarray(picture).save(folder / f"{i}.png")
+    make_coco(tmp_path / "scenes")
     words = np.random.default_rng(0).choice(["once", "upon", "a", "time"], (500, 8))
     tale = "\n".join(" ".join(line) for line in words)
     (tmp_path / "tale.txt").write_text(tale)

@@ -40,6 +40,27 @@ def cross_entropy(
     return jnp.mean((1 - smoothing) * hard - smoothing * log_p.mean(-1))
 
 
+def focal_loss(
+    logits: Float[Array, "*any"],
+    targets: Float[Array, "*any"],
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+) -> Float[Array, "*any"]:
+    """Of independent yes-or-no questions (Lin et al., 2017, equation 5).
+
+    ``-alpha_t (1 - p_t)^gamma log p_t``, p_t the probability of the right answer: what
+    is answered well already weighs little.
+
+    Args:
+      targets: 1 for yes, 0 for no.
+      alpha: weight of the questions to be answered by yes; 1 - alpha of the others.
+    """
+    sign = 2 * targets - 1
+    log_p = jax.nn.log_sigmoid(sign * logits)
+    weight = targets * alpha + (1 - targets) * (1 - alpha)
+    return -weight * jax.nn.sigmoid(-sign * logits) ** gamma * log_p
+
+
 def batch_metrics(loss: Array, logits: Array, labels: AnyArray) -> Metrics:
     """Sums over a batch, so that a mean over any number of batches is exact."""
     count = jnp.asarray(labels.shape[0], jnp.float32)

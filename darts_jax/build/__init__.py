@@ -2,6 +2,7 @@
 
 from darts_jax.build.budget import Limit, blank_retrained, has_budget, make_expected
 from darts_jax.build.classification import make_inference
+from darts_jax.build.detection import make_detector
 from darts_jax.build.feed import Chunks
 from darts_jax.build.job import Job
 from darts_jax.build.known import Known, known_accuracies
@@ -36,6 +37,7 @@ __all__ = [
     "full_mask",
     "has_budget",
     "known_accuracies",
+    "make_detector",
     "make_discretization",
     "make_expected",
     "make_inference",

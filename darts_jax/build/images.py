@@ -11,7 +11,7 @@ from darts_jax.build import seeds
 from darts_jax.build.feed import Batches, Supply
 from darts_jax.build.resident import Resident
 from darts_jax.build.streamed import Streamed
-from darts_jax.data.dataset import Dataset
+from darts_jax.data.dataset import Dataset, ImageSet
 from darts_jax.data.pipeline import Augmentation, augment
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import Layout
@@ -45,7 +45,7 @@ def preparation(
     return prepare
 
 
-def normalized(dataset: AnyDataset, images: Array, layout: Layout) -> Array:
+def normalized(dataset: ImageSet, images: Array, layout: Layout) -> Array:
     """Stored images as the network sees them in a test."""
     images = layout.spread(images)
     mean, std = jnp.asarray(dataset.mean), jnp.asarray(dataset.std)

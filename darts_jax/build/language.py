@@ -25,7 +25,7 @@ from darts_jax.build.feed import Batches
 from darts_jax.build.methods import make_method
 from darts_jax.build.networks import require_family
 from darts_jax.build.readers import NETWORKS, SUPERNETS
-from darts_jax.build.task import Problem, Score, Supermodel, Task
+from darts_jax.build.task import Problem, Score, Supermodel, Task, require_settings
 from darts_jax.data.sources import data_place
 from darts_jax.data.text import Corpus, batched, load_text
 from darts_jax.devices import Layout
@@ -53,7 +53,7 @@ def _load(config: ConfigDict) -> Corpus:
 
 def _search(config: ConfigDict, corpus: Corpus, layout: Layout) -> Problem:
     """Of the training text for the weights, the validation text for the rest."""
-    _refuse(config, _NOT_IN_SEARCH)
+    require_settings(config, _NOT_IN_SEARCH, "text")
     settings, size = config.language.supernet, config.search.batch_size
     space = get_space(config.space)
     net = require_family(space, SUPERNETS)(settings, corpus, space)
@@ -89,7 +89,7 @@ def _training(
     config: ConfigDict, corpus: Corpus, genotype: Genotype, layout: Layout
 ) -> Problem:
     """On the training text; the validation text tells when to average weights."""
-    _refuse(config, _NOT_IN_TRAINING)
+    require_settings(config, _NOT_IN_TRAINING, "text")
     settings, size = config.language.network, config.retrain.batch_size
     space = get_space(genotype.space)
     net = require_family(space, NETWORKS)(settings, corpus, genotype)
@@ -263,16 +263,6 @@ def _costs(name: str, net: Any, size: tuple[int, int]) -> Costs:
             "wants parameters"
         )
     return {kind: np.zeros(cell.shape) for kind, cell in net.space.cells.items()}
-
-
-def _refuse(config: ConfigDict, wanted: dict[str, Any]) -> None:
-    for key, value in wanted.items():
-        *path, last = key.split(".")
-        node = config
-        for name in path:
-            node = node[name]
-        if node[last] != value:
-            raise InputError(f"setting {key} is {node[last]}; text wants {value}")
 
 
 _NOT_IN_SEARCH = {

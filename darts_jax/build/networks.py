@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.combinations import corruption_operations
-from darts_jax.data.stream import AnyDataset
+from darts_jax.data.dataset import ImageSet
 from darts_jax.errors import InputError
 from darts_jax.models.execution import Execution
 from darts_jax.models.network import Network
@@ -30,12 +30,12 @@ _FORM: dict[bool, tuple[Execution, Remat]] = {
 }
 
 
-def make_supernet(config: ConfigDict, dataset: AnyDataset) -> Any:
+def make_supernet(config: ConfigDict, dataset: ImageSet) -> Any:
     """The network that `make_search` searches; raises InputError as it does."""
     return require_family(get_space(config.space), SUPERNETS)(config, dataset)
 
 
-def make_network(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -> Any:
+def make_network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Any:
     """The network of a genotype, as it is retrained; raises InputError as that does."""
     build = require_family(get_space(genotype.space), NETWORKS)
     return build(config, dataset, genotype)
@@ -51,7 +51,7 @@ def require_family(space: Space, known: Mapping[str, Any]) -> Any:
     return known[space.family]
 
 
-def _supernet(config: ConfigDict, dataset: AnyDataset) -> Supernet:
+def _supernet(config: ConfigDict, dataset: ImageSet) -> Supernet:
     space, settings = get_space(config.space), config.supernet
     _require_size(dataset, space.macro.halvings(settings.cells))
     execution, remat = _FORM[jax.default_backend() == "cpu"]
@@ -72,7 +72,7 @@ def _supernet(config: ConfigDict, dataset: AnyDataset) -> Supernet:
     )
 
 
-def _network(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -> Network:
+def _network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Network:
     settings, macro = config.retrain, get_space(genotype.space).macro
     kinds = macro.layout(settings.cells)
     for cell in genotype.cells.values():
@@ -103,7 +103,7 @@ def _network(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -> Net
     )
 
 
-def _require_size(dataset: AnyDataset, halvings: int) -> None:
+def _require_size(dataset: ImageSet, halvings: int) -> None:
     height, width, _ = dataset.image_shape
     if min(height, width) < 2**halvings:
         raise InputError(
@@ -112,7 +112,7 @@ def _require_size(dataset: AnyDataset, halvings: int) -> None:
         )
 
 
-SUPERNETS: dict[str, Callable[[ConfigDict, AnyDataset], Any]] = {"cells": _supernet}
-NETWORKS: dict[str, Callable[[ConfigDict, AnyDataset, Genotype], Any]] = {
+SUPERNETS: dict[str, Callable[[ConfigDict, ImageSet], Any]] = {"cells": _supernet}
+NETWORKS: dict[str, Callable[[ConfigDict, ImageSet, Genotype], Any]] = {
     "cells": _network
 }

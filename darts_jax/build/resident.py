@@ -29,29 +29,15 @@ class Resident:
         return len(self.dataset.train_labels)
 
     def training(self, parts: Sequence[np.ndarray], size: int) -> Feed:
-        counts = [len(rows) for rows in parts]
-
-        def order(key: Array, epoch: Any) -> tuple[Array, ...]:
-            return tuple(
-                shuffle(seeds.folded(key, seeds.SHUFFLE + part), epoch, count)
-                for part, count in enumerate(counts)
-            )
-
-        def batches(data: Any, order: Any, i: Any) -> Batches:
-            return tuple(
-                _rows(examples, batch_indices(rows, i % (count // size), size))
-                for examples, rows, count in zip(data, order, counts, strict=True)
-            )
-
-        data = tuple(self._training_images(rows) for rows in parts)
-        return _feed(data, counts[0] // size, order, batches)
+        return shuffled([self._training_images(rows) for rows in parts], size)
 
     def held_out(self, rows: np.ndarray, size: int) -> Feed:
-        return _once(self._training_images(rows), size)
+        return once(self._training_images(rows), size, _padded)
 
     def test(self, size: int) -> Feed:
         dataset = self.dataset
-        return _once(_examples(dataset.test_images, dataset.test_labels), size)
+        tests = _examples(dataset.test_images, dataset.test_labels)
+        return once(tests, size, _padded)
 
     def _training_images(self, rows: np.ndarray) -> Examples:
         images, labels = self.dataset.train_images, self.dataset.train_labels
@@ -61,9 +47,33 @@ class Resident:
         return _examples(images[rows], labels[rows])
 
 
-def _once(examples: Examples, size: int) -> Feed:
-    """Every image once and in its place; the last batch is filled up with padding."""
-    count = examples.labels.shape[0]
+def shuffled(parts: Sequence[Any], size: int) -> Feed:
+    """Batches of each part, a tree of arrays [example, ...], anew in every epoch."""
+    data = tuple(parts)
+    counts = [count_of(part) for part in data]
+
+    def order(key: Array, epoch: Any) -> tuple[Array, ...]:
+        return tuple(
+            shuffle(seeds.folded(key, seeds.SHUFFLE + part), epoch, count)
+            for part, count in enumerate(counts)
+        )
+
+    def batches(data: Any, order: Any, i: Any) -> Batches:
+        return tuple(
+            rows_of(examples, batch_indices(rows, i % (count // size), size))
+            for examples, rows, count in zip(data, order, counts, strict=True)
+        )
+
+    return _feed(data, counts[0] // size, order, batches)
+
+
+def once(examples: Any, size: int, padded: Callable[[Any, Array], Any]) -> Feed:
+    """Every example once and in its place; the last batch is filled up.
+
+    Args:
+      padded: (batch, which of it are examples) -> the batch.
+    """
+    count = count_of(examples)
 
     def order(key: Array, epoch: Any) -> tuple[()]:
         del key, epoch
@@ -72,15 +82,28 @@ def _once(examples: Examples, size: int) -> Feed:
     def batches(data: Any, order: Any, i: Any) -> Batches:
         del order
         rows = i * size + jnp.arange(size)
-        batch = _rows(data[0], jnp.minimum(rows, count - 1))
-        labels = jnp.where(rows < count, batch.labels, PADDING)
-        return (Examples(batch.images, labels),)
+        batch = rows_of(data[0], jnp.minimum(rows, count - 1))
+        return (padded(batch, rows < count),)
 
     return _feed((examples,), -(-count // size), order, batches)
 
 
+def count_of(examples: Any) -> int:
+    """How many examples a tree of arrays [example, ...] has."""
+    return int(jax.tree.leaves(examples)[0].shape[0])
+
+
+def rows_of(examples: Any, rows: Any) -> Any:
+    """Some of them."""
+    return jax.tree.map(lambda leaf: leaf[rows], examples)
+
+
+def _padded(batch: Examples, real: Array) -> Examples:
+    return Examples(batch.images, jnp.where(real, batch.labels, PADDING))
+
+
 def _feed(
-    data: tuple[Examples, ...],
+    data: tuple[Any, ...],
     steps: int,
     order: Callable[[Array, Any], Any],
     batches: Callable[[Any, Any, Any], Batches],
@@ -90,7 +113,7 @@ def _feed(
         return lambda epoch, start: iter([(steps, placed)])
 
     return Feed(
-        count=sum(part.labels.shape[0] for part in data),
+        count=sum(map(count_of, data)),
         steps=steps,
         order=order,
         batches=batches,
@@ -98,10 +121,6 @@ def _feed(
         open=open_,
         ahead=0,
     )
-
-
-def _rows(examples: Examples, rows: Array) -> Examples:
-    return jax.tree.map(lambda leaf: leaf[rows], examples)
 
 
 def _examples(images: np.ndarray, labels: np.ndarray) -> Examples:

@@ -7,7 +7,7 @@ and a row in `tasks.TASKS`.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flax import struct
@@ -15,7 +15,9 @@ from jaxtyping import Array, PRNGKeyArray, UInt
 from ml_collections import ConfigDict
 
 from darts_jax.build.feed import Batches, Feed
+from darts_jax.config import get_setting
 from darts_jax.devices import Layout
+from darts_jax.errors import InputError
 from darts_jax.models.functional import Initialized
 from darts_jax.program import METRICS, Examination
 from darts_jax.spaces.graph import Genotype
@@ -122,3 +124,16 @@ class Task:
     load: Callable[[ConfigDict], Any]
     search: Callable[[ConfigDict, Any, Layout], Problem]
     training: Callable[[ConfigDict, Any, Genotype, Layout], Problem]
+
+
+def require_settings(config: ConfigDict, wanted: Mapping[str, Any], what: str) -> None:
+    """Refuses other values of settings that a task can do nothing with.
+
+    Args:
+      wanted: dotted key -> the one value that it takes.
+      what: the task, for people.
+    """
+    for key, value in wanted.items():
+        given = get_setting(config, key)
+        if given != value:
+            raise InputError(f"setting {key} is {given}; {what} wants {value}")

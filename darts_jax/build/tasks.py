@@ -5,11 +5,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.build.classification import CLASSIFICATION
+from darts_jax.build.detection import DETECTION
 from darts_jax.build.language import LANGUAGE
 from darts_jax.build.task import Task
 from darts_jax.errors import InputError, unknown_name
 
-TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFICATION, LANGUAGE)}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (CLASSIFICATION, LANGUAGE, DETECTION)
+}
 
 
 def task_of(config: ConfigDict) -> Task:

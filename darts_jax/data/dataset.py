@@ -3,12 +3,27 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from darts_jax.data.licences import USERS_OWN
 from darts_jax.errors import InputError
+
+
+class ImageSet(Protocol):
+    """What a network must know of images, whatever is to be told of them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def classes(self) -> int: ...
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def mean(self) -> np.ndarray: ...
+    @property
+    def std(self) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,18 +101,27 @@ class Dataset:
 
     @functools.cached_property
     def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        # Histograms of chunks are exact and spare a float copy of the whole set.
-        counts = np.zeros((self.image_shape[2], 256))
-        for start in range(0, len(self.train_images), 1024):
-            chunk = self.train_images[start : start + 1024]
-            for channel, count in enumerate(counts):
-                count += np.bincount(chunk[..., channel].ravel(), minlength=256)
-        weights = counts / counts.sum(axis=1, keepdims=True)
-        levels = np.arange(256) / 255
-        mean = weights @ levels
-        std = np.sqrt((weights * (levels - mean[:, None]) ** 2).sum(axis=1))
-        std[(counts > 0).sum(axis=1) == 1] = 1
-        return mean.astype(np.float32), std.astype(np.float32)
+        return channel_statistics(self.train_images)
+
+
+def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of every channel in units of 0..1; the latter is 1, not 0.
+
+    Args:
+      images: uint8 [n, height, width, channel].
+    """
+    # Histograms of chunks are exact and spare a float copy of the whole set.
+    counts = np.zeros((images.shape[-1], 256))
+    for start in range(0, len(images), 1024):
+        chunk = images[start : start + 1024]
+        for channel, count in enumerate(counts):
+            count += np.bincount(chunk[..., channel].ravel(), minlength=256)
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    levels = np.arange(256) / 255
+    mean = weights @ levels
+    std = np.sqrt((weights * (levels - mean[:, None]) ** 2).sum(axis=1))
+    std[(counts > 0).sum(axis=1) == 1] = 1
+    return mean.astype(np.float32), std.astype(np.float32)
 
 
 def from_arrays(

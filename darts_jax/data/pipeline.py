@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
 from darts_jax.errors import InputError
+from darts_jax.types import Scenes
 
 Images = UInt[Array, "batch height width channel"]
 Pixels = Float[Array, "batch height width channel"]
@@ -84,6 +85,19 @@ def augment(
         hole = _squares(cutout_key, pixels.shape, augmentation.cutout)
         pixels = jnp.where(hole, 0, pixels)
     return pixels
+
+
+def mirror(key: PRNGKeyArray, scenes: Scenes) -> Scenes:
+    """Scenes of which half are mirrored left and right, boxes too; key is consumed."""
+    chosen = jax.random.bernoulli(key, shape=(len(scenes.images), 1, 1))
+    width = scenes.images.shape[2]
+    left, top, right, bottom = jnp.moveaxis(jnp.asarray(scenes.boxes), -1, 0)
+    turned = jnp.stack([width - right, top, width - left, bottom], -1)
+    images = jnp.asarray(scenes.images)
+    return scenes.replace(
+        images=jnp.where(chosen[..., None], images[:, :, ::-1], images),
+        boxes=jnp.where(chosen, turned, scenes.boxes),
+    )
 
 
 def shuffle(key: PRNGKeyArray, epoch: Any, size: int) -> Int[Array, " size"]:

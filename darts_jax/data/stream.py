@@ -249,7 +249,7 @@ def fit(image: Image, image_shape: tuple[int, int, int], what: str) -> np.ndarra
 
     height, width, channels = image_shape
     try:
-        with _open(image) as stored:
+        with open_image(image) as stored:
             if stored.mode.startswith(("I", "F")):
                 raise InputError(f"mode {stored.mode}, must have 8 bits a channel")
             # A JPEG three times too large may be decoded smaller, which is quicker.
@@ -358,7 +358,7 @@ class _Part:
         return image, np.int32(label if position < len(self.rows) else PADDING)
 
 
-def _open(image: Image) -> Any:
+def open_image(image: Image) -> Any:
     from PIL import Image as pillow
 
     if isinstance(image, np.ndarray):

@@ -49,7 +49,7 @@ def find_builder(name: str, directory: Path | None) -> Any:
         return None
     except Exception as error:  # whatever the code of one of 250 builders raises
         raise InputError(
-            f"TFDS cannot give {name} as {FORMAT}: {_first_line(error)}"
+            f"TFDS cannot give {name} as {FORMAT}: {first_line(error)}"
         ) from error
 
 
@@ -122,7 +122,7 @@ class _Encoded:
             example = self.examples[index]
         except Exception as error:  # whatever its reader raises for a damaged file
             raise InputError(
-                f"cannot read {self.what} example {index}: {_first_line(error)}"
+                f"cannot read {self.what} example {index}: {first_line(error)}"
             ) from None
         return bytes(example[self.image_key]), int(example[self.label_key])
 
@@ -139,7 +139,10 @@ def answers(url: str) -> bool:
         return False
 
 
-def _prepare(builder: Any) -> None:
+def prepare(builder: Any) -> None:
+    """Downloads a set if it does not lie here; raises InputError if that fails."""
+    if builder.is_prepared():
+        return
     # TFDS retries for minutes where there is no network, so it is asked for first.
     url = next(iter(builder.url_infos or ()), builder.info.homepage)
     if url and not answers(url):
@@ -151,14 +154,13 @@ def _prepare(builder: Any) -> None:
         builder.download_and_prepare(file_format=FORMAT)
     except Exception as error:  # each builder downloads and unpacks in its own way
         raise InputError(
-            f"TFDS cannot prepare {builder.name}: {_first_line(error)}"
+            f"TFDS cannot prepare {builder.name}: {first_line(error)}"
         ) from error
 
 
 def _ready(builder: Any) -> tuple[tuple[str, str], str]:
     """Prepares a set; its keys of images and labels, and the split to test on."""
-    if not builder.is_prepared():
-        _prepare(builder)
+    prepare(builder)
     keys = _keys(builder)
     splits = builder.info.splits
     # ImageNet's test split has -1 for labels: it is tested on its validation split.
@@ -210,5 +212,6 @@ def _read(
     return images, labels
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an exception says, or its name."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -24,9 +24,13 @@ from darts_jax.spaces.widths import STEM
 
 
 class Logits(NamedTuple):
-    """Of the network and, in train mode and where there is one, its auxiliary head."""
+    """Of the network and, in train mode and where there is one, its auxiliary head.
 
-    main: Float[Array, "batch class"]
+    Attributes:
+      main: [batch, class], or what the network's ``top`` gives.
+    """
+
+    main: Any
     auxiliary: Float[Array, "batch class"] | None
 
 
@@ -144,6 +148,7 @@ class Network(nn.Module):
       auxiliary: whether there is an auxiliary head, at two thirds of the depth.
       dtype: of the computation; parameters and statistics are float32 anyway. None:
         that of the images.
+      top: in place of the classifier, called as ``(last state, train)``.
     """
 
     genotype: Genotype
@@ -154,6 +159,7 @@ class Network(nn.Module):
     imagenet: bool = False
     auxiliary: bool = False
     dtype: Any = None
+    top: nn.Module | None = None
 
     @nn.compact
     def __call__(
@@ -173,7 +179,7 @@ class Network(nn.Module):
         _, last = run_blocks(
             self, blocks[cut:], self._block, states, extras[cut:], train, cut
         )
-        head = make_head(self.macro, self.widths(), self.classes)
+        head = self.top or make_head(self.macro, self.widths(), self.classes)
         logits = head.clone(name="head", parent=self)(last, train)
         return Logits(logits, auxiliary)
 

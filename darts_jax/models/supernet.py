@@ -83,6 +83,7 @@ class Supernet(nn.Module):
         that of the images.
       sampled: whether operations of weight 0 do not run; their weights' slope is 0.
       corruptions: operation -> what happens to its output in training.
+      top: in place of the classifier, called as ``(last state, train)``.
     """
 
     space: Space
@@ -95,12 +96,11 @@ class Supernet(nn.Module):
     dtype: Any = None
     sampled: bool = False
     corruptions: tuple[tuple[str, Corruption], ...] = ()
+    top: nn.Module | None = None
 
     @nn.compact
-    def __call__(
-        self, images: Image, mixture: dict[str, Array], train: bool
-    ) -> Float[Array, "batch class"]:
-        """Logits.
+    def __call__(self, images: Image, mixture: dict[str, Array], train: bool) -> Any:
+        """Logits [batch, class], or what ``top`` gives.
 
         Args:
           mixture: kind -> weights [edge, op], or [cell, edge, op] to give every cell
@@ -119,7 +119,7 @@ class Supernet(nn.Module):
             train,
             recompute=self.remat == "cell",
         )
-        head = make_head(macro, widths, self.classes)
+        head = self.top or make_head(macro, widths, self.classes)
         return head.clone(name="head", parent=self)(x, train)
 
     def blocks(self) -> tuple[Block, ...]:

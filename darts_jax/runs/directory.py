@@ -26,7 +26,7 @@ from darts_jax.runs.processes import is_writer, wait_for_all
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "darts-jax")
 
 # Of the settings, those that say what is learned from what.
-_DATA = ("seed", "task", "space", "data", "language")
+_DATA = ("seed", "task", "space", "data", "language", "detection")
 # What a verb's results depend on; a verb that is not listed depends on everything.
 # Settings in no used section, as those of checkpoints, may change between calls.
 _SECTIONS = {

@@ -1,0 +1,111 @@
+"""Scenes from files: a folder of images and an annotation file in COCO's JSON."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from darts_jax.data.scenes import Scene, SceneSet, gather, letterboxed, read_picture
+from darts_jax.errors import InputError
+
+TRAIN = ("train", "train2017", "train2014")
+TEST = ("test", "val", "val2017", "val2014")
+"""Names of the two parts; COCO's own test images have no annotations."""
+
+_FILES = ("{part}.json", "annotations/instances_{part}.json")
+
+
+def load_coco(path: Path, side: int, most: int, images: int) -> SceneSet:
+    """``path/train.json`` with ``path/train/``, and the same of ``test`` or ``val``.
+
+    COCO's own places, ``annotations/instances_train2017.json`` with ``train2017/``, are
+    found too. Images become RGB and are scaled so that their longer side is ``side``,
+    black beside the shorter one. Boxes without area are left out; those marked
+    ``iscrowd`` or ``ignore`` are crowds.
+
+    Args:
+      most: boxes of an image.
+      images: of either part, the first so many; 0: all.
+
+    Raises:
+      InputError: a file is missing or damaged, or `gather` refuses what it says.
+    """
+    (train, train_json), (test, test_json) = _part(path, TRAIN), _part(path, TEST)
+    names = _category_names(train, train_json)
+    if _category_names(test, test_json) != names:
+        raise InputError(f"{test} and {train} have other categories")
+    numbers = {category: number for number, category in enumerate(names)}
+    train_scenes, test_scenes = (
+        gather(
+            _scenes(file, content, numbers, side, images),
+            most,
+            len(names),
+            str(file),
+        )
+        for file, content in ((train, train_json), (test, test_json))
+    )
+    return SceneSet(
+        path.resolve().name, train_scenes, test_scenes, tuple(names.values())
+    )
+
+
+def _part(path: Path, names: Sequence[str]) -> tuple[Path, dict[str, Any]]:
+    """The annotation file of a part, and what is in it."""
+    files = [path / file.format(part=part) for part in names for file in _FILES]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        raise InputError(
+            f"coco:{path} has none of {', '.join(_FILES)} for {' or '.join(names)}"
+        )
+    try:
+        content = json.loads(file.read_text())
+        missing = {"images", "annotations", "categories"} - set(content)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{file} is not readable JSON: {error}") from None
+    if missing:
+        raise InputError(f"{file} lacks {', '.join(sorted(missing))}")
+    return file, content
+
+
+def _category_names(file: Path, content: Mapping[str, Any]) -> dict[int, str]:
+    """Category -> its name, in the order of their numbers."""
+    try:
+        named = {int(c["id"]): str(c["name"]) for c in content["categories"]}
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{file}: a category lacks its id or name") from None
+    return dict(sorted(named.items()))
+
+
+def _scenes(
+    file: Path,
+    content: Mapping[str, Any],
+    numbers: Mapping[int, int],
+    side: int,
+    images: int,
+) -> list[Scene]:
+    folder = file.parent / file.stem
+    if file.parent.name == "annotations":
+        folder = file.parents[1] / file.stem.removeprefix("instances_")
+    try:
+        listed = content["images"][: images or None]
+        boxes: dict[Any, list[Any]] = {image["id"]: [] for image in listed}
+        for mark in content["annotations"]:
+            if mark["image_id"] not in boxes or not min(mark["bbox"][2:]):
+                continue
+            left, top, width, height = (float(x) for x in mark["bbox"])
+            crowd = bool(mark.get("iscrowd") or mark.get("ignore"))
+            box = left, top, left + width, top + height
+            label = numbers[mark["category_id"]]
+            boxes[mark["image_id"]].append((box, label, crowd))
+        return [
+            letterboxed(picture, boxes[image["id"]], side, str(path))
+            for image in listed
+            for path in [folder / image["file_name"]]
+            for picture in [read_picture(path, str(path))]
+        ]
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{file} is no COCO file of boxes: {type(error).__name__} {error}"
+        ) from None

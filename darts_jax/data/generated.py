@@ -1,0 +1,118 @@
+"""Scenes made from a seed: small pictures of a known set on textured grounds."""
+
+import numpy as np
+from jaxtyping import Float, UInt
+
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.scenes import Scene, SceneSet, gather
+from darts_jax.types import Scenes
+
+FAINTEST = 32
+"""What is darker in a picture is no part of its object."""
+
+_NOTE = (
+    "Scenes are generated: objects of {name} of random size, place and colour on "
+    "random textures, none upon another."
+)
+_TRIES = 20
+
+
+def generate(
+    source: Dataset, side: int, most: int, counts: tuple[int, int], seed: int
+) -> SceneSet:
+    """A set of square RGB scenes with one to ``most`` objects each.
+
+    Training and test scenes show the training and the test pictures of the source.
+
+    Args:
+      side: of a scene, in pixels.
+      counts: of training and test scenes.
+    """
+    name = f"generated:{source.name}"
+
+    def part(number: int, images: np.ndarray, labels: np.ndarray) -> Scenes:
+        rng = np.random.default_rng([seed, number])
+        scenes = [
+            compose(rng, images, labels, texture(rng, side), most)
+            for _ in range(counts[number])
+        ]
+        return gather(scenes, most, source.classes, name)
+
+    return SceneSet(
+        name,
+        part(0, source.train_images, source.train_labels),
+        part(1, source.test_images, source.test_labels),
+        source.class_names,
+        _NOTE.format(name=source.name),
+        source.licence,
+    )
+
+
+def compose(
+    rng: np.random.Generator,
+    images: UInt[np.ndarray, "n height width 1"],
+    labels: np.ndarray,
+    ground: UInt[np.ndarray, "side side 3"],
+    most: int,
+) -> Scene:
+    """Objects on a ground, each in a box that it touches on all sides.
+
+    The first has room always; another that finds none in a few tries is left out.
+    """
+    scene, side = ground.astype(np.float32), len(ground)
+    boxes: list[tuple[tuple[int, int, int, int], int, bool]] = []
+    for _ in range(rng.integers(1, most + 1)):
+        index = int(rng.integers(len(images)))
+        longest = int(rng.integers(side // 4, side // 2))
+        shape = _object(images[index, ..., 0], longest)
+        height, width = shape.shape
+        colour = rng.uniform(150, 255, 3)
+        for _ in range(_TRIES):
+            top = int(rng.integers(0, side - height + 1))
+            left = int(rng.integers(0, side - width + 1))
+            box = left, top, left + width, top + height
+            if all(_apart(box, other) for other, _, _ in boxes):
+                region = scene[top : top + height, left : left + width]
+                region += shape[..., None] * (colour - region)
+                boxes.append((box, int(labels[index]), False))
+                break
+    return Scene(scene.round().astype(np.uint8), boxes, "a scene")
+
+
+def texture(rng: np.random.Generator, side: int) -> UInt[np.ndarray, "side side 3"]:
+    """Dark blotches and grain, below 110 everywhere."""
+    coarse = rng.uniform(0, 80, (side // 8 + 2, side // 8 + 2, 3))
+    place = np.linspace(0, len(coarse) - 1.001, side)
+    at, share = place.astype(int), (place % 1)
+    rows = coarse[at] + share[:, None, None] * (coarse[at + 1] - coarse[at])
+    step = rows[:, at + 1] - rows[:, at]
+    smooth = rows[:, at] + share[None, :, None] * step
+    return (smooth + rng.uniform(0, 30, smooth.shape)).astype(np.uint8)
+
+
+def _object(
+    picture: UInt[np.ndarray, "h w"], longest: int
+) -> Float[np.ndarray, "height width"]:
+    """What a picture shows, in units of 0..1, its longer side of so many pixels."""
+    shape = _cut(np.where(picture >= FAINTEST, picture, 0) / 255)
+    factor = longest / max(shape.shape)
+    sizes = [max(1, round(size * factor)) for size in shape.shape]
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int)
+        for new, old in zip(sizes, shape.shape, strict=True)
+    )
+    # A thin stroke at the edge may be nobody's nearest.
+    return _cut(shape[rows][:, columns])
+
+
+def _cut(shape: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "height width"]:
+    """Without what is empty around it; of a blank one all, filled."""
+    if not shape.any():
+        return np.ones_like(shape)
+    rows, columns = (np.flatnonzero(shape.any(axis)) for axis in (1, 0))
+    return shape[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _apart(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Whether two boxes have a pixel at least between them."""
+    return a[0] > b[2] or b[0] > a[2] or a[1] > b[3] or b[1] > a[3]

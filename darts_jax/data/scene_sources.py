@@ -1,0 +1,59 @@
+"""Sets of scenes by name: generated, files in COCO's JSON, or TFDS's."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from darts_jax.data import tfds, tfds_scenes
+from darts_jax.data.coco import load_coco
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.generated import generate
+from darts_jax.data.idx import fashion_mnist
+from darts_jax.data.scenes import SceneSet
+from darts_jax.data.sources import digits
+from darts_jax.errors import InputError, unknown_name
+
+NAMES = ("generated:NAME", "coco:PATH", "tfds:NAME")
+
+OBJECTS: dict[str, Callable[[Path | None], Dataset]] = {
+    "digits": digits,
+    "fashion_mnist": fashion_mnist,
+}
+"""Sets whose pictures can be put into scenes: gray, bright on black."""
+
+
+def load_scenes(
+    name: str,
+    place: Path | None,
+    *,
+    side: int,
+    most: int,
+    images: int,
+    counts: tuple[int, int],
+    seed: int,
+) -> SceneSet:
+    """Loads a set of scenes into memory, each a square of RGB.
+
+    Args:
+      name: ``generated:NAME`` by a key of ``OBJECTS``, ``coco:PATH`` or ``tfds:NAME``.
+      place: where data lie.
+      side: of an image, in pixels.
+      most: boxes of an image.
+      images: of either part, the first so many; 0: all.
+      counts: of generated training and test scenes.
+      seed: of these.
+
+    Raises:
+      InputError: the name is unknown, or the data are missing or damaged.
+    """
+    prefix, _, rest = name.partition(":")
+    if prefix == "generated":
+        if rest not in OBJECTS:
+            raise unknown_name("set of objects", rest, list(OBJECTS))
+        fewer = [min(images or count, count) for count in counts]
+        return generate(OBJECTS[rest](place), side, most, (fewer[0], fewer[1]), seed)
+    if prefix == "coco" and rest:
+        return load_coco(Path(rest).expanduser(), side, most, images)
+    builder = tfds.find_builder(rest, place) if prefix == "tfds" else None
+    if builder is None:
+        raise InputError(f"no set of scenes {name!r}; want {', '.join(NAMES)}")
+    return tfds_scenes.load_builder(builder, side, most, images)

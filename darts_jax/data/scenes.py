@@ -1,0 +1,168 @@
+"""A set of images with boxes around what is in them, held in memory in bytes."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt
+
+from darts_jax.data.dataset import channel_statistics
+from darts_jax.data.licences import USERS_OWN
+from darts_jax.data.stream import open_image
+from darts_jax.errors import InputError
+from darts_jax.types import Scenes
+
+Box = Float[np.ndarray, " 4"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scene:
+    """One image before it is put with others.
+
+    Attributes:
+      boxes: each (left, top, right, bottom) in pixels, label, whether it is a crowd.
+      what: names it for people.
+    """
+
+    image: UInt[np.ndarray, "height width channel"]
+    boxes: Sequence[tuple[Any, int, bool]]
+    what: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SceneSet:
+    """Scenes to train and to test on.
+
+    Build its parts with `gather`, which checks what this class takes for granted.
+    """
+
+    name: str
+    train: Scenes
+    test: Scenes
+    class_names: tuple[str, ...]
+    note: str = ""
+    licence: str = USERS_OWN
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        height, width, channels = self.train.images.shape[1:]
+        return height, width, channels
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Of the training pixels in units of 0..1: float32 [channel]."""
+        return self._statistics[0]
+
+    @property
+    def std(self) -> np.ndarray:
+        """Like `mean`; 1 for a channel that is constant, so that one can divide."""
+        return self._statistics[1]
+
+    @property
+    def train_size(self) -> int:
+        """The number of training images."""
+        return len(self.train.images)
+
+    @functools.cached_property
+    def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        return channel_statistics(np.asarray(self.train.images))
+
+
+def gather(scenes: Sequence[Scene], most: int, classes: int, what: str) -> Scenes:
+    """Scenes of one size as arrays, boxes padded to ``most`` an image.
+
+    Raises:
+      InputError: none has a box, there are too many in one, or a label is no class.
+    """
+    if not any(scene.boxes for scene in scenes):
+        raise InputError(
+            f"{what}: {len(scenes)} images have no boxes; want one at least"
+        )
+    shape = len(scenes), most
+    boxes, labels = np.zeros((*shape, 4), np.float32), np.zeros(shape, np.int32)
+    present, crowd = np.zeros(shape, bool), np.zeros(shape, bool)
+    for i, scene in enumerate(scenes):
+        if len(scene.boxes) > most:
+            raise InputError(
+                f"{what}: {scene.what} has {len(scene.boxes)} boxes, and "
+                f"detection.boxes is {most}: want as many"
+            )
+        for j, (box, label, crowded) in enumerate(scene.boxes):
+            boxes[i, j] = box
+            if not 0 <= label < classes:
+                raise InputError(
+                    f"{what}: {scene.what} has label {label}, not in [0, {classes})"
+                )
+            labels[i, j], present[i, j], crowd[i, j] = label, True, crowded
+    images = np.stack([scene.image for scene in scenes])
+    return Scenes(images, boxes, labels, present, crowd)
+
+
+def read_picture(image: Path | bytes, what: str) -> Any:
+    """Pillow's RGB image of a file or its bytes; raises InputError if it is damaged."""
+    try:
+        with open_image(image) as stored:
+            return stored.convert("RGB")
+    except Exception as error:  # damaged files raise half a dozen types
+        raise InputError(f"cannot read the image {what}: {error}") from None
+
+
+def letterboxed(
+    picture: Any,
+    boxes: Sequence[tuple[Sequence[float], int, bool]],
+    side: int,
+    what: str,
+) -> Scene:
+    """A picture of any size as a square: scaled, with black below or at its right.
+
+    Args:
+      picture: as `read_picture` gives it.
+      boxes: in pixels of the picture.
+
+    Raises:
+      InputError: a box lies outside the picture, or has no area.
+    """
+    from PIL.Image import Resampling
+
+    scale = side / max(picture.size)
+    width, height = (max(1, round(size * scale)) for size in picture.size)
+    square = np.zeros((side, side, 3), np.uint8)
+    square[:height, :width] = picture.resize((width, height), Resampling.BILINEAR)
+    scaled = [
+        (scale * inside(box, picture.size, what), label, crowd)
+        for box, label, crowd in boxes
+    ]
+    return Scene(square, scaled, what)
+
+
+def inside(box: Sequence[float], size: tuple[int, int], what: str) -> Box:
+    """A box within an image of (width, height).
+
+    A side may lie beyond by a pixel, as rounding puts it, and is moved to the edge.
+
+    Raises:
+      InputError: it lies outside, or has no area.
+    """
+    given = np.asarray(box, np.float32)
+    near = np.clip(given, 0, np.array([*size, *size], np.float32))
+    if not np.all(np.abs(near - given) <= 1):
+        width, height = size
+        raise InputError(
+            f"{what} is {width}x{height} pixels and has a box {_told(given)} outside "
+            "of it"
+        )
+    if not np.all(near[2:] > near[:2]):
+        raise InputError(f"{what} has a box {_told(given)} without area")
+    return near
+
+
+def _told(box: np.ndarray) -> str:
+    return ", ".join(f"{side:g}" for side in box)
