@@ -10,15 +10,15 @@ def get_config() -> ConfigDict:
     config.task = "language"
     config.space = "transformer"
     config.data.name = "ptb_chars"
-    config.language.update(tokens=100_000, held_out=20_000, window=64, patience=2)
+    config.language.update(tokens=200_000, held_out=20_000, window=64, patience=2)
     rates = {"embedding": 0.0, "inputs": 0.0, "hidden": 0.05, "output": 0.05}
     for part in (config.language.supernet, config.language.network):
         part.update(units=64, jitter=0.0, slowness=0.0)
         part.dropouts.update(rates)
-    config.search.update(epochs=1, batch_size=16)
+    config.search.update(epochs=2, batch_size=16)
     config.search.architecture.learning_rate = 1e-2
-    config.retrain.update(epochs=3, batch_size=16)
+    config.retrain.update(epochs=5, batch_size=16)
     for part in (config.search, config.retrain):
-        part.weights.update(learning_rate=0.2, decay=0.0, clip=0.5)
+        part.weights.update(learning_rate=0.5, decay=0.0, clip=0.5)
     config.baseline.random_genotypes = 1
     return config
