@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     config.space = "nasbench201"
     config.data.pad = 1
     config.supernet.update(cells=1, channels=4)
-    config.search.update(epochs=12, batch_size=32)
+    config.search.update(epochs=8, batch_size=32)
     config.search.weights.learning_rate = 0.1
     config.search.architecture.learning_rate = 0.03
     config.retrain.update(cells=1, channels=8, epochs=12, pad=1, flip=False, cutout=0)

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from darts_jax.benchmarks import DATASETS, EPOCHS, SPLITS
 from darts_jax.bilevel.alignment import WEIGHT_HOOKS
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES
+from darts_jax.bilevel.budget import BUDGETS
 from darts_jax.bilevel.discretization import DISCRETIZATIONS
 from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
 from darts_jax.bilevel.perturbation import PERTURBATIONS
@@ -90,6 +91,8 @@ _CHECKS: dict[str, _Check] = {
     "search.architecture.entropy": _COUNT,
     "search.architecture.baseline_decay": _SHARE,
     "search.operations": _COUNT,
+    "search.budget.target": _ABOVE_0,
+    "search.budget.rate": _COUNT,
     "search.stopping.window": _POSITIVE,
     "search.stopping.factor": _ABOVE_0,
     "search.stopping.delta": _POSITIVE,
@@ -172,6 +175,7 @@ _TABLES: dict[str, tuple[Sequence[str], Mapping[str, Any]]] = {
     "search.perturbation": ((), PERTURBATIONS),
     "search.hook": ((), WEIGHT_HOOKS),
     "search.corruption.kind": (("none",), CORRUPTIONS),
+    "search.budget.rule": (("none",), BUDGETS),
     "search.architecture.rule": ((), ARCHITECTURE_UPDATES),
     "search.stop": (("none",), STOPS),
     "search.discretization": (("auto",), ChainMap(DISCRETIZATIONS, SELECTIONS)),

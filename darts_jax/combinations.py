@@ -199,6 +199,23 @@ def _checkpoints(config: ConfigDict) -> Iterator[str]:
         )
 
 
+def _budget(config: ConfigDict, space: Space) -> Iterator[str]:
+    settings = config.search
+    if settings.budget.rule != "none" and settings.discretization == "threshold":
+        yield (
+            "search.budget repairs genotypes of a fixed number of edges, and "
+            "search.discretization=threshold keeps as many as it likes; want auto"
+        )
+
+
+def _widths(config: ConfigDict, space: Space) -> Iterator[str]:
+    if space.macro.widths and config.supernet.partial_channels > 1:
+        yield (
+            f"supernet.partial_channels={config.supernet.partial_channels} passes "
+            f"channels by, which space {space.name!r} widens; want 1"
+        )
+
+
 def _measures(settings: ConfigDict) -> bool:
     """Whether something is asked about second derivatives by the architecture."""
     measured = settings.diagnostics
@@ -213,4 +230,6 @@ RULES: list[Rule] = [
     _skips,
     _alignment,
     _selection,
+    _budget,
+    _widths,
 ]

@@ -81,7 +81,13 @@ def default_config() -> ConfigDict:
             },
             # Weights of what is added to the architecture's loss.
             "terms": dict.fromkeys(TERMS, "0"),
-            "costs": "parameters",  # of the expected cost; else a file: darts-jax cost
+            # Of the expected cost and of the budget; a file: darts-jax cost --table.
+            "costs": "parameters",  # | macs | a file
+            "budget": {
+                "rule": "none",  # | dual_ascent | augmented
+                "target": 1.0,  # of the network to retrain: millions, or milliseconds
+                "rate": 0.1,  # of the multiplier, by relative excess and step
+            },
             "weights": {
                 "learning_rate": DARTS_RATE,
                 "final_learning_rate": 0.001,
@@ -183,7 +189,7 @@ def default_config() -> ConfigDict:
     config.benchmark = ConfigDict(
         {
             "table": "",  # else nasbench201_table.npz in data.directory
-            "dataset": "auto",  # cifar10 | cifar100 | imagenet16_120; auto: the data's
+            "dataset": "auto",  # cifar10 | cifar100 | imagenet16_120; auto: the data
             "split": "test",  # | valid | valtest
             "epochs": 200,  # | 12, that the table's networks were trained for
         }

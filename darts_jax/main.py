@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from darts_jax import flags
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.published import NAMED, get_genotype
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
         ("search", _search, "search a genotype"),
         ("population", _population, "searches that differ in scalars, as one program"),
+        ("front", _front, "searches for several costs, trained beside random ones"),
         ("baseline", _baseline, "a search that knows scores alone"),
         ("retrain", _retrain, "train a genotype from scratch and test it"),
         ("evaluate", _evaluate, "test the network of a finished retrain"),
@@ -82,26 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name not in ("estimate", "settings"):
             verb.add_argument("--run", required=True, help="run directory")
-            _add_processes(verb)
-        if name == "estimate":
-            verb.add_argument(
-                "--memory",
-                type=float,
-                metavar="GB",
-                help="of one device, in place of the one that is here",
-            )
-        if name == "population":
-            verb.add_argument(
-                "--grid",
-                action="append",
-                required=True,
-                metavar="SETTING=VALUE,VALUE",
-                help="values to combine, as seed=0,1,2; may be repeated",
-            )
-        if name == "baseline":
-            _add_baseline(verb)
-        if name == "retrain":
-            verb.add_argument("--genotype", help="name, file, run or benchmark string")
+            flags.add_processes(verb)
+        if name in flags.OWN:
+            flags.OWN[name](verb)
     methods = verbs.add_parser("methods", help="list the methods and their choices")
     methods.set_defaults(verb=_methods)
     select = verbs.add_parser(
@@ -129,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--latency", action="store_true", help="measured here, too")
     cost.add_argument("--batch", type=int, default=1, help="images of a measurement")
     cost.add_argument(
-        "--table", help="JSON file for the supernet's operations' latencies"
+        "--table", help="JSON file for the latencies of a search's operations"
     )
     reproduce = verbs.add_parser(
         "reproduce", help="a published experiment, its results stored for the ledger"
@@ -163,27 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("genotype", help="name, file, run or benchmark string")
     draw.add_argument("--out", default="genotype", help="file name without ending")
     return parser
-
-
-def _add_baseline(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--by", required=True, help="such as evolution")
-    verb.add_argument(
-        "--on", required=True, help="what scores: table, paths or training"
-    )
-    verb.add_argument("--supernet", help="run directory of the search of the paths")
-    verb.add_argument("--evaluations", type=float, default=float("inf"))
-    verb.add_argument(
-        "--seconds", type=float, default=float("inf"), help="measured or simulated"
-    )
-
-
-def _add_processes(verb: argparse.ArgumentParser) -> None:
-    group = verb.add_argument_group(
-        "several processes", "a TPU pod and SLURM need none of these"
-    )
-    group.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0")
-    group.add_argument("--processes", type=int, help="how many there are")
-    group.add_argument("--process", type=int, help="which one this is, from 0")
 
 
 def _join(options: argparse.Namespace) -> None:
@@ -236,6 +200,18 @@ def _population(options: argparse.Namespace, overrides: list[str]) -> None:
         key, _, values = text.partition("=")
         grid[key] = [value for value in values.split(",") if value]
     print(population(_config(options, overrides), grid, options.run), end="")
+
+
+def _front(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.front import front
+
+    try:
+        targets = [float(text) for text in options.targets.split(",") if text]
+    except ValueError:
+        raise InputError(
+            f"--targets is {options.targets!r}; want numbers, as 1,2.5"
+        ) from None
+    print(front(_config(options, overrides), targets, options.run), end="")
 
 
 def _baseline(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -332,7 +308,7 @@ def _cost(options: argparse.Namespace, overrides: list[str]) -> None:
     print(cost(config, read_genotype(options.genotype), latency), end="")
     if options.table:
         write_operation_latencies(config, options.batch, Path(options.table))
-        print(f"latencies of the supernet's operations: {options.table}")
+        print(f"latencies of operations: {options.table}")
 
 
 def _reproduce(options: argparse.Namespace, overrides: list[str]) -> None:

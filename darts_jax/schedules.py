@@ -121,6 +121,7 @@ def search_scalars(settings: ConfigDict, epoch: int) -> dict[str, Any]:
         "architecture": {name: architecture[name] for name in names}
         | {"learns": float(learns)},
         "terms": {name: now(settings.terms[name]) for name in active_terms(settings)},
+        "budget": {name: settings.budget[name] for name in ANY_SCALARS["budget"]},
     } | {name: now(_setting(settings, key)) for name, key in SCHEDULED.items()}
 
 

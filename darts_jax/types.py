@@ -71,6 +71,8 @@ class SearchState(struct.PyTreeNode):
       key: raw uint32 data of the key from which each step derives its own.
       mask: which operations are still in the search; pruned ones weigh 0.
       baseline: moving average of rewards; stays 0 where nothing learns by them.
+      multiplier: what a unit of relative excess over the budget costs, in the unit of
+        the loss; stays 0 where there is no budget.
     """
 
     step: Int[Array, ""]
@@ -80,6 +82,7 @@ class SearchState(struct.PyTreeNode):
     alpha: Alpha
     mask: Mask
     baseline: Float[Array, ""]
+    multiplier: Float[Array, ""]
     weight_optimizer: Any
     alpha_optimizer: Any
 

@@ -1,5 +1,6 @@
 """Data made by tests in the formats that real data have."""
 
+import gzip
 import io
 from pathlib import Path
 
@@ -10,6 +11,24 @@ from PIL import Image
 def pictures(n, size=6, channels=3, seed=0):
     shape = (n, size, size, channels)
     return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+def idx(array):
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+    return gzip.compress(header + array.tobytes())
+
+
+def write_fashion(folder, n=20):
+    """Writes a Fashion-MNIST of a few images; its arrays by the names of its files."""
+    arrays = {
+        "train-images-idx3-ubyte.gz": pictures(n, 28, 1)[..., 0],
+        "train-labels-idx1-ubyte.gz": (np.arange(n) % 10).astype(np.uint8),
+        "t10k-images-idx3-ubyte.gz": pictures(n, 28, 1, seed=1)[..., 0],
+        "t10k-labels-idx1-ubyte.gz": (np.arange(n) % 10).astype(np.uint8),
+    }
+    for name, array in arrays.items():
+        (folder / name).write_bytes(idx(array))
+    return arrays
 
 
 def prepare(

@@ -15,13 +15,15 @@ LAYERS = [
     {"config"},
     {"methods"},
     {"experiments"},
+    {"analysis"},
     {"build", "program", "devices"},
-    {"runs", "analysis", "interop"},
+    {"runs", "interop"},
+    {"flags"},
     {"main", "__init__", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 # `config` is read by the folders above only; programs need no builder.
-SAME_LEVEL = {("build", "program"), ("build", "devices"), ("runs", "analysis")}
+SAME_LEVEL = {("build", "program"), ("build", "devices")}
 
 
 def imported(path):

@@ -49,7 +49,8 @@ def is_valid(space, genotype):
         known = {(e.source, e.target): e.operations for e in cell.edges}
         for target in range(cell.inputs, cell.states):
             into = {s: op for (k, t, s), op in kept.items() if (k, t) == (kind, target)}
-            if len(into) != (target if every else few):
+            ends_here = sum(t == target for _, t in known)
+            if len(into) != (ends_here if every else few):
                 return False
             if not all(op in known[source, target] for source, op in into.items()):
                 return False

@@ -8,13 +8,13 @@ import pytest
 from test_supernet import KEY, SCALARS, examples, masks, random_alpha, to64
 from tiny import quick_jit, tiny_genotype, tiny_space
 
+from darts_jax.analysis.sites import parameter_costs
 from darts_jax.bilevel.discretization import keep_strongest, one_hot, softmax_weights
 from darts_jax.bilevel.hypergradient import first_order
 from darts_jax.bilevel.regime import REGIMES
 from darts_jax.bilevel.relaxation import RELAXATIONS, relax, softmax
 from darts_jax.bilevel.selection import Trained, best_sampled, perturbation
 from darts_jax.bilevel.step import Search
-from darts_jax.build.costs import parameter_costs
 from darts_jax.errors import InputError
 from darts_jax.models.functional import (
     count_parameters,

@@ -21,8 +21,8 @@ from darts_jax.analysis.cost import (
     supernet_cost,
 )
 from darts_jax.analysis.dependence import dependent_results
+from darts_jax.analysis.sites import Site, parameter_costs
 from darts_jax.analysis.traced import Cost, traced_cost
-from darts_jax.build.costs import Site, parameter_costs
 from darts_jax.errors import InputError
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
@@ -251,7 +251,7 @@ def test_every_choice_of_a_space_by_itself():
     # The second kind's first edge stands in two cells: 8x8 of 8 channels, 4x4 of 16.
     edge = net.space.cells["reduce"].edges[0]
     for o, name in enumerate(edge.operations):
-        sites = [Site(name, 8, 2, 16, 16), Site(name, 16, 2, 8, 8)]
+        sites = [Site(name, 8, 8, 2, 16, 16), Site(name, 16, 16, 2, 8, 8)]
         macs = sum(operation_cost(site).macs for site in sites)
         assert found["macs"]["reduce"][0, o] == macs
     as_table = mac_table(net, (16, 16, 3))(net, (16, 16))
@@ -264,7 +264,7 @@ def test_every_choice_of_a_space_by_itself():
 
 def test_activations_of_operations_by_hand():
     def held(name, stride=1, dtype="float32"):
-        cost = operation_cost(Site(name, 4, stride, 8, 6), dtype)
+        cost = operation_cost(Site(name, 4, 4, stride, 8, 6), dtype)
         return cost.activation_bytes
 
     pixels = 8 * 6 * 4

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from made_data import pictures, prepare
+from made_data import idx, pictures, prepare, write_fashion
 from PIL import Image
 
 from darts_jax.build import dataset_of
@@ -32,26 +32,9 @@ from darts_jax.data.jpeg import decode_jpegs
 from darts_jax.errors import InputError
 
 
-def idx(array):
-    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
-    return gzip.compress(header + array.tobytes())
-
-
 def refuses(told, name, directory=None):
     with pytest.raises(InputError, match=told):
         load_dataset(name, directory)
-
-
-def write_fashion(folder, n=20):
-    arrays = {
-        "train-images-idx3-ubyte.gz": pictures(n, 28, 1)[..., 0],
-        "train-labels-idx1-ubyte.gz": (np.arange(n) % 10).astype(np.uint8),
-        "t10k-images-idx3-ubyte.gz": pictures(n, 28, 1, seed=1)[..., 0],
-        "t10k-labels-idx1-ubyte.gz": (np.arange(n) % 10).astype(np.uint8),
-    }
-    for name, array in arrays.items():
-        (folder / name).write_bytes(idx(array))
-    return arrays
 
 
 def test_digits_are_split_by_class_and_keep_their_values():

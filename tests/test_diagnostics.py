@@ -104,6 +104,19 @@ def test_each_collapse_is_told_in_one_line():
     assert all("\n" not in line for line in lines)
 
 
+def test_a_short_chain_is_no_collapse():
+    space = get_space("mobile_small")
+    rng = np.random.default_rng(0)
+    alpha = {k: 5 * rng.normal(size=cell.shape) for k, cell in space.cells.items()}
+    for kind in ("stage_2", "stage_3"):
+        alpha[kind][
+            1:3, space.cells[kind].edges[1].operations.index("skip_connect")
+        ] = 20
+    genotype = argmax(space, alpha)
+    assert [cell.skips for cell in genotype.cells.values()] == [0, 2, 2]
+    assert collapse_warnings(space, alpha, genotype) == []
+
+
 def test_warnings_read_the_weights_they_are_told_to():
     """Shares of 0.09 to 0.18 are not even, and all but even to a softmax."""
     shares = np.random.default_rng(0).dirichlet(np.full(8, 50.0), 14)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SHARED
-from made_data import pictures, prepare
+from made_data import pictures, prepare, write_fashion
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -106,6 +106,7 @@ def place(tmp_path, monkeypatch):
             (data / path.name).symlink_to(path)
         table = "nasbench201_table.npz"
         (tmp_path / table).symlink_to(SHARED / "data" / table)
+    write_fashion(data, 64)
     prepare(data, "imagenet2012", sizes=(300,), version="5.1.0", count=32)
     monkeypatch.setenv("DARTS_JAX_DATA_DIR", str(data))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -23,7 +23,7 @@ BENCHMARK = Genotype.from_nasbench201(
     "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
 )
 GENOTYPES = {**PUBLISHED, "NAS-Bench-201": BENCHMARK}
-SHOWN = ("DARTS_V2", "NASNet", "NAS-Bench-201")
+SHOWN = ("DARTS_V2", "NASNet", "NAS-Bench-201", "ProxylessNAS_GPU")
 
 shown = pytest.mark.parametrize("name", SHOWN)
 

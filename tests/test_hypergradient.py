@@ -108,6 +108,7 @@ def network_problem():
         yield train, valid, params, random_alpha(SPACE), inner_step
 
 
+@pytest.mark.slow
 def test_exact_equals_autodiff_through_the_whole_inner_step(network_problem):
     train, valid, params, alpha, inner_step = network_problem
 

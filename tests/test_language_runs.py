@@ -22,6 +22,8 @@ from darts_jax.spaces.graph import Cell, dense_edges
 from darts_jax.spaces.published import get_genotype
 from darts_jax.spaces.recurrent import OPERATIONS, RECURRENT
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = [
     *("task=language", "space=recurrent_small"),
     *("language.window=8", "language.longer=2", "language.test_batch_size=2"),

@@ -15,8 +15,8 @@ from darts_jax.analysis.latency import (
     measure,
     operation_latencies,
 )
+from darts_jax.analysis.sites import Site, parameter_costs, read_cost_table, sites
 from darts_jax.bilevel.regularization import TERMS, penalty
-from darts_jax.build.costs import Site, parameter_costs, read_cost_table
 from darts_jax.errors import InputError
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
@@ -95,19 +95,19 @@ def measured_table():
     net = Supernet(reducing_space(), 10, 4, 4)
     clock = Clock([0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.0005])
     how = Measurement(warmups=0, runs=1, clock=clock)
-    return net, operation_latencies(net, (6, 6, 3), how)
+    return net, operation_latencies([row[-1] for row in sites(net, (6, 6))], how)
 
 
 def test_latencies_of_operations_are_taken_once_for_each_place():
     _, table = measured_table()
     assert table.costs == pytest.approx(
         {
-            Site("nor_conv_1x1", 4, 1, 6, 6): 0.5,
-            Site("nor_conv_1x1", 8, 1, 3, 3): 1.5,
-            Site("nor_conv_1x1", 8, 2, 6, 6): 2.5,
-            Site("skip_connect", 4, 1, 6, 6): 3.5,
-            Site("skip_connect", 8, 1, 3, 3): 4.5,
-            Site("skip_connect", 8, 2, 6, 6): 5.5,
+            Site("nor_conv_1x1", 4, 4, 1, 6, 6): 0.5,
+            Site("nor_conv_1x1", 8, 8, 1, 3, 3): 1.5,
+            Site("nor_conv_1x1", 8, 8, 2, 6, 6): 2.5,
+            Site("skip_connect", 4, 4, 1, 6, 6): 3.5,
+            Site("skip_connect", 8, 8, 1, 3, 3): 4.5,
+            Site("skip_connect", 8, 8, 2, 6, 6): 5.5,
         }
     )
     assert (table.unit, table.conditions["batch"]) == ("ms", 1)
@@ -136,13 +136,16 @@ def test_a_table_comes_back_from_its_file(tmp_path):
     path = tmp_path / "table.json"
     atomic_write(path, table.to_json())
     assert read_cost_table(path) == table
-    with pytest.raises(InputError, match="lacks skip_connect of 4 channels"):
+    with pytest.raises(InputError, match="lacks skip_connect of 4 to 4 channels"):
         table(net, (8, 8))
     with pytest.raises(InputError, match="cannot read"):
         read_cost_table(tmp_path / "none.json")
 
 
-ROW = {"operation": "skip_connect", "channels": 4, "stride": 1, "height": 8, "width": 8}
+ROW = {
+    **{"operation": "skip_connect", "inputs": 4, "channels": 4},
+    **{"stride": 1, "height": 8, "width": 8},
+}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from darts_jax.devices import Layout
 @pytest.mark.parametrize(
     "dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("hypergradient", ["first_order", "exact"])
+@pytest.mark.parametrize(
+    "hypergradient", ["first_order", pytest.param("exact", marks=pytest.mark.slow)]
+)
 def test_search_program_lowers_for_tpu_and_cuda(execution, dtype, hypergradient):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)

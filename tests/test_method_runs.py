@@ -207,6 +207,7 @@ def test_the_supernet_is_tuned_between_decisions(tmp_path):
     assert "none" not in kept
 
 
+@pytest.mark.slow
 def test_members_may_differ_in_every_schedule(tmp_path):
     grid = {"search.terms.logsumexp": ["0", "0:2"], "search.temperature": ["1", "4"]}
     together = darts_jax.population(config(), grid, tmp_path / "all", images())

@@ -171,7 +171,10 @@ def check_state_and_metrics(new, metrics, problem, alpha, batch, count):
 
 @pytest.mark.parametrize(
     ("count", "rule"),
-    [(1, "first_order"), (2, "first_order"), (4, "first_order"), (2, "exact")],
+    [
+        *((1, "first_order"), (2, "first_order"), (4, "first_order")),
+        pytest.param(2, "exact", marks=pytest.mark.slow),
+    ],
 )
 def test_a_search_step_is_that_of_the_mean_over_parts(supernet, count, rule):
     p, train, valid = supernet, examples(1, BATCH), examples(2, BATCH)

@@ -228,6 +228,7 @@ def test_a_file_that_would_run_something_is_not_opened(tmp_path, monkeypatch):
         convert(tmp_path)
 
 
+@pytest.mark.slow
 def test_every_epoch_of_a_search_is_scored(tmp_path, capsys, monkeypatch):
     one_cell = dataclasses.replace(MACRO, layout=lambda cells: ("normal",) * cells)
     small = dataclasses.replace(NASBENCH201, macro=one_cell)

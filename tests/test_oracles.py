@@ -54,6 +54,7 @@ def test_paths_and_scores_agree(tmp_path):
         assert told.cost > 0
 
 
+@pytest.mark.slow
 def test_training_sees_no_test_image_and_no_network_is_trained_twice(tmp_path):
     data, config = images(), config_of()
     half = len(data.train_labels) // 2

@@ -29,6 +29,7 @@ from darts_jax.analysis.style import (
     svg_text,
 )
 from darts_jax.analysis.supernet import draw_supernet
+from darts_jax.bilevel.discretization import softmax_weights
 from darts_jax.errors import InputError
 from darts_jax.spaces import get_space
 from darts_jax.spaces.published import PUBLISHED
@@ -271,10 +272,13 @@ def test_heatmap_tells_the_last_weights(name):
                 assert told[column + 0.5, e + 0.5] == f"{weight:.2f}"
 
 
-def test_operations_differ_without_colour():
-    styles = operation_styles(get_space("darts").cells["normal"].operations)
+@pytest.mark.parametrize(
+    ("name", "kind", "count"), [("darts", "normal", 8), ("mobile_small", "stage_2", 8)]
+)
+def test_operations_differ_without_colour(name, kind, count):
+    styles = operation_styles(get_space(name).cells[kind].operations)
     looks = [(s.dashes, s.marker, s.width) for s in styles.values()]
-    assert len(set(looks)) == len(looks) == 8
+    assert len(set(looks)) == len(looks) == count
 
 
 def test_series_differ_without_colour_and_with():
@@ -403,6 +407,18 @@ def test_supernet_has_every_edge_with_its_strongest(name):
         told = [text for text in told if not text.startswith("$")]
         none = [t.get_text() for t in axes.texts if t.get_text().startswith("none")]
         assert sorted(told + none) == expected
+
+
+@pytest.mark.parametrize("name", ["mobile_small", "fbnet"])
+def test_chains_are_drawn_as_other_cells_are(name):
+    space = get_space(name)
+    alpha = logits(space, 3)
+    last = {k: softmax_weights(c, alpha[k][-1]) for k, c in space.cells.items()}
+    for figure in (plot_alpha(space, alpha), plot_heatmap(space, alpha)):
+        assert_readable(figure)
+    figure = draw_supernet(space, last)
+    assert_readable(figure)
+    assert len(figure.axes) == len(space.cells)
 
 
 def test_stronger_edges_are_thicker_and_darker():

@@ -135,6 +135,7 @@ def test_max_pool_equals_reduce_window_with_gradient(stride, size):
         np.testing.assert_allclose(pull(cotangent)[0], pull_want(cotangent)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 2])
 def test_pooling_derivatives_to_second_order_in_both_modes(stride):
     with jax.enable_x64(True):

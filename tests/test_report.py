@@ -116,6 +116,9 @@ def test_a_collapse_is_told_by_its_signs():
     assert (ill.tone, ill.words) == (BAD, "2 signs of trouble")
     assert "Reduce cell: 5 of 8." in ill.evidence
     assert "5 of 8 kept edges of the reduce cell" in ill.evidence
+    chain = verdict.collapsed([], {})
+    assert (chain.tone, chain.figure) == (GOOD, "")
+    assert chain.evidence.startswith("A path crosses each cell")
 
 
 def test_costs_are_told_in_words_and_exactly():

@@ -64,6 +64,7 @@ def row_of(page):
     return next(line for line in section.splitlines() if line.startswith("| DARTS"))
 
 
+@pytest.mark.slow
 def test_a_search_is_looked_up_and_compared_with_all_cells(tmp_path, monkeypatch):
     one_cell = dataclasses.replace(MACRO, layout=lambda cells: ("normal",) * cells)
     space = dataclasses.replace(NASBENCH201, macro=one_cell)

@@ -77,9 +77,8 @@ def by_hand(saved, space, genotype, statistics):
     return correct / IMAGES
 
 
-@pytest.mark.parametrize(
-    "statistics", ["recalibrated", pytest.param("batch", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("statistics", ["recalibrated", "batch"])
 def test_ten_paths_are_the_networks_of_their_genotypes(found, small, statistics):
     settings = [
         f"score.{setting}"

@@ -99,6 +99,7 @@ def by_hand(accuracy, alpha, rng):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_perturbation_keeps_what_the_network_misses_most(tmp_path, seed):
     dataset = images()

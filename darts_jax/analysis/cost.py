@@ -13,24 +13,24 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Int
 
-from darts_jax.analysis.traced import Cost, ImageShape, traced_cost
-from darts_jax.build.costs import (
+from darts_jax.analysis.sites import (
     Costs,
     CostTable,
     Site,
     halved,
     operation_costs,
+    site_widths,
     sites,
     sized_blocks,
 )
+from darts_jax.analysis.traced import Cost, ImageShape, traced_cost, traced_macs
 from darts_jax.errors import InputError
 from darts_jax.models.macro import (
     Block,
-    Head,
     Preprocess,
     Residual,
-    Stem,
-    plan_blocks,
+    make_head,
+    make_stem,
 )
 from darts_jax.models.network import AuxiliaryHead, ImageNetStem, Network
 from darts_jax.models.supernet import Supernet
@@ -109,7 +109,7 @@ def mac_table(net: Supernet, image_shape: ImageShape) -> CostTable:
     At the width that the search gives it, as `build.costs.parameter_costs` does.
     """
     places = {site for *_, site in sites(net, image_shape[:2])}
-    counted = {site: operation_cost(site).macs / 1e6 for site in places}
+    counted = {site: operation_macs(site) / 1e6 for site in places}
     return CostTable("million multiply-accumulates", {"batch": 1}, counted)
 
 
@@ -157,8 +157,15 @@ def _require_operations(kind: str, columns: Any, counts: Any) -> None:
 def operation_cost(site: Site, dtype: str = "float32") -> Cost:
     """The cost of one operation of a genotype's network; InputError if unknown."""
     made = make_operation(site.operation, site.channels, site.stride, discrete=True)
-    shape = (site.height, site.width, site.channels)
+    shape = (site.height, site.width, site.inputs)
     return traced_cost(made, (shape,), dtype=dtype)
+
+
+@functools.cache
+def operation_macs(site: Site) -> int:
+    """Its multiply-accumulates alone, which are sooner known."""
+    made = make_operation(site.operation, site.channels, site.stride, discrete=True)
+    return traced_macs(made, (site.height, site.width, site.inputs))
 
 
 @functools.cache
@@ -171,19 +178,19 @@ _NOTHING = Cost(0, 0, 0)
 
 def _parts(net: Network, image_shape: ImageShape) -> Iterator[Part]:
     """Every layer of a network, and every operation."""
-    dtype, placed = _dtype(net), _placed_blocks(net, image_shape)
-    stem = Stem(net.macro.stem_multiplier * net.channels)
+    dtype, placed = _dtype(net), placed_blocks(net, image_shape)
+    stem = make_stem(net.macro, net.widths())
     first = ImageNetStem(net.channels) if net.imagenet else stem
     yield "", "stem", _layer_cost(first, image_shape, dtype=dtype)
     for place in placed:
         yield from _block_parts(net, place, dtype)
-    head = Head(net.classes, net.macro.final_norm)
+    head = make_head(net.macro, net.widths(), net.classes)
     yield "", "classifier", _layer_cost(head, placed[-1].output, dtype=dtype)
     if net.auxiliary:
         yield "", "auxiliary head", _auxiliary_cost(net, image_shape)
 
 
-class _Placed(NamedTuple):
+class Placed(NamedTuple):
     """A block and the shapes of the images between which it stands."""
 
     block: Block
@@ -192,25 +199,23 @@ class _Placed(NamedTuple):
     output: ImageShape
 
 
-def _placed_blocks(net: Network, image_shape: ImageShape) -> list[_Placed]:
-    width = net.macro.stem_multiplier * net.channels
-    widths = (net.channels, net.channels) if net.imagenet else (width, width)
-    multiplier = {k: len(cell.output) for k, cell in net.genotype.cells.items()}
-    blocks = plan_blocks(
-        net.macro, multiplier, net.cells, net.channels, widths, net.imagenet
-    )
-    size = image_shape[:2]
-    earlier = (*halved(size, 2 if net.imagenet else 0), widths[0])
-    last = (*halved(size, 3 if net.imagenet else 0), widths[1])
+def placed_blocks(net: Network, image_shape: ImageShape) -> list[Placed]:
+    """The blocks of a network, first to last, with the images around them."""
+    blocks = net.blocks()
+    size, widths = image_shape[:2], blocks[0].widths
+    stem = int(net.macro.stem_stride == 2)
+    earlier = (*halved(size, 2 if net.imagenet else stem), widths[0])
+    last = (*halved(size, 3 if net.imagenet else stem), widths[1])
+    entering = halved(size, 3) if net.imagenet else size
     placed = []
-    for block, _, after in sized_blocks(blocks, net.macro, last[:2]):
+    for block, _, after in sized_blocks(blocks, net.macro, entering):
         output = (*after, block.output)
-        placed.append(_Placed(block, earlier, last, output))
+        placed.append(Placed(block, earlier, last, output))
         earlier, last = last, output
     return placed
 
 
-def _block_parts(net: Network, place: _Placed, dtype: str) -> Iterator[Part]:
+def _block_parts(net: Network, place: Placed, dtype: str) -> Iterator[Part]:
     block, inputs = place.block, (place.earlier, place.last)
     if block.kind not in net.genotype.cells:
         cost = _layer_cost(Residual(block.channels), *inputs, dtype=dtype)
@@ -225,13 +230,14 @@ def _block_parts(net: Network, place: _Placed, dtype: str) -> Iterator[Part]:
         enters = choice.source < cell.inputs
         size = (place.last if enters else place.output)[:2]
         stride = 2 if reduces and enters else 1
-        site = Site(choice.operation, block.channels, stride, *size)
+        widths = site_widths(block, net.macro, enters)
+        site = Site(choice.operation, *widths, stride, *size)
         edge = f"{choice.source}->{choice.target} {choice.operation}"
         yield block.kind, edge, operation_cost(site, dtype)
 
 
 def _auxiliary_cost(net: Network, image_shape: ImageShape) -> Cost:
-    placed = _placed_blocks(net, image_shape)
+    placed = placed_blocks(net, image_shape)
     stride = 2 if net.imagenet else 3
     head = AuxiliaryHead(net.classes, stride, not net.imagenet)
     state = placed[2 * len(placed) // 3].output

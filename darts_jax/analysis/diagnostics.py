@@ -96,8 +96,9 @@ def collapse_warnings(
 ) -> list[str]:
     """One line for each known way in which a search went wrong; none if all is well.
 
-    Signs: skips in half of a cell's kept edges (Zela et al., 2020), a cell that no path
-    crosses, ``none`` with most of the weight, and edges that are all but undecided.
+    Signs: skips in half of a cell's kept edges (Zela et al., 2020), unless they make a
+    chain shorter; a cell that no path crosses, ``none`` with most of the weight, and
+    edges that are all but undecided.
     """
     return [
         f"{kind} cell: {warning}"
@@ -121,7 +122,7 @@ def _warnings(
     found = []
     weights = read(cell, parameters)
     skips, kept = chosen.skips, len(chosen.choices)
-    if kept and skips / kept >= _MOST:
+    if not cell.is_chain and kept and skips / kept >= _MOST:
         found.append(
             f"{skips} of {kept} kept edges are skip_connect; the search has likely "
             "collapsed: stop earlier or regularise more"

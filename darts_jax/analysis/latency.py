@@ -4,7 +4,7 @@ Times are of the forward pass with running statistics, in milliseconds.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,12 +13,11 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, PRNGKeyArray
 
+from darts_jax.analysis.sites import CostTable, Site
 from darts_jax.analysis.traced import ImageShape
-from darts_jax.build.costs import CostTable, Site, sites
 from darts_jax.errors import InputError
 from darts_jax.models import stack
 from darts_jax.models.network import Network
-from darts_jax.models.supernet import Supernet
 from darts_jax.operations.image import make_operation
 from darts_jax.operations.layers import Image, draw
 
@@ -104,24 +103,24 @@ def latency_of(
 
 
 def operation_latencies(
-    net: Supernet, image_shape: ImageShape, how: Measurement = _AS_USUAL
+    places: Iterable[Site], how: Measurement = _AS_USUAL
 ) -> CostTable:
-    """Median milliseconds of every operation by itself, wherever it stands in a net.
+    """Median milliseconds of every operation by itself, wherever it stands.
 
     Each is less the time of a call that does next to nothing, and at least 0. Their
     sum is not the network's latency, in which operations fuse and run side by side,
     but ranks choices, as in ProxylessNAS (Cai et al., 2019, section 3.3).
 
     Args:
-      net: the space, cells, channels and partial channels of the search.
-      image_shape: [height, width, channel].
+      places: as `sites.sites` or `expected.choice_sites` finds them; each is measured
+        once.
 
     Raises:
       InputError: a measurement that makes no sense.
     """
     how.check()
-    places = sorted({site for *_, site in sites(net, image_shape[:2])})
-    taken = {site: _operation_latency(site, how).median_ms for site in places}
+    once = sorted(set(places))
+    taken = {site: _operation_latency(site, how).median_ms for site in once}
     idle = _idle_ms(how)
     conditions = {
         "batch": how.batch,
@@ -142,7 +141,7 @@ def _idle_ms(how: Measurement) -> float:
 
 def _operation_latency(site: Site, how: Measurement) -> Latency:
     made = make_operation(site.operation, site.channels, site.stride, discrete=True)
-    shape = (site.height, site.width, site.channels)
+    shape = (site.height, site.width, site.inputs)
     return measure(*_program(made, shape, how), how=how)
 
 

@@ -75,6 +75,8 @@ STYLES = {
     "separable convolution": Style("#0072B2"),
     "dilated convolution": Style("#D55E00", (7, 1.6, 1.4, 1.6)),
     "convolution": Style("#000000", width=2.4),
+    "inverted residual": Style("#56B4E9", (9, 1.2), width=2.4),
+    "width": Style("#CC79A7", (2.4, 1.2)),
     "pooling": Style("#E69F00", (1.2, 1.2), width=2.2),
     "skip connection": Style("#009E73", (4.5, 2.2)),
     "noise": Style("#CC79A7", (7, 1.6, 1.4, 1.6, 1.4, 1.6)),
@@ -92,6 +94,9 @@ _PREFIXES = {
     "skip_connect": "skip connection",
     "noise": "noise",
     "none": "none",
+    "mb": "inverted residual",
+    "ir": "inverted residual",
+    "width": "width",
     "attention": "attention",
     "ffn": "feed-forward",
 } | dict.fromkeys(ACTIVATIONS, "activation")

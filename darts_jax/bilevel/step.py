@@ -18,6 +18,7 @@ from darts_jax.bilevel.architecture import (
     moving_baseline,
     reinforce,
 )
+from darts_jax.bilevel.budget import Budget, ascended
 from darts_jax.bilevel.losses import CLASSIFICATION, Criterion
 from darts_jax.bilevel.microbatches import over_microbatches
 from darts_jax.bilevel.perturbation import Perturbation
@@ -65,6 +66,7 @@ class Search:
       targets: kind -> the state every edge ends in; where edges are weighed.
       skips: kind -> 1.0 [edge, op] where the operation is a skip connection.
       costs: kind -> cost [edge, op], for the term that asks for it.
+      budget: a hard limit of what the architecture costs; None: there is none.
       criterion: the task's: what outputs are worth.
     """
 
@@ -83,6 +85,7 @@ class Search:
     targets: Targets = dataclasses.field(default_factory=dict)
     skips: Mapping[str, AnyArray] = dataclasses.field(default_factory=dict)
     costs: Mapping[str, AnyArray] | None = None
+    budget: Budget | None = None
     criterion: Criterion = CLASSIFICATION
 
     def init(
@@ -108,6 +111,7 @@ class Search:
             alpha=alpha,
             mask={k: jnp.asarray(m) for k, m in (mask or self.mask).items()},
             baseline=jnp.zeros((), some.dtype),
+            multiplier=jnp.zeros((), some.dtype),
             weight_optimizer=_sgd(ANY_SCALARS).init(params),
             alpha_optimizer=self.update.transformation(
                 ANY_SCALARS["architecture"]
@@ -192,8 +196,12 @@ class Search:
             weight_optimizer=weight_optimizer,
         )
         metrics = self.criterion.metrics(value, outputs, train)
+        means = {"gradient_norm": norm}
+        if self.budget is not None:
+            means["multiplier"] = state.multiplier
         count = metrics["count"]
-        return new, metrics | {"gradient_norm": norm.astype(jnp.float32) * count}
+        means = {k: mean.astype(jnp.float32) * count for k, mean in means.items()}
+        return new, metrics | means
 
     def inner_step(self, state: SearchState, scalars: Scalars) -> Any:
         """The step of the weights that a hypergradient looks through."""
@@ -213,28 +221,28 @@ class Search:
     ) -> tuple[SearchState, Float[Array, ""]]:
         """The state with its next architecture, and the gradient's norm."""
 
-        def learn(state: SearchState) -> tuple[Alpha, Any, Array, Array]:
-            gradient, baseline = self._architecture_gradient(
+        def learn(state: SearchState) -> tuple[dict[str, Any], Array]:
+            gradient, learned = self._architecture_gradient(
                 state, batches, scalars, keys
             )
             updates, optimizer = self.update.transformation(
                 scalars["architecture"]
             ).update(gradient, state.alpha_optimizer, state.alpha)
             alpha = optax.apply_updates(state.alpha, updates)
-            return alpha, optimizer, baseline, optax.tree.norm(gradient)
+            learned |= {"alpha": alpha, "alpha_optimizer": optimizer}
+            return learned, optax.tree.norm(gradient)
 
-        def rest(state: SearchState) -> tuple[Alpha, Any, Array, Array]:
-            zero = jnp.zeros_like(state.baseline)
-            return state.alpha, state.alpha_optimizer, state.baseline, zero
+        def rest(state: SearchState) -> tuple[dict[str, Any], Array]:
+            names = ("alpha", "alpha_optimizer", "baseline", "multiplier")
+            kept = {name: getattr(state, name) for name in names}
+            return kept, jnp.zeros_like(state.baseline)
 
         if self.rests:
             learns = scalars["architecture"]["learns"] > 0
-            new = jax.lax.cond(learns, learn, rest, state)
+            learned, norm = jax.lax.cond(learns, learn, rest, state)
         else:
-            new = learn(state)
-        alpha, optimizer, baseline, norm = new
-        state = state.replace(alpha=alpha, alpha_optimizer=optimizer, baseline=baseline)
-        return state, norm
+            learned, norm = learn(state)
+        return state.replace(**learned), norm
 
     def _architecture_gradient(
         self,
@@ -242,8 +250,8 @@ class Search:
         batches: tuple[Batch, Batch],
         scalars: Scalars,
         keys: PRNGKeyArray,
-    ) -> tuple[Alpha, Float[Array, ""]]:
-        """Gradient to descend, and the new baseline of rewards."""
+    ) -> tuple[Alpha, dict[str, Any]]:
+        """Gradient to descend; the new baseline of rewards and multiplier by name."""
         (train, valid), (train_key, valid_key) = batches, keys
         baseline = state.baseline
         if self.update.rewards:
@@ -261,7 +269,28 @@ class Search:
         if self.terms:
             pull = jax.grad(self._penalties)(state.alpha, state, valid_key, scalars)
             gradient = optax.tree.add(gradient, pull)
-        return gradient, baseline
+        multiplier = state.multiplier
+        if self.budget is not None:
+            held = self._held(self.budget, state, valid_key, scalars)
+            gradient, multiplier = optax.tree.add(gradient, held[0]), held[1]
+        return gradient, {"baseline": baseline, "multiplier": multiplier}
+
+    def _held(
+        self, budget: Budget, state: SearchState, key: Array, scalars: Scalars
+    ) -> tuple[Alpha, Float[Array, ""]]:
+        """The budget's pull at the architecture, and the next multiplier."""
+        settings, mask = scalars["budget"], state.mask
+        target, how = settings["target"], (scalars["temperature"], self.targets)
+
+        def expected(alpha: Alpha) -> Float[Array, ""]:
+            # Without an auxiliary skip, which no genotype keeps.
+            mixture = relax(budget.relaxation, key, alpha, mask, *how)
+            return budget.expected_excess(mixture, mask, target)
+
+        read = relax(budget.read, key, state.alpha, mask, targets=self.targets)
+        given = state.multiplier, budget.excess(read, mask, target), settings["rate"]
+        slope = jax.grad(expected)(state.alpha)
+        return optax.tree.scale(budget.rule(*given), slope), ascended(*given)
 
     def _by_reward(
         self, state: SearchState, valid: Batch, scalars: Scalars, key: Array
@@ -350,6 +379,7 @@ ANY_SCALARS: Scalars = {
     "radius": 0.0,  # of the perturbation
     "hook": 0.0,  # weight of what the hook adds
     "terms": {},  # weight of each term
+    "budget": {"target": 1.0, "rate": 0.0},  # in the cost's unit; of dual ascent
 }
 
 

@@ -1,5 +1,6 @@
 """The door: names and numbers of a config become functions, and here config ends."""
 
+from darts_jax.build.budget import Limit, blank_retrained, has_budget, make_expected
 from darts_jax.build.classification import make_inference
 from darts_jax.build.feed import Chunks
 from darts_jax.build.job import Job
@@ -24,15 +25,19 @@ __all__ = [
     "Chunks",
     "Job",
     "Known",
+    "Limit",
     "Problem",
     "Score",
     "Supermodel",
     "Task",
+    "blank_retrained",
     "bound",
     "dataset_of",
     "full_mask",
+    "has_budget",
     "known_accuracies",
     "make_discretization",
+    "make_expected",
     "make_inference",
     "make_network",
     "make_path_scores",

@@ -36,11 +36,13 @@ def known_accuracies(config: ConfigDict) -> Known | None:
     """
     settings = config.benchmark
     path = find_table(settings.table, config.data.directory)
-    if path is None or config.space not in _SPACES:
+    dataset = config.data.name if settings.dataset == "auto" else settings.dataset
+    if dataset not in DATASETS:
+        # Of other data it knows nothing; who names a table asks all the same.
+        dataset = DATASETS[0] if settings.table else None
+    if path is None or config.space not in _SPACES or dataset is None:
         return None
-    table, dataset = load_table(path), settings.dataset
-    if dataset == "auto":
-        dataset = config.data.name if config.data.name in DATASETS else DATASETS[0]
+    table = load_table(path)
     asked = dataset, settings.split, settings.epochs
     return Known(
         lambda genotype: table.accuracy(genotype, *asked),

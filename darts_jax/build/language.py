@@ -16,11 +16,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from darts_jax import training
+from darts_jax.analysis.sites import Costs
 from darts_jax.bilevel import optimizers
 from darts_jax.bilevel.losses import Criterion
 from darts_jax.bilevel.step import Search
 from darts_jax.build import texts
-from darts_jax.build.costs import Costs
 from darts_jax.build.feed import Batches
 from darts_jax.build.methods import make_method
 from darts_jax.build.networks import require_family

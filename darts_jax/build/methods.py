@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+from darts_jax.analysis.expected import price_of
+from darts_jax.analysis.sites import Costs, operation_costs
 from darts_jax.bilevel.alignment import WEIGHT_HOOKS
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, uniform_simplex
 from darts_jax.bilevel.discretization import (
@@ -28,7 +30,6 @@ from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.step import Search
 from darts_jax.bilevel.stopping import STOPS, StopRule
 from darts_jax.build import seeds
-from darts_jax.build.costs import Costs, parameter_costs, read_cost_table
 from darts_jax.combinations import hooked_cells
 from darts_jax.models import functional
 from darts_jax.models.supernet import Supernet
@@ -77,16 +78,14 @@ def make_method(
         rests=settings.warmup > 0 or settings.selection.tune_epochs > 0,
         targets=_targets(space) if settings.edge_weights else {},
         skips=_skips(space) if auxiliary else {},
-        costs=costs(settings.costs, net, size) if terms else None,
+        costs=costs(settings.costs, net, size) if "expected_cost" in terms else None,
         criterion=criterion,
     )
 
 
 def _costs(name: str, net: Supernet, size: tuple[int, int]) -> Costs:
     """Of every operation of a supernet, for the term ``expected_cost``."""
-    if name == "parameters":
-        return parameter_costs(net)
-    return read_cost_table(name)(net, size)
+    return operation_costs(net, size, price_of(name).operation)
 
 
 def make_discretization(config: ConfigDict) -> Discretization:

@@ -53,8 +53,7 @@ def require_family(space: Space, known: Mapping[str, Any]) -> Any:
 
 def _supernet(config: ConfigDict, dataset: AnyDataset) -> Supernet:
     space, settings = get_space(config.space), config.supernet
-    kinds = space.macro.layout(settings.cells)
-    _require_size(dataset, sum(kind in space.macro.reductions for kind in kinds))
+    _require_size(dataset, space.macro.halvings(settings.cells))
     execution, remat = _FORM[jax.default_backend() == "cpu"]
     kind = config.search.corruption.kind
     return Supernet(
@@ -86,8 +85,12 @@ def _network(config: ConfigDict, dataset: AnyDataset, genotype: Genotype) -> Net
             f"space {genotype.space!r} needs {sorted(missing)} too"
         )
     imagenet = settings.network == "imagenet"
-    reductions = sum(kind in macro.reductions for kind in kinds)
-    _require_size(dataset, reductions + 3 * imagenet)
+    if imagenet and macro.widths:
+        raise InputError(
+            f"retrain.network=imagenet has a stem of its own, and space "
+            f"{genotype.space!r} another; want cifar, which is for any size"
+        )
+    _require_size(dataset, macro.halvings(settings.cells) + 3 * imagenet)
     return Network(
         genotype,
         macro,

@@ -1,5 +1,6 @@
 """A search out of a config, whatever its task."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from darts_jax.bilevel.curvature import cosine, top_eigenvalue
 from darts_jax.bilevel.hypergradient import exact, first_order
 from darts_jax.bilevel.step import Search
 from darts_jax.build import seeds
+from darts_jax.build.budget import make_budget
 from darts_jax.build.job import Job, arrays, job_of
 from darts_jax.build.methods import full_mask, initial_alpha
 from darts_jax.build.task import Supermodel
@@ -29,14 +31,15 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
       layout: in place of the one that the config asks for.
 
     Raises:
-      InputError: an unknown name, data that do not suit the network, or a batch too
-        large.
+      InputError: an unknown name, data that do not suit the network, a batch too
+        large, or a budget of networks that have none.
     """
     task, settings = task_of(config), config.search
     size, space = settings.batch_size, get_space(config.space)
     layout = layout or make_layout(config.devices, size, "search.batch_size")
     problem = task.search(config, dataset, layout)
     search, feed = problem.method, problem.feed
+    search = dataclasses.replace(search, budget=make_budget(config, dataset))
 
     def init(start: Any) -> Any:
         seed = start["seed"]
@@ -78,7 +81,11 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
         scalars=lambda epoch: arrays(schedules.search_scalars(settings, epoch)),
         model=model,
         epochs=settings.epochs,
-        metrics=(*problem.metrics, "gradient_norm"),
+        metrics=(
+            *problem.metrics,
+            "gradient_norm",
+            *(("multiplier",) if search.budget else ()),
+        ),
         probes={
             "eigenvalue": probe(_eigenvalue(search, products)),
             "cosine": probe(_cosine(search)),

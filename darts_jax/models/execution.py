@@ -33,28 +33,29 @@ class Run:
 
     Attributes:
       edges: their rows of the mixture.
-      operations: what each of them may be.
+      stacks: what each of them may be -> the stack of it.
       starts: per operation, where they begin in its stack.
-      from_inputs: whether they leave inputs of another size than the nodes.
+      from_inputs: whether they leave inputs of another shape than the nodes.
     """
 
     edges: tuple[int, ...]
-    operations: tuple[str, ...]
+    stacks: tuple[tuple[str, str], ...]
     starts: tuple[int, ...]
     stride: int
     from_inputs: bool
 
 
-def plan(cell: Cell, *, by_source: bool) -> tuple[Run, ...]:
+def plan(cell: Cell, *, by_source: bool, widens: bool = False) -> tuple[Run, ...]:
     """Cuts the edges, ordered by (source, target), into runs of like edges.
 
     Args:
       by_source: also cut where the source changes.
+      widens: whether the inputs have another width than the nodes.
     """
     order = sorted(range(len(cell.edges)), key=lambda e: (cell.edges[e].source, e))
 
     def from_inputs(e: int) -> bool:
-        return cell.stride > 1 and cell.edges[e].source < cell.inputs
+        return (cell.stride > 1 or widens) and cell.edges[e].source < cell.inputs
 
     def likeness(e: int) -> tuple[Any, ...]:
         edge = cell.edges[e]
@@ -69,19 +70,26 @@ def plan(cell: Cell, *, by_source: bool) -> tuple[Run, ...]:
     for _, group in itertools.groupby(order, likeness):
         edges = tuple(group)
         first = cell.edges[edges[0]]
-        names = [stack_name(op, first.stride) for op in first.operations]
-        starts = tuple(done.get(name, 0) for name in names)
-        done |= {name: done.get(name, 0) + len(edges) for name in names}
+        stacks = stacks_of(cell, edges[0], widens)
+        starts = tuple(done.get(name, 0) for name in stacks.values())
+        done |= {name: done.get(name, 0) + len(edges) for name in stacks.values()}
         runs.append(
             Run(
                 edges,
-                first.operations,
+                tuple(stacks.items()),
                 starts,
                 first.stride,
                 from_inputs(edges[0]),
             )
         )
     return tuple(runs)
+
+
+def stacks_of(cell: Cell, e: int, widens: bool) -> dict[str, str]:
+    """What an edge may be -> the stack that holds its parameters."""
+    edge = cell.edges[e]
+    wider = widens and edge.source < cell.inputs
+    return {op: stack_name(op, edge.stride, wider) for op in edge.operations}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +129,7 @@ class Work:
       variables: stack -> leaves [edge of the stack, ...].
       keys: of every edge.
       strength: of the corruption of outputs.
+      kept: what every channel of a node is multiplied by; None: nothing.
     """
 
     cell: Cell
@@ -130,12 +139,22 @@ class Work:
     mixture: Float[Array, "edge op"]
     keys: PRNGKeyArray
     strength: Float[Array, ""]
+    kept: Float[Array, " channel"] | None = None
+
+    @property
+    def channels(self) -> int:
+        """Of every node."""
+        return self.operation.width * self.operation.partial
+
+    def plan(self, inputs: Array, *, by_source: bool) -> tuple[Run, ...]:
+        """The runs of the cell with these inputs."""
+        widens = inputs.shape[-1] != self.channels
+        return plan(self.cell, by_source=by_source, widens=widens)
 
     def slices(self, run: Run) -> tuple[Variables, Array, PRNGKeyArray]:
         """The run's variables by stack, its rows of the mixture, and its keys."""
         variables = {}
-        for op, start in zip(run.operations, run.starts, strict=True):
-            name = stack_name(op, run.stride)
+        for (_, name), start in zip(run.stacks, run.starts, strict=True):
             stop = start + len(run.edges)
             variables[name] = jax.tree.map(
                 lambda leaf, start=start, stop=stop: leaf[start:stop],
@@ -146,12 +165,12 @@ class Work:
 
     def shared(self, run: Run) -> Callable[..., tuple[dict[str, Image], Any]]:
         """``(variables, key, x) -> (outputs, stats)`` of a state that edges leave."""
-        return functools.partial(self.operation.shared, run.operations, run.stride)
+        return functools.partial(self.operation.shared, dict(run.stacks), run.stride)
 
     def edge(self, run: Run) -> Callable[..., tuple[Image, dict[str, Any]]]:
         """``(variables, weights, key, x, shared) -> (mixed, stats)`` of an edge."""
-        edge = functools.partial(self.operation.edge, run.operations, run.stride)
-        return functools.partial(edge, strength=self.strength)
+        edge = functools.partial(self.operation.edge, dict(run.stacks), run.stride)
+        return functools.partial(edge, strength=self.strength, kept=self.kept)
 
     def rematerialized(self, function: Callable[..., Any], *, looped: bool) -> Any:
         """The function, computed again in the backward pass if that is wanted.
@@ -167,9 +186,9 @@ class Work:
         return jax.checkpoint(function, prevent_cse=not looped)
 
     def zero_node(self, inputs: Float[Array, "input ..."]) -> Image:
-        batch, height, width, channels = inputs.shape[1:]
+        batch, height, width, _ = inputs.shape[1:]
         stride = self.cell.stride
-        shape = (batch, -(-height // stride), -(-width // stride), channels)
+        shape = (batch, -(-height // stride), -(-width // stride), self.channels)
         return jnp.zeros(shape, inputs.dtype)
 
 
@@ -183,12 +202,13 @@ def _scan(
     cell = work.cell
     zero = work.zero_node(inputs)
     states = jnp.broadcast_to(zero, (cell.nodes, *zero.shape))
-    # Inputs of the nodes' size join them, so that one body serves all edges.
-    first = cell.inputs if cell.stride > 1 else 0
+    # Inputs of the nodes' shape join them, so that one body serves all edges.
+    apart = cell.stride > 1 or inputs.shape[-1] != work.channels
+    first = cell.inputs if apart else 0
     if not first:
         states = jnp.concatenate([inputs, states])
     parts: dict[str, list[Any]] = {}
-    for run in plan(cell, by_source=False):
+    for run in work.plan(inputs, by_source=False):
         states, stats = _scan_run(work, run, first, inputs, states)
         for name, leaves in stats.items():
             parts.setdefault(name, []).append(leaves)
@@ -260,7 +280,7 @@ def _batch(
     zero = work.zero_node(inputs)
     states = [*inputs, *[zero] * cell.nodes]
     parts: dict[str, list[Any]] = {}
-    for run in plan(cell, by_source=True):
+    for run in work.plan(inputs, by_source=True):
         x = states[cell.edges[run.edges[0]].source]
         variables, weights, keys = work.slices(run)
         one, key = jax.tree.map(lambda leaf: leaf[0], (variables, keys))

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +21,9 @@ from darts_jax.operations.layers import (
     Linear,
     ReLUConvBN,
 )
+from darts_jax.operations.mobile import ACTIVATIONS
 from darts_jax.spaces.graph import Macro
+from darts_jax.spaces.widths import FEATURES, STEM
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,7 @@ def plan_blocks(
     channels: int,
     stem: tuple[int, int],
     after_reduction: bool = False,
+    given: Mapping[str, int] | None = None,
 ) -> tuple[Block, ...]:
     """Widths of every block, first to last.
 
@@ -57,12 +60,14 @@ def plan_blocks(
       multiplier: kind -> how many states its output concatenates.
       stem: channels of the two states that the first block sees.
       after_reduction: whether the stem's states differ in size, as after a reduction.
+      given: kind -> channels of its blocks; others keep those before, and twice that
+        where they reduce.
     """
     blocks = []
-    widths = stem
+    widths, given = stem, given or {}
     for kind in macro.layout(cells):
         reduces = kind in macro.reductions
-        channels = channels * 2 if reduces else channels
+        channels = given.get(kind, channels * 2 if reduces else channels)
         output = channels * multiplier.get(kind, 1)
         blocks.append(Block(kind, widths, channels, output, after_reduction))
         widths, after_reduction = (widths[1], output), reduces
@@ -70,13 +75,36 @@ def plan_blocks(
 
 
 class Stem(nn.Module):
-    """3x3 convolution and BN (always affine), as in both CIFAR networks."""
+    """3x3 convolution and BN (always affine), as in both CIFAR networks.
+
+    Attributes:
+      activation: after them, as in mobile networks; a name of `ACTIVATIONS`.
+    """
 
     channels: int
+    stride: int = 1
+    activation: str = ""
 
     @nn.compact
     def __call__(self, images: Image, train: bool) -> Image:
-        return BatchNorm(affine=True)(Conv(self.channels, (3, 3))(images), train)
+        stride = (self.stride, self.stride)
+        x = Conv(self.channels, (3, 3), stride)(images)
+        return ACTIVATIONS[self.activation](BatchNorm(affine=True)(x, train))
+
+
+def make_stem(macro: Macro, widths: Mapping[str, int]) -> Stem:
+    """The first layer of a network.
+
+    Args:
+      widths: by name, as `Macro.widths_at` gives them.
+    """
+    return Stem(widths[STEM], macro.stem_stride, macro.activation)
+
+
+def make_head(macro: Macro, widths: Mapping[str, int], classes: int) -> "Head":
+    """The last; arguments are those of `make_stem`."""
+    features = widths.get(FEATURES, 0)
+    return Head(classes, macro.final_norm, features, macro.activation)
 
 
 class Preprocess(nn.Module):
@@ -113,13 +141,23 @@ class Residual(nn.Module):
 
 
 class Head(nn.Module):
-    """Global average pooling and a linear classifier, after BN and ReLU if asked."""
+    """Global average pooling and a linear classifier, after BN and ReLU if asked.
+
+    Attributes:
+      features: channels of a 1x1 convolution before the pooling, with BN and the
+        ``activation``; 0: there is none.
+    """
 
     classes: int
     final_norm: bool
+    features: int = 0
+    activation: str = ""
 
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Float[Array, "batch class"]:
+        if self.features:
+            x = BatchNorm(affine=True)(Conv(self.features)(x), train)
+            x = ACTIVATIONS[self.activation](x)
         if self.final_norm:
             x = nn.relu(BatchNorm(affine=True)(x, train))
         return Linear(self.classes)(x.mean((1, 2)))

@@ -5,6 +5,7 @@ They are computed once per state, apart from the edges (`MixedOperation.shared`)
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,13 +19,22 @@ from darts_jax.operations import primitives
 from darts_jax.operations.corruption import Corruption
 from darts_jax.operations.image import Operation, Zero
 from darts_jax.operations.layers import Image
+from darts_jax.operations.mobile import joined
 
 Variables = dict[str, stack.Variables]
 """Stack -> the variables of one of its elements."""
 
 
-def stack_name(operation: str, stride: int) -> str:
-    return operation if stride == 1 else f"{operation}_stride{stride}"
+def stack_name(operation: str, stride: int, widens: bool = False) -> str:
+    """Of the edges that may be an operation, have a stride, and are alike in width.
+
+    Args:
+      widens: whether they leave an input that is not as wide as the nodes.
+    """
+    parts = [operation]
+    parts += [f"stride{stride}"] if stride > 1 else []
+    parts += ["widening"] if widens else []
+    return "_".join(parts)
 
 
 def shuffle_channels(x: Image, groups: int) -> Image:
@@ -39,8 +49,8 @@ class MixedOperation:
     """What an edge computes, whatever the numbers.
 
     Attributes:
-      width: channels that enter the operations.
-      partial: the input has ``partial * width`` channels.
+      width: channels that leave the operations.
+      partial: of the input's channels, 1/partial enter them.
       makers: operation -> what makes its module: a name may be given to another one
         later, which the cache of a trace must tell apart.
       sampled: whether an operation of weight 0 does not run, as it has no slope either.
@@ -59,7 +69,7 @@ class MixedOperation:
 
     def shared(
         self,
-        operations: tuple[str, ...],
+        operations: Mapping[str, str],
         stride: int,
         variables: Variables,
         key: PRNGKeyArray,
@@ -68,20 +78,20 @@ class MixedOperation:
         """Outputs by operation of those that no edge has to itself, and statistics.
 
         Args:
+          operations: what the edges may be -> its stack.
           variables: of any edge that leaves the state; their statistics are equal.
         """
         outputs, stats = {}, {}
-        for op in operations:
+        for op, name in operations.items():
             module = self.module(op, stride)
             if not getattr(module, "edge_independent", False):
                 continue
-            name = stack_name(op, stride)
             outputs[op], stats[name] = self._call(module, variables[name], key, x)
         return outputs, stats
 
     def edge(
         self,
-        operations: tuple[str, ...],
+        operations: Mapping[str, str],
         stride: int,
         variables: Variables,
         weights: Float[Array, " op"],
@@ -89,11 +99,18 @@ class MixedOperation:
         x: Image,
         shared: dict[str, Image],
         strength: Float[Array, ""],
+        kept: Float[Array, " channel"] | None = None,
     ) -> tuple[Image, dict[str, Any]]:
-        """The mixture on one edge, and its own operations' statistics by stack."""
+        """The mixture on one edge, and its own operations' statistics by stack.
+
+        Args:
+          operations: what the edge may be -> its stack.
+          kept: what every channel that an operation adds is multiplied by, where widths
+            are searched; those that all edges of a state share change no channel's.
+        """
         total, stats = None, {}
-        for column, op in enumerate(operations):
-            module, name = self.module(op, stride), stack_name(op, stride)
+        for column, (op, name) in enumerate(operations.items()):
+            module = self.module(op, stride)
             if isinstance(module, Zero):
                 continue
             if op in shared:
@@ -105,17 +122,25 @@ class MixedOperation:
             else:
                 y, stats[name] = self._call(module, variables[name], key, x)
             y = self._corrupted(op, jax.random.fold_in(key, column), y, strength)
+            if kept is not None and op not in shared:
+                y = y * kept.astype(y.dtype)
+            y = joined(module, self.part(x), y)
             term = weights[column].astype(y.dtype) * y
             total = term if total is None else total + term
         if total is None:
-            total = jnp.zeros_like(x[:, ::stride, ::stride, : self.width])
+            total = jnp.zeros(
+                (*x[:, ::stride, ::stride].shape[:-1], self.width), x.dtype
+            )
         return self._bypass(total, x, stride), stats
+
+    def part(self, x: Image) -> Image:
+        """The channels that enter the operations."""
+        return x[..., : x.shape[-1] // self.partial]
 
     def _call(
         self, module: nn.Module, variables: stack.Variables, key: PRNGKeyArray, x: Image
     ) -> tuple[Image, Any]:
-        part = x[..., : self.width]
-        return stack.call(module, variables, key, part, train=self.train)
+        return stack.call(module, variables, key, self.part(x), train=self.train)
 
     def _call_if(
         self,

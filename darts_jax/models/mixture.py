@@ -11,16 +11,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.models import stack
-from darts_jax.models.execution import WALKS, Execution, Work
-from darts_jax.models.mixed_operation import MixedOperation, Variables, stack_name
+from darts_jax.models.execution import WALKS, Execution, Work, stacks_of
+from darts_jax.models.mixed_operation import MixedOperation, Variables
 from darts_jax.operations.corruption import Corruption
 from darts_jax.operations.image import Operation, get_operation
 from darts_jax.operations.layers import Image
 from darts_jax.spaces.graph import Cell
+from darts_jax.spaces.widths import rounded
 
 
 class MixedEdges(nn.Module):
@@ -73,12 +75,15 @@ class MixedEdges(nn.Module):
             self.corruptions,
         )
         plan = _Plan(self.cell, operation, self.execution, self.recompute)
-        part = inputs[0][..., : operation.width]
+        entering = inputs[0]
+        inner = jnp.zeros((*entering.shape[:-1], self.channels), entering.dtype)
+        widens = entering.shape[-1] != self.channels
         variables = {
-            stack_name(op, stride): stack.declare(
-                self, stack_name(op, stride), operation.module(op, stride), size, part
+            name: stack.declare(
+                *(self, name, operation.module(op, stride), size),
+                operation.part(entering if enters else inner),
             )
-            for (op, stride), size in self._stack_sizes().items()
+            for (name, op, stride, enters), size in self._stacks(widens).items()
         }
         keys = jax.random.split(stack.key_for(self, "noise"), len(self.cell.edges))
         nodes, stats = _compute(plan, variables, mixture, keys, strength, inputs)
@@ -91,11 +96,16 @@ class MixedEdges(nn.Module):
         names = {op: None for edge in self.cell.edges for op in edge.operations}
         return tuple((op, get_operation(variants.get(op, op))) for op in names)
 
-    def _stack_sizes(self) -> dict[tuple[str, int], int]:
-        count: dict[tuple[str, int], int] = {}
-        for edge in self.cell.edges:
-            for op in edge.operations:
-                count[op, edge.stride] = count.get((op, edge.stride), 0) + 1
+    def _stacks(self, widens: bool) -> dict[tuple[str, str, int, bool], int]:
+        """Every stack's name, operation, stride, and whether it is of inputs of another
+        width; and how many edges it has.
+        """
+        count: dict[tuple[str, str, int, bool], int] = {}
+        for e, edge in enumerate(self.cell.edges):
+            enters = widens and edge.source < self.cell.inputs
+            for op, name in stacks_of(self.cell, e, widens).items():
+                stack = name, op, edge.stride, enters
+                count[stack] = count.get(stack, 0) + 1
         return count
 
 
@@ -124,10 +134,28 @@ def _compute(
     derivatives, wherever they stand in the network.
     """
     numbers = variables, mixture, keys, strength
-    work = Work(plan.cell, plan.operation, plan.recompute, *numbers)
+    kept = kept_channels(plan.cell, mixture, plan.operation)
+    work = Work(plan.cell, plan.operation, plan.recompute, *numbers, kept)
     nodes, parts = WALKS[plan.execution](work, inputs)
     stats = {
         name: jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *values)
         for name, values in parts.items()
     }
     return nodes, stats
+
+
+def kept_channels(
+    cell: Cell, mixture: Float[Array, "edge op"], operation: MixedOperation
+) -> Float[Array, " channel"] | None:
+    """How much of every channel is kept: the mixture of the widths to choose from.
+
+    Every width is a mask of the first channels (Wan et al., 2020, FBNetV2, section
+    3.1). None where a cell has no such choice.
+    """
+    if cell.width_edge is None:
+        return None
+    channels = operation.width * operation.partial
+    widths = [rounded(channels * share) for share in cell.width_shares]
+    masks = np.arange(channels) < np.array(widths)[:, None]
+    weights = mixture[cell.width_edge, : len(widths)]
+    return weights @ jnp.asarray(masks, weights.dtype)

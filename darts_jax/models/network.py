@@ -8,17 +8,19 @@ from jaxtyping import Array, Float
 
 from darts_jax.models.macro import (
     Block,
-    Head,
     Preprocess,
     Residual,
-    Stem,
+    make_head,
+    make_stem,
     plan_blocks,
     run_blocks,
 )
 from darts_jax.operations import primitives
 from darts_jax.operations.image import Identity, Zero, make_operation
 from darts_jax.operations.layers import BatchNorm, Conv, Image, Linear, drop_path
+from darts_jax.operations.mobile import joined
 from darts_jax.spaces.graph import CellGenotype, Genotype, Macro
+from darts_jax.spaces.widths import STEM
 
 
 class Logits(NamedTuple):
@@ -72,7 +74,7 @@ class DiscreteCell(nn.Module):
         y = made.clone(name=name, parent=self)(x, train)
         if train and not isinstance(made, Identity | Zero):
             y = drop_path(self.make_rng("drop_path"), y, drop_rate)
-        return y
+        return joined(made, x, y)
 
 
 class AuxiliaryHead(nn.Module):
@@ -159,11 +161,8 @@ class Network(nn.Module):
     ) -> Logits:
         """Logits of images [batch, height, width, channel]; drop paths at that rate."""
         images = images.astype(self.dtype or images.dtype)
-        states, stem = self._stem(images, train)
-        multiplier = {k: len(cell.output) for k, cell in self.genotype.cells.items()}
-        blocks = plan_blocks(
-            self.macro, multiplier, self.cells, self.channels, stem, self.imagenet
-        )
+        states = self._stem(images, train)
+        blocks = self.blocks()
         # The auxiliary head follows the second reduction cell.
         cut = 2 * len(blocks) // 3 + 1
         extras = [(drop_rate,) if b.kind in self.genotype.cells else () for b in blocks]
@@ -174,18 +173,27 @@ class Network(nn.Module):
         _, last = run_blocks(
             self, blocks[cut:], self._block, states, extras[cut:], train, cut
         )
-        head = Head(self.classes, self.macro.final_norm, name="head")
-        return Logits(head(last, train), auxiliary)
+        head = make_head(self.macro, self.widths(), self.classes)
+        logits = head.clone(name="head", parent=self)(last, train)
+        return Logits(logits, auxiliary)
 
-    def _stem(
-        self, images: Image, train: bool
-    ) -> tuple[tuple[Image, Image], tuple[int, int]]:
+    def widths(self) -> dict[str, int]:
+        """Channels by name, as `Genotype.widths_in` gives them."""
+        return self.genotype.widths_in(self.macro, self.channels)
+
+    def blocks(self) -> tuple[Block, ...]:
+        """The network's blocks, first to last."""
+        stem = self.channels if self.imagenet else self.widths()[STEM]
+        multiplier = {k: len(cell.output) for k, cell in self.genotype.cells.items()}
+        sizes = self.cells, self.channels, (stem, stem)
+        return plan_blocks(self.macro, multiplier, *sizes, self.imagenet, self.widths())
+
+    def _stem(self, images: Image, train: bool) -> tuple[Image, Image]:
         if self.imagenet:
-            states = ImageNetStem(self.channels, name="stem")(images, train)
-            return states, (self.channels, self.channels)
-        width = self.macro.stem_multiplier * self.channels
-        x = Stem(width, name="stem")(images, train)
-        return (x, x), (width, width)
+            return ImageNetStem(self.channels, name="stem")(images, train)
+        stem = make_stem(self.macro, self.widths())
+        x = stem.clone(name="stem", parent=self)(images, train)
+        return x, x
 
     def _block(self, block: Block) -> nn.Module:
         if block.kind not in self.genotype.cells:

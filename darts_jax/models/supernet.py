@@ -9,10 +9,10 @@ from jaxtyping import Array, Float
 from darts_jax.models.execution import Execution
 from darts_jax.models.macro import (
     Block,
-    Head,
     Preprocess,
     Residual,
-    Stem,
+    make_head,
+    make_stem,
     plan_blocks,
     run_blocks,
 )
@@ -20,6 +20,7 @@ from darts_jax.models.mixture import MixedEdges
 from darts_jax.operations.corruption import Corruption
 from darts_jax.operations.layers import Image
 from darts_jax.spaces.graph import Cell, Space
+from darts_jax.spaces.widths import STEM
 from darts_jax.types import STRENGTH
 
 Remat = Literal["none", "edge", "cell"]
@@ -106,7 +107,8 @@ class Supernet(nn.Module):
             of a kind its own; ``STRENGTH`` -> that of the corruptions, or it is 0.
         """
         macro, blocks = self.space.macro, self.blocks()
-        stem = Stem(macro.stem_multiplier * self.channels, name="stem")
+        widths = macro.widths_at(self.channels)
+        stem = make_stem(macro, widths).clone(name="stem", parent=self)
         x = stem(images.astype(self.dtype or images.dtype), train)
         _, x = run_blocks(
             self,
@@ -117,14 +119,16 @@ class Supernet(nn.Module):
             train,
             recompute=self.remat == "cell",
         )
-        return Head(self.classes, macro.final_norm, name="head")(x, train)
+        head = make_head(macro, widths, self.classes)
+        return head.clone(name="head", parent=self)(x, train)
 
     def blocks(self) -> tuple[Block, ...]:
         """The network's blocks, first to last."""
         macro = self.space.macro
-        stem = macro.stem_multiplier * self.channels
+        widths = macro.widths_at(self.channels)
         multiplier = {k: len(cell.output) for k, cell in self.space.cells.items()}
-        return plan_blocks(macro, multiplier, self.cells, self.channels, (stem, stem))
+        sizes = self.cells, self.channels, (widths[STEM], widths[STEM])
+        return plan_blocks(macro, multiplier, *sizes, given=widths)
 
     def _block(self, block: Block) -> nn.Module:
         if block.kind not in self.space.cells:

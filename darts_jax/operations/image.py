@@ -26,6 +26,7 @@ from darts_jax.operations.layers import (
     Image,
     ReLUConvBN,
 )
+from darts_jax.operations.mobile import BLOCKS
 
 Operation = Callable[[int, int, bool], nn.Module]
 
@@ -128,6 +129,12 @@ def _skip(channels: int, stride: int, discrete: bool) -> nn.Module:
     return Identity() if stride == 1 else FactorizedReduce(channels, affine=discrete)
 
 
+def _width(channels: int, stride: int, discrete: bool) -> nn.Module:
+    """The choice of a cell's width, which whoever plans the cell carries out."""
+    del channels, stride, discrete
+    return Identity()
+
+
 def _pool(pool: Callable[..., Image], normalize: bool = True) -> Operation:
     def make(channels: int, stride: int, discrete: bool) -> nn.Module:
         del channels
@@ -169,6 +176,8 @@ OPERATIONS: dict[str, Operation] = {
     "nor_conv_3x3": _nor_conv(3),
     "nor_conv_1x1_biased": _nor_conv(1, biased=True),
     "nor_conv_3x3_biased": _nor_conv(3, biased=True),
+    **{f"width_{share}": _width for share in ("0.25", "0.5", "0.75", "1")},
+    **BLOCKS,
 }
 
 

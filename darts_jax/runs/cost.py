@@ -5,8 +5,11 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from darts_jax.analysis.cost import COLUMNS, cost_rows
+from darts_jax.analysis.expected import choice_sites
 from darts_jax.analysis.latency import Measurement, latency_of, operation_latencies
+from darts_jax.analysis.sites import sites
 from darts_jax.build import (
+    blank_retrained,
     dataset_of,
     make_network,
     make_supernet,
@@ -15,6 +18,7 @@ from darts_jax.build import (
 from darts_jax.errors import InputError
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import atomic_write
+from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 
 
@@ -39,14 +43,19 @@ def cost(config: ConfigDict, genotype: Genotype, batch: int | None = None) -> st
 
 
 def write_operation_latencies(config: ConfigDict, batch: int, out: Path) -> None:
-    """Measures every operation of a search's supernet, for ``search.costs``."""
+    """Measures every operation of a search, for ``search.costs``.
+
+    Where it stands in the supernet, for a term of the loss, and in the networks that
+    ``retrain`` trains, for a budget.
+    """
     require_images(config, "the cost of an operation")
     dataset = dataset_of(config)
     how = _measurement(batch, config.supernet.dtype)
-    found = operation_latencies(
-        make_supernet(config, dataset), dataset.image_shape, how
-    )
-    atomic_write(out, found.to_json())
+    supernet, net = make_supernet(config, dataset), blank_retrained(config, dataset)
+    size, space = dataset.image_shape, get_space(config.space)
+    places = [row[-1] for row in sites(supernet, size[:2])]
+    places += [row[-1] for row in choice_sites(space, net, size)]
+    atomic_write(out, operation_latencies(places, how).to_json())
 
 
 def _measurement(batch: int, dtype: str) -> Measurement:

@@ -67,6 +67,11 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def costs(self) -> Path:
+        """What every choice costs, of a search with a budget."""
+        return self.path / "costs.json"
+
+    @property
     def genotype(self) -> Path:
         return self.path / "genotype.json"
 

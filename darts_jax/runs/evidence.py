@@ -155,8 +155,10 @@ def collapse_answer(
 ) -> Answer:
     """By the last epoch's parameters."""
     read = reading_of(config.search.relaxation)
-    warnings = collapse_warnings(get_space(config.space), dict(alpha), genotype, read)
-    counted = {k: (c.skips, len(c.choices)) for k, c in genotype.cells.items()}
+    space = get_space(config.space)
+    warnings = collapse_warnings(space, dict(alpha), genotype, read)
+    cells = ((k, c) for k, c in genotype.cells.items() if not space.cells[k].is_chain)
+    counted = {kind: (cell.skips, len(cell.choices)) for kind, cell in cells}
     return collapsed(warnings, counted)
 
 

@@ -25,6 +25,7 @@ from darts_jax.build import (
 from darts_jax.config import get_setting, load_config, with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
+from darts_jax.runs.budget import keep_costs, tell_budget, within_budget
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import html_table, short, table
 from darts_jax.runs.directory import (
@@ -63,6 +64,8 @@ SCALARS = (
     "search.architecture.momentum",
     "search.architecture.entropy",
     "search.architecture.baseline_decay",
+    "search.budget.target",
+    "search.budget.rate",
     *(f"search.{setting}" for setting in SCHEDULED.values()),
     *(f"search.terms.{name}" for name in TERMS),
 )
@@ -194,6 +197,7 @@ def population(
     job = make_population(members, dataset)
     directory = open_run(run, config, "population")
     _claim(directory, settings)
+    keep_costs(config, dataset, directory)
     # What a population writes last: a finished one is read.
     if directory.summary_text.exists():
         return read_population(directory)
@@ -201,6 +205,9 @@ def population(
     run_epochs(job, directory, "population", config.checkpoint, watch)
     wait_for_all("population")
     result = read_population(directory)
+    for own, member in zip(members, result.members, strict=True):
+        if member.genotype is not None:
+            tell_budget(own, directory, member.genotype)
     _write(result)
     return result
 
@@ -275,10 +282,13 @@ def _read(
         own = {kind: values[:, i] for kind, values in alpha.items()}
         last = {kind: values[-1] for kind, values in own.items()}
         sound = not any(np.isnan(values).any() for values in last.values())
+        own_config = with_overrides(config, [f"{k}={v}" for k, v in chosen.items()])
         members.append(
             Member(
                 chosen,
-                discretize(space, last) if sound else None,
+                within_budget(own_config, directory, discretize(space, last), last)
+                if sound
+                else None,
                 own,
                 {name: values[:, i] for name, values in curves.items()},
             )

@@ -21,6 +21,7 @@ from darts_jax.build import (
 from darts_jax.checks import validate_config
 from darts_jax.config import with_overrides
 from darts_jax.data.stream import AnyDataset
+from darts_jax.runs.budget import keep_costs, tell_budget, within_budget
 from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
@@ -62,6 +63,7 @@ def search(
     # Whatever a later stage asks is refused before the first one runs.
     jobs = [make_search(stage.config, dataset) for stage in stages]
     directory = open_run(run, config, "search")
+    keep_costs(config, dataset, directory)
     drawing = directory.path / "genotype"
     # What a search writes last: a finished one is read.
     finished = drawing.with_suffix(".png").exists()
@@ -103,8 +105,14 @@ def _searched(
         ran.append(_run_stage(stage, job, place, done))
     last = ran[-1]
     if config.search.discretization in SELECTIONS:
-        return by_supernet(last.stage.config, last.job, last.returned(place.directory))
-    return make_discretization(last.stage.config)(space, last.alpha)
+        state = last.returned(place.directory)
+        genotype = by_supernet(last.stage.config, last.job, state)
+    else:
+        genotype = make_discretization(last.stage.config)(space, last.alpha)
+    how = last.stage.config, place.directory
+    fitted = within_budget(*how, genotype, last.alpha)
+    tell_budget(*how, fitted, genotype)
+    return fitted
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from darts_jax.build import Job, bound, make_discretization
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import to_host
 from darts_jax.errors import unknown_name
+from darts_jax.runs.budget import tell_budget, within_budget
 from darts_jax.runs.loop import HeldOut, compile_run, say
 from darts_jax.runs.saved import SavedSearch
 from darts_jax.spaces import get_space
@@ -36,11 +37,16 @@ def select(
     if rule not in known:
         raise unknown_name("rule", rule, known)
     saved = SavedSearch(run, [f"search.discretization={rule}"])
+    alpha = saved.architecture(epoch)
     if rule in DISCRETIZATIONS:
-        alpha = saved.architecture(epoch)
-        return make_discretization(saved.config)(saved.space, alpha)
-    job, state = saved.restored(epoch, dataset)
-    return by_supernet(saved.config, job, state)
+        genotype = make_discretization(saved.config)(saved.space, alpha)
+    else:
+        job, state = saved.restored(epoch, dataset)
+        genotype = by_supernet(saved.config, job, state)
+    how = saved.config, saved.directory
+    fitted = within_budget(*how, genotype, alpha)
+    tell_budget(*how, fitted, genotype)
+    return fitted
 
 
 def by_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:

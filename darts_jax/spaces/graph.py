@@ -13,10 +13,12 @@ its nodes. Edges are ordered by (target, source), as in the published code, and 
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from darts_jax.errors import InputError
+from darts_jax.spaces.widths import STEM, rounded, width_share
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -82,6 +84,29 @@ class Cell:
             for edge in self.edges
         )
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether one edge leads to each state: to skip it is to leave out a block."""
+        return all(len(self.incoming(s)) == 1 for s in range(self.inputs, self.states))
+
+    @property
+    def width_edge(self) -> int | None:
+        """Index of the edge that decides the width of all states, if one does."""
+        deciding = [
+            e
+            for e, edge in enumerate(self.edges)
+            if width_share(edge.operations[0]) is not None
+        ]
+        return deciding[0] if deciding else None
+
+    @property
+    def width_shares(self) -> tuple[float, ...]:
+        """The widths to choose from, as shares of the states' channels."""
+        if self.width_edge is None:
+            return (1.0,)
+        operations = self.edges[self.width_edge].operations
+        return tuple(share for op in operations if (share := width_share(op)))
+
     def incoming(self, target: int) -> tuple[int, ...]:
         """Indices of the edges that end in a state."""
         return tuple(i for i, edge in enumerate(self.edges) if edge.target == target)
@@ -98,6 +123,13 @@ class Macro:
       stem_multiplier: channels of the stem, in units of the cells' channels.
       preprocesses: whether a cell first projects its inputs to its own width.
       final_norm: whether BN and ReLU precede the global pooling.
+      widths: kind -> channels of its blocks where ``base`` are asked for; those of a
+        kind that is missing have as many as the block before, or twice that where they
+        reduce. ``STEM`` and ``FEATURES``, a 1x1 convolution before the pooling, have
+        widths too.
+      base: channels that ``widths`` are told for.
+      stem_stride: of the stem's convolution.
+      activation: after stem and features; none if empty.
     """
 
     layout: Callable[[int], tuple[str, ...]]
@@ -105,6 +137,23 @@ class Macro:
     stem_multiplier: int
     preprocesses: bool
     final_norm: bool
+    widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    base: int = 1
+    stem_stride: int = 1
+    activation: str = ""
+
+    def widths_at(self, channels: int) -> dict[str, int]:
+        """Widths by name where so many channels are asked for; at least the stem's."""
+        scaled = {
+            name: rounded(width * channels / self.base)
+            for name, width in self.widths.items()
+        }
+        return {STEM: self.stem_multiplier * channels} | scaled
+
+    def halvings(self, cells: int) -> int:
+        """How often the image is halved on its way to the pooling."""
+        reduces = (kind in self.reductions for kind in self.layout(cells))
+        return sum(reduces) + int(self.stem_stride == 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +237,12 @@ class CellGenotype:
         return sum(choice.operation == "skip_connect" for choice in self.choices)
 
     @property
+    def width_share(self) -> float:
+        """What the cell keeps of its width; 1 where none is chosen."""
+        shares = (width_share(choice.operation) for choice in self.choices)
+        return math.prod(share for share in shares if share is not None)
+
+    @property
     def is_connected(self) -> bool:
         """Whether some path without ``none`` leads from an input to the output."""
         reached = set(range(self.inputs))
@@ -209,10 +264,25 @@ class CellGenotype:
 
 @dataclasses.dataclass(frozen=True)
 class Genotype:
-    """A discrete architecture: the cells of a space with every edge decided."""
+    """A discrete architecture: the cells of a space with every edge decided.
+
+    Attributes:
+      widths: channels by kind, ``STEM`` and ``FEATURES``, where they are the network's
+        own and not those that the macro structure has for its size.
+    """
 
     space: str
     cells: Mapping[str, CellGenotype]
+    widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def widths_in(self, macro: Macro, channels: int) -> dict[str, int]:
+        """Channels by name where so many are asked for; see `Macro.widths_at`."""
+        whole = macro.widths_at(channels) | dict(self.widths)
+        shares = {kind: cell.width_share for kind, cell in self.cells.items()}
+        return {
+            name: width if shares.get(name, 1) == 1 else rounded(width * shares[name])
+            for name, width in whole.items()
+        }
 
     def to_json(self) -> str:
         cells = {
@@ -223,7 +293,10 @@ class Genotype:
             }
             for kind, cell in self.cells.items()
         }
-        return json.dumps({"space": self.space, "cells": cells}, indent=1) + "\n"
+        tree: dict[str, Any] = {"space": self.space, "cells": cells}
+        if self.widths:
+            tree["widths"] = dict(self.widths)
+        return json.dumps(tree, indent=1) + "\n"
 
     def __str__(self) -> str:
         """One line per node: ``normal 2 = sep_conv_3x3(0) + skip_connect(1)``."""
@@ -259,7 +332,8 @@ class Genotype:
                 )
                 for kind, cell in tree["cells"].items()
             }
-            return cls(str(tree["space"]), cells)
+            widths = {str(k): int(v) for k, v in tree.get("widths", {}).items()}
+            return cls(str(tree["space"]), cells, widths)
         except InputError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -10,6 +10,7 @@ This module needs the standard library only.
 
 from darts_jax.errors import unknown_name
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.published_mobile import MOBILE_NETWORKS, MOBILE_SOURCES
 from darts_jax.spaces.recurrent import PUBLISHED_RECURRENT
 
 _INPUTS = 2
@@ -136,12 +137,14 @@ def _cell(text: str) -> CellGenotype:
 PUBLISHED: dict[str, Genotype] = {
     name: Genotype("darts", {"normal": _cell(normal), "reduce": _cell(reduce)})
     for name, (_, normal, reduce) in _TABLE.items()
-}
-SOURCES: dict[str, str] = {name: source for name, (source, _, _) in _TABLE.items()}
+} | MOBILE_NETWORKS
+SOURCES: dict[str, str] = {
+    name: source for name, (source, _, _) in _TABLE.items()
+} | MOBILE_SOURCES
 
 
 NAMED: dict[str, Genotype] = PUBLISHED | PUBLISHED_RECURRENT
-"""Those of every family of spaces; ``PUBLISHED`` are cells for images."""
+"""Those of every family of spaces; ``PUBLISHED`` are of images."""
 
 
 def get_genotype(name: str) -> Genotype:

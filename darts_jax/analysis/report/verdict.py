@@ -133,26 +133,30 @@ def collapsed(warnings: Sequence[str], skips: Mapping[str, tuple[int, int]]) -> 
 
     Args:
       warnings: of `diagnostics.collapse_warnings`.
-      skips: kind -> how many skip connections, of how many kept edges.
+      skips: kind -> how many skip connections, of how many kept edges; of those cells
+        of which many of them are a sign.
     """
     counted = "; ".join(
         f"{skip} of {kept} kept edges of the {kind} cell are skip connections"
         for kind, (skip, kept) in skips.items()
     )
-    evidence = f"{counted[:1].upper()}{counted[1:]}."
-    total, kept = (sum(column) for column in zip(*skips.values(), strict=True))
-    figure = f"{total} of {kept} edges are skips"
+    evidence, few, figure = "", "", ""
+    if skips:
+        evidence = f"{counted[:1].upper()}{counted[1:]}. "
+        few = "Skips hold less than half of every cell, "
+        total, kept = (sum(column) for column in zip(*skips.values(), strict=True))
+        figure = f"{total} of {kept} edges are skips"
     if not warnings:
-        no_sign = (
-            "Skips hold less than half of every cell, a path crosses each, `none` does "
-            "not prevail, and its edges have decided."
+        sound = (
+            f"{few}a path crosses each cell, `none` does not prevail, and edges have "
+            "decided."
         )
-        evidence = f"{evidence} {no_sign}"
+        evidence += sound[:1].upper() + sound[1:]
         return Answer(COLLAPSE, GOOD, "No sign of it", evidence, figure=figure)
     signs = "One sign" if len(warnings) == 1 else f"{len(warnings)} signs"
     told = " ".join(f"{line[:1].upper()}{line[1:]}." for line in warnings)
     words = f"{signs} of trouble"
-    return Answer(COLLAPSE, BAD, words, f"{told} {evidence}", figure=figure)
+    return Answer(COLLAPSE, BAD, words, f"{told} {evidence}".strip(), figure=figure)
 
 
 def ranks_truly(

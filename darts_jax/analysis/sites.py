@@ -1,4 +1,4 @@
-"""What operations cost, for the loss term that asks: counted here, or from a table."""
+"""Where operations stand, and what they cost there: counted here, or from a table."""
 
 import dataclasses
 import functools
@@ -26,9 +26,16 @@ Costs = dict[str, Float[np.ndarray, "edge op"]]
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Site:
-    """An operation where it stands: the width, stride and image size that it meets."""
+    """An operation where it stands: the widths, stride and image size that it meets.
+
+    Attributes:
+      inputs: channels that enter it.
+      channels: that leave it.
+      height: of the image that enters it; so is ``width``.
+    """
 
     operation: str
+    inputs: int
     channels: int
     stride: int
     height: int
@@ -41,16 +48,19 @@ def parameter_costs(net: Supernet) -> Costs:
     Kind -> the sum over the cells of that kind, each at its own width, with the affine
     BN of a discrete network.
     """
-    return operation_costs(net, _ANY_SIZE, lambda site: _parameters(site) / 1e6)
+    return operation_costs(
+        net, _ANY_SIZE, lambda site: operation_parameters(site) / 1e6
+    )
 
 
 _ANY_SIZE = (8, 8)  # no operation's parameters depend on it
 
 
-@functools.lru_cache
-def _parameters(site: Site) -> int:
+@functools.cache
+def operation_parameters(site: Site) -> int:
+    """Of one operation of a genotype's network."""
     module = get_operation(site.operation)(site.channels, site.stride, True)
-    image = jnp.zeros((1, site.height, site.width, site.channels))
+    image = jnp.zeros((1, site.height, site.width, site.inputs))
     key = jax.random.key(0)
     streams = dict.fromkeys(("params", "noise", "drop_path"), key)
     made = jax.eval_shape(lambda: module.init(streams, image, False))
@@ -83,11 +93,28 @@ def sites(net: Supernet, size: Size) -> Iterator[tuple[str, int, int, Site]]:
     for block, before, after in sized_blocks(net.blocks(), space.macro, size):
         if block.kind not in space.cells:
             continue
-        cell, channels = space.cells[block.kind], block.channels // net.partial
+        cell = space.cells[block.kind]
         for e, edge in enumerate(cell.edges):
-            place = before if edge.source < cell.inputs else after
+            enters = edge.source < cell.inputs
+            widths = site_widths(block, space.macro, enters, net.partial)
+            place = before if enters else after
             for o, operation in enumerate(edge.operations):
-                yield block.kind, e, o, Site(operation, channels, edge.stride, *place)
+                site = Site(operation, *widths, edge.stride, *place)
+                yield block.kind, e, o, site
+
+
+def site_widths(
+    block: Block, macro: Macro, enters: bool, partial: int = 1
+) -> tuple[int, int]:
+    """Channels that enter and leave an operation of a block.
+
+    Args:
+      enters: whether it is on an edge that leaves an input.
+      partial: of the channels, 1/partial enter operations.
+    """
+    projected = macro.preprocesses or not enters
+    inputs = block.channels if projected else block.widths[1]
+    return inputs // partial, block.channels // partial
 
 
 def sized_blocks(
@@ -96,8 +123,9 @@ def sized_blocks(
     """Blocks with the sizes [height, width] of what enters them and what leaves.
 
     Args:
-      size: of what enters the first.
+      size: of what enters the stem.
     """
+    size = halved(size, int(macro.stem_stride == 2))
     for block in blocks:
         after = halved(size, int(block.kind in macro.reductions))
         yield block, size, after
@@ -130,9 +158,10 @@ class CostTable:
         Raises:
           InputError: the network has an operation that the table has not.
         """
-        return operation_costs(net, size, self._at)
+        return operation_costs(net, size, self.at)
 
-    def _at(self, site: Site) -> float:
+    def at(self, site: Site) -> float:
+        """One cost; raises InputError if it is not in the table."""
         if site not in self.costs:
             raise InputError(
                 f"the table of costs lacks {_told(site)}; make one for this space, "
@@ -176,13 +205,13 @@ def read_cost_table(path: str | Path) -> CostTable:
 
 def _row(row: Any) -> tuple[Site, float]:
     site = Site(**{field.name: row[field.name] for field in dataclasses.fields(Site)})
-    numbers = (site.channels, site.stride, site.height, site.width)
+    numbers = (site.inputs, site.channels, site.stride, site.height, site.width)
     if type(site.operation) is not str or not all(
         type(n) is int and n > 0 for n in numbers
     ):
         raise InputError(
             f"not a table of costs: {row}; want the name of an operation, and whole "
-            "numbers above 0 for its channels, stride, height and width"
+            "numbers above 0 for its inputs, channels, stride, height and width"
         )
     cost = row["cost"]
     if type(cost) not in (int, float) or not 0 <= cost < math.inf:
@@ -194,6 +223,6 @@ def _row(row: Any) -> tuple[Site, float]:
 
 def _told(site: Site) -> str:
     return (
-        f"{site.operation} of {site.channels} channels with stride {site.stride} on "
-        f"{site.height}x{site.width}"
+        f"{site.operation} of {site.inputs} to {site.channels} channels with stride "
+        f"{site.stride} on {site.height}x{site.width}"
     )

@@ -1,0 +1,179 @@
+"""`front`: accuracy against cost over several targets, random networks beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.build import Limit, dataset_of, has_budget, require_images
+from darts_jax.config import with_overrides
+from darts_jax.data.stream import AnyDataset
+from darts_jax.errors import InputError
+from darts_jax.runs.budget import limit_of
+from darts_jax.runs.console import html_table, table
+from darts_jax.runs.directory import RunDirectory, atomic_write
+from darts_jax.runs.loop import say
+from darts_jax.runs.population import population
+from darts_jax.runs.processes import is_writer, wait_for_all
+from darts_jax.runs.retrain import retrain
+from darts_jax.spaces import moves
+from darts_jax.spaces.graph import Genotype
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+TARGET = "search.budget.target"
+COLUMNS = ("target", "cost", "accuracy", "group", "name")
+
+NEAR = 0.05
+"""A random network counts as of equal cost if it costs so much less, at most."""
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Front:
+    """What searches for several targets found, and what random networks reach.
+
+    A notebook shows its picture and its table.
+
+    Attributes:
+      rows: of each network its ``COLUMNS``: the accuracy on the test images in percent,
+        the group "searched" or "random", and the name of its directory.
+      unit: of targets and costs.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    unit: str
+    path: Path
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row for each network."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.rows), columns=list(COLUMNS))
+
+    def plot(self) -> Figure:
+        """Accuracy against cost, and the steps of those that no other beats.
+
+        Raises:
+          InputError: no network was trained.
+        """
+        from darts_jax.analysis.front import plot_front
+
+        cost, accuracy = f"cost, {self.unit}", "test accuracy %"
+        points = self.frame.rename(columns={"cost": cost, "accuracy": accuracy})
+        return plot_front(points, cost, accuracy, "name")
+
+    def __str__(self) -> str:
+        return f"{table(self.rows, COLUMNS)}\ntargets and costs in {self.unit}\n"
+
+    def __repr__(self) -> str:
+        return f"Front({str(self.path)!r}, networks={len(self.rows)})"
+
+    def _repr_html_(self) -> str:
+        from darts_jax.analysis.style import img_tag
+
+        return img_tag(self.plot()) + html_table(self.rows)
+
+
+def front(
+    config: ConfigDict,
+    targets: Sequence[float],
+    run: str | Path,
+    dataset: AnyDataset | None = None,
+) -> Front:
+    """Searches for every target side by side, and trains what each search found.
+
+    The searches are one population. Beside each genotype as many random ones of its
+    cost are trained by the same recipe as ``baseline.random_genotypes`` says.
+
+    Args:
+      targets: of ``search.budget.target``.
+      run: a new directory, or that of the same call, which then goes on.
+
+    Raises:
+      InputError: a mistake in the settings or the data, or no budget to set targets of.
+    """
+    if not has_budget(config):
+        raise InputError("a front needs search.budget.rule, such as augmented")
+    require_images(config, "a front")
+    dataset = dataset or dataset_of(config)
+    path = Path(run)
+    found = population(config, {TARGET: list(targets)}, path / "search", dataset)
+    rng = np.random.default_rng(config.seed)
+    rows, unit = [], ""
+    for i, member in enumerate(found.members):
+        target = member.settings[TARGET]
+        own = with_overrides(config, [f"{TARGET}={target}"])
+        limit = limit_of(own, RunDirectory(path / "search"))
+        assert limit is not None
+        unit = limit.expected.unit
+        if member.genotype is None:
+            say(f"front: the loss of the search for {target:g} {unit} became NaN")
+            continue
+        chosen = {f"searched_{i}": member.genotype}
+        for n in range(config.baseline.random_genotypes):
+            other = random_of_cost(limit, limit.cost(member.genotype), rng)
+            chosen[f"random_{i}_{n}"] = other
+        for name, genotype in chosen.items():
+            accuracy = _trained(config, path / name, genotype, dataset)
+            values = target, limit.cost(genotype), accuracy, name.split("_")[0], name
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+    if not rows:
+        raise InputError("every loss of the front became NaN: want a lower search.weights.learning_rate")
+    result = Front(tuple(rows), unit, path)
+    atomic_write(path / "front.json", json.dumps(rows, indent=1) + "\n")
+    atomic_write(path / "summary.txt", str(result))
+    if is_writer():
+        _draw(result, path / "front")
+    wait_for_all("the front is written")
+    return result
+
+
+def random_of_cost(limit: Limit, cost: float, rng: np.random.Generator) -> Genotype:
+    """A random genotype that costs no more, and less by ``NEAR`` at most.
+
+    Walks of random changes, each from a random one, that take no step away from that;
+    if none arrives, the nearest that they came.
+    """
+    low, high = (1 - NEAR) * cost, cost
+
+    def distance(genotype: Genotype) -> float:
+        paid = limit.cost(genotype)
+        return max(low - paid, paid - high, 0.0)
+
+    ends = []
+    for _ in range(_WALKS):
+        genotype = moves.uniform(limit.space, rng)
+        for _ in range(_STEPS):
+            if not distance(genotype):
+                return genotype
+            other = moves.mutate(limit.space, genotype, rng)
+            if distance(other) <= distance(genotype):
+                genotype = other
+        ends.append(genotype)
+    return min(ends, key=distance)
+
+
+_WALKS, _STEPS = 30, 60
+
+
+def _trained(
+    config: ConfigDict, path: Path, genotype: Genotype, dataset: AnyDataset
+) -> float:
+    """Test accuracy in percent of a genotype trained from scratch."""
+    alone = with_overrides(config, ["baseline.random_genotypes=0"])
+    return 100 * retrain(alone, path, genotype, dataset).accuracy
+
+
+def _draw(result: Front, stem: Path) -> None:
+    from darts_jax.analysis.style import save_pictures
+
+    save_pictures(result.plot(), stem)
