@@ -147,6 +147,7 @@ _CHECKS: dict[str, _Check] = {
 
 _CHECKS |= {
     "language.tokens": _COUNT,
+    "language.held_out": _COUNT,
     "language.valid_fraction": (lambda v: 0 < v < 0.5, "between 0 and 0.5"),
     "language.test_fraction": (lambda v: 0 < v < 0.5, "between 0 and 0.5"),
     "language.window": (lambda v: v >= 2, "at least 2"),

@@ -163,6 +163,7 @@ def default_config() -> ConfigDict:
     config.language = ConfigDict(
         {
             "tokens": 0,  # the first so many to train on; 0: all
+            "held_out": 0,  # and so many to validate and to test on; 0: all
             "valid_fraction": 0.1,  # of a text that has no parts of its own
             "test_fraction": 0.1,
             "window": 35,  # tokens that are read, and learned from, at once

@@ -20,7 +20,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 SETUP = "python3 -m venv .venv"
 """Begins the two commands that .ci/run takes out of the README."""
 
-NEEDS_DATA = ("cifar10", "nasbench201", "runs/nb", "ptb")
+NEEDS_DATA = ("cifar10", "nasbench201", "runs/nb", "ptb", "configs/chars")
 OFFICIAL = "NATS-tss"
 """Gigabytes; tests/test_nasbench201.py converts a stand-in of the same format."""
 

@@ -15,6 +15,7 @@ from darts_jax.analysis.style import STYLES, kind_of
 from darts_jax.errors import InputError
 from darts_jax.operations.activations import ACTIVATIONS
 from darts_jax.operations.image import OPERATIONS
+from darts_jax.operations.sequence import SEQUENCE_OPERATIONS
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.spaces.published import PUBLISHED
 
@@ -98,7 +99,8 @@ def test_legend_fits_and_names_the_kinds(name):
 def test_kinds_differ_in_greyscale():
     looks = [(style.dashes, style.width) for style in STYLES.values()]
     assert len(set(looks)) == len(STYLES)
-    every = {kind_of(operation) for operation in (*OPERATIONS, *ACTIVATIONS)}
+    tables = OPERATIONS, ACTIVATIONS, SEQUENCE_OPERATIONS
+    every = {kind_of(operation) for table in tables for operation in table}
     assert every == set(STYLES) - {"output"}
 
 

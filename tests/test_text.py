@@ -46,6 +46,18 @@ def test_penn_treebank_is_numbered_word_by_word(tmp_path):
     assert few.note == "the first 3 of 5 training tokens"
 
 
+def test_penn_treebank_is_read_by_characters_too(tmp_path):
+    treebank(tmp_path / "ptb.zip", train="ab a\n", valid="b", test="ba\n")
+    corpus = load_text("ptb_chars", tmp_path)
+    assert corpus.vocabulary == ("a", "b", " ", "\n")
+    assert corpus.train.tolist() == [0, 1, 2, 0, 3]
+    few = corpus.first(0, held_out=2)
+    assert [len(part) for part in (few.train, few.valid, few.test)] == [5, 1, 2]
+    assert few.note == "the first 2 of 3 test tokens"
+    both = corpus.first(4, held_out=1).note
+    assert both == "the first 4 of 5 training tokens; the first 1 of 3 test tokens"
+
+
 def test_penn_treebank_is_what_is_published(shared):
     corpus = load_text("ptb", shared / "data")
     sizes = [len(part) for part in (corpus.train, corpus.valid, corpus.test)]

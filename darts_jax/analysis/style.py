@@ -81,6 +81,8 @@ STYLES = {
     "skip connection": Style("#009E73", (4.5, 2.2)),
     "noise": Style("#CC79A7", (7, 1.6, 1.4, 1.6, 1.4, 1.6)),
     "activation": Style("#56B4E9", width=2.0),
+    "attention": Style("#0072B2", (10, 2.4), width=2.2),
+    "feed-forward": Style("#D55E00", (2.6, 3.0), width=2.0),
     "none": Style("#8C8C8C", (1.2, 2.6), width=1.0, alpha=0.6),
     "output": Style("#B4B4B4", width=1.1),
 }
@@ -95,6 +97,8 @@ _PREFIXES = {
     "mb": "inverted residual",
     "ir": "inverted residual",
     "width": "width",
+    "attention": "attention",
+    "ffn": "feed-forward",
 } | dict.fromkeys(ACTIVATIONS, "activation")
 _SERIES = (
     Style("#0072B2"),

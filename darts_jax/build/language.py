@@ -1,4 +1,4 @@
-"""The task of reading text: the next word, by a recurrent cell.
+"""The task of reading text: the next word, by a recurrent cell or a transformer.
 
 The recipe is that of DARTS's recurrent search and evaluation (Liu et al., 2019), which
 is that of AWD-LSTM (Merity et al., 2018).
@@ -24,7 +24,7 @@ from darts_jax.build import texts
 from darts_jax.build.feed import Batches
 from darts_jax.build.methods import make_method
 from darts_jax.build.networks import require_family
-from darts_jax.build.readers import NETWORKS, SUPERNETS
+from darts_jax.build.readers import NETWORKS, PARAMETERS, SUPERNETS
 from darts_jax.build.task import Problem, Score, Supermodel, Task, require_settings
 from darts_jax.data.sources import data_place
 from darts_jax.data.text import Corpus, batched, load_text
@@ -48,7 +48,7 @@ def _load(config: ConfigDict) -> Corpus:
     place = data_place(config.data.directory)
     shares = settings.valid_fraction, settings.test_fraction
     corpus = load_text(config.data.name, place, *shares)
-    return corpus.first(settings.tokens) if settings.tokens else corpus
+    return corpus.first(settings.tokens, settings.held_out)
 
 
 def _search(config: ConfigDict, corpus: Corpus, layout: Layout) -> Problem:
@@ -255,14 +255,14 @@ def _with_hidden(stats: Stats, other: Stats) -> Stats:
 
 
 def _costs(name: str, net: Any, size: tuple[int, int]) -> Costs:
-    """Activations have no parameters."""
+    """Of every operation of a supernet, for the term ``expected_cost``."""
     del size
     if name != "parameters":
         raise InputError(
             f"setting search.costs is {name}, a table of operations on images; text "
             "wants parameters"
         )
-    return {kind: np.zeros(cell.shape) for kind, cell in net.space.cells.items()}
+    return require_family(net.space, PARAMETERS)(net)
 
 
 _NOT_IN_SEARCH = {

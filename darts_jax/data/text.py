@@ -18,7 +18,12 @@ END = "<eos>"
 UNKNOWN = "<unk>"
 """Stands for what the training text has less than twice."""
 
-PREFIXES = ("ptb", "ptb:PATH", "text:PATH", "chars:PATH")
+PREFIXES = (
+    *("ptb", "ptb:PATH", "ptb_chars", "ptb_chars:PATH"),
+    *("text:PATH", "chars:PATH"),
+)
+
+_PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,13 +43,25 @@ class Corpus:
     vocabulary: tuple[str, ...]
     note: str = ""
 
-    def first(self, tokens: int) -> "Corpus":
-        """The same with so many tokens to train on, or as many as there are."""
-        if tokens >= len(self.train):
-            return self
-        told = f"the first {tokens:,} of {len(self.train):,} training tokens"
-        note = f"{self.note}; {told}" if self.note else told
-        return dataclasses.replace(self, train=self.train[:tokens], note=note)
+    def first(self, tokens: int, held_out: int = 0) -> "Corpus":
+        """The same with so many tokens to train on, and to validate and to test on.
+
+        All that there are, where that is 0 or fewer.
+        """
+        wanted = {"train": tokens, "valid": held_out, "test": held_out}
+        short = {
+            part: (count, len(whole))
+            for part, count in wanted.items()
+            for whole in [getattr(self, part)]
+            if 0 < count < len(whole)
+        }
+        told = [
+            f"the first {count:,} of {whole:,} {_PARTS[part]} tokens"
+            for part, (count, whole) in short.items()
+        ]
+        kept = {part: getattr(self, part)[: wanted[part]] for part in short}
+        note = "; ".join(filter(None, [self.note, *told]))
+        return dataclasses.replace(self, note=note, **kept)
 
 
 def load_text(
@@ -54,8 +71,8 @@ def load_text(
 
     Args:
       name: ``ptb``, the archive ``ptb.zip`` of the directory, or ``ptb:PATH``, an
-        archive or a folder; ``text:PATH`` or ``chars:PATH``, a file of any text in
-        words or in characters.
+        archive or a folder, and ``ptb_chars`` for its characters; ``text:PATH`` or
+        ``chars:PATH``, a file of any text in words or in characters.
       valid: share of a file that validates; it stands before the share that tests.
       test: the last share of a file.
 
@@ -64,17 +81,18 @@ def load_text(
     """
     kind, _, rest = name.partition(":")
     path = Path(rest).expanduser()
-    if kind == "ptb":
+    if kind in _TREEBANKS:
         place = path if rest else (directory or Path()) / "ptb.zip"
-        return _numbered("ptb", *_penn_treebank(place))
+        reading, parts = _READINGS[_TREEBANKS[kind]], _penn_treebank(place)
+        return _numbered(kind, *(list(reading(part)) for part in parts))
     if kind not in _READINGS or not rest:
         raise InputError(f"no text {name!r}; want one of {', '.join(PREFIXES)}")
     tokens = list(_READINGS[kind](_decoded(_read(path), str(path))))
     ends = [int(len(tokens) * share) for share in (1 - valid - test, 1 - test)]
-    parts = tokens[: ends[0]], tokens[ends[0] : ends[1]], tokens[ends[1] :]
-    if not all(parts):
+    divided = tokens[: ends[0]], tokens[ends[0] : ends[1]], tokens[ends[1] :]
+    if not all(divided):
         raise InputError(f"{path} has {len(tokens)} tokens, too few for three parts")
-    return _numbered(path.stem, *(_known(parts[0], part) for part in parts))
+    return _numbered(path.stem, *(_known(divided[0], part) for part in divided))
 
 
 def _words(text: str) -> Iterator[str]:
@@ -84,9 +102,10 @@ def _words(text: str) -> Iterator[str]:
 
 
 _READINGS: dict[str, Callable[[str], Iterator[str]]] = {"text": _words, "chars": iter}
+_TREEBANKS = {"ptb": "text", "ptb_chars": "chars"}
 
 
-def _penn_treebank(place: Path) -> tuple[list[str], ...]:
+def _penn_treebank(place: Path) -> tuple[str, ...]:
     """Its three parts, of a folder or an archive that has ``ptb.train.txt``."""
     if place.is_dir():
         files = {path.name: path for path in place.rglob("ptb.*.txt")}
@@ -97,7 +116,7 @@ def _penn_treebank(place: Path) -> tuple[list[str], ...]:
     missing = [name for name in wanted if name not in read]
     if missing:
         raise InputError(f"{place} lacks {', '.join(missing)}")
-    return tuple(list(_words(_decoded(read[name], name))) for name in wanted)
+    return tuple(_decoded(read[name], name) for name in wanted)
 
 
 def _archived(place: Path) -> dict[str, bytes]:

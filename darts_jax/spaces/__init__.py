@@ -7,12 +7,13 @@ from darts_jax.spaces.mobile import EFFICIENTNET, FBNET, MOBILE, MOBILE_SMALL
 from darts_jax.spaces.nasbench201 import NASBENCH201, NASBENCH201_BIASED
 from darts_jax.spaces.recurrent import RECURRENT
 from darts_jax.spaces.robust import S1, S2, S3, S4
+from darts_jax.spaces.transformer import TRANSFORMER
 
 SPACES: dict[str, Space] = {
     space.name: space
     for space in (
         *(DARTS, DARTS_NO_NONE, NASBENCH201, NASBENCH201_BIASED, S1, S2, S3, S4),
-        *(MOBILE, MOBILE_SMALL, EFFICIENTNET, FBNET, RECURRENT),
+        *(MOBILE, MOBILE_SMALL, EFFICIENTNET, FBNET, RECURRENT, TRANSFORMER),
     )
 }
 

@@ -1,0 +1,169 @@
+"""Chains of residual blocks over a window of text: the one-shot chain and a genotype's.
+
+With layer normalisation N before every block (Xiong et al., 2020) and weights p of an
+edge's operations, which came from outside,
+
+    x_0 = sqrt(units) (E[token] + b sinusoids);  x_(e+1) = x_e + sum_o p_eo f_o(N_e x_e)
+
+and the last state, normalised, predicts by E. Whatever an edge is, its state goes round
+it. The context is the window: nothing is carried on from one to the next.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from darts_jax.models import stack
+from darts_jax.models.language import (
+    BOUND,
+    Dropouts,
+    Reading,
+    States,
+    Vocabulary,
+    locked,
+)
+from darts_jax.operations.sequence import SKIP, LayerNorm, make_sequence_operation
+from darts_jax.spaces.graph import Cell, CellGenotype, Space
+from darts_jax.spaces.transformer import KIND
+from darts_jax.types import Text
+
+Walk = Callable[[States, PRNGKeyArray], States]
+"""(embedded text, key) -> the chain's last state."""
+
+
+class Block(nn.Module):
+    """One edge: a state, and beside it what operations make of it normalised.
+
+    Attributes:
+      dropouts: ``inputs`` of the operations and, ``hidden``, of what they add.
+    """
+
+    operations: tuple[str, ...]
+    dropouts: Dropouts
+
+    @nn.compact
+    def __call__(self, x: States, weights: Float[Array, " op"], train: bool) -> States:
+        """The next state; ``weights`` in the order of the operations."""
+        present = [(o, name) for o, name in enumerate(self.operations) if name != SKIP]
+        if not present:
+            return x
+        rates = self.dropouts if train else Dropouts()
+        keys = jax.random.split(stack.key_for(self, "noise"))
+        given = locked(keys[0], LayerNorm(name="norm")(x), rates.inputs)
+        added = jnp.zeros_like(x)
+        for o, name in present:
+            made = make_sequence_operation(name).clone(name=name, parent=self)
+            added += weights[o].astype(x.dtype) * made(given, train)
+        return x + locked(keys[1], added, rates.hidden)
+
+
+class Reader(nn.Module):
+    """A chain, whatever makes it, between tied embeddings."""
+
+    vocabulary: int
+    units: int
+    dropouts: Dropouts
+
+    @nn.compact
+    def __call__(self, text: Text, walk: Walk, train: bool) -> Reading:
+        words = Vocabulary(self.vocabulary, self.units, name="vocabulary")
+        rates = self.dropouts if train else Dropouts()
+        keys = jax.random.split(stack.key_for(self, "noise"), 4)
+        embedded = words.embed(keys[0], jnp.asarray(text.tokens), rates.words)
+        # As large as embeddings begin, or places would drown words.
+        places = jnp.asarray(BOUND * sinusoids(*embedded.shape[1:]), embedded.dtype)
+        begin = math.sqrt(self.units) * (embedded + places)
+        last = walk(locked(keys[1], begin, rates.embedding), keys[2])
+        states = LayerNorm(name="norm")(last)
+        dropped = locked(keys[3], states, rates.output)
+        return Reading(
+            words.losses(dropped, jnp.asarray(text.targets)), states, dropped
+        )
+
+
+def sinusoids(times: int, units: int) -> Float[np.ndarray, "time unit"]:
+    """Of every place: sines, then cosines (Vaswani et al., 2017, section 3.5)."""
+    half = -(-units // 2)
+    rates = 10_000.0 ** -(np.arange(half) / half)
+    angles = np.arange(times)[:, None] * rates
+    return np.concatenate([np.sin(angles), np.cos(angles)], -1)[:, :units]
+
+
+class TransformerSupernet(nn.Module):
+    """The chain of a space with every edge a mixture of its operations.
+
+    Edges whose operations repeat along the chain are layers, walked by one scan; their
+    parameters are stacked over the layers.
+    """
+
+    space: Space
+    vocabulary: int
+    units: int
+    dropouts: Dropouts
+
+    @nn.compact
+    def __call__(self, text: Text, mixture: dict[str, Array], train: bool) -> Reading:
+        """What it makes of a window; ``mixture`` has weights [edge, op]."""
+        turns = repeated(self.space.cells[KIND])
+        weights = mixture[KIND].reshape(-1, len(turns), mixture[KIND].shape[-1])
+        blocks = [Block(operations, self.dropouts) for operations in turns]
+
+        def walk(x: States, key: PRNGKeyArray) -> States:
+            layers = len(weights)
+            variables = [
+                stack.declare(self, f"edges_{i}", block, layers, x, weights[0, 0])
+                for i, block in enumerate(blocks)
+            ]
+            keys = jax.random.split(key, weights.shape[:2])
+
+            def layer(x: States, at: tuple[list[stack.Variables], Array, Array]) -> Any:
+                for block, own, given, key in zip(blocks, *at, strict=True):
+                    x, _ = stack.call(block, own, key, x, given, train=train)
+                return x, None
+
+            return lax.scan(layer, x, (variables, weights, keys))[0]
+
+        reader = Reader(self.vocabulary, self.units, self.dropouts, name="reader")
+        return reader(text, walk, train)
+
+
+def repeated(cell: Cell) -> tuple[tuple[str, ...], ...]:
+    """The operations of the fewest edges that, again and again, are the whole chain."""
+    names = tuple(edge.operations for edge in cell.edges)
+    count = next(
+        n
+        for n in range(1, len(names) + 1)
+        if len(names) % n == 0 and names[:n] * (len(names) // n) == names
+    )
+    return names[:count]
+
+
+class TransformerNetwork(nn.Module):
+    """The chain of a genotype; an edge that adds nothing has no parameters."""
+
+    genotype: CellGenotype
+    vocabulary: int
+    units: int
+    dropouts: Dropouts
+
+    @nn.compact
+    def __call__(self, text: Text, drop_rate: Array, train: bool) -> Reading:
+        """What it makes of a window; no path of it can be dropped."""
+        del drop_rate
+
+        def walk(x: States, key: PRNGKeyArray) -> States:
+            del key  # Every block draws its own.
+            for i, choice in enumerate(sorted(self.genotype.choices)):
+                block = Block((choice.operation,), self.dropouts, name=f"edge_{i}")
+                x = block.clone(parent=self)(x, jnp.ones(1), train)
+            return x
+
+        reader = Reader(self.vocabulary, self.units, self.dropouts, name="reader")
+        return reader(text, walk, train)
