@@ -342,6 +342,7 @@ def test_a_search_meets_its_budget_in_a_population_too(registered, tmp_path, cap
     assert rival == found.genotype
 
 
+@pytest.mark.slow
 def test_a_search_that_was_killed_ends_with_the_same_bits(
     registered, tmp_path, monkeypatch
 ):

@@ -268,8 +268,16 @@ def test_neighbouring_equal_cells_share_one_traced_block():
     assert len(names) < 11
 
 
+LARGE = ("efficientnet", "fbnet", "mobile")  # of many kinds of blocks
+
+
 @pytest.mark.parametrize(
-    "name", sorted(name for name, s in SPACES.items() if s.family == "cells")
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
+        for name, space in sorted(SPACES.items())
+        if space.family == "cells"
+    ],
 )
 def test_every_space_runs_forward(name):
     space = get_space(name)

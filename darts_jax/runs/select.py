@@ -37,14 +37,14 @@ def select(
     if rule not in known:
         raise unknown_name("rule", rule, known)
     saved = SavedSearch(run, [f"search.discretization={rule}"])
-    alpha = saved.architecture(epoch)
     if rule in DISCRETIZATIONS:
+        alpha = saved.architecture(epoch)
         genotype = make_discretization(saved.config)(saved.space, alpha)
     else:
         job, state = saved.restored(epoch, dataset)
         genotype = by_supernet(saved.config, job, state)
     how = saved.config, saved.directory
-    fitted = within_budget(*how, genotype, alpha)
+    fitted = within_budget(*how, genotype, saved.architecture(epoch))
     tell_budget(*how, fitted, genotype)
     return fitted
 
