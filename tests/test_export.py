@@ -204,6 +204,7 @@ def test_one_artifact_for_three_platforms_and_any_batch(out):
     assert "threefry" not in model.mlir_module()
 
 
+@pytest.mark.slow
 def test_every_operation_exports_with_a_free_batch():
     rng, key = np.random.default_rng(0), jax.random.key(0)
     images = rng.integers(0, 256, (3, 7, 8, 4), np.uint8)
