@@ -19,8 +19,7 @@ def main() -> None:
     # What has __all__ hides its modules from pdoc; it walks those of others itself.
     found = pkgutil.iter_modules(darts_jax.__path__, "darts_jax.")
     modules = ["darts_jax", *(m.name for m in found if not m.name.endswith("__main__"))]
-    script = "!darts_jax.runs.exported_load"  # goes with an export; it runs at once
-    pdoc.pdoc(*modules, script, output_directory=Path(sys.argv[1]))
+    pdoc.pdoc(*modules, output_directory=Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ def test_the_loading_example_runs_alone(run, out, tmp_path):
     path = tmp_path / "elsewhere"
     path.mkdir()
     code = "import runpy, sys; sys.argv.pop(0); sys.path += sys.argv[{}:]; "
-    code += "del sys.argv[{}:]; runpy.run_path(sys.argv[0])"
+    code += "del sys.argv[{}:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     for given, rows in (([tmp_path / "images.npy"], 6), ([], 4)):
         count = 1 + len(given)
         done = strangers(

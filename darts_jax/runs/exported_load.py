@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from jax import export, jit
 
-here = Path(__file__).parent
-card = json.loads((here / "card.json").read_text())
-model = export.deserialize(bytearray((here / "model.jax_export").read_bytes()))
-shape = (4, *card["input"]["shape"][1:])
-noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-images = np.load(sys.argv[1]) if sys.argv[1:] else noise
-for logits in np.asarray(jit(model.call)(images)):
-    print(card["output"]["classes"][logits.argmax()], logits)
+if __name__ == "__main__":
+    here = Path(__file__).parent
+    card = json.loads((here / "card.json").read_text())
+    model = export.deserialize(bytearray((here / "model.jax_export").read_bytes()))
+    shape = (4, *card["input"]["shape"][1:])
+    noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    images = np.load(sys.argv[1]) if sys.argv[1:] else noise
+    for logits in np.asarray(jit(model.call)(images)):
+        print(card["output"]["classes"][logits.argmax()], logits)
