@@ -69,7 +69,8 @@ def test_a_search_is_looked_up_and_compared_with_all_cells(tmp_path, monkeypatch
     one_cell = dataclasses.replace(MACRO, layout=lambda cells: ("normal",) * cells)
     space = dataclasses.replace(NASBENCH201, macro=one_cell)
     monkeypatch.setitem(darts_jax.SPACES, "nasbench201", space)
-    small(monkeypatch, "nasbench201", settings=SIZES | {"space": "nasbench201"})
+    settings = SIZES | {"space": "nasbench201"}
+    small(monkeypatch, "nasbench201", settings=settings)
     monkeypatch.delenv("DARTS_JAX_DATA_DIR", raising=False)
     places = tmp_path / "runs", tmp_path / "results"
     with pytest.raises(InputError, match="needs its table"):
@@ -80,6 +81,9 @@ def test_a_search_is_looked_up_and_compared_with_all_cells(tmp_path, monkeypatch
     arrays = {"ops": OPERATIONS, "edges": edges, "arch": everything}
     np.savez(tmp_path / "nasbench201_table.npz", **arrays, cifar10_test_200=truth)
     monkeypatch.setenv("DARTS_JAX_DATA_DIR", str(tmp_path))
+    with pytest.raises(InputError, match="says nothing of digits"):
+        reproduce("small/darts", (0, 1), *places)
+    settings["benchmark.dataset"] = "cifar10"
     stored = json.loads(reproduce("small/darts", (0, 1), *places).read_text())
     want = []
     for seed in (0, 1):

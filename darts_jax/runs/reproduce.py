@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from darts_jax.baselines.comparison import improvement
 from darts_jax.benchmarks import require_table
-from darts_jax.build import dataset_of
+from darts_jax.build import dataset_of, known_accuracies
 from darts_jax.config import config_to_json
 from darts_jax.errors import InputError
 from darts_jax.experiments import Experiment, experiment_config, get_experiment
@@ -38,8 +39,9 @@ def reproduce(
       The file of results.
 
     Raises:
-      InputError: no such experiment, its data or its table are missing, or fewer than
-        two seeds, of which no interval can be made.
+      InputError: no such experiment, its data or its table are missing, its table
+        says nothing of the data, or fewer than two seeds, of which no interval can be
+        made.
     """
     experiment = get_experiment(name)
     if len(set(seeds)) < 2:
@@ -95,9 +97,15 @@ def summary(
     }
 
 
-def _all_cells(config: Any) -> list[float]:
-    table = require_table(config.benchmark.table, config.data.directory)
-    cells: list[float] = table.column().tolist()
+def _all_cells(config: ConfigDict) -> list[float]:
+    require_table(config.benchmark.table, config.data.directory)
+    known = known_accuracies(config)
+    if known is None:
+        raise InputError(
+            f"NAS-Bench-201 says nothing of {config.data.name}: set benchmark.dataset "
+            "to the one whose accuracies are meant"
+        )
+    cells: list[float] = known.cells.tolist()
     return cells
 
 
