@@ -190,7 +190,13 @@ def default_config() -> ConfigDict:
             "overlap": 0.6,  # of two boxes of one class, of which one is dropped
         }
     )
-    config.baseline = ConfigDict({"random_genotypes": 0})
+    config.baseline = ConfigDict(
+        {
+            "random_genotypes": 0,
+            # Draws those that cost what the searched one does, and at most 5 % less:
+            "equal_cost": "",  # macs | parameters | a table's file; "": draws any
+        }
+    )
     # Of every path of a trained supernet: darts-jax score.
     config.score = ConfigDict(
         {

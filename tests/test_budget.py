@@ -22,6 +22,7 @@ from darts_jax.analysis.expected import (
     expected_cost,
 )
 from darts_jax.analysis.sites import CostTable, Site
+from darts_jax.baselines.equal_cost import random_of_cost
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES
 from darts_jax.bilevel.budget import (
     BUDGETS,
@@ -39,11 +40,11 @@ from darts_jax.bilevel.discretization import (
 )
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.step import Search
-from darts_jax.build import Limit
-from darts_jax.build.budget import budget_of, make_budget
+from darts_jax.build import TASKS, Limit, Pricing
+from darts_jax.build.budget import budget_of
 from darts_jax.errors import InputError
 from darts_jax.models.network import Network
-from darts_jax.runs.front import COLUMNS, Front, front, random_of_cost
+from darts_jax.runs.front import Front, front
 from darts_jax.runs.watch import Watch
 from darts_jax.spaces import get_space, moves
 from darts_jax.spaces.mobile import Stage, blocks, mobile_space
@@ -410,7 +411,8 @@ def test_random_genotypes_of_a_cost_come_near_it():
     rng = np.random.default_rng(0)
     costs = [limit.cost(random_genotype(space, rng)) for _ in range(20)]
     for cost in costs:
-        assert 0.95 * cost <= limit.cost(random_of_cost(limit, cost, rng)) <= cost
+        other = random_of_cost(space, limit.cost, cost, rng)
+        assert 0.95 * cost <= limit.cost(other) <= cost
 
 
 def test_a_front_is_drawn_and_shown(tmp_path):
@@ -419,8 +421,11 @@ def test_a_front_is_drawn_and_shown(tmp_path):
         (1.0, 0.88, 87.0, "random", "random_0_0"),
         (2.0, 1.9, 90.5, "searched", "searched_1"),
     )
-    rows = tuple(dict(zip(COLUMNS, row, strict=True)) for row in values)
-    found = Front(rows, "million parameters", tmp_path)
+    columns = "target", "cost", "accuracy", "group", "name"
+    rows = tuple(dict(zip(columns, row, strict=True)) for row in values)
+    measure = TASKS["classification"].score
+    found = Front(rows, "million parameters", tmp_path, measure)
+    assert found.columns == columns
     (axes,) = found.plot().axes
     assert axes.get_xlabel() == "cost, million parameters"
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0.88, 0.9, 1.9])
@@ -429,14 +434,20 @@ def test_a_front_is_drawn_and_shown(tmp_path):
     assert "million parameters" in str(found)
 
 
-def test_networks_of_texts_have_no_budget(tmp_path):
+def test_the_front_of_a_text_is_refused(tmp_path):
     config = darts_jax.default_config()
     config.task = "language"
     config.search.budget.rule = "augmented"
-    with pytest.raises(InputError, match=r"search\.budget is of images by class"):
-        make_budget(config, None)
-    with pytest.raises(InputError, match="a front is of images by class"):
+    with pytest.raises(InputError, match="has perplexity"):
         front(config, [1.0], tmp_path / "front")
+
+
+def test_a_genotype_of_another_space_has_no_cost():
+    space = chain()
+    blank = blank_network(space, 10, 1, 8)
+    expected = expected_cost(space, blank, (8, 8, 3), PRICES["macs"])
+    with pytest.raises(InputError, match="is of darts, not of chain"):
+        Pricing(space, expected).cost(darts_jax.get_genotype("DARTS_V2"))
 
 
 def test_a_front_needs_a_budget(tmp_path):

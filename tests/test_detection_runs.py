@@ -12,6 +12,7 @@ from test_language_runs import cut, flags
 from tiny import quick_jit, tiny_genotype, tiny_space
 
 import darts_jax
+from darts_jax.bilevel.discretization import one_hot, random_genotype
 from darts_jax.build import (
     dataset_of,
     make_detector,
@@ -27,9 +28,11 @@ from darts_jax.errors import InputError
 from darts_jax.main import main
 from darts_jax.models import boxes
 from darts_jax.models.detector import Located, Reading, detect
+from darts_jax.models.functional import count_parameters
 from darts_jax.runs import loop
 from darts_jax.runs.directory import RunDirectory
 from darts_jax.runs.metrics import read_metrics
+from darts_jax.runs.retrain import read_retrained
 from darts_jax.runs.saved import restore_network
 from darts_jax.spaces.graph import Genotype
 
@@ -43,6 +46,7 @@ SETTINGS = [
     *("retrain.cells=1", "retrain.channels=4", "retrain.epochs=2"),
     *("retrain.batch_size=4", "retrain.pad=0", "retrain.cutout=0"),
     *("retrain.auxiliary_weight=0", "baseline.random_genotypes=1"),
+    "baseline.equal_cost=macs",
 ]
 
 
@@ -70,12 +74,18 @@ def test_a_run_searches_trains_and_tests(finished, capsys):
     summary = json.loads((finished / "summary.json").read_text())
     assert [n["name"] for n in summary["networks"]] == ["retrain", "random_0"]
     for network in summary["networks"]:
-        assert 0 <= network["test_ap"] <= 1
+        assert 0 <= network["test_ap"] <= network["test_ap_50"] <= 1
+    searched, other = (network["cost"] for network in summary["networks"])
+    assert other == searched > 0
+    assert summary["cost"] == "million multiply-accumulates"
+    read = read_retrained(finished)
+    assert str(read) == (finished / "summary.txt").read_text()
+    assert read.network.cost == searched
     assert "Scenes are generated" in summary["note"]
     records = read_metrics(finished / "metrics.jsonl")
     for record in records:
         assert np.isfinite(record["loss"])
-        assert 0 <= record["held_out_ap"] <= 1
+        assert 0 <= record["held_out_ap"] <= record["held_out_ap_50"] <= 1
         assert record["images_per_second"] > 0
         assert "accuracy" not in record
     losses = [r["loss"] for r in records if r["verb"] == "retrain"]
@@ -266,6 +276,28 @@ def test_mistakes_are_told_in_one_line(tmp_path, settings, told):
         darts_jax.search(config, tmp_path / "run")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_cost_is_that_of_backbone_and_head():
+    config, dataset = made()
+    task, space = task_of(config), darts_jax.SPACES["tiny"]
+    genotype = random_genotype(space, np.random.default_rng(0))
+    chosen = one_hot(space, genotype)
+    net = task.training(config, dataset, genotype, Layout()).init
+    params = jax.eval_shape(net, jax.random.key(0)).params
+    expected = task.expected(config, dataset, "parameters")
+    told = expected({kind: w.astype(float) for kind, w in chosen.items()})
+    assert 1e6 * told == pytest.approx(count_parameters(params), abs=1e-6)
+    macs = {
+        channels: task.expected(
+            made([f"detection.channels={channels}"])[0], dataset, "macs"
+        ).around["normal"]
+        for channels in (4, 6)
+    }
+    # At 16x16 locations: a projection of the cell's 4 channels, two 3x3 convolutions,
+    # and 3x3 ones to ten classes, four sides and centreness.
+    heads = [256 * (4 * c + 18 * c * c + 135 * c) / 1e6 for c in (4, 6)]
+    assert (macs[6] - macs[4]).item() == pytest.approx(heads[1] - heads[0])
 
 
 def test_an_auxiliary_head_is_refused(tmp_path):

@@ -12,7 +12,7 @@ from tiny import quick_jit
 import darts_jax
 from darts_jax.analysis.draw import draw_genotype
 from darts_jax.bilevel.discretization import argmax, one_hot, random_genotype
-from darts_jax.build import dataset_of, make_search
+from darts_jax.build import TASKS, dataset_of, make_search
 from darts_jax.build.readers import NETWORKS, PARAMETERS, SUPERNETS
 from darts_jax.config import default_config, load_config
 from darts_jax.data.text import Corpus, unigram_perplexity
@@ -240,21 +240,42 @@ def corpus(words=WORDS):
     return Corpus("made", none, none, none, tuple(map(str, range(words))))
 
 
+def size(net):
+    example, keys = (text(), jnp.zeros(()), False), {"params": KEY, "noise": KEY}
+    made = jax.eval_shape(lambda: net.init(keys, *example))
+    return count_parameters(made["params"])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_parameters_by_formula(seed):
     genotype, d = random_genotype(TRANSFORMER, np.random.default_rng(seed)), 64
     net = NETWORKS["transformer"](settings(d), corpus(50), genotype)
-    example = text(), jnp.zeros(()), False
-    made = jax.eval_shape(lambda: net.init({"params": KEY, "noise": KEY}, *example))
     names = [c.operation for c in genotype.cells["transformer"].choices]
     assert len(names) == 8
     blocks = sum(block_size(name, d) for name in names)
-    assert count_parameters(made["params"]) == 50 * d + 50 + 2 * d + blocks
+    assert size(net) == 50 * d + 50 + 2 * d + blocks
     costs = PARAMETERS["transformer"](
         SUPERNETS["transformer"](settings(d), corpus(50), TRANSFORMER)
     )["transformer"]
     chosen = one_hot(TRANSFORMER, genotype)["transformer"]
     assert (costs * chosen).sum() * 1e6 == pytest.approx(blocks)
+
+
+@pytest.mark.parametrize("name", ["transformer", "recurrent"])
+def test_what_a_network_is_expected_to_cost_is_its_parameters(name):
+    config, words = default_config(), corpus(50)
+    config.update(task="language", space=name)
+    config.language.network.units = 32
+    space, rng = darts_jax.SPACES[name], np.random.default_rng(0)
+    expected = TASKS["language"].expected(config, words, "parameters")
+    for _ in range(2):
+        genotype = random_genotype(space, rng)
+        net = NETWORKS[name](config.language.network, words, genotype)
+        chosen = one_hot(space, genotype).items()
+        told = expected({kind: w.astype(float) for kind, w in chosen})
+        assert 1e6 * told == pytest.approx(size(net), abs=1e-6)
+    with pytest.raises(InputError, match=r"search\.costs is macs, of operations"):
+        TASKS["language"].expected(config, words, "macs")
 
 
 def test_dropout_is_for_training_alone_and_by_the_key():
@@ -344,6 +365,8 @@ RUN = [
     *("search.architecture.learning_rate=0.02", "search.warmup=0"),
     *("retrain.epochs=3", "retrain.batch_size=8", "retrain.weights.clip=0.5"),
     *("retrain.weights.learning_rate=0.3", "baseline.random_genotypes=1"),
+    *("search.budget.rule=augmented", "search.budget.target=0.005"),
+    "baseline.equal_cost=parameters",
 ] + [
     f"language.{part}.{setting}"
     for part in ("supernet", "network")
@@ -379,6 +402,11 @@ def test_a_run_learns_what_follows_and_resumes(tale, tmp_path, monkeypatch):
     assert main(["run", "--run", str(runs[0]), *flags]) == 0
     summary = json.loads((runs[0] / "summary.json").read_text())
     assert [net["name"] for net in summary["networks"]] == ["retrain", "random_0"]
+    searched, other = summary["networks"]
+    for net in (searched, other):
+        assert 1e6 * net["cost"] == pytest.approx(net["parameters"], abs=1e-6)
+    assert searched["cost"] <= 0.005
+    assert 0.95 * searched["cost"] <= other["cost"] <= searched["cost"]
     unigram = unigram_perplexity(dataset_of(config))
     assert 7 < unigram < 8.5
     best = min(net["test_perplexity"] for net in summary["networks"])

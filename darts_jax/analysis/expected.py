@@ -175,7 +175,7 @@ def expected_cost(
                 around[kind][i, j] += price.layer(layer, narrow.earlier, narrow.last)
     for kind, e, o, i, j, site in choice_sites(space, net, image_shape):
         tables[kind][e, o, i, j] += price.operation(site)
-    head = make_head(net.macro, net.widths(), net.classes)
+    head = net.top or make_head(net.macro, net.widths(), net.classes)
     for i, j, narrow in _narrowed(space, net, placed[-1]):
         around[narrow.block.kind][i, j] += price.layer(head, narrow.output)
     edges = {

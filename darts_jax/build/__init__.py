@@ -1,6 +1,12 @@
 """The door: names and numbers of a config become functions, and here config ends."""
 
-from darts_jax.build.budget import Limit, blank_retrained, has_budget, make_expected
+from darts_jax.build.budget import (
+    Limit,
+    Pricing,
+    has_budget,
+    make_expected,
+    make_pricing,
+)
 from darts_jax.build.classification import make_inference
 from darts_jax.build.detection import make_detector
 from darts_jax.build.feed import Chunks
@@ -16,6 +22,7 @@ from darts_jax.build.networks import make_network, make_supernet
 from darts_jax.build.paths import STATISTICS, make_path_scores
 from darts_jax.build.population import make_population
 from darts_jax.build.search import make_search, search_start
+from darts_jax.build.sizes import blank_retrained
 from darts_jax.build.task import Problem, Score, Supermodel, Task
 from darts_jax.build.tasks import TASKS, dataset_of, require_images, task_of
 from darts_jax.build.training import make_training
@@ -27,6 +34,7 @@ __all__ = [
     "Job",
     "Known",
     "Limit",
+    "Pricing",
     "Problem",
     "Score",
     "Supermodel",
@@ -44,6 +52,7 @@ __all__ = [
     "make_network",
     "make_path_scores",
     "make_population",
+    "make_pricing",
     "make_search",
     "make_stop",
     "make_supernet",

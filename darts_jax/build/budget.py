@@ -2,17 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
-from darts_jax.analysis.expected import (
-    Expected,
-    blank_network,
-    expected_cost,
-    price_of,
-)
+from darts_jax.analysis.expected import Expected
 from darts_jax.bilevel.budget import (
     BUDGETS,
     Budget,
@@ -22,19 +18,18 @@ from darts_jax.bilevel.budget import (
 )
 from darts_jax.bilevel.discretization import READINGS, one_hot, reading_of
 from darts_jax.bilevel.relaxation import RELAXATIONS
-from darts_jax.build.tasks import require_images
-from darts_jax.data.stream import AnyDataset
-from darts_jax.models.network import Network
+from darts_jax.build.tasks import task_of
+from darts_jax.errors import InputError
 from darts_jax.spaces import get_space, moves
 from darts_jax.spaces.graph import Genotype, Space
 
 
-def make_budget(config: ConfigDict, dataset: AnyDataset) -> Budget | None:
+def make_budget(config: ConfigDict, dataset: Any) -> Budget | None:
     """The limit of a search's architecture, if it has one.
 
     Raises:
       InputError: the table of costs that is asked for is not at hand, or lacks
-        operations of the network that is to be retrained; or that is not of images.
+        operations of the network that is to be retrained.
     """
     if not has_budget(config):
         return None
@@ -63,32 +58,57 @@ def has_budget(config: ConfigDict) -> bool:
     return bool(config.search.budget.rule != "none")
 
 
-def make_expected(config: ConfigDict, dataset: AnyDataset) -> Expected:
+def make_expected(config: ConfigDict, dataset: Any) -> Expected:
     """What the networks cost that ``retrain`` would train, by ``search.costs``.
 
     Raises:
       InputError: as `make_budget` does.
     """
-    require_images(config, "search.budget")
-    net = blank_retrained(config, dataset)
-    price = price_of(config.search.costs)
-    return expected_cost(get_space(config.space), net, dataset.image_shape, price)
-
-
-def blank_retrained(config: ConfigDict, dataset: AnyDataset) -> Network:
-    """A network of the size that ``retrain`` has, of no genotype."""
-    settings = config.retrain
-    return blank_network(
-        get_space(config.space),
-        dataset.classes,
-        settings.cells,
-        settings.channels,
-        settings.network == "imagenet",
-    )
+    return task_of(config).expected(config, dataset, config.search.costs)
 
 
 @dataclasses.dataclass(frozen=True)
-class Limit:
+class Pricing:
+    """What the genotypes of a space cost, exactly.
+
+    Attributes:
+      space: with the rule that says what its genotypes keep.
+    """
+
+    space: Space
+    expected: Expected
+
+    def cost(self, genotype: Genotype) -> float:
+        """Of the genotype's network.
+
+        Raises:
+          InputError: the genotype is none of the space.
+        """
+        try:
+            chosen = one_hot(self.space, genotype).items()
+        except (KeyError, ValueError):
+            raise InputError(
+                f"the genotype is of {genotype.space}, not of {self.space.name}: want "
+                "its own space to know its cost"
+            ) from None
+        return float(self.expected({k: w.astype(np.float64) for k, w in chosen}))
+
+
+def make_pricing(config: ConfigDict, dataset: Any, costs: str) -> Pricing:
+    """Of the networks that ``retrain`` would train.
+
+    Args:
+      costs: what is counted, as ``search.costs``.
+
+    Raises:
+      InputError: as `make_budget` does.
+    """
+    expected = task_of(config).expected(config, dataset, costs)
+    return Pricing(_ruled_space(config), expected)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit(Pricing):
     """A budget as genotypes are held to it.
 
     Attributes:
@@ -96,8 +116,6 @@ class Limit:
       relaxation: that the parameters were searched with.
     """
 
-    space: Space
-    expected: Expected
     target: float
     relaxation: str
 
@@ -107,11 +125,6 @@ class Limit:
         settings = config.search
         target = settings.budget.target
         return cls(_ruled_space(config), expected, target, settings.relaxation)
-
-    def cost(self, genotype: Genotype) -> float:
-        """Of the genotype's network."""
-        chosen = one_hot(self.space, genotype).items()
-        return float(self.expected({k: w.astype(np.float64) for k, w in chosen}))
 
     def is_met(self, genotype: Genotype) -> bool:
         """Whether the genotype costs no more than the target."""

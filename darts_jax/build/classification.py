@@ -14,6 +14,7 @@ from darts_jax.build.feed import whole_batches
 from darts_jax.build.images import make_supply, normalized, preparation
 from darts_jax.build.methods import make_method
 from darts_jax.build.networks import make_network, make_supernet
+from darts_jax.build.sizes import expected_of_images
 from darts_jax.build.task import Problem, Score, Supermodel, Task
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import Layout
@@ -140,4 +141,5 @@ CLASSIFICATION = Task(
     load_images,
     _search,
     _training,
+    expected_of_images,
 )

@@ -11,14 +11,21 @@ from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
+from darts_jax.analysis.expected import Expected
 from darts_jax.bilevel.losses import Criterion, focal_loss
 from darts_jax.build import seeds
 from darts_jax.build.feed import Batches, whole_batches
 from darts_jax.build.images import normalized
 from darts_jax.build.methods import make_method
 from darts_jax.build.networks import make_network, make_supernet, require_family
-from darts_jax.build.precision import Found, Truth, average_precision
+from darts_jax.build.precision import (
+    THRESHOLDS,
+    Found,
+    Truth,
+    average_precision,
+)
 from darts_jax.build.resident import once, rows_of, shuffled
+from darts_jax.build.sizes import expected_of_images
 from darts_jax.build.task import Problem, Score, Supermodel, Task, require_settings
 from darts_jax.data.pipeline import mirror, split_train
 from darts_jax.data.scene_sources import load_scenes
@@ -167,6 +174,11 @@ def _locating(
     return locate
 
 
+def _expected(config: ConfigDict, dataset: SceneSet, costs: str) -> Expected:
+    """What a backbone and its head cost."""
+    return expected_of_images(config, dataset, costs, _head(config, dataset))
+
+
 def _head(config: ConfigDict, dataset: SceneSet) -> DetectionHead:
     return DetectionHead(dataset.classes, config.detection.channels)
 
@@ -309,12 +321,18 @@ def _examination(
     return Examination(begin, examine, lambda carried: carried)
 
 
-def _precision(sums: Any, count: int) -> float:
+def _precision(
+    sums: Any, count: int, thresholds: Float[np.ndarray, " threshold"] = THRESHOLDS
+) -> float:
     """Of the first ``count`` images: what is behind them only fills a batch up."""
     (where, what, sure), truth = jax.tree.map(lambda x: np.asarray(x)[:count], sums)
     there, labels, present, crowd = truth
     known = Truth(there, labels, present.astype(bool), crowd.astype(bool))
-    return average_precision(Found(where, what, sure), known)
+    return average_precision(Found(where, what, sure), known, thresholds)
+
+
+def _precision_at_half(sums: Any, count: int) -> float:
+    return _precision(sums, count, THRESHOLDS[:1])
 
 
 _NOT_IN_SEARCH = {
@@ -332,8 +350,9 @@ _NOT_IN_TRAINING = {
 DETECTION = Task(
     "detection",
     "images",
-    Score("ap", _precision, scale=100, unit="%"),
+    Score("ap", _precision, scale=100, unit="%", also={"ap_50": _precision_at_half}),
     _load,
     _search,
     _training,
+    _expected,
 )

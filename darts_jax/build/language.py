@@ -16,11 +16,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from darts_jax import training
+from darts_jax.analysis.expected import Expected
 from darts_jax.analysis.sites import Costs
 from darts_jax.bilevel import optimizers
+from darts_jax.bilevel.discretization import one_hot
 from darts_jax.bilevel.losses import Criterion
 from darts_jax.bilevel.step import Search
-from darts_jax.build import texts
+from darts_jax.build import seeds, texts
 from darts_jax.build.feed import Batches
 from darts_jax.build.methods import make_method
 from darts_jax.build.networks import require_family
@@ -34,7 +36,7 @@ from darts_jax.models import functional
 from darts_jax.models.functional import Initialized
 from darts_jax.models.language import HIDDEN, Reading
 from darts_jax.program import Examination
-from darts_jax.spaces import get_space
+from darts_jax.spaces import get_space, moves
 from darts_jax.spaces.graph import Genotype
 from darts_jax.types import Metrics, Scalars, SearchState, Stats, Text, step_key
 
@@ -54,6 +56,9 @@ def _load(config: ConfigDict) -> Corpus:
 def _search(config: ConfigDict, corpus: Corpus, layout: Layout) -> Problem:
     """Of the training text for the weights, the validation text for the rest."""
     require_settings(config, _NOT_IN_SEARCH, "text")
+    _require_parameters(
+        "baseline.equal_cost", config.baseline.equal_cost or "parameters"
+    )
     settings, size = config.language.supernet, config.search.batch_size
     space = get_space(config.space)
     net = require_family(space, SUPERNETS)(settings, corpus, space)
@@ -254,15 +259,43 @@ def _with_hidden(stats: Stats, other: Stats) -> Stats:
     return jax.tree_util.tree_map_with_path(leaf, stats, other)
 
 
+def _expected(config: ConfigDict, corpus: Corpus, costs: str) -> Expected:
+    """Of the networks that read text, parameters are known."""
+    settings, space = config.language.network, get_space(config.space)
+    supernet = require_family(space, SUPERNETS)(settings, corpus, space)
+    added = _costs(costs, supernet, (1, 1))
+    genotype = moves.uniform(space, np.random.default_rng(0))
+    net = require_family(space, NETWORKS)(settings, corpus, genotype)
+    made = jax.eval_shape(
+        lambda: functional.initialize(
+            net, seeds.key_of(0, 0), _example(2), jnp.zeros(())
+        )
+    )
+    chosen = one_hot(space, genotype)
+    known = sum(np.sum(added[kind] * chosen[kind]) for kind in added)
+    return Expected(
+        "million parameters",
+        functional.count_parameters(made.params) / 1e6 - float(known),
+        {kind: table[..., None, None] for kind, table in added.items()},
+        {kind: np.zeros((1, 1)) for kind in added},
+        {},
+        {},
+    )
+
+
 def _costs(name: str, net: Any, size: tuple[int, int]) -> Costs:
     """Of every operation of a supernet, for the term ``expected_cost``."""
     del size
-    if name != "parameters":
-        raise InputError(
-            f"setting search.costs is {name}, a table of operations on images; text "
-            "wants parameters"
-        )
+    _require_parameters("search.costs", name)
     return require_family(net.space, PARAMETERS)(net)
+
+
+def _require_parameters(setting: str, costs: str) -> None:
+    if costs != "parameters":
+        raise InputError(
+            f"setting {setting} is {costs}, of operations on images; text wants "
+            "parameters"
+        )
 
 
 _NOT_IN_SEARCH = {
@@ -284,4 +317,5 @@ LANGUAGE = Task(
     _load,
     _search,
     _training,
+    _expected,
 )

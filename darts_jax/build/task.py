@@ -14,6 +14,7 @@ from flax import struct
 from jaxtyping import Array, PRNGKeyArray, UInt
 from ml_collections import ConfigDict
 
+from darts_jax.analysis.expected import Expected
 from darts_jax.build.feed import Batches, Feed
 from darts_jax.config import get_setting
 from darts_jax.devices import Layout
@@ -34,6 +35,7 @@ class Score:
       more: whether more is better.
       scale: by which it is multiplied for people.
       unit: of that.
+      also: name -> another number of the same kind, told beside it.
     """
 
     name: str
@@ -41,11 +43,19 @@ class Score:
     more: bool = True
     scale: float = 1.0
     unit: str = ""
+    also: Mapping[str, Callable[[Any, int], float]] = dataclasses.field(
+        default_factory=dict
+    )
 
     @property
     def title(self) -> str:
         """Over a column of `shown` numbers."""
         return f"{self.name} {self.unit}".rstrip()
+
+    @property
+    def measures(self) -> dict[str, Callable[[Any, int], float]]:
+        """The score by its name, then what is told beside it."""
+        return {self.name: self.of, **self.also}
 
     def shown(self, value: float) -> float:
         return self.scale * value
@@ -116,6 +126,7 @@ class Task:
       load: config -> the data set that it names.
       search: (config, data set, layout) -> the problem of a search.
       training: (config, data set, genotype, layout) -> that of a training from scratch.
+      expected: (config, data set, what is counted) -> the cost of what is retrained.
     """
 
     name: str
@@ -124,6 +135,7 @@ class Task:
     load: Callable[[ConfigDict], Any]
     search: Callable[[ConfigDict, Any, Layout], Problem]
     training: Callable[[ConfigDict, Any, Genotype, Layout], Problem]
+    expected: Callable[[ConfigDict, Any, str], Expected]
 
 
 def require_settings(config: ConfigDict, wanted: Mapping[str, Any], what: str) -> None:

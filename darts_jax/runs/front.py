@@ -1,4 +1,4 @@
-"""`front`: accuracy against cost over several targets, random networks beside it."""
+"""`front`: a score against cost over several targets, random networks beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.build import Limit, dataset_of, has_budget, require_images
+from darts_jax.baselines.equal_cost import random_of_cost
+from darts_jax.build import Score, dataset_of, has_budget, task_of
 from darts_jax.config import with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
@@ -22,7 +23,6 @@ from darts_jax.runs.loop import say
 from darts_jax.runs.population import population
 from darts_jax.runs.processes import is_writer, wait_for_all
 from darts_jax.runs.retrain import retrain
-from darts_jax.spaces import moves
 from darts_jax.spaces.graph import Genotype
 
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TARGET = "search.budget.target"
-COLUMNS = ("target", "cost", "accuracy", "group", "name")
-
-NEAR = 0.05
-"""A random network counts as of equal cost if it costs so much less, at most."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -43,36 +39,42 @@ class Front:
     A notebook shows its picture and its table.
 
     Attributes:
-      rows: of each network its ``COLUMNS``: the accuracy on the test images in percent,
-        the group "searched" or "random", and the name of its directory.
+      rows: of each network its `columns`: the score of the test as it is shown, the
+        group "searched" or "random", and the name of its directory.
       unit: of targets and costs.
     """
 
     rows: tuple[dict[str, Any], ...]
     unit: str
     path: Path
+    measure: Score
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of a row, in order."""
+        return "target", "cost", self.measure.name, "group", "name"
 
     @property
     def frame(self) -> pd.DataFrame:
         """A row for each network."""
         import pandas as pd
 
-        return pd.DataFrame(list(self.rows), columns=list(COLUMNS))
+        return pd.DataFrame(list(self.rows), columns=list(self.columns))
 
     def plot(self) -> Figure:
-        """Accuracy against cost, and the steps of those that no other beats.
+        """Score against cost, and the steps of those that no other beats.
 
         Raises:
           InputError: no network was trained.
         """
         from darts_jax.analysis.front import plot_front
 
-        cost, accuracy = f"cost, {self.unit}", "test accuracy %"
-        points = self.frame.rename(columns={"cost": cost, "accuracy": accuracy})
-        return plot_front(points, cost, accuracy, "name")
+        cost, score = f"cost, {self.unit}", f"test {self.measure.title}"
+        points = self.frame.rename(columns={"cost": cost, self.measure.name: score})
+        return plot_front(points, cost, score, "name")
 
     def __str__(self) -> str:
-        return f"{table(self.rows, COLUMNS)}\ntargets and costs in {self.unit}\n"
+        return f"{table(self.rows, self.columns)}\ntargets and costs in {self.unit}\n"
 
     def __repr__(self) -> str:
         return f"Front({str(self.path)!r}, networks={len(self.rows)})"
@@ -99,11 +101,16 @@ def front(
       run: a new directory, or that of the same call, which then goes on.
 
     Raises:
-      InputError: a mistake in the settings or the data, or no budget to set targets of.
+      InputError: a mistake in the settings or the data, no budget to set targets of, or
+        a task in which less is better.
     """
     if not has_budget(config):
         raise InputError("a front needs search.budget.rule, such as augmented")
-    require_images(config, "a front")
+    measure = task_of(config).score
+    if not measure.more:
+        raise InputError(
+            f"a front draws what should be high; task={config.task} has {measure.name}"
+        )
     dataset = dataset or dataset_of(config)
     path = Path(run)
     found = population(config, {TARGET: list(targets)}, path / "search", dataset)
@@ -120,15 +127,26 @@ def front(
             continue
         chosen = {f"searched_{i}": member.genotype}
         for n in range(config.baseline.random_genotypes):
-            other = random_of_cost(limit, limit.cost(member.genotype), rng)
+            wanted = limit.cost(member.genotype)
+            other = random_of_cost(limit.space, limit.cost, wanted, rng)
             chosen[f"random_{i}_{n}"] = other
         for name, genotype in chosen.items():
-            accuracy = _trained(config, path / name, genotype, dataset)
-            values = target, limit.cost(genotype), accuracy, name.split("_")[0], name
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
+            score = _trained(config, path / name, genotype, dataset)
+            rows.append(
+                {
+                    "target": target,
+                    "cost": limit.cost(genotype),
+                    measure.name: score,
+                    "group": name.split("_")[0],
+                    "name": name,
+                }
+            )
     if not rows:
-        raise InputError("every loss of the front became NaN: want a lower search.weights.learning_rate")
-    result = Front(tuple(rows), unit, path)
+        raise InputError(
+            "every loss of the front became NaN: want a lower "
+            "search.weights.learning_rate"
+        )
+    result = Front(tuple(rows), unit, path, measure)
     atomic_write(path / "front.json", json.dumps(rows, indent=1) + "\n")
     atomic_write(path / "summary.txt", str(result))
     if is_writer():
@@ -137,40 +155,13 @@ def front(
     return result
 
 
-def random_of_cost(limit: Limit, cost: float, rng: np.random.Generator) -> Genotype:
-    """A random genotype that costs no more, and less by ``NEAR`` at most.
-
-    Walks of random changes, each from a random one, that take no step away from that;
-    if none arrives, the nearest that they came.
-    """
-    low, high = (1 - NEAR) * cost, cost
-
-    def distance(genotype: Genotype) -> float:
-        paid = limit.cost(genotype)
-        return max(low - paid, paid - high, 0.0)
-
-    ends = []
-    for _ in range(_WALKS):
-        genotype = moves.uniform(limit.space, rng)
-        for _ in range(_STEPS):
-            if not distance(genotype):
-                return genotype
-            other = moves.mutate(limit.space, genotype, rng)
-            if distance(other) <= distance(genotype):
-                genotype = other
-        ends.append(genotype)
-    return min(ends, key=distance)
-
-
-_WALKS, _STEPS = 30, 60
-
-
 def _trained(
     config: ConfigDict, path: Path, genotype: Genotype, dataset: AnyDataset
 ) -> float:
-    """Test accuracy in percent of a genotype trained from scratch."""
+    """The score of a test, as it is shown, of a genotype trained from scratch."""
     alone = with_overrides(config, ["baseline.random_genotypes=0"])
-    return 100 * retrain(alone, path, genotype, dataset).accuracy
+    trained = retrain(alone, path, genotype, dataset)
+    return trained.measure.shown(trained.score)
 
 
 def _draw(result: Front, stem: Path) -> None:

@@ -179,16 +179,26 @@ class HeldOut:
 
     def score(self, model: Any) -> np.ndarray:
         """The task's score of a model; of each member, if any."""
+        return self._told(self._sums(model), self._score.of)
+
+    def measures(self, model: Any) -> dict[str, np.ndarray]:
+        """The score by its name, and what is told beside it."""
+        sums, measures = self._sums(model), self._score.measures
+        return {name: self._told(sums, of) for name, of in measures.items()}
+
+    def _sums(self, model: Any) -> Any:
         found, start = list[Any](), 0
         for stop, data in self._chunks(0, 0):
             bounds = np.int32(start), np.int32(stop)
             found.append(to_host(self._evaluate(model, data, *bounds)))
             start = stop
-        sums = jax.tree.map(_added, *found)
+        return jax.tree.map(_added, *found)
+
+    def _told(self, sums: Any, of: Callable[[Any, int], float]) -> np.ndarray:
         if self.members is None:
-            return np.asarray(self._score.of(sums, self.count))
+            return np.asarray(of(sums, self.count))
         each = [jax.tree.map(lambda x, i=i: x[i], sums) for i in range(self.members)]
-        return np.array([self._score.of(own, self.count) for own in each])
+        return np.array([of(own, self.count) for own in each])
 
 
 def _added(*parts: np.ndarray) -> np.ndarray:
@@ -263,11 +273,12 @@ class _Epochs:
                 self._obey(state, totals, start)
         seconds = time.perf_counter() - began
         score, model = self.ready.held_out.score, self.model(state, scalars)
-        held_out = score(model)
+        measures = self.ready.held_out.measures(model)
+        held_out = measures[job.score.name]
         self.scores.append(float(np.mean(held_out)))
         values = _means(totals) | {
             "learning_rate": np.asarray(scalars["weights"]["learning_rate"]),
-            _held_out(job): held_out,
+            **{f"held_out_{name}": value for name, value in measures.items()},
         }
         seen = job, state, scalars, model, data, score, held_out
         moment = Moment(epoch + 1, *seen)
@@ -327,15 +338,10 @@ class _Epochs:
         )
 
 
-def _held_out(job: Job) -> str:
-    """Names the score of every epoch in its record."""
-    return f"held_out_{job.score.name}"
-
-
 def _scores(job: Job, run: RunDirectory, verb: str, epochs: int) -> list[float]:
     """Of the epochs that are done, as they were recorded."""
     records = [r for r in read_metrics(run.metrics) if r["verb"] == verb]
-    name = _held_out(job)
+    name = f"held_out_{job.score.name}"
     return [float(np.mean(r[name])) for r in records if r["epoch"] <= epochs]
 
 

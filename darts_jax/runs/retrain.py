@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,17 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from darts_jax.baselines.equal_cost import random_of_cost
 from darts_jax.bilevel.discretization import random_genotype
-from darts_jax.build import Job, Score, dataset_of, make_training, task_of
+from darts_jax.build import (
+    Job,
+    Pricing,
+    Score,
+    dataset_of,
+    make_pricing,
+    make_training,
+    task_of,
+)
 from darts_jax.checks import validate_config
 from darts_jax.config import load_config
 from darts_jax.data.stream import AnyDataset
@@ -37,6 +46,8 @@ class Trained:
       parameters: trainable scalars, without the auxiliary head.
       score: on the test data, with running statistics.
       held_out: on what every epoch was tested on, where that is not the test data.
+      also: what is told beside the score, by name.
+      cost: in the unit of the result, where random ones were to cost the same.
     """
 
     name: str
@@ -44,17 +55,24 @@ class Trained:
     parameters: int
     score: float
     held_out: float | None = None
+    also: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    cost: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class RetrainResult:
-    """The genotype's network and the random ones trained by the same recipe."""
+    """The genotype's network and the random ones trained by the same recipe.
+
+    Attributes:
+      unit: of the networks' costs, if they were asked for.
+    """
 
     network: Trained
     baselines: tuple[Trained, ...]
     note: str
     run: RunDirectory
     measure: Score
+    unit: str = ""
 
     @property
     def score(self) -> float:
@@ -78,15 +96,21 @@ class RetrainResult:
         columns = ["network", "parameters", test]
         if self.network.held_out is not None:
             columns.insert(2, valid)
+        if self.unit:
+            columns.insert(2, self.unit)
+        others = {f"{name} {measure.unit}".rstrip(): name for name in measure.also}
         rows = [
             {
                 "network": trained.name,
                 "parameters": trained.parameters,
+                self.unit: trained.cost,
                 test: measure.shown(trained.score),
                 valid: measure.shown(trained.held_out or 0.0),
+                **{k: measure.shown(trained.also[name]) for k, name in others.items()},
             }
             for trained in networks
         ]
+        columns += others
         text = table(rows, columns)
         if self.baselines:
             scores = [measure.shown(b.score) for b in self.baselines]
@@ -110,7 +134,8 @@ def retrain(
     """Trains a genotype from scratch on all training data and tests it.
 
     Beside it, ``config.baseline.random_genotypes`` random genotypes of the same space
-    are trained by the same recipe.
+    are trained by the same recipe; of the same cost, if ``config.baseline.equal_cost``
+    says what is counted.
 
     Args:
       run: directory; with a finished search in it, its genotype is the default.
@@ -123,23 +148,41 @@ def retrain(
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or dataset_of(config)
     genotype = genotype or _found(Path(run))
-    space = get_space(config.space)
-    rng = np.random.default_rng(config.seed)
-    others = [
-        random_genotype(space, rng) for _ in range(config.baseline.random_genotypes)
-    ]
+    pricing = _pricing(config, dataset)
+    others = _random_genotypes(config, genotype, pricing)
     job = make_training(config, dataset, genotype)
     directory = open_run(run, config, "retrain")
     _claim(directory, genotype)
-    network = _train("retrain", job, config, directory, genotype)
-    baselines = []
+    trained = [_train("retrain", job, config, directory, genotype)]
     for i, other in enumerate(others):
         job = make_training(config, dataset, other)
-        baselines.append(_train(f"random_{i}", job, config, directory, other))
-    ran = dataset.note, directory, job.score
-    result = RetrainResult(network, tuple(baselines), *ran)
+        trained.append(_train(f"random_{i}", job, config, directory, other))
+    ran, unit = (dataset.note, directory, job.score), ""
+    if pricing is not None:
+        unit, cost = pricing.expected.unit, pricing.cost
+        trained = [dataclasses.replace(t, cost=cost(t.genotype)) for t in trained]
+    result = RetrainResult(trained[0], tuple(trained[1:]), *ran, unit)
     _summarize(result)
     return result
+
+
+def _pricing(config: ConfigDict, dataset: AnyDataset) -> Pricing | None:
+    """What genotypes cost, where random ones are to cost the same."""
+    costs = config.baseline.equal_cost
+    if not (costs and config.baseline.random_genotypes):
+        return None
+    return make_pricing(config, dataset, costs)
+
+
+def _random_genotypes(
+    config: ConfigDict, genotype: Genotype, pricing: Pricing | None
+) -> list[Genotype]:
+    rng = np.random.default_rng(config.seed)
+    count = range(config.baseline.random_genotypes)
+    if pricing is None:
+        return [random_genotype(get_space(config.space), rng) for _ in count]
+    space, wanted = pricing.space, pricing.cost(genotype)
+    return [random_of_cost(space, pricing.cost, wanted, rng) for _ in count]
 
 
 def evaluate(
@@ -156,7 +199,7 @@ def evaluate(
     directory = RunDirectory(Path(run))
     job = make_training(config, dataset, _found(directory.path))
     state = restore_network(directory, job, config.checkpoint.keep)
-    return _tested(job, state, last=True)
+    return _tested(job, state, last=True)[job.score.name]
 
 
 def read_retrained(run: str | Path) -> RetrainResult | None:
@@ -178,13 +221,16 @@ def read_retrained(run: str | Path) -> RetrainResult | None:
                 network["parameters"],
                 network[f"test_{measure.name}"],
                 network.get(f"valid_{measure.name}"),
+                {name: network[f"test_{name}"] for name in measure.also},
+                network.get("cost"),
             )
             for network in summary["networks"]
         ]
-        note = summary["note"]
+        note, unit = summary["note"], summary.get("cost", "")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{directory.summary_json} is damaged") from None
-    return RetrainResult(networks[0], tuple(networks[1:]), note, directory, measure)
+    others = tuple(networks[1:])
+    return RetrainResult(networks[0], others, note, directory, measure, unit)
 
 
 def _found(path: Path) -> Genotype:
@@ -217,14 +263,19 @@ def _train(
     params = {k: v for k, v in state.params.items() if k != "auxiliary"}
     if name != "retrain":
         atomic_write(directory.path / f"{name}.json", genotype.to_json())
-    score = _tested(job, state, last=True)
-    held_out = None if job.test is None else _tested(job, state, last=False)
-    return Trained(name, genotype, count_parameters(params), score, held_out)
+    also = _tested(job, state, last=True)
+    score = also.pop(job.score.name)
+    held_out = None
+    if job.test is not None:
+        held_out = _tested(job, state, last=False)[job.score.name]
+    counted = count_parameters(params)
+    return Trained(name, genotype, counted, score, held_out, also)
 
 
-def _tested(job: Job, state: Any, last: bool) -> float:
+def _tested(job: Job, state: Any, last: bool) -> dict[str, float]:
     model = job.model(state, job.scalars(job.epochs - 1))
-    return float(HeldOut(job, last).score(model))
+    measures = HeldOut(job, last).measures(model).items()
+    return {name: float(value) for name, value in measures}
 
 
 def _summarize(result: RetrainResult) -> None:
@@ -236,17 +287,21 @@ def _summarize(result: RetrainResult) -> None:
                 "name": trained.name,
                 "parameters": trained.parameters,
                 f"test_{name}": trained.score,
-                **_held_out(trained, name),
+                **_beside(trained, name),
                 "genotype": json.loads(trained.genotype.to_json()),
             }
             for trained in networks
         ],
         "note": result.note,
+        **({"cost": result.unit} if result.unit else {}),
         "backend": jax.default_backend(),
     }
     atomic_write(result.run.summary_json, json.dumps(summary, indent=1) + "\n")
     atomic_write(result.run.summary_text, str(result))
 
 
-def _held_out(trained: Trained, name: str) -> dict[str, float]:
-    return {} if trained.held_out is None else {f"valid_{name}": trained.held_out}
+def _beside(trained: Trained, name: str) -> dict[str, float]:
+    """What is known of a network beside its score."""
+    known = {f"valid_{name}": trained.held_out, "cost": trained.cost}
+    also = {f"test_{name}": value for name, value in trained.also.items()}
+    return {k: v for k, v in known.items() if v is not None} | also
