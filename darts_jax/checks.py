@@ -4,12 +4,10 @@ import math
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from darts_jax.analysis.expected import PRICES
 from darts_jax.benchmarks import DATASETS, EPOCHS, SPLITS
 from darts_jax.bilevel.alignment import WEIGHT_HOOKS
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES
@@ -131,10 +129,6 @@ _CHECKS: dict[str, _Check] = {
     "retrain.warmup_epochs": _COUNT,
     "retrain.decay_per_epoch": (lambda v: 0 < v <= 1, "in (0, 1]"),
     "baseline.random_genotypes": _COUNT,
-    "baseline.equal_cost": (
-        lambda v: not v or v in PRICES or Path(v).is_file(),
-        f"{', '.join(PRICES)}, or the file of a table",
-    ),
     "score.paths": _COUNT,
     "score.images": _COUNT,
     "score.batch_size": _POSITIVE,

@@ -142,6 +142,7 @@ darts_jax.ablate(config(), GRID, range(3), sys.argv[1], images())
 """
 
 
+@pytest.mark.slow
 def test_a_killed_ablation_ends_as_one_that_was_not(ablation, tmp_path):
     """Killed with an epoch of its first population done; the same call goes on."""
     _, whole = ablation

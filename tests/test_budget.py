@@ -446,7 +446,7 @@ def test_a_genotype_of_another_space_has_no_cost():
     space = chain()
     blank = blank_network(space, 10, 1, 8)
     expected = expected_cost(space, blank, (8, 8, 3), PRICES["macs"])
-    with pytest.raises(InputError, match="is of darts, not of chain"):
+    with pytest.raises(InputError, match="choices that space 'chain' has not"):
         Pricing(space, expected).cost(darts_jax.get_genotype("DARTS_V2"))
 
 

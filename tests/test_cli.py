@@ -131,7 +131,9 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_killed_and_started_again_ends_bit_identical(finished, tmp_path, number):
     run = tmp_path / "cut"
     process = start("search", run)

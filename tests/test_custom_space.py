@@ -5,6 +5,7 @@ import inspect
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import linen as nn
 
 import darts_jax
@@ -29,6 +30,7 @@ def register():
     darts_jax.SPACES["gated"] = darts_space("gated", names, names)
 
 
+@pytest.mark.slow
 def test_own_operation_in_an_own_space_is_searched_and_retrained(tmp_path):
     assert len(inspect.getsource(register).splitlines()) < 20
     register()

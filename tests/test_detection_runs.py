@@ -154,6 +154,7 @@ CHOICES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHOICES)
 def test_the_choices_of_a_search_are_those_of_classification(name):
     before, after, totals = steps(make_search(*made(CHOICES[name])))

@@ -21,6 +21,8 @@ from darts_jax.main import main
 from darts_jax.runs.directory import load_architecture
 from darts_jax.runs.population import agreement
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).resolve().parent
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 
@@ -73,12 +75,8 @@ def searched(out, processes, per_process, *how):
 @pytest.mark.parametrize(
     ("how", "clusters"),
     [
-        pytest.param(
-            ("float32", "first_order"), ((1, 8), (2, 4)), marks=pytest.mark.slow
-        ),
-        pytest.param(
-            ("float64", "first_order"), ((1, 8), (2, 4)), marks=pytest.mark.slow
-        ),
+        (("float32", "first_order"), ((1, 8), (2, 4))),
+        (("float64", "first_order"), ((1, 8), (2, 4))),
         (("float64", "exact"), ((1, 8),)),
     ],
 )
@@ -105,7 +103,6 @@ TINY = [
 ]
 
 
-@pytest.mark.slow
 def test_killed_on_8_devices_and_resumed_on_2(tmp_path):
     def command(run):
         return ["-m", "darts_jax", "search", "--run", tmp_path / run, *TINY]

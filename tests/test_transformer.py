@@ -440,6 +440,7 @@ CHOICES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHOICES)
 def test_the_choices_of_a_search_are_those_of_images(tale, name):
     small = ["space=transformer_few", "language.window=4", "search.batch_size=4"]

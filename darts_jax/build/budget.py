@@ -88,8 +88,8 @@ class Pricing:
             chosen = one_hot(self.space, genotype).items()
         except (KeyError, ValueError):
             raise InputError(
-                f"the genotype is of {genotype.space}, not of {self.space.name}: want "
-                "its own space to know its cost"
+                f"the genotype, of {genotype.space}, has choices that space "
+                f"{self.space.name!r} has not, so that its cost is not known"
             ) from None
         return float(self.expected({k: w.astype(np.float64) for k, w in chosen}))
 

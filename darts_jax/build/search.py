@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax import program, schedules
+from darts_jax.analysis.expected import price_of
 from darts_jax.bilevel.curvature import cosine, top_eigenvalue
 from darts_jax.bilevel.hypergradient import exact, first_order
 from darts_jax.bilevel.step import Search
@@ -40,6 +41,8 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
     problem = task.search(config, dataset, layout)
     search, feed = problem.method, problem.feed
     search = dataclasses.replace(search, budget=make_budget(config, dataset))
+    if config.baseline.equal_cost:
+        price_of(config.baseline.equal_cost)  # Or it is found wrong after the search.
 
     def init(start: Any) -> Any:
         seed = start["seed"]

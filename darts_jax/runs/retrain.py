@@ -148,9 +148,9 @@ def retrain(
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or dataset_of(config)
     genotype = genotype or _found(Path(run))
+    job = make_training(config, dataset, genotype)
     pricing = _pricing(config, dataset)
     others = _random_genotypes(config, genotype, pricing)
-    job = make_training(config, dataset, genotype)
     directory = open_run(run, config, "retrain")
     _claim(directory, genotype)
     trained = [_train("retrain", job, config, directory, genotype)]
