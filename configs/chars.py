@@ -24,5 +24,5 @@ def get_config() -> ConfigDict:
     config.retrain.update(epochs=5, batch_size=16)
     for part in (config.search, config.retrain):
         part.weights.update(learning_rate=0.5, decay=0.0, clip=0.5)
-    config.baseline.random_genotypes = 1
+    config.baseline.update(random_genotypes=1, equal_cost="parameters")
     return config

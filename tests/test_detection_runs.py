@@ -268,6 +268,7 @@ def test_boxes_are_mirrored_with_their_images():
         (["search.batch_size=20"], "larger than the training half, 6 images"),
         (["data.pad=2"], "setting data.pad is 2; detection wants 0"),
         (["search.validation=test"], "search.validation is test; detection wants"),
+        (["baseline.equal_cost=mac"], "costs are macs, parameters or in a table's"),
         (["data.name=generated:digit"], "did you mean 'digits'"),
     ],
 )

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -146,6 +147,9 @@ def price_of(name: str) -> Price:
     """
     if name in PRICES:
         return PRICES[name]
+    if not Path(name).exists():
+        known = ", ".join(PRICES)
+        raise InputError(f"costs are {known} or in a table's file; there is no {name}")
     table = read_cost_table(name)
     return Price(table.unit, table.at, lambda *layer: 0.0)
 
