@@ -1,7 +1,7 @@
 """Quickstart on characters: a transformer on a part of Penn Treebank (`ptb.zip`).
 
-About three minutes of one core's time. The searched chain ends near a test perplexity
-of 4.9 and the random one near 7.5; a unigram model of the same characters has 20.
+Two and a half minutes. The searched chain ends near a test perplexity of 4.9 and the
+random one of equal cost near 5.3; a unigram model of the same characters has 20.
 """
 
 from ml_collections import ConfigDict

@@ -32,5 +32,5 @@ def get_config() -> ConfigDict:
         auxiliary_weight=0.0,
     )
     config.retrain.weights.learning_rate = 0.1
-    config.baseline.random_genotypes = 1
+    config.baseline.update(random_genotypes=1, equal_cost="macs")
     return config
