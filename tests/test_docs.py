@@ -142,7 +142,8 @@ def here(command):
 
 @pytest.mark.docs
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_run(page, place):
+def test_what_a_page_says_runs(page, place):
+    """Its commands, one after another, and then its code, which is one program."""
     for command in commands(page):
         needs = any(word in command for word in NEEDS_DATA)
         if OFFICIAL in command or (needs and not SHARED.is_dir()):
@@ -153,18 +154,12 @@ def test_commands_run(page, place):
                 run(here(command), place, command)
         else:
             run(here(command), place, command)
-
-
-ONE_DEVICE = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
-
-
-@pytest.mark.docs
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_code_runs(page, place):
-    """A page's blocks are one program, in their order."""
     code = "\n".join(blocks(page, "python"))
     if "nasbench201_table" in code and not SHARED.is_dir():
         pytest.skip("no NAS-Bench-201 table beside this checkout")
     if code:
         (place / "page.py").write_text(code)
         run([sys.executable, "page.py"], place, page.name)
+
+
+ONE_DEVICE = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
