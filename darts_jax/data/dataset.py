@@ -26,8 +26,48 @@ class ImageSet(Protocol):
     def std(self) -> np.ndarray: ...
 
 
+class InMemory:
+    """What is known of every set whose training images lie in memory."""
+
+    class_names: tuple[str, ...]
+
+    @property
+    def _pixels(self) -> np.ndarray:
+        """The training images, uint8 [n, height, width, channel]."""
+        raise NotImplementedError
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        height, width, channels = self._pixels.shape[1:]
+        return height, width, channels
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Of the training pixels in units of 0..1: float32 [channel]."""
+        return self._statistics[0]
+
+    @property
+    def std(self) -> np.ndarray:
+        """Like `mean`; 1 for a channel that is constant, so that one can divide."""
+        return self._statistics[1]
+
+    @property
+    def train_size(self) -> int:
+        """The number of training images."""
+        return len(self._pixels)
+
+    @functools.cached_property
+    def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        return channel_statistics(self._pixels)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(InMemory):
     """Images and labels to train and to test on.
 
     Build it with `from_arrays`, which checks what this class takes for granted.
@@ -53,29 +93,8 @@ class Dataset:
     licence: str = USERS_OWN
 
     @property
-    def classes(self) -> int:
-        return len(self.class_names)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels."""
-        height, width, channels = self.train_images.shape[1:]
-        return height, width, channels
-
-    @property
-    def mean(self) -> np.ndarray:
-        """Of the training pixels in units of 0..1: float32 [channel]."""
-        return self._statistics[0]
-
-    @property
-    def std(self) -> np.ndarray:
-        """Like `mean`; 1 for a channel that is constant, so that one can divide."""
-        return self._statistics[1]
-
-    @property
-    def train_size(self) -> int:
-        """The number of training images."""
-        return len(self.train_labels)
+    def _pixels(self) -> np.ndarray:
+        return self.train_images
 
     def with_test_half(self) -> "Dataset":
         """The same with the first half of the test images behind the training images.
@@ -98,10 +117,6 @@ class Dataset:
             test_images=self.test_images[:images],
             test_labels=self.test_labels[:images],
         )
-
-    @functools.cached_property
-    def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        return channel_statistics(self.train_images)
 
 
 def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
 """A set of images with boxes around what is in them, held in memory in bytes."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt
 
-from darts_jax.data.dataset import channel_statistics
+from darts_jax.data.dataset import InMemory
 from darts_jax.data.licences import USERS_OWN
 from darts_jax.data.stream import open_image
 from darts_jax.errors import InputError
@@ -33,7 +32,7 @@ class Scene:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SceneSet:
+class SceneSet(InMemory):
     """Scenes to train and to test on.
 
     Build its parts with `gather`, which checks what this class takes for granted.
@@ -47,33 +46,8 @@ class SceneSet:
     licence: str = USERS_OWN
 
     @property
-    def classes(self) -> int:
-        return len(self.class_names)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels."""
-        height, width, channels = self.train.images.shape[1:]
-        return height, width, channels
-
-    @property
-    def mean(self) -> np.ndarray:
-        """Of the training pixels in units of 0..1: float32 [channel]."""
-        return self._statistics[0]
-
-    @property
-    def std(self) -> np.ndarray:
-        """Like `mean`; 1 for a channel that is constant, so that one can divide."""
-        return self._statistics[1]
-
-    @property
-    def train_size(self) -> int:
-        """The number of training images."""
-        return len(self.train.images)
-
-    @functools.cached_property
-    def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        return channel_statistics(np.asarray(self.train.images))
+    def _pixels(self) -> np.ndarray:
+        return np.asarray(self.train.images)
 
 
 def gather(scenes: Sequence[Scene], most: int, classes: int, what: str) -> Scenes:
