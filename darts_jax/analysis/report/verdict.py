@@ -148,8 +148,8 @@ def collapsed(warnings: Sequence[str], skips: Mapping[str, tuple[int, int]]) -> 
         figure = f"{total} of {kept} edges are skips"
     if not warnings:
         sound = (
-            f"{few}a path crosses each cell, `none` does not prevail, and edges have "
-            "decided."
+            f"{few}a path crosses each cell, none does not prevail, and an edge's "
+            "operations do not all weigh the same."
         )
         evidence += sound[:1].upper() + sound[1:]
         return Answer(COLLAPSE, GOOD, "No sign of it", evidence, figure=figure)
