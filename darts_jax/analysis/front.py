@@ -88,7 +88,7 @@ def plot_front(points: pd.DataFrame, cost: str, accuracy: str, label: str) -> Fi
     clean(axes, accuracy, cost)
 
     on_front = pareto(x, y)
-    _draw_front(axes, x[on_front], y[on_front], styles[_FRONT])
+    _draw_front(axes, x[on_front], y[on_front], x.max(), styles[_FRONT])
     for name in dict.fromkeys(groups):
         own = (groups == name).to_numpy()
         look: dict[str, Any] = {"color": styles[name].color, "edgecolors": "white"}
@@ -118,11 +118,15 @@ def _draw_front(
     axes: Axes,
     cost: Float[np.ndarray, " point"],
     accuracy: Float[np.ndarray, " point"],
+    most: float,
     style: Style,
 ) -> None:
-    """What accuracy each cost buys."""
+    """What accuracy each cost buys, up to the ``most`` that any point costs."""
     order = np.lexsort((accuracy, cost))
-    axes.step(cost[order], accuracy[order], where="post", zorder=2, **style.line())
+    x, y = cost[order], accuracy[order]
+    if x[-1] < most:
+        x, y = np.append(x, most), np.append(y, y[-1])
+    axes.step(x, y, where="post", zorder=2, **style.line())
 
 
 def _label(
@@ -139,7 +143,7 @@ def _label(
       size: of the axes.
     """
     taken = [Bbox.from_bounds(x - 0.06, y - 0.06, 0.12, 0.12) for x, y in places]
-    taken += _steps(places[first])
+    taken += _steps(places[first], places[:, 0].max())
     whole = Bbox.from_bounds(0, 0, *size)
     for i in np.argsort(~first, kind="stable"):
         for box in _boxes(places[i], text_width(names[i]) + 0.08):
@@ -151,9 +155,10 @@ def _label(
                 break
 
 
-def _steps(front: Float[np.ndarray, "point 2"]) -> list[Bbox]:
+def _steps(front: Float[np.ndarray, "point 2"], most: float) -> list[Bbox]:
     """Where the line of the front runs."""
     ordered = front[np.lexsort((front[:, 1], front[:, 0]))]
+    ordered = np.append(ordered, [[most, ordered[-1, 1]]], axis=0)
     boxes = []
     for (x0, y0), (x1, y1) in itertools.pairwise(ordered):
         boxes.append(Bbox.from_extents(x0, y0 - 0.02, x1, y0 + 0.02))
