@@ -1,5 +1,6 @@
 """A set of labelled images, held in memory as it is stored: in bytes."""
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -26,15 +27,15 @@ class ImageSet(Protocol):
     def std(self) -> np.ndarray: ...
 
 
-class InMemory:
+class InMemory(abc.ABC):
     """What is known of every set whose training images lie in memory."""
 
     class_names: tuple[str, ...]
 
     @property
+    @abc.abstractmethod
     def _pixels(self) -> np.ndarray:
         """The training images, uint8 [n, height, width, channel]."""
-        raise NotImplementedError
 
     @property
     def classes(self) -> int:
