@@ -14,6 +14,12 @@ from darts_jax.errors import InputError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+def user_cache(name: str) -> Path:
+    """The user's folder for what can be made again; it may not exist."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "darts_jax" / name
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Writes a file so that a reader, or a crash, sees the old or the new, no mixture.
 

@@ -7,6 +7,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "darts_jax"
 LAYERS = [
     {"errors"},
     {"files", "types"},
+    {"native"},
     {"spaces", "operations", "data"},
     {"models", "bilevel", "baselines", "benchmarks"},
     {"training", "schedules"},

@@ -273,10 +273,11 @@ def test_activations_of_operations_by_hand():
     assert held("max_pool_3x3", stride=2) == pixels // 4  # a place each
     # The sign and the value of ReLU, and what BN made.
     assert held("nor_conv_3x3") == pixels * (1 + 4 + 4)
-    assert held("dil_conv_5x5") == pixels * (1 + 4 + 4 + 4)
-    assert held("sep_conv_3x3") == 2 * pixels * (1 + 4 + 4 + 4)
-    first = pixels * (1 + 4) + pixels // 4 * (4 + 4)
-    assert held("sep_conv_3x3", stride=2) == first + pixels // 4 * (1 + 4 + 4 + 4)
+    # What enters ReLU and both convolutions, and what BN made.
+    assert held("dil_conv_5x5") == pixels * (4 + 4)
+    assert held("sep_conv_3x3") == 2 * pixels * (4 + 4)
+    first = pixels * 4 + pixels // 4 * 4
+    assert held("sep_conv_3x3", stride=2) == first + pixels // 4 * (4 + 4)
     # BN computes in float32 whatever enters it.
     assert held("nor_conv_3x3", dtype="bfloat16") == pixels * (1 + 2 + 4)
 

@@ -7,8 +7,20 @@ import pytest
 from jax import lax
 from jax.test_util import check_grads
 
+from darts_jax.native import library
 from darts_jax.operations import primitives
 from darts_jax.operations.convolution import conv
+
+
+@pytest.fixture(autouse=True, params=["native", "xla"])
+def kernels(request, monkeypatch):
+    """Both forms that a CPU has: where there is no compiler, XLA's alone serve."""
+    if request.param == "xla":
+        monkeypatch.setattr(library, "serves", lambda dtype: False)
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
 
 GEOMETRIES = [  # size of the kernel, stride, dilation: all that the spaces use
     ((3, 3), 1, 1),

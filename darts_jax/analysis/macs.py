@@ -79,8 +79,21 @@ def _dense(outputs: Shape, inputs: int, params: dict[str, Any]) -> int:
     return _depthwise(outputs, params) * inputs
 
 
-# Name of a primitive -> (parameters, shapes of both arguments and of the result).
-_COUNTS: dict[str, Callable[[dict[str, Any], Shape, Shape, Shape], int]] = {
+def _separable(
+    params: dict[str, Any], outputs: Shape, kernel: Shape, times: tuple[int, int]
+) -> int:
+    """So many depthwise and pointwise convolutions.
+
+    Args:
+      kernel: of the pointwise one, [edge, in, out].
+    """
+    *_, between, features = kernel
+    each = times[0] * math.prod(params["window"].kernel) + times[1] * features
+    return math.prod(outputs[:-1]) * between * each
+
+
+# Name of a primitive -> (parameters, shapes of the arguments and of the results).
+_COUNTS: dict[str, Callable[..., int]] = {
     "dot_general": _dot,
     "conv_general_dilated": _conv,
     "depthwise": lambda params, x, kernel, y: _depthwise(y, params),
@@ -89,4 +102,13 @@ _COUNTS: dict[str, Callable[[dict[str, Any], Shape, Shape, Shape], int]] = {
     "conv": lambda params, x, kernel, y: _dense(y, x[-1], params),
     "conv_input": lambda params, y, kernel, x: _dense(y, x[-1], params),
     "conv_kernel": lambda params, x, y, kernel: _dense(y, x[-1], params),
+    "separable": lambda params, x, depthwise, pointwise, origin, y, moments: _separable(
+        params, y, pointwise, (1, 1)
+    ),
+    "separable_change": lambda params, *shapes: _separable(
+        params, shapes[-1], shapes[5], (3, 2)
+    ),
+    "separable_back": lambda params, y, x, depthwise, pointwise, *results: _separable(
+        params, y, pointwise, (3, 2)
+    ),
 }

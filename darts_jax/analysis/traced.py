@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.extend.core import Jaxpr, Literal
 
 from darts_jax.analysis.dependence import dependent_results, without_fixed_factors
 from darts_jax.analysis.macs import count_macs
@@ -26,7 +27,8 @@ class Cost(NamedTuple):
         too; pooling, BN, biases and sums do not.
       activation_bytes: what the backward pass, by parameters and images, reads of the
         forward pass, per image: inputs of convolutions, normalised values of BN, one
-        byte for the sign at a ReLU and for the place of a maximum. Of values that
+        byte for the sign at a ReLU and for the place of a maximum. A depthwise and a
+        pointwise convolution with the ReLU before them have one input. Of values that
         depend on the image alone, each once; a compiler may hold less.
     """
 
@@ -117,6 +119,19 @@ def _held_bytes(
     results = program.jaxpr.outvars
     given = [i < len(images) for i in range(len(program.jaxpr.invars))]
     depends = dependent_results(program, given)
-    # One value may be kept for several uses.
-    held = {v: v.aval for v, d in zip(results, depends, strict=True) if d}
+    # One value may be kept for several uses, in several shapes.
+    same = _same_numbers(program.jaxpr)
+    held = {same.get(v, v): v.aval for v, d in zip(results, depends, strict=True) if d}
     return sum(aval.size * aval.dtype.itemsize for aval in held.values())
+
+
+def _same_numbers(jaxpr: Jaxpr) -> dict[Any, Any]:
+    """Every value that is another one with a new shape -> that one."""
+    same: dict[Any, Any] = {}
+    for equation in jaxpr.eqns:
+        if equation.primitive.name != "reshape":
+            continue
+        (new,), old = equation.outvars, equation.invars[0]
+        if not isinstance(old, Literal) and new.aval.size == old.aval.size:
+            same[new] = same.get(old, old)
+    return same

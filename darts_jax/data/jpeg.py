@@ -13,6 +13,7 @@ import numpy as np
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.licences import LICENCES
 from darts_jax.errors import InputError
+from darts_jax.files import user_cache
 
 ARCHIVE = "cifar10_jpeg_q75.npz"
 NOTE = (
@@ -104,8 +105,7 @@ def _decode(file: np.ndarray, index: int) -> np.ndarray:
 def _cached_images(
     archive: "np.lib.npyio.NpzFile", split: str, name: str
 ) -> np.ndarray:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cached = Path(home) / "darts_jax" / name
+    cached = user_cache(name)
     if cached.is_file():
         return np.load(cached, allow_pickle=False)
     images = decode_jpegs(archive[f"{split}_jpeg"], archive[f"{split}_length"])

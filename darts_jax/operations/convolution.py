@@ -21,6 +21,7 @@ from darts_jax.operations.windows import (
     close_under_transposition,
     gradients_of,
     make_primitive,
+    native_form,
     pad,
     size_of,
     tap_of,
@@ -37,7 +38,7 @@ def conv(
     """Cross-correlation with an odd-sized kernel, padded to "same"."""
     kh, kw = kernel.shape[:2]
     window = Window(size_of(x), (kh, kw), stride, 1, (kh // 2, kw // 2))
-    return _output_p.bind(x[None], kernel[None], window=window)[0]
+    return output_p.bind(x[None], kernel[None], window=window)[0]
 
 
 def _product(views: Sequence[Array], kernels: Sequence[Array]) -> Array:
@@ -134,7 +135,21 @@ def _kernel_shape(x: Array, y: Array, *, window: Window) -> tuple[int, ...]:
 
 
 _input_xla, _kernel_xla = gradients_of(_output_xla, _input_shape, _kernel_shape)
-_output_p = make_primitive("conv", _output_shape, _output_cpu, _output_xla)
-_input_p = make_primitive("conv_input", _input_shape, _input_cpu, _input_xla)
-_kernel_p = make_primitive("conv_kernel", _kernel_shape, _kernel_cpu, _kernel_xla)
-close_under_transposition(_output_p, _input_p, _kernel_p)
+output_p = make_primitive(
+    "conv", _output_shape, _output_cpu, _output_xla, native_form("conv", _output_shape)
+)
+input_p = make_primitive(
+    "conv_input",
+    _input_shape,
+    _input_cpu,
+    _input_xla,
+    native_form("conv_input", _input_shape),
+)
+kernel_p = make_primitive(
+    "conv_kernel",
+    _kernel_shape,
+    _kernel_cpu,
+    _kernel_xla,
+    native_form("conv_kernel", _kernel_shape),
+)
+close_under_transposition(output_p, input_p, kernel_p)

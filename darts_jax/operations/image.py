@@ -25,6 +25,7 @@ from darts_jax.operations.layers import (
     FactorizedReduce,
     Image,
     ReLUConvBN,
+    relu_separable_bn,
 )
 from darts_jax.operations.mobile import BLOCKS
 
@@ -90,8 +91,9 @@ class SepConv(nn.Module):
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Image:
         for stride in (self.stride, 1):
-            x = DepthwiseConv(self.kernel, stride)(nn.relu(x))
-            x = BatchNorm(self.affine)(Conv(self.channels)(x), train)
+            depthwise = DepthwiseConv(self.kernel, stride)
+            pointwise, normalize = Conv(self.channels), BatchNorm(self.affine)
+            x = relu_separable_bn(x, depthwise, pointwise, normalize, train)
         return x
 
 
@@ -105,8 +107,9 @@ class DilConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Image:
-        x = DepthwiseConv(self.kernel, self.stride, dilation=2)(nn.relu(x))
-        return BatchNorm(self.affine)(Conv(self.channels)(x), train)
+        depthwise = DepthwiseConv(self.kernel, self.stride, dilation=2)
+        pointwise, normalize = Conv(self.channels), BatchNorm(self.affine)
+        return relu_separable_bn(x, depthwise, pointwise, normalize, train)
 
 
 class CrossConv(nn.Module):

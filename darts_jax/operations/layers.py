@@ -18,6 +18,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.operations import primitives
 from darts_jax.operations.convolution import conv
+from darts_jax.operations.separable import separable
+from darts_jax.operations.sums import channel_sums, moments, project
 
 Image = Float[Array, "batch height width channel"]
 
@@ -84,15 +86,20 @@ class Conv(nn.Module):
     stride: tuple[int, int] = (1, 1)
     use_bias: bool = False
 
-    @nn.compact
     def __call__(self, x: Image) -> Image:
+        kernel, bias = self.weights(x)
+        y = conv(x, kernel, stride=self.stride)
+        return y if bias is None else y + bias
+
+    @nn.compact
+    def weights(self, x: Image) -> tuple[Array, Array | None]:
+        """The kernel for images like ``x``, and the bias where there is one."""
         shape = (*self.kernel, x.shape[-1], self.features)
         init = torch_uniform(math.prod(shape[:3]))
         kernel = self.param("kernel", init, shape).astype(x.dtype)
-        y = conv(x, kernel, stride=self.stride)
-        if self.use_bias:
-            y = y + self.param("bias", init, (self.features,)).astype(x.dtype)
-        return y
+        if not self.use_bias:
+            return kernel, None
+        return kernel, self.param("bias", init, (self.features,)).astype(x.dtype)
 
 
 class DepthwiseConv(nn.Module):
@@ -102,13 +109,17 @@ class DepthwiseConv(nn.Module):
     stride: int = 1
     dilation: int = 1
 
-    @nn.compact
     def __call__(self, x: Image) -> Image:
-        shape = (self.kernel, self.kernel, x.shape[-1])
-        kernel = self.param("kernel", torch_uniform(self.kernel**2), shape)
         return primitives.depthwise_conv(
-            x, kernel.astype(x.dtype), stride=self.stride, dilation=self.dilation
+            x, self.weights(x), stride=self.stride, dilation=self.dilation
         )
+
+    @nn.compact
+    def weights(self, x: Image) -> Array:
+        """The kernel for images like ``x``."""
+        shape = (self.kernel, self.kernel, x.shape[-1])
+        init = torch_uniform(self.kernel**2)
+        return self.param("kernel", init, shape).astype(x.dtype)
 
 
 class BatchNorm(nn.Module):
@@ -122,20 +133,29 @@ class BatchNorm(nn.Module):
     affine: bool
 
     @nn.compact
-    def __call__(self, x: Image, train: bool) -> Image:
+    def __call__(
+        self, x: Image, train: bool, moments_of_x: tuple[Array, Array] | None = None
+    ) -> Image:
+        """Normalises.
+
+        Args:
+          moments_of_x: mean and biased variance of every channel, if they are known.
+        """
         channels = x.shape[-1:]
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         var = self.variable("batch_stats", "var", jnp.ones, channels)
         wide = x.astype(at_least_float32(x.dtype))
         if train:
-            origin = lax.stop_gradient(mean.value).astype(wide.dtype)
-            batch_mean, batch_var = _moments(lax.stop_gradient(wide), origin)
+            if moments_of_x is None:
+                constant = lax.stop_gradient(wide)
+                moments_of_x = moments(constant, self.origin(x.shape[-1], wide.dtype))
+            batch_mean, batch_var = map(lax.stop_gradient, moments_of_x)
             count = x.size // x.shape[-1]
             unbiased = batch_var * (count / max(count - 1, 1))
             if not self.is_initializing():
                 mean.value = _towards(mean.value, batch_mean)
                 var.value = _towards(var.value, unbiased)
-            y, _ = _standardize(wide, origin)
+            y, _ = _standardize(wide, batch_mean, batch_var)
         else:
             batch_mean, batch_var = (
                 moment.value.astype(wide.dtype) for moment in (mean, var)
@@ -147,49 +167,62 @@ class BatchNorm(nn.Module):
             y = y * scale.astype(wide.dtype) + bias.astype(wide.dtype)
         return y.astype(x.dtype)
 
+    def origin(self, channels: int, dtype: Any) -> Float[Array, " channel"]:
+        """A guess of the batch's mean: the running one."""
+        mean = self.get_variable("batch_stats", "mean", jnp.zeros(channels))
+        return lax.stop_gradient(mean).astype(dtype)
+
 
 def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
     """The dtype for sums over many numbers of ``dtype``."""
     return jnp.dtype(dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32)
 
 
-def _moments(x: Image, origin: Float[Array, " channel"]) -> tuple[Array, Array]:
-    """Mean and biased variance of every channel, by two independent reductions.
-
-    Numbers are taken relative to ``origin``, a guess of the mean, so that a mean far
-    from zero cancels few digits of the variance.
-    """
-    axes = tuple(range(x.ndim - 1))
-    shifted = x - origin
-    mean = jnp.mean(shifted, axes)
-    var = jnp.mean(jnp.square(shifted), axes) - jnp.square(mean)
-    return mean + origin, jnp.maximum(var, 0)
-
-
 @jax.custom_jvp
-def _standardize(x: Image, origin: Float[Array, " channel"]) -> tuple[Image, Array]:
-    """Every channel with mean 0 and variance 1, and its former inverse deviation."""
-    mean, var = _moments(x, origin)
+def _standardize(x: Image, mean: Array, var: Array) -> tuple[Image, Array]:
+    """Every channel with mean 0 and variance 1, and its former inverse deviation.
+
+    Args:
+      mean: the channels' own, and ``var`` too: they change with ``x``.
+    """
     inverse = lax.rsqrt(var + BN_EPSILON)
     return (x - mean) * inverse, inverse
 
 
 @_standardize.defjvp
-def _standardize_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> Any:
+def _standardize_jvp(
+    primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Any, Any]:
     # Its own transpose: a backward pass of two reductions, where autodiff of the
-    # moments makes four. The origin changes rounding only.
-    x, origin = primals
-    tangent, _ = tangents
-    y, inverse = _standardize(x, origin)
-    axes = tuple(range(x.ndim - 1))
-    along = jnp.mean(y * tangent, axes)
-    centred = tangent - jnp.mean(tangent, axes)
-    changes = (centred - y * along) * inverse, -jnp.square(inverse) * along
+    # moments makes four.
+    x, *_ = primals
+    tangent, *_ = tangents
+    y, inverse = _standardize(*primals)
+    along = channel_sums(tangent, y)[1] / (x.size // x.shape[-1])
+    changes = project(tangent, y, inverse), -jnp.square(inverse) * along
     return (y, inverse), changes
 
 
 def _towards(running: Array, batch: Array) -> Array:
     return running + BN_MOMENTUM * (batch.astype(running.dtype) - running)
+
+
+def relu_separable_bn(
+    x: Image,
+    depthwise: DepthwiseConv,
+    pointwise: Conv,
+    normalize: BatchNorm,
+    train: bool,
+) -> Image:
+    """ReLU, the two convolutions, BN."""
+    kernel = depthwise.weights(x)
+    matrix = pointwise.weights(x)[0][0, 0]
+    origin = normalize.origin(pointwise.features, x.dtype)
+    y, moments_of_y = separable(
+        x, kernel, matrix, origin, stride=depthwise.stride, dilation=depthwise.dilation
+    )
+    exact = at_least_float32(y.dtype) == y.dtype
+    return normalize(y, train, moments_of_y if exact else None)
 
 
 class ReLUConvBN(nn.Module):

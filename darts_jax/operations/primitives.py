@@ -31,6 +31,7 @@ from darts_jax.operations.windows import (
     close_under_transposition,
     gradients_of,
     make_primitive,
+    native_form,
     pad,
     size_of,
     tap_of,
@@ -54,7 +55,7 @@ def depthwise_conv(
     kh, kw = kernel.shape[:2]
     padding = (dilation * (kh // 2), dilation * (kw // 2)) if same else (0, 0)
     window = Window(size_of(x), (kh, kw), (stride, stride), dilation, padding)
-    return _output_p.bind(x[None], kernel[None], window=window)[0]
+    return output_p.bind(x[None], kernel[None], window=window)[0]
 
 
 def max_pool(
@@ -255,13 +256,29 @@ def _kernel_shape(x: Array, y: Array, *, window: Window) -> tuple[int, ...]:
 
 
 _input_xla, _kernel_xla = gradients_of(_output_xla, _input_shape, _kernel_shape)
-_output_p = make_primitive("depthwise", _output_shape, _output_slices, _output_xla)
-_input_p = make_primitive("depthwise_input", _input_shape, _input_slices, _input_xla)
-_kernel_p = make_primitive(
-    "depthwise_kernel", _kernel_shape, _kernel_slices, _kernel_xla
+output_p = make_primitive(
+    "depthwise",
+    _output_shape,
+    _output_slices,
+    _output_xla,
+    native_form("depthwise", _output_shape),
+)
+input_p = make_primitive(
+    "depthwise_input",
+    _input_shape,
+    _input_slices,
+    _input_xla,
+    native_form("depthwise_input", _input_shape),
+)
+kernel_p = make_primitive(
+    "depthwise_kernel",
+    _kernel_shape,
+    _kernel_slices,
+    _kernel_xla,
+    native_form("depthwise_kernel", _kernel_shape),
 )
 
-close_under_transposition(_output_p, _input_p, _kernel_p)
+close_under_transposition(output_p, input_p, kernel_p)
 
 _select_p = make_primitive(
     "max_pool_select", _output_shape, _select_slices, _select_slices

@@ -7,13 +7,17 @@ primitive's batching rule extends that axis, so `vmap` over edges costs no trans
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
+
+from darts_jax.native import call, register
 
 # Layouts of images, kernels and results for XLA's convolutions.
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
@@ -216,27 +220,42 @@ PLAIN_FORMS: dict[Primitive, Callable[..., Array]] = {}
 
 def make_primitive(
     name: str,
-    shape: Callable[..., tuple[int, ...]],
-    cpu: Callable[..., Array],
-    other: Callable[..., Array],
+    shape: Callable[..., Any],
+    cpu: Callable[..., Any],
+    other: Callable[..., Any],
+    native: Callable[..., Any] | None = None,
+    *,
+    several: bool = False,
 ) -> Primitive:
-    """A primitive of two arrays with a leading edge axis, which batching extends."""
+    """A primitive of arrays with a leading edge axis, which batching extends.
+
+    Args:
+      shape: of the result.
+      cpu: its form by XLA's operations on CPU.
+      other: the same everywhere else.
+      native: its form by kernels of our own on CPU, where they are built.
+      several: whether shapes and forms are lists, of several results.
+    """
     primitive = Primitive(name)
+    primitive.multiple_results = several
     compiled = jax.jit(primitive.bind, static_argnames="window")
 
-    def implement(*arrays: Array, window: Window) -> Array:
+    def implement(*arrays: Array, **parameters: Any) -> Any:
         # Whoever looks for a mistake with `jit` disabled would come back here forever.
         with jax.disable_jit(False):
-            return compiled(*arrays, window=window)
+            return compiled(*arrays, **parameters)
 
     primitive.def_impl(implement)
 
-    def abstract(a: Array, b: Array, *, window: Window) -> jax.core.ShapedArray:
-        return jax.core.ShapedArray(shape(a, b, window=window), a.dtype)
+    def abstract(*arrays: Any, **parameters: Any) -> Any:
+        shapes, dtype = shape(*arrays, **parameters), arrays[0].dtype
+        if several:
+            return [jax.core.ShapedArray(each, dtype) for each in shapes]
+        return jax.core.ShapedArray(shapes, dtype)
 
     def batch(
-        arrays: Sequence[Array], axes: Sequence[int | None], *, window: Window
-    ) -> tuple[Array, int]:
+        arrays: Sequence[Array], axes: Sequence[int | None], **parameters: Any
+    ) -> tuple[Any, Any]:
         size = next(
             a.shape[axis]
             for a, axis in zip(arrays, axes, strict=True)
@@ -249,16 +268,37 @@ def make_primitive(
             else:
                 leading = jnp.moveaxis(array, axis, 0)
             merged.append(leading.reshape(-1, *leading.shape[2:]))
-        result = primitive.bind(*merged, window=window)
-        return result.reshape(size, -1, *result.shape[1:]), 0
+        results = primitive.bind(*merged, **parameters)
+        split = jax.tree.map(lambda r: r.reshape(size, -1, *r.shape[1:]), results)
+        return split, [0] * len(results) if several else 0
 
     primitive.def_abstract_eval(abstract)
     batching.primitive_batchers[primitive] = batch
     PLAIN_FORMS[primitive] = other
-    mlir.register_lowering(primitive, mlir.lower_fun(other, multiple_results=False))
-    lower_cpu = mlir.lower_fun(cpu, multiple_results=False)
-    mlir.register_lowering(primitive, lower_cpu, platform="cpu")
+    mlir.register_lowering(primitive, mlir.lower_fun(other, multiple_results=several))
+    if native is not None:
+        register(primitive, native, cpu)
+    else:
+        lower_cpu = mlir.lower_fun(cpu, multiple_results=several)
+        mlir.register_lowering(primitive, lower_cpu, platform="cpu")
     return primitive
+
+
+def native_form(
+    name: str, shape: Callable[..., tuple[int, ...]]
+) -> Callable[..., Array]:
+    """The kernel of that name, for primitives that slide a window."""
+
+    def form(a: Array, b: Array, *, window: Window) -> Array:
+        result = shape(a, b, window=window)
+        return call(name, result, a, b, geometry=geometry_of(window))
+
+    return form
+
+
+def geometry_of(window: Window) -> np.ndarray:
+    """What a kernel is told of a window; the rest it sees in the arrays' shapes."""
+    return np.array((*window.stride, window.dilation, *window.padding), np.int64)
 
 
 def gradients_of(

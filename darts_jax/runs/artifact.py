@@ -1,6 +1,7 @@
 """A trained network as one closed program, and that program as bytes."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -71,7 +72,8 @@ def replayed(
     """Runs a trace with other forms of some of its primitives.
 
     Args:
-      forms: primitive -> function of its operands and parameters with one result.
+      forms: primitive -> function of its operands and parameters; it may be made of
+        other primitives that have one.
     """
     jaxpr = closed.jaxpr
     values = dict(zip(jaxpr.constvars, closed.consts, strict=True))
@@ -91,7 +93,9 @@ def _results(
 ) -> list[Any]:
     primitive, params = equation.primitive, equation.params
     if primitive in forms:
-        return [forms[primitive](*operands, **params)]
+        others = {other: forms[other] for other in forms if other is not primitive}
+        form = functools.partial(forms[primitive], **params)
+        return replayed(jax.make_jaxpr(form)(*operands), others, *operands)
     if primitive.name == "scan":
         return _scanned(params, forms, operands)
     inner = params.get("jaxpr", params.get("call_jaxpr"))

@@ -1,11 +1,12 @@
 """The persistent compilation cache: a program that was compiled once is loaded."""
 
-import os
 from pathlib import Path
 
 import jax
 
+from darts_jax import native
 from darts_jax.errors import InputError
+from darts_jax.files import user_cache
 
 
 def use_compilation_cache(setting: str) -> Path | None:
@@ -26,7 +27,7 @@ def use_compilation_cache(setting: str) -> Path | None:
         return None
     if known := cache_folder():
         return known
-    folder = _user_cache() if setting == "auto" else Path(setting).expanduser()
+    folder = user_cache("programs") if setting == "auto" else Path(setting).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -47,9 +48,5 @@ def cache_folder() -> Path | None:
 def compilation_told(seconds: float) -> str:
     """What whoever watches learns of a program that is compiled."""
     kept = f"cache: {folder}" if (folder := cache_folder()) else "no cache"
-    return f"compiled in {seconds:.1f} s ({kept})"
-
-
-def _user_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "darts_jax" / "programs"
+    computes = f"; {native.state()}" if jax.default_backend() == "cpu" else ""
+    return f"compiled in {seconds:.1f} s ({kept}{computes})"

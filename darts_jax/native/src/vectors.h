@@ -1,0 +1,119 @@
+// Vectors of numbers, and how the channels of an image lie in them.
+#ifndef DARTS_JAX_VECTORS_H_
+#define DARTS_JAX_VECTORS_H_
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <numeric>
+
+namespace darts {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+// N numbers that may lie anywhere.
+template <class T, int N>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(N * sizeof(T)), aligned(sizeof(T)), may_alias));
+};
+template <class T, int N>
+using Vec = typename VectorOf<T, N>::type;
+
+template <class T>
+constexpr int kLanes = kVectorBytes / int(sizeof(T));
+
+template <class T, int N>
+inline Vec<T, N> load(const T* from) {
+  return *reinterpret_cast<const Vec<T, N>*>(from);
+}
+
+template <class T, int N>
+inline void store(T* to, Vec<T, N> value) {
+  *reinterpret_cast<Vec<T, N>*>(to) = value;
+}
+
+template <class T, int N>
+inline void store_part(T* to, Vec<T, N> value, int64_t count) {
+  if (count >= N) return store<T, N>(to, value);
+  std::memcpy(to, &value, count * sizeof(T));
+}
+
+// Numbers whose gate is positive, zeros in place of the others.
+template <class T>
+void copy_gated(const T* from, const T* gate, int64_t count, T* to) {
+  constexpr int V = kLanes<T>;
+  const Vec<T, V> zero{};
+  int64_t i = 0;
+  for (; i + V <= count; i += V)
+    store<T, V>(to + i, load<T, V>(gate + i) > zero ? load<T, V>(from + i) : zero);
+  for (; i < count; ++i) to[i] = gate[i] > 0 ? from[i] : T(0);
+}
+
+// Asks for numbers that will be read soon.
+template <class T>
+void prefetch(const T* from, int64_t count) {
+  for (int64_t i = 0; i < count; i += 64 / sizeof(T)) __builtin_prefetch(from + i);
+}
+
+inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+// Numbers at the border of a cache line, zero at first unless they will all be written.
+template <class T>
+class Buffer {
+ public:
+  explicit Buffer(int64_t size, bool zero = true)
+      : data_(static_cast<T*>(std::aligned_alloc(64, round_up(size * sizeof(T), 64)))) {
+    if (zero) std::memset(data_.get(), 0, size * sizeof(T));
+  }
+  T* get() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(T* data) const { std::free(data); }
+  };
+  std::unique_ptr<T, Free> data_;
+};
+
+// A row of pixels, channels last, cut into vectors regardless of where pixels end.
+// Vectors that are `period` numbers apart hold the same channels in the same lanes; there
+// are `kinds` kinds of vectors.
+struct Lanes {
+  int64_t channels, lanes, period, kinds;
+
+  Lanes(int64_t channels, int64_t lanes)
+      : channels(channels),
+        lanes(lanes),
+        period(std::lcm(channels, lanes)),
+        kinds(period / lanes) {}
+
+  // Repeats rows of numbers per channel [rows, channel] as vectors [row, kind, lane].
+  template <class T>
+  Buffer<T> spread(const T* rows, int64_t count) const {
+    Buffer<T> result(count * period, false);
+    for (int64_t r = 0; r < count; ++r)
+      for (int64_t f = 0; f < period; f += channels)
+        std::memcpy(result.get() + r * period + f, rows + r * channels,
+                    channels * sizeof(T));
+    return result;
+  }
+
+  // The way back: vectors [row, kind, lane] are added up by channel [row, channel].
+  template <class T>
+  void gather(const T* vectors, int64_t count, T* rows) const {
+    for (int64_t r = 0; r < count; ++r)
+      for (int64_t f = 0; f < period; f += channels)
+        for (int64_t c = 0; c < channels; ++c)
+          rows[r * channels + c] += vectors[r * period + f + c];
+  }
+};
+
+}  // namespace darts
+
+#endif  // DARTS_JAX_VECTORS_H_

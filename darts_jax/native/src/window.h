@@ -1,0 +1,172 @@
+// The geometry of a sliding window, and the rows that it sees.
+#ifndef DARTS_JAX_WINDOW_H_
+#define DARTS_JAX_WINDOW_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "vectors.h"
+
+namespace darts {
+
+struct Axis {
+  int64_t image, kernel, stride, dilation, padding, output;
+};
+
+struct Window {
+  Axis down, across;
+
+  int64_t taps() const { return down.kernel * across.kernel; }
+};
+
+// A tap of one axis: at position p of what is computed it reads p * step + offset.
+struct Tap {
+  int64_t number, offset;
+};
+
+// What is computed on one axis: `count` positions `origin + p * spacing`, each from
+// `taps`, which read the other side at p * step + offset.
+struct Phase {
+  int64_t origin, spacing, count, step;
+  std::vector<Tap> taps;
+};
+
+// From the image to the outputs: one phase.
+inline std::vector<Phase> forward_phases(const Axis& axis) {
+  Phase phase{0, 1, axis.output, axis.stride, {}};
+  for (int64_t k = 0; k < axis.kernel; ++k)
+    phase.taps.push_back({k, k * axis.dilation - axis.padding});
+  return {phase};
+}
+
+// From the outputs back to the image: pixels that are a stride apart are seen by the same
+// taps, so that no work is spent on gaps between outputs.
+inline std::vector<Phase> backward_phases(const Axis& axis) {
+  std::vector<Phase> phases;
+  for (int64_t p = 0; p < std::min(axis.stride, axis.image); ++p) {
+    Phase phase{p, axis.stride, (axis.image - p + axis.stride - 1) / axis.stride, 1, {}};
+    for (int64_t k = 0; k < axis.kernel; ++k) {
+      const int64_t shift = p + axis.padding - k * axis.dilation;
+      if (shift % axis.stride == 0) phase.taps.push_back({k, shift / axis.stride});
+    }
+    phases.push_back(phase);
+  }
+  return phases;
+}
+
+// How far the taps of all phases reach beyond a row of `size` pixels.
+struct Margin {
+  int64_t before = 0, behind = 0;
+
+  Margin(const std::vector<Phase>& phases, int64_t size) {
+    for (const Phase& phase : phases)
+      for (const Tap& tap : phase.taps) {
+        before = std::max(before, -tap.offset);
+        behind = std::max(behind, (phase.count - 1) * phase.step + tap.offset + 1 - size);
+      }
+  }
+};
+
+// Rows of an image with zeros beside them, copied when they are first asked for. Where
+// columns are read `stride` apart, those of one remainder lie together. A ring, so that
+// the rows in use stay in the nearest cache.
+template <class T>
+class Rows {
+ public:
+  // `held` rows at least are kept; `slack` numbers behind a row, zeros, may be read.
+  Rows(int64_t height, int64_t width, int64_t channels, Margin margin, int64_t stride,
+       int64_t held, int64_t slack)
+      : height_(height),
+        width_(width),
+        channels_(channels),
+        before_(margin.before),
+        stride_(stride),
+        mask_(power_of_two(held) - 1),
+        part_((margin.before + width + margin.behind + stride - 1) / stride * channels),
+        length_(round_up(stride * part_ + slack, 64)),
+        data_((mask_ + 1) * length_),
+        holds_(mask_ + 1, -1) {}
+
+  // Takes an image; numbers whose gate is not positive count as zeros.
+  void begin(const T* image, const T* gate = nullptr) {
+    image_ = image;
+    gate_ = gate;
+    std::fill(holds_.begin(), holds_.end(), -1);
+  }
+
+  bool inside(int64_t row) const { return row >= 0 && row < height_; }
+
+  // A row of the image, from its first column before the margin on.
+  const T* row(int64_t row) {
+    const int64_t slot = row & mask_;
+    T* data = data_.get() + slot * length_;
+    if (holds_[slot] != row) {
+      const int64_t size = width_ * channels_;
+      if (inside(row + 2)) prefetch(image_ + (row + 2) * size, size);
+      copy(row * size, data);
+      holds_[slot] = row;
+    }
+    return data;
+  }
+
+  // Where in a row a column lies; those that follow at the stride lie behind it.
+  int64_t offset(int64_t column) const {
+    const int64_t place = column + before_;
+    if (stride_ == 1) return place * channels_;
+    return place % stride_ * part_ + place / stride_ * channels_;
+  }
+
+  int64_t length() const { return length_; }
+
+ private:
+  static int64_t power_of_two(int64_t n) {
+    int64_t power = 1;
+    while (power < n) power *= 2;
+    return power;
+  }
+
+  void copy(int64_t from, T* to) const {
+    if (stride_ == 1) {  // margins stay zero
+      copy_numbers(from, to + before_ * channels_, width_ * channels_);
+      return;
+    }
+    for (int64_t c = 0; c < width_; ++c)
+      copy_numbers(from + c * channels_, to + offset(c), channels_);
+  }
+
+  void copy_numbers(int64_t from, T* to, int64_t count) const {
+    const T* image = image_ + from;
+    if (!gate_) {
+      std::memcpy(to, image, count * sizeof(T));
+      return;
+    }
+    copy_gated(image, gate_ + from, count, to);
+  }
+
+  int64_t height_, width_, channels_, before_, stride_, mask_, part_, length_;
+  Buffer<T> data_;
+  std::vector<int64_t> holds_;
+  const T* image_ = nullptr;
+  const T* gate_ = nullptr;
+};
+
+// How many rows the taps of any position lie apart.
+inline int64_t rows_held(const std::vector<Phase>& phases) {
+  int64_t first = 0, last = 0;
+  for (const Phase& phase : phases)
+    for (const Tap& tap : phase.taps) {
+      first = std::min(first, tap.offset);
+      last = std::max(last, tap.offset);
+    }
+  return last - first + 1;
+}
+
+// Images are added up in parts, and the parts in their order: the same on any number of
+// threads.
+constexpr int64_t kParts = 8;
+
+}  // namespace darts
+
+#endif  // DARTS_JAX_WINDOW_H_

@@ -1,0 +1,282 @@
+"""Kernels of our own against the definitions in NumPy, and when they serve."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from darts_jax.errors import InputError
+from darts_jax.native import library
+from darts_jax.operations import convolution, primitives, separable, sums
+from darts_jax.operations.windows import Window
+
+pytestmark = pytest.mark.skipif(
+    library.state() != "native kernels", reason=library.state()
+)
+
+# Height and width, kernel, stride, dilation.
+WINDOWS = [
+    ((8, 8), 1, 1, 1),
+    ((8, 8), 3, 1, 1),
+    ((7, 9), 3, 2, 1),
+    ((5, 6), 5, 1, 1),
+    ((9, 5), 5, 2, 1),
+    ((8, 7), 3, 1, 2),
+    ((6, 9), 5, 2, 2),
+    ((1, 1), 3, 1, 1),
+    ((2, 3), 7, 1, 1),
+]
+CHANNELS = [1, 3, 4, 12, 16, 20, 48]  # below, at, above and beside a vector's width
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+
+
+def window_of(size, kernel, stride, dilation):
+    padding = (dilation * (kernel // 2),) * 2
+    return Window(size, (kernel, kernel), (stride, stride), dilation, padding)
+
+
+def views(x, window):
+    """What every tap sees: [tap, edge, batch, *output, channel]."""
+    (ph, pw), (sh, sw), d = window.padding, window.stride, window.dilation
+    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw), (0, 0)))
+    height, width = window.output
+    return np.stack([
+        padded[:, :, i * d : i * d + sh * (height - 1) + 1 : sh,
+               j * d : j * d + sw * (width - 1) + 1 : sw]
+        for i, j in window.taps
+    ])  # fmt: skip
+
+
+def scattered(seen, window, channels):
+    """The transpose of `views`."""
+    (ph, pw), (sh, sw), d = window.padding, window.stride, window.dilation
+    (height, width), out = window.image, window.output
+    padded = np.zeros((*seen.shape[1:3], height + 2 * ph, width + 2 * pw, channels))
+    for (i, j), part in zip(window.taps, seen, strict=True):
+        rows = slice(i * d, i * d + sh * (out[0] - 1) + 1, sh)
+        columns = slice(j * d, j * d + sw * (out[1] - 1) + 1, sw)
+        padded[:, :, rows, columns] += part
+    return padded[:, :, ph : ph + height, pw : pw + width]
+
+
+def close(got, want, dtype):
+    scale = max(np.abs(want).max(), 1e-30)
+    assert got.dtype == dtype
+    assert np.abs(np.asarray(got, np.float64) - want).max() / scale < TOLERANCE[dtype]
+
+
+def drawn(rng, *shape):
+    return rng.normal(size=shape)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_depthwise_by_its_definition(window, dtype):
+    window, rng = window_of(*window), np.random.default_rng(0)
+    with jax.enable_x64(dtype == "float64"):
+        for channels in CHANNELS:
+            x = drawn(rng, 2, 3, *window.image, channels)
+            kernel = drawn(rng, 2, *window.kernel, channels)
+            y = drawn(rng, 2, 3, *window.output, channels)
+            taps = kernel.reshape(2, -1, channels).swapaxes(0, 1)
+            by_tap = taps[:, :, None, None, None]
+            arrays = (jnp.asarray(a, dtype) for a in (x, kernel, y))
+            a, k, b = arrays
+            got = primitives.output_p.bind(a, k, window=window)
+            close(got, (views(x, window) * by_tap).sum(0), dtype)
+            got = primitives.input_p.bind(b, k, window=window)
+            close(got, scattered(y * by_tap, window, channels), dtype)
+            got = primitives.kernel_p.bind(a, b, window=window)
+            want = np.einsum("tenhwc,enhwc->etc", views(x, window), y)
+            close(got, want.reshape(kernel.shape), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("window", WINDOWS[:5])
+@pytest.mark.parametrize("features", [2, 16, 40])
+def test_dense_by_its_definition(window, features, dtype):
+    window, rng = window_of(*window), np.random.default_rng(1)
+    with jax.enable_x64(dtype == "float64"):
+        for channels in (3, 16, 20):
+            x = drawn(rng, 2, 3, *window.image, channels)
+            kernel = drawn(rng, 2, *window.kernel, channels, features)
+            y = drawn(rng, 2, 3, *window.output, features)
+            taps = kernel.reshape(2, -1, channels, features)
+            a, k, b = (jnp.asarray(array, dtype) for array in (x, kernel, y))
+            got = convolution.output_p.bind(a, k, window=window)
+            want = np.einsum("tenhwc,etcf->enhwf", views(x, window), taps)
+            close(got, want, dtype)
+            got = convolution.input_p.bind(b, k, window=window)
+            seen = np.einsum("enhwf,etcf->tenhwc", y, taps)
+            close(got, scattered(seen, window, channels), dtype)
+            got = convolution.kernel_p.bind(a, b, window=window)
+            want = np.einsum("tenhwc,enhwf->etcf", views(x, window), y)
+            close(got, want.reshape(kernel.shape), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("pixels", [1, 5, 77, 6000])
+def test_sums_by_their_definition(pixels, dtype):
+    rng = np.random.default_rng(2)
+    with jax.enable_x64(dtype == "float64"):
+        for channels in CHANNELS:
+            shape = 2, pixels, channels
+            x, y = 3 + drawn(rng, *shape), drawn(rng, *shape)
+            origin = drawn(rng, 2, channels)
+            a, b, o = (jnp.asarray(array, dtype) for array in (x, y, origin))
+            want = np.stack([x.mean(1), x.var(1)], 1)
+            close(sums.moments_of_edges(a, o), want, dtype)
+            want = (x - x.mean(1, keepdims=True)) * origin[:, None]
+            along = (x * y).mean(1, keepdims=True)
+            got = jnp.stack([
+                sums.project(*each) for each in zip(a, b, o, strict=True)
+            ])  # fmt: skip
+            close(got, want - y * along * origin[:, None], dtype)
+            got = jnp.stack([
+                jnp.stack(sums.channel_sums(*each)) for each in zip(a, b, strict=True)
+            ])  # fmt: skip
+            close(got, np.stack([x.sum(1), (x * y).sum(1)], 1), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("window", WINDOWS[1:])
+def test_separable_by_its_definition(window, dtype):
+    window, rng = window_of(*window), np.random.default_rng(3)
+    with jax.enable_x64(dtype == "float64"):
+        for channels, features in ((3, 5), (16, 16), (20, 48), (32, 8)):
+            x = drawn(rng, 2, 3, *window.image, channels)
+            kernel = drawn(rng, 2, *window.kernel, channels)
+            matrix = drawn(rng, 2, channels, features)
+            origin = drawn(rng, 2, features)
+            g = drawn(rng, 2, 3, *window.output, features)
+            changes = [drawn(rng, *a.shape) for a in (x, kernel, matrix)]
+            taps = kernel.reshape(2, -1, channels).swapaxes(0, 1)[
+                :, :, None, None, None
+            ]
+            seen = views(np.maximum(x, 0), window)
+            between = (seen * taps).sum(0)
+            y = np.einsum("enhwc,ecf->enhwf", between, matrix)
+            given = [jnp.asarray(a, dtype) for a in (x, kernel, matrix)]
+            got, moments = separable.separable_p.bind(
+                *given, jnp.asarray(origin, dtype), window=window
+            )
+            close(got, y, dtype)
+            flat = y.reshape(2, -1, features)
+            close(moments, np.stack([flat.mean(1), flat.var(1)], 1), dtype)
+            back = np.einsum("enhwf,ecf->enhwc", g, matrix)
+            want = [
+                scattered(back * taps, window, channels) * (x > 0),
+                np.einsum("tenhwc,enhwc->etc", seen, back).reshape(kernel.shape),
+                np.einsum("enhwc,enhwf->ecf", between, g),
+            ]
+            got = separable.back_p.bind(jnp.asarray(g, dtype), *given, window=window)
+            for ours, theirs in zip(got, want, strict=True):
+                close(ours, theirs, dtype)
+            along = sum(np.vdot(a, b) for a, b in zip(want, changes, strict=True))
+            tangents = [jnp.asarray(a, dtype) for a in changes]
+            (got,) = separable.change_p.bind(*tangents, *given, window=window)
+            # The adjoint: <g, change of y> = <cotangents, changes>.
+            paired = np.vdot(np.asarray(got, np.float64), g)
+            size = np.linalg.norm(got) * np.linalg.norm(g)
+            assert abs(paired - along) < TOLERANCE[dtype] * size
+
+
+def test_two_runs_agree_to_the_bit():
+    rng, window = np.random.default_rng(4), window_of((16, 16), 5, 1, 1)
+    arrays = ((1, 16, 16, 16, 16), (1, 5, 5, 16), (1, 16, 16))
+    given = [jnp.asarray(drawn(rng, *shape), jnp.float32) for shape in arrays]
+    g = jnp.asarray(drawn(rng, 1, 16, 16, 16, 16), jnp.float32)
+    first = separable.back_p.bind(g, *given, window=window)
+    for _ in range(5):
+        again = separable.back_p.bind(g, *given, window=window)
+        assert all(map(np.array_equal, first, again))
+
+
+def depthwise_text(**how):
+    def f(x, k):
+        return primitives.depthwise_conv(x, k)
+
+    x, k = jnp.ones((2, 4, 4, 8)), jnp.ones((3, 3, 8))
+    return jax.jit(f, **how).lower(x, k).as_text()
+
+
+def test_what_is_lowered_for_one_cpu_calls_a_kernel():
+    assert "@darts_depthwise_float32" in depthwise_text()
+
+
+def test_low_precision_is_left_to_xla():
+    low = jnp.ones((2, 4, 4, 8), jnp.bfloat16), jnp.ones((3, 3, 8), jnp.bfloat16)
+    text = jax.jit(primitives.depthwise_conv).lower(*low).as_text()
+    assert "@darts_" not in text
+
+
+def test_an_exported_program_calls_no_kernel():
+    x, k = jnp.ones((2, 4, 4, 8)), jnp.ones((3, 3, 8))
+    exported = jax.export.export(jax.jit(primitives.depthwise_conv))(x, k)
+    assert "@darts_" not in exported.mlir_module()
+
+
+def told(program, **environment):
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    return done.stdout.strip(), done.stderr
+
+
+STATE = "from darts_jax.native import state; print(state())"
+
+
+def test_without_a_compiler_one_line_says_what_is_lost(tmp_path):
+    nothing = str(tmp_path / "no-compiler")
+    out, log = told(STATE, CXX=nothing)
+    assert out.startswith("XLA's kernels:")
+    assert nothing in out
+    assert len(log.splitlines()) == 1
+    assert "twice as long" in log
+
+
+def test_kernels_can_be_switched_off_or_asked_for(tmp_path):
+    assert told(STATE, DARTS_JAX_KERNELS="off")[0] == (
+        "XLA's kernels: DARTS_JAX_KERNELS is off"
+    )
+    _, log = told(STATE, DARTS_JAX_KERNELS="native", CXX=str(tmp_path / "none"))
+    assert "InputError: no native kernels" in log
+    _, log = told(STATE, DARTS_JAX_KERNELS="yes")
+    assert "it may be auto, off or native" in log
+
+
+def test_a_compiler_that_fails_is_quoted(tmp_path):
+    failing = tmp_path / "failing"
+    failing.write_text("#!/bin/sh\necho 'x.cc: fatal error: no luck' >&2\nexit 1\n")
+    failing.chmod(0o755)
+    out, _ = told(STATE, CXX=str(failing))
+    assert out == f"XLA's kernels: {failing}: x.cc: fatal error: no luck"
+
+
+def test_a_batch_that_devices_share_calls_no_kernel():
+    program = """
+import jax, jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from darts_jax.operations.primitives import depthwise_conv
+x, k = jnp.ones((2, 4, 4, 8)), jnp.ones((3, 3, 8))
+shared = NamedSharding(Mesh(jax.devices(), "device"), PartitionSpec("device"))
+text = jax.jit(depthwise_conv).lower(jax.device_put(x, shared), k).as_text()
+print("@darts_" in text)
+"""
+    out, _ = told(program, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert out == "False"
+
+
+def test_an_unknown_switch_is_refused(monkeypatch):
+    monkeypatch.setenv(library.SWITCH, "perhaps")
+    library._registered.cache_clear()
+    try:
+        with pytest.raises(InputError, match="auto, off or native"):
+            library.serves("float32")
+    finally:
+        library._registered.cache_clear()
