@@ -271,15 +271,14 @@ def test_activations_of_operations_by_hand():
     for free in ("none", "skip_connect", "avg_pool_3x3"):
         assert held(free) == 0
     assert held("max_pool_3x3", stride=2) == pixels // 4  # a place each
-    # The sign and the value of ReLU, and what BN made.
-    assert held("nor_conv_3x3") == pixels * (1 + 4 + 4)
-    # What enters ReLU and both convolutions, and what BN made.
+    # What enters ReLU and the convolutions behind it, and what BN made.
+    assert held("nor_conv_3x3") == pixels * (4 + 4)
     assert held("dil_conv_5x5") == pixels * (4 + 4)
     assert held("sep_conv_3x3") == 2 * pixels * (4 + 4)
     first = pixels * 4 + pixels // 4 * 4
     assert held("sep_conv_3x3", stride=2) == first + pixels // 4 * (4 + 4)
     # BN computes in float32 whatever enters it.
-    assert held("nor_conv_3x3", dtype="bfloat16") == pixels * (1 + 2 + 4)
+    assert held("nor_conv_3x3", dtype="bfloat16") == pixels * (2 + 4)
 
 
 def test_a_supernet_holds_what_its_remat_leaves():
@@ -291,11 +290,10 @@ def test_a_supernet_holds_what_its_remat_leaves():
     all_held = supernet_cost(Supernet(space, 10, 2, 4, remat="none"), (8, 8, 3))
     state = 8 * 8 * 4
     assert all_held.macs == network.macs
-    # The two edges that leave a cell's input share its signs.
-    assert all_held.activation_bytes == network.activation_bytes - 2 * state
+    assert all_held.activation_bytes == network.activation_bytes
     less = supernet_cost(Supernet(space, 10, 2, 4, remat="edge"), (8, 8, 3))
     # Of its edges a cell holds the two states that they leave, and no more.
-    rest = network.activation_bytes - 2 * 3 * state * (1 + 4 + 4)
+    rest = network.activation_bytes - 2 * 3 * state * (4 + 4)
     assert less == all_held._replace(activation_bytes=rest + 2 * 2 * 4 * state)
 
 
@@ -345,10 +343,10 @@ def test_activations_are_what_pytorch_saves():
     ours = Network(
         Genotype("tiny", {"normal": cell}), tiny_space().macro, 10, cells, channels
     )
-    # PyTorch reads a ReLU's sign off its result. Ours are bytes, and the last result,
-    # which only enters a mean, is not held.
+    # PyTorch reads a ReLU's sign off its result. Of the last one, which only enters a
+    # mean, ours is bytes.
     state = 8 * 8 * channels
-    expected = saved(2) - saved(1) + (2 * cells + 1) * state - 4 * state
+    expected = saved(2) - saved(1) + state - 4 * state
     assert cost_of(ours, (8, 8, 3)).activation_bytes == expected
 
 

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from darts_jax.errors import InputError
 from darts_jax.native import library
-from darts_jax.operations import convolution, primitives, separable, sums
+from darts_jax.operations import convolution, primitives, rectified, sums
 from darts_jax.operations.windows import Window
 
 pytestmark = pytest.mark.skipif(
@@ -123,7 +124,7 @@ def test_dense_by_its_definition(window, features, dtype):
 def test_sums_by_their_definition(pixels, dtype):
     rng = np.random.default_rng(2)
     with jax.enable_x64(dtype == "float64"):
-        for channels in CHANNELS:
+        for channels in (3, 16, 20):
             shape = 2, pixels, channels
             x, y = 3 + drawn(rng, *shape), drawn(rng, *shape)
             origin = drawn(rng, 2, channels)
@@ -142,57 +143,106 @@ def test_sums_by_their_definition(pixels, dtype):
             close(got, np.stack([x.sum(1), (x * y).sum(1)], 1), dtype)
 
 
+def separable_of(x, depthwise, pointwise, window):
+    taps = depthwise.reshape(2, -1, x.shape[-1]).swapaxes(0, 1)[:, :, None, None, None]
+    between = (views(x, window) * taps).sum(0)
+    return np.einsum("enhwc,ecf->enhwf", between, pointwise[:, 0, 0])
+
+
+def separable_back(x, depthwise, pointwise, g, window):
+    taps = depthwise.reshape(2, -1, x.shape[-1]).swapaxes(0, 1)[:, :, None, None, None]
+    seen, matrix = views(x, window), pointwise[:, 0, 0]
+    back = np.einsum("enhwf,ecf->enhwc", g, matrix)
+    return (
+        scattered(back * taps, window, x.shape[-1]),
+        np.einsum("tenhwc,enhwc->etc", seen, back).reshape(depthwise.shape),
+        np.einsum("enhwc,enhwf->ecf", (seen * taps).sum(0), g)[:, None, None],
+    )
+
+
+def dense_of(x, kernel, window):
+    taps = kernel.reshape(2, -1, *kernel.shape[3:])
+    return np.einsum("tenhwc,etcf->enhwf", views(x, window), taps)
+
+
+def dense_back(x, kernel, g, window):
+    taps = kernel.reshape(2, -1, *kernel.shape[3:])
+    seen = np.einsum("enhwf,etcf->tenhwc", g, taps)
+    by_kernel = np.einsum("tenhwc,enhwf->etcf", views(x, window), g)
+    return scattered(seen, window, x.shape[-1]), by_kernel.reshape(kernel.shape)
+
+
+SEPARABLE, DENSE = rectified.KINDS
+DEFINITIONS = {SEPARABLE: (separable_of, separable_back), DENSE: (dense_of, dense_back)}
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("window", WINDOWS[1:])
-def test_separable_by_its_definition(window, dtype):
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("kind", DEFINITIONS, ids=lambda kind: kind.name)
+def test_rectified_maps_by_their_definition(kind, window, dtype):
     window, rng = window_of(*window), np.random.default_rng(3)
+    if kind is DENSE and window.dilation > 1:
+        pytest.skip("no dense convolution is dilated")
+    forward, back = DEFINITIONS[kind]
     with jax.enable_x64(dtype == "float64"):
-        for channels, features in ((3, 5), (16, 16), (20, 48), (32, 8)):
+        for channels, features in ((3, 5), (16, 16), (20, 48)):
+            sizes = {
+                SEPARABLE: [(*window.kernel, channels), (1, 1, channels, features)],
+                DENSE: [(*window.kernel, channels, features)],
+            }[kind]
             x = drawn(rng, 2, 3, *window.image, channels)
-            kernel = drawn(rng, 2, *window.kernel, channels)
-            matrix = drawn(rng, 2, channels, features)
+            kernels = [drawn(rng, 2, *size) for size in sizes]
             origin = drawn(rng, 2, features)
             g = drawn(rng, 2, 3, *window.output, features)
-            changes = [drawn(rng, *a.shape) for a in (x, kernel, matrix)]
-            taps = kernel.reshape(2, -1, channels).swapaxes(0, 1)[
-                :, :, None, None, None
-            ]
-            seen = views(np.maximum(x, 0), window)
-            between = (seen * taps).sum(0)
-            y = np.einsum("enhwc,ecf->enhwf", between, matrix)
-            given = [jnp.asarray(a, dtype) for a in (x, kernel, matrix)]
-            got, moments = separable.separable_p.bind(
-                *given, jnp.asarray(origin, dtype), window=window
-            )
+            given = [jnp.asarray(a, dtype) for a in (x, *kernels)]
+
+            y = forward(np.maximum(x, 0), *kernels, window)
+            start = jnp.asarray(origin, dtype)
+            got, moments = kind.map_p.bind(*given, start, window=window)
             close(got, y, dtype)
             flat = y.reshape(2, -1, features)
             close(moments, np.stack([flat.mean(1), flat.var(1)], 1), dtype)
-            back = np.einsum("enhwf,ecf->enhwc", g, matrix)
-            want = [
-                scattered(back * taps, window, channels) * (x > 0),
-                np.einsum("tenhwc,enhwc->etc", seen, back).reshape(kernel.shape),
-                np.einsum("enhwc,enhwf->ecf", between, g),
-            ]
-            got = separable.back_p.bind(jnp.asarray(g, dtype), *given, window=window)
+
+            by_x, *by_kernels = back(np.maximum(x, 0), *kernels, g, window)
+            want = [by_x * (x > 0), *by_kernels]
+            got = kind.back_p.bind(jnp.asarray(g, dtype), *given, window=window)
             for ours, theirs in zip(got, want, strict=True):
                 close(ours, theirs, dtype)
+
+            # The adjoint: <g, change of y> = <cotangents, changes>.
+            changes = [drawn(rng, *a.shape) for a in (x, *kernels)]
             along = sum(np.vdot(a, b) for a, b in zip(want, changes, strict=True))
             tangents = [jnp.asarray(a, dtype) for a in changes]
-            (got,) = separable.change_p.bind(*tangents, *given, window=window)
-            # The adjoint: <g, change of y> = <cotangents, changes>.
+            (got,) = kind.change_p.bind(*tangents, *given, window=window)
             paired = np.vdot(np.asarray(got, np.float64), g)
             size = np.linalg.norm(got) * np.linalg.norm(g)
             assert abs(paired - along) < TOLERANCE[dtype] * size
 
 
+@pytest.mark.parametrize("mode", ["fwd", "rev"])
+@pytest.mark.parametrize("kind", DEFINITIONS, ids=lambda kind: kind.name)
+def test_rectified_maps_have_second_derivatives(kind, mode):
+    rng = np.random.default_rng(5)
+    with jax.enable_x64(True):
+        x = jnp.asarray(drawn(rng, 2, 5, 4, 3))
+        sizes = {SEPARABLE: [(3, 3, 3), (1, 1, 3, 2)], DENSE: [(3, 3, 3, 2)]}[kind]
+        kernels = [jnp.asarray(drawn(rng, *size)) for size in sizes]
+        ours = {SEPARABLE: rectified.separable, DENSE: rectified.dense}[kind]
+
+        def f(x, *kernels):
+            return jnp.sum(jnp.sin(ours(x, *kernels, jnp.zeros(2))[0]))
+
+        check_grads(f, (x, *kernels), order=2, modes=(mode,))
+
+
 def test_two_runs_agree_to_the_bit():
     rng, window = np.random.default_rng(4), window_of((16, 16), 5, 1, 1)
-    arrays = ((1, 16, 16, 16, 16), (1, 5, 5, 16), (1, 16, 16))
+    arrays = ((1, 16, 16, 16, 16), (1, 5, 5, 16), (1, 1, 1, 16, 16))
     given = [jnp.asarray(drawn(rng, *shape), jnp.float32) for shape in arrays]
     g = jnp.asarray(drawn(rng, 1, 16, 16, 16, 16), jnp.float32)
-    first = separable.back_p.bind(g, *given, window=window)
+    first = SEPARABLE.back_p.bind(g, *given, window=window)
     for _ in range(5):
-        again = separable.back_p.bind(g, *given, window=window)
+        again = SEPARABLE.back_p.bind(g, *given, window=window)
         assert all(map(np.array_equal, first, again))
 
 

@@ -12,14 +12,17 @@ from darts_jax.operations import primitives
 from darts_jax.operations.convolution import conv
 
 
-@pytest.fixture(autouse=True, params=["native", "xla"])
+@pytest.fixture(
+    autouse=True, params=["native", pytest.param("xla", marks=pytest.mark.slow)]
+)
 def kernels(request, monkeypatch):
     """Both forms that a CPU has: where there is no compiler, XLA's alone serve."""
     if request.param == "xla":
         monkeypatch.setattr(library, "serves", lambda dtype: False)
-    jax.clear_caches()
+        jax.clear_caches()
     yield
-    jax.clear_caches()
+    if request.param == "xla":
+        jax.clear_caches()
 
 
 GEOMETRIES = [  # size of the kernel, stride, dilation: all that the spaces use

@@ -85,7 +85,7 @@ def _separable(
     """So many depthwise and pointwise convolutions.
 
     Args:
-      kernel: of the pointwise one, [edge, in, out].
+      kernel: of the pointwise one, [edge, 1, 1, in, out].
     """
     *_, between, features = kernel
     each = times[0] * math.prod(params["window"].kernel) + times[1] * features
@@ -110,5 +110,14 @@ _COUNTS: dict[str, Callable[..., int]] = {
     ),
     "separable_back": lambda params, y, x, depthwise, pointwise, *results: _separable(
         params, y, pointwise, (3, 2)
+    ),
+    "rectified_conv": lambda params, x, kernel, origin, y, moments: _dense(
+        y, x[-1], params
+    ),
+    "rectified_conv_change": lambda params, dx, dk, x, kernel, y: (
+        2 * _dense(y, x[-1], params)
+    ),
+    "rectified_conv_back": lambda params, y, x, kernel, *results: (
+        2 * _dense(y, x[-1], params)
     ),
 }

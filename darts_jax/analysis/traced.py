@@ -132,6 +132,6 @@ def _same_numbers(jaxpr: Jaxpr) -> dict[Any, Any]:
         if equation.primitive.name != "reshape":
             continue
         (new,), old = equation.outvars, equation.invars[0]
-        if not isinstance(old, Literal) and new.aval.size == old.aval.size:
+        if not isinstance(old, Literal):
             same[new] = same.get(old, old)
     return same

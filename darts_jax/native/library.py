@@ -35,6 +35,9 @@ CALLS = (
     "separable",
     "separable_change",
     "separable_back",
+    "rectified_conv",
+    "rectified_conv_change",
+    "rectified_conv_back",
 )
 NUMBERS = {"float32": "float", "float64": "double"}
 

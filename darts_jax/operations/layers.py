@@ -16,9 +16,8 @@ from flax import struct
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from darts_jax.operations import primitives
+from darts_jax.operations import primitives, rectified
 from darts_jax.operations.convolution import conv
-from darts_jax.operations.separable import separable
 from darts_jax.operations.sums import channel_sums, moments, project
 
 Image = Float[Array, "batch height width channel"]
@@ -215,12 +214,17 @@ def relu_separable_bn(
     train: bool,
 ) -> Image:
     """ReLU, the two convolutions, BN."""
-    kernel = depthwise.weights(x)
-    matrix = pointwise.weights(x)[0][0, 0]
+    kernel, (matrix, _) = depthwise.weights(x), pointwise.weights(x)
     origin = normalize.origin(pointwise.features, x.dtype)
-    y, moments_of_y = separable(
+    y, moments_of_y = rectified.separable(
         x, kernel, matrix, origin, stride=depthwise.stride, dilation=depthwise.dilation
     )
+    return _normalized(normalize, y, moments_of_y, train)
+
+
+def _normalized(
+    normalize: BatchNorm, y: Image, moments_of_y: rectified.Moments, train: bool
+) -> Image:
     exact = at_least_float32(y.dtype) == y.dtype
     return normalize(y, train, moments_of_y if exact else None)
 
@@ -237,9 +241,14 @@ class ReLUConvBN(nn.Module):
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Image:
         stride = (self.stride, self.stride)
-        x = nn.relu(x)
-        x = Conv(self.channels, self.kernel, stride, self.use_bias)(x)
-        return BatchNorm(self.affine)(x, train)
+        conv = Conv(self.channels, self.kernel, stride, self.use_bias)
+        normalize = BatchNorm(self.affine)
+        kernel, bias = conv.weights(x)
+        origin = normalize.origin(self.channels, x.dtype)
+        y, (mean, var) = rectified.dense(x, kernel, origin, stride=stride)
+        if bias is not None:
+            y, mean = y + bias, mean + bias
+        return _normalized(normalize, y, (mean, var), train)
 
 
 class FactorizedReduce(nn.Module):

@@ -2,6 +2,7 @@
 // DARTS_NUMBER, as programs rarely need two and the compiler takes as long for each.
 #include "convolution.h"
 #include "depthwise.h"
+#include "rectified_conv.h"
 #include "separable.h"
 #include "sums.h"
 
@@ -89,7 +90,7 @@ ffi::Error project_call(ffi::ThreadPool pool, Array t, Array y, Array scale,
   return ffi::Error::Success();
 }
 
-// x, depthwise kernel, pointwise kernel [edge, in, out]; the output's dimensions.
+// x, depthwise kernel, pointwise kernel [edge, 1, 1, in, out]; the output's dimensions.
 Separable<Number> separable_of(Array x, Array depthwise, Array pointwise,
                                ffi::Span<const int64_t> output, Geometry g) {
   const auto xs = x.dimensions();
@@ -99,7 +100,7 @@ Separable<Number> separable_of(Array x, Array depthwise, Array pointwise,
           xs[0],
           xs[1],
           xs[4],
-          pointwise.dimensions()[2],
+          pointwise.dimensions()[4],
           window_of(xs, depthwise.dimensions(), output, g)};
 }
 
@@ -132,72 +133,68 @@ ffi::Error separable_back_call(ffi::ThreadPool pool, Array y, Array x, Array dep
   return ffi::Error::Success();
 }
 
+RectifiedConv<Number> rectified_of(Array x, Array kernel, ffi::Span<const int64_t> output,
+                                   Geometry g) {
+  const auto xs = x.dimensions(), ks = kernel.dimensions();
+  return {x.typed_data(), kernel.typed_data(), xs[0], xs[1], xs[4], ks[4],
+          window_of(xs, ks, output, g)};
+}
+
+ffi::Error rectified_conv_call(ffi::ThreadPool pool, Array x, Array kernel, Array origin,
+                               ffi::Result<Array> y, ffi::Result<Array> moments,
+                               Geometry g) {
+  rectified_conv(pool, rectified_of(x, kernel, y->dimensions(), g), origin.typed_data(),
+                 y->typed_data(), moments->typed_data());
+  return ffi::Error::Success();
+}
+
+ffi::Error rectified_conv_change_call(ffi::ThreadPool pool, Array x_change,
+                                      Array kernel_change, Array x, Array kernel,
+                                      ffi::Result<Array> y, Geometry g) {
+  rectified_conv_change(pool, rectified_of(x, kernel, y->dimensions(), g),
+                        x_change.typed_data(), kernel_change.typed_data(),
+                        y->typed_data());
+  return ffi::Error::Success();
+}
+
+ffi::Error rectified_conv_back_call(ffi::ThreadPool pool, Array y, Array x, Array kernel,
+                                    ffi::Result<Array> x_back,
+                                    ffi::Result<Array> kernel_back, Geometry g) {
+  rectified_conv_back(pool, rectified_of(x, kernel, y.dimensions(), g), y.typed_data(),
+                      x_back->typed_data(), kernel_back->typed_data());
+  return ffi::Error::Success();
+}
+
 }  // namespace
 
-#define DARTS_WINDOW_CALL(name, function)                            \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, (function),                    \
-                                ffi::Ffi::Bind()                     \
-                                    .Ctx<ffi::ThreadPool>()          \
-                                    .Arg<Array>()           \
-                                    .Arg<Array>()           \
-                                    .Ret<Array>()           \
-                                    .Attr<Geometry>("geometry"))
-#define DARTS_SUMS_CALL(name, function)                              \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, (function),                    \
-                                ffi::Ffi::Bind()                     \
-                                    .Ctx<ffi::ThreadPool>()          \
-                                    .Arg<Array>()           \
-                                    .Arg<Array>()           \
-                                    .Ret<Array>())
+// A call of so many arrays with so many results; with a window, or without.
+#define DARTS_1(kind) .kind<Array>()
+#define DARTS_2(kind) DARTS_1(kind) DARTS_1(kind)
+#define DARTS_3(kind) DARTS_2(kind) DARTS_1(kind)
+#define DARTS_4(kind) DARTS_2(kind) DARTS_2(kind)
+#define DARTS_6(kind) DARTS_3(kind) DARTS_3(kind)
+#define DARTS_BIND(arrays, results) \
+  ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() DARTS_##arrays(Arg) DARTS_##results(Ret)
+#define DARTS_SUMS(name, function, arrays, results) \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, (function), DARTS_BIND(arrays, results))
+#define DARTS_WINDOW(name, function, arrays, results) \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(                      \
+      name, (function), DARTS_BIND(arrays, results).Attr<Geometry>("geometry"))
 
-DARTS_WINDOW_CALL(darts_depthwise, depthwise_call<Of::kOutput>);
-DARTS_WINDOW_CALL(darts_depthwise_input, depthwise_call<Of::kInput>);
-DARTS_WINDOW_CALL(darts_depthwise_kernel, depthwise_call<Of::kKernel>);
-DARTS_WINDOW_CALL(darts_conv, conv_call<Of::kOutput>);
-DARTS_WINDOW_CALL(darts_conv_input, conv_call<Of::kInput>);
-DARTS_WINDOW_CALL(darts_conv_kernel, conv_call<Of::kKernel>);
-DARTS_SUMS_CALL(darts_moments, sums_call<true>);
-DARTS_SUMS_CALL(darts_channel_sums, sums_call<false>);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(darts_separable, separable_call,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Ret<Array>()
-                                  .Ret<Array>()
-                                  .Attr<Geometry>("geometry"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(darts_separable_change, separable_change_call,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Ret<Array>()
-                                  .Attr<Geometry>("geometry"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(darts_separable_back, separable_back_call,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Ret<Array>()
-                                  .Ret<Array>()
-                                  .Ret<Array>()
-                                  .Attr<Geometry>("geometry"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(darts_project, project_call,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Arg<Array>()
-                                  .Ret<Array>());
+DARTS_WINDOW(darts_depthwise, depthwise_call<Of::kOutput>, 2, 1);
+DARTS_WINDOW(darts_depthwise_input, depthwise_call<Of::kInput>, 2, 1);
+DARTS_WINDOW(darts_depthwise_kernel, depthwise_call<Of::kKernel>, 2, 1);
+DARTS_WINDOW(darts_conv, conv_call<Of::kOutput>, 2, 1);
+DARTS_WINDOW(darts_conv_input, conv_call<Of::kInput>, 2, 1);
+DARTS_WINDOW(darts_conv_kernel, conv_call<Of::kKernel>, 2, 1);
+DARTS_WINDOW(darts_separable, separable_call, 4, 2);
+DARTS_WINDOW(darts_separable_change, separable_change_call, 6, 1);
+DARTS_WINDOW(darts_separable_back, separable_back_call, 4, 3);
+DARTS_WINDOW(darts_rectified_conv, rectified_conv_call, 3, 2);
+DARTS_WINDOW(darts_rectified_conv_change, rectified_conv_change_call, 4, 1);
+DARTS_WINDOW(darts_rectified_conv_back, rectified_conv_back_call, 3, 2);
+DARTS_SUMS(darts_moments, sums_call<true>, 2, 1);
+DARTS_SUMS(darts_channel_sums, sums_call<false>, 2, 1);
+DARTS_SUMS(darts_project, project_call, 3, 1);
 
 }  // namespace darts

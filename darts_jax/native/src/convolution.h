@@ -5,6 +5,8 @@
 #ifndef DARTS_JAX_CONVOLUTION_H_
 #define DARTS_JAX_CONVOLUTION_H_
 
+#include <initializer_list>
+
 #include "parallel.h"
 #include "window.h"
 
@@ -112,32 +114,46 @@ void pointwise(xla::ffi::ThreadPool& pool, const T* x, const T* matrix, int64_t 
   });
 }
 
+// Rows of an image, and the matrices [tap, from, padded to] that its taps multiply.
+template <class T>
+struct Seen {
+  Rows<T>& rows;
+  const T* matrices;
+};
+
+// One image of the result, phase by phase: the sum over what is seen.
 template <class T, int V>
-void conv_image(const T* x, int64_t height, int64_t width, int64_t from,
+void conv_image(std::initializer_list<Seen<T>> all_seen, int64_t from,
                 const std::vector<Phase>& down, const std::vector<Phase>& across,
-                int64_t kernel_width, const T* matrices, int64_t padded, T* result,
-                int64_t result_width, int64_t to) {
-  Rows<T> rows(height, width, from, Margin(across, width), 1, rows_held(down), 0);
-  rows.begin(x);
+                int64_t kernel_width, int64_t padded, T* result, int64_t result_width,
+                int64_t to) {
   std::vector<Product<T>> products;
   for (const Phase& i : down)
     for (int64_t r = 0; r < i.count; ++r)
       for (const Phase& j : across) {
         products.clear();
-        for (const Tap& tap : i.taps) {
-          const int64_t row = r * i.step + tap.offset;
-          if (!rows.inside(row)) continue;
-          const T* data = rows.row(row);
-          for (const Tap& beside : j.taps)
-            products.push_back(
-                {data + rows.offset(beside.offset),
-                 matrices + (tap.number * kernel_width + beside.number) * from * padded});
-        }
+        for (const Seen<T>& seen : all_seen)
+          for (const Tap& tap : i.taps) {
+            const int64_t row = r * i.step + tap.offset;
+            if (!seen.rows.inside(row)) continue;
+            const T* data = seen.rows.row(row);
+            for (const Tap& beside : j.taps)
+              products.push_back({data + seen.rows.offset(beside.offset),
+                                  seen.matrices + (tap.number * kernel_width +
+                                                   beside.number) * from * padded});
+          }
         T* out = result + ((i.origin + r * i.spacing) * result_width + j.origin) * to;
         product_row<T, V>({products.data(), int64_t(products.size()), from, j.step * from,
                            padded, out, to, j.spacing * to},
                           j.count);
       }
+}
+
+// Rows for taps of dense convolutions, whose pixels are read at the stride.
+template <class T>
+Rows<T> dense_rows(int64_t height, int64_t width, int64_t channels,
+                   const std::vector<Phase>& down, const std::vector<Phase>& across) {
+  return Rows<T>(height, width, channels, Margin(across, width), 1, rows_held(down), 0);
 }
 
 // x [edge, batch, *side, from], kernel [edge, *taps, in, out].
@@ -166,9 +182,11 @@ void conv(xla::ffi::ThreadPool& pool, const T* x, const T* kernel, int64_t edges
     }
     if (plain) return;
     parallel_for(pool, edges * batch, [&](int64_t i) {
-      conv_image<T, V>(x + i * height * width * from, height, width, from, down, across,
-                       window.across.kernel, matrices.get() + i / batch * size, padded,
-                       result + i * rows * columns * to, columns, to);
+      Rows<T> seen = dense_rows<T>(height, width, from, down, across);
+      seen.begin(x + i * height * width * from);
+      conv_image<T, V>({{seen, matrices.get() + i / batch * size}}, from, down, across,
+                       window.across.kernel, padded, result + i * rows * columns * to,
+                       columns, to);
     });
   });
 }
@@ -237,13 +255,12 @@ const T* widened(const T* y, int64_t pixels, int64_t to, int64_t padded,
   return buffer.get();
 }
 
+// Adds an image's part to sums [tap, from, padded to].
 template <class T, int V>
-void conv_kernel_image(const T* x, const T* y, const Window& window, int64_t from,
-                       int64_t to, Rows<T>& rows, Buffer<T>& wide, T* sums,
-                       int64_t padded) {
+void conv_kernel_image(Rows<T>& rows, const T* y, const Window& window, int64_t from,
+                       int64_t to, Buffer<T>& wide, T* sums, int64_t padded) {
   const auto down = forward_phases(window.down), across = forward_phases(window.across);
   const int64_t width = window.across.output;
-  rows.begin(x);
   for (int64_t r = 0; r < window.down.output; ++r) {
     const T* row_y = widened(y + r * width * to, width, to, padded, wide);
     for (const Tap& i : down[0].taps) {
@@ -280,21 +297,21 @@ void conv_kernel(xla::ffi::ThreadPool& pool, const T* x, const T* y, int64_t edg
     Buffer<T> sums(edges * parts * size);
     parallel_for(pool, edges * parts, [&](int64_t p) {
       const int64_t edge = p / parts, part = p % parts;
-      const auto across = forward_phases(window.across);
-      Rows<T> rows(window.down.image, window.across.image, from,
-                   Margin(across, window.across.image), 1,
-                   rows_held(forward_phases(window.down)), 0);
+      Rows<T> rows = dense_rows<T>(window.down.image, window.across.image, from,
+                                   forward_phases(window.down),
+                                   forward_phases(window.across));
       Buffer<T> wide(plain ? outputs * padded : window.across.output * padded);
       for (int64_t n = part * batch / parts; n < (part + 1) * batch / parts; ++n) {
         const T* image = x + (edge * batch + n) * pixels * from;
         const T* output = y + (edge * batch + n) * outputs * to;
         T* mine = sums.get() + p * size;
-        if (plain)
+        if (plain) {
           outer<T, V>(image, from, from, widened(output, outputs, to, padded, wide),
                       outputs, mine, padded);
-        else
-          conv_kernel_image<T, V>(image, output, window, from, to, rows, wide, mine,
-                                  padded);
+          continue;
+        }
+        rows.begin(image);
+        conv_kernel_image<T, V>(rows, output, window, from, to, wide, mine, padded);
       }
     });
     std::fill_n(result, edges * taps * from * to, T(0));

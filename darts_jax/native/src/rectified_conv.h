@@ -1,0 +1,126 @@
+// ReLU and a dense convolution as one pass over memory: forward with the moments of the
+// outputs, its change along tangents, and backward.
+#ifndef DARTS_JAX_RECTIFIED_CONV_H_
+#define DARTS_JAX_RECTIFIED_CONV_H_
+
+#include "convolution.h"
+#include "sums.h"
+
+namespace darts {
+
+// Arrays of all edges: x [edge, batch, height, width, in], kernels [edge, *taps, in, out].
+template <class T>
+struct RectifiedConv {
+  const T* x;
+  const T* kernel;
+  int64_t edges, batch, from, to;
+  Window window;
+
+  int64_t pixels() const { return window.down.image * window.across.image; }
+  int64_t outputs() const { return window.down.output * window.across.output; }
+};
+
+// y [edge, batch, *output, out], and its moments [edge, 2, out] relative to `origin`.
+template <class T>
+void rectified_conv(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s,
+                    const T* origin, T* y, T* moments) {
+  with_lanes<T>(s.to, [&](auto v) {
+    constexpr int V = v;
+    const int64_t padded = round_up(s.to, V), size = s.window.taps() * s.from * padded;
+    const auto down = forward_phases(s.window.down);
+    const auto across = forward_phases(s.window.across);
+    const Buffer<T> matrices =
+        packed(s.kernel, s.edges * s.window.taps(), s.from, s.to, false, padded);
+    Deviations<T> deviations(origin, s.edges, s.edges * s.batch, s.to);
+    parallel_for(pool, s.edges * s.batch, [&](int64_t i) {
+      const T* image = s.x + i * s.pixels() * s.from;
+      Rows<T> rows = dense_rows<T>(s.window.down.image, s.window.across.image, s.from,
+                                   down, across);
+      rows.begin(image, image);
+      T* out = y + i * s.outputs() * s.to;
+      conv_image<T, V>({{rows, matrices.get() + i / s.batch * size}}, s.from, down,
+                       across, s.window.across.kernel, padded, out,
+                       s.window.across.output, s.to);
+      deviations.add(i, i / s.batch, out, s.outputs() * s.to);
+    });
+    deviations.moments(s.outputs() * s.batch, moments);
+  });
+}
+
+// The change of y along tangents of x and of the kernel.
+template <class T>
+void rectified_conv_change(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s,
+                           const T* x_change, const T* kernel_change, T* y) {
+  with_lanes<T>(s.to, [&](auto v) {
+    constexpr int V = v;
+    const int64_t padded = round_up(s.to, V), size = s.window.taps() * s.from * padded;
+    const int64_t taps = s.edges * s.window.taps();
+    const auto down = forward_phases(s.window.down);
+    const auto across = forward_phases(s.window.across);
+    const Buffer<T> matrices = packed(s.kernel, taps, s.from, s.to, false, padded);
+    const Buffer<T> changes = packed(kernel_change, taps, s.from, s.to, false, padded);
+    parallel_for(pool, s.edges * s.batch, [&](int64_t i) {
+      const int64_t begin = i * s.pixels() * s.from, of_edge = i / s.batch * size;
+      const auto make_rows = [&](const T* numbers) {
+        Rows<T> rows = dense_rows<T>(s.window.down.image, s.window.across.image, s.from,
+                                     down, across);
+        rows.begin(numbers + begin, s.x + begin);
+        return rows;
+      };
+      Rows<T> rows = make_rows(s.x), moved = make_rows(x_change);
+      conv_image<T, V>({{rows, changes.get() + of_edge}, {moved, matrices.get() + of_edge}},
+                       s.from, down, across, s.window.across.kernel, padded,
+                       y + i * s.outputs() * s.to, s.window.across.output, s.to);
+    });
+  });
+}
+
+// Cotangents of x and of the kernel, from g [edge, batch, *output, out].
+template <class T>
+void rectified_conv_back(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s,
+                         const T* g, T* x, T* kernel) {
+  const Window& w = s.window;
+  const int64_t taps = w.taps(), parts = std::min(s.batch, kParts);
+  with_lanes<T>(s.from, [&](auto back) {
+    constexpr int BACK = back;
+    const int64_t padded_from = round_up(s.from, BACK);
+    const auto down = backward_phases(w.down), across = backward_phases(w.across);
+    const Buffer<T> transposed =
+        packed(s.kernel, s.edges * taps, s.to, s.from, true, padded_from);
+    with_lanes<T>(s.to, [&](auto v) {
+      constexpr int V = v;
+      const int64_t padded = round_up(s.to, V), size = taps * s.from * padded;
+      Buffer<T> sums(s.edges * parts * size);
+      parallel_for(pool, s.edges * parts, [&](int64_t p) {
+        const int64_t e = p / parts, part = p % parts;
+        Rows<T> rows = dense_rows<T>(w.down.image, w.across.image, s.from,
+                                     forward_phases(w.down), forward_phases(w.across));
+        Rows<T> g_rows =
+            dense_rows<T>(w.down.output, w.across.output, s.to, down, across);
+        Buffer<T> wide(w.across.output * padded);
+        for (int64_t n = part * s.batch / parts; n < (part + 1) * s.batch / parts; ++n) {
+          const int64_t i = e * s.batch + n;
+          const T* image = s.x + i * s.pixels() * s.from;
+          const T* g_image = g + i * s.outputs() * s.to;
+          T* x_back = x + i * s.pixels() * s.from;
+          rows.begin(image, image);
+          conv_kernel_image<T, V>(rows, g_image, w, s.from, s.to, wide,
+                                  sums.get() + p * size, padded);
+          g_rows.begin(g_image);
+          conv_image<T, BACK>({{g_rows, transposed.get() + e * taps * s.to * padded_from}},
+                              s.to, down, across, w.across.kernel, padded_from, x_back,
+                              w.across.image, s.from);
+          copy_gated(x_back, image, s.pixels() * s.from, x_back);
+        }
+      });
+      std::fill_n(kernel, s.edges * taps * s.from * s.to, T(0));
+      for (int64_t p = 0; p < s.edges * parts; ++p)
+        add_narrowed(sums.get() + p * size, taps * s.from, s.to, padded,
+                     kernel + p / parts * taps * s.from * s.to);
+    });
+  });
+}
+
+}  // namespace darts
+
+#endif  // DARTS_JAX_RECTIFIED_CONV_H_
