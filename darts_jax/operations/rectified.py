@@ -1,12 +1,12 @@
 """ReLU, the convolutions behind it, and the moments of what they give, as one.
 
 A step of a supernet waits for memory. What ReLU and convolutions hand each other need
-not go there: CPU kernels of ours make it row by row, forward and backward. Elsewhere these
-primitives are lowered to the operations that they are made of.
+not go there: CPU kernels of ours make it row by row, forward and backward. Elsewhere
+these primitives are lowered to the operations that they are made of.
 
-Three primitives of a kind close under differentiation in both modes: the map itself;
-its change along tangents; and the adjoint of that, the backward pass. The change and the
-adjoint are each other's transposes, and have the derivatives of their plain forms.
+Three primitives of a kind close under differentiation in both modes: the map itself,
+its change along tangents, and the adjoint of that, the backward pass. The change and
+the adjoint are each other's transposes, and have the derivatives of their plain forms.
 
 Arrays have a leading edge axis: images [edge, batch, height, width, channel], depthwise
 kernels [edge, height, width, in], dense ones [edge, height, width, in, out].

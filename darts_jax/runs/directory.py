@@ -214,12 +214,16 @@ def _record_versions(
 ) -> None:
     import jax
 
+    from darts_jax import native  # imports jax
+
     device = jax.devices()[0]
+    on_cpu = device.platform == "cpu"
     facts = {
         **versions_here(),
         "platform": platform.platform(),
         "backend": device.platform,
         "device": device.device_kind,
+        **({"kernels": native.state()} if on_cpu else {}),
         "seed": config.seed,
     }
     text = json.dumps({**before, verb: facts}, indent=1, sort_keys=True)
