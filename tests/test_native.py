@@ -219,6 +219,51 @@ def test_rectified_maps_by_their_definition(kind, window, dtype):
             assert abs(paired - along) < TOLERANCE[dtype] * size
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("kind", DEFINITIONS, ids=lambda kind: kind.name)
+def test_change_of_the_way_back_by_its_definition(kind, window, dtype):
+    window, rng = window_of(*window), np.random.default_rng(6)
+    if kind is DENSE and window.dilation > 1:
+        pytest.skip("no dense convolution is dilated")
+    _, back = DEFINITIONS[kind]
+    with jax.enable_x64(dtype == "float64"):
+        for channels, features in ((3, 5), (16, 16), (20, 48)):
+            sizes = {
+                SEPARABLE: [(*window.kernel, channels), (1, 1, channels, features)],
+                DENSE: [(*window.kernel, channels, features)],
+            }[kind]
+            x, x_moved = (drawn(rng, 2, 3, *window.image, channels) for _ in range(2))
+            kernels = [drawn(rng, 2, *size) for size in sizes]
+            moved = [drawn(rng, 2, *size) for size in sizes]
+            g, g_moved = (drawn(rng, 2, 3, *window.output, features) for _ in range(2))
+            sign, h = x > 0, np.maximum(x, 0)
+
+            # Linear in each argument: the change is a sum over which of them moves.
+            def added(terms):
+                return [sum(each) for each in zip(*terms, strict=True)]
+
+            by_g = back(h, *kernels, g_moved, window)
+            by_x = back(x_moved * sign, *kernels, g, window)
+            by_kernels = [
+                back(h, *kernels[:k], moved[k], *kernels[k + 1 :], g, window)
+                for k in range(len(kernels))
+            ]
+            want = added([by_g, (0, *by_x[1:])])
+            for k, term in enumerate(by_kernels):
+                # A kernel's own cotangent does not see it move.
+                parts = [0 if k == j - 1 else part for j, part in enumerate(term)]
+                want = added([want, parts])
+            want[0] = want[0] * sign
+
+            arrays = [g_moved, x_moved, *moved, g, x, *kernels]
+            got = kind.back_change_p.bind(
+                *(jnp.asarray(a, dtype) for a in arrays), window=window
+            )
+            for ours, theirs in zip(got, want, strict=True):
+                close(ours, theirs, dtype)
+
+
 @pytest.mark.parametrize("mode", ["fwd", "rev"])
 @pytest.mark.parametrize("kind", DEFINITIONS, ids=lambda kind: kind.name)
 def test_rectified_maps_have_second_derivatives(kind, mode):

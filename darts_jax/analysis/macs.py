@@ -111,6 +111,9 @@ _COUNTS: dict[str, Callable[..., int]] = {
     "separable_back": lambda params, y, x, depthwise, pointwise, *results: _separable(
         params, y, pointwise, (3, 2)
     ),
+    "separable_back_change": lambda params, *shapes: _separable(
+        params, shapes[4], shapes[7], (7, 5)
+    ),
     "rectified_conv": lambda params, x, kernel, origin, y, moments: _dense(
         y, x[-1], params
     ),
@@ -119,5 +122,8 @@ _COUNTS: dict[str, Callable[..., int]] = {
     ),
     "rectified_conv_back": lambda params, y, x, kernel, *results: (
         2 * _dense(y, x[-1], params)
+    ),
+    "rectified_conv_back_change": lambda params, dy, dx, dk, y, x, kernel, *results: (
+        4 * _dense(y, x[-1], params)
     ),
 }

@@ -35,9 +35,11 @@ CALLS = (
     "separable",
     "separable_change",
     "separable_back",
+    "separable_back_change",
     "rectified_conv",
     "rectified_conv_change",
     "rectified_conv_back",
+    "rectified_conv_back_change",
 )
 NUMBERS = {"float32": "float", "float64": "double"}
 

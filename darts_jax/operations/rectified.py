@@ -4,9 +4,10 @@ A step of a supernet waits for memory. What ReLU and convolutions hand each othe
 not go there: CPU kernels of ours make it row by row, forward and backward. Elsewhere
 these primitives are lowered to the operations that they are made of.
 
-Three primitives of a kind close under differentiation in both modes: the map itself,
-its change along tangents, and the adjoint of that, the backward pass. The change and
-the adjoint are each other's transposes, and have the derivatives of their plain forms.
+Four primitives of a kind serve both modes to second order: the map itself, its change
+along tangents, the adjoint of that, which is the backward pass, and the change of the
+backward pass. Change and adjoint are each other's transposes; what no primitive is
+there for has the derivative of its plain form.
 
 Arrays have a leading edge axis: images [edge, batch, height, width, channel], depthwise
 kernels [edge, height, width, in], dense ones [edge, height, width, in, out].
@@ -160,23 +161,56 @@ class Rectified:
             del g, window
             return [array.shape for array in primals]
 
-        def plain(g: Array, *primals: Array, window: Window) -> list[Array]:
-            form = functools.partial(self._plain, window=window)
-            return list(jax.vjp(form, *primals)[1](g))
-
         def transpose(cts: Arrays, g: Any, *primals: Any, window: Window) -> list[Any]:
             del g
             inward = [ad.instantiate_zeros(ct) for ct in cts]
             (change,) = self.change_p.bind(*inward, *primals, window=window)
             return [change, *[None] * len(primals)]
 
-        primitive = self._primitive("_back", shapes, plain)
+        def jvp(primals: Arrays, tangents: Arrays, *, window: Window) -> Any:
+            along = [ad.instantiate_zeros(t) for t in tangents]
+            change = self.back_change_p.bind(*along, *primals, window=window)
+            return primitive.bind(*primals, window=window), change
+
+        primitive = self._primitive("_back", shapes, self._plain_back)
+        ad.primitive_jvps[primitive] = jvp
+        ad.primitive_transposes[primitive] = transpose
+        return primitive
+
+    @functools.cached_property
+    def back_change_p(self) -> Primitive:
+        """(*tangents, the image's cotangent, x, *kernels) -> the change of those."""
+
+        def shapes(*arrays: Any, window: Window) -> list[tuple[int, ...]]:
+            del window
+            return [array.shape for array in _later_half(arrays)[1:]]
+
+        def plain(*arrays: Array, window: Window) -> list[Array]:
+            primals = _later_half(arrays)
+            form = functools.partial(self._plain_back, window=window)
+            return jax.jvp(form, primals, arrays[: len(primals)])[1]
+
+        def transpose(cts: Arrays, *arrays: Any, window: Window) -> list[Any]:
+            primals = _later_half(arrays)
+
+            def linear(*tangents: Array) -> list[Array]:
+                return plain(*tangents, *primals, window=window)
+
+            back = jax.linear_transpose(linear, *primals)
+            ct = [ad.instantiate_zeros(ct) for ct in cts]
+            return [*back(ct), *[None] * len(primals)]
+
+        primitive = self._primitive("_back_change", shapes, plain)
         ad.primitive_jvps[primitive] = _jvp_by(primitive, plain)
         ad.primitive_transposes[primitive] = transpose
         return primitive
 
     def _plain(self, x: Array, *kernels: Array, window: Window) -> Array:
         return self.linear(jax.nn.relu(x), *kernels, window)
+
+    def _plain_back(self, g: Array, *primals: Array, window: Window) -> list[Array]:
+        form = functools.partial(self._plain, window=window)
+        return list(jax.vjp(form, *primals)[1](g))
 
     def _primitive(
         self, suffix: str, shapes: Callable[..., Any], plain: Callable[..., Any]

@@ -133,6 +133,20 @@ ffi::Error separable_back_call(ffi::ThreadPool pool, Array y, Array x, Array dep
   return ffi::Error::Success();
 }
 
+ffi::Error separable_back_change_call(
+    ffi::ThreadPool pool, Array y_change, Array x_change, Array depthwise_change,
+    Array pointwise_change, Array y, Array x, Array depthwise, Array pointwise,
+    ffi::Result<Array> x_back, ffi::Result<Array> depthwise_back,
+    ffi::Result<Array> pointwise_back, Geometry g) {
+  separable_back_change(pool, separable_of(x, depthwise, pointwise, y.dimensions(), g),
+                        y.typed_data(), y_change.typed_data(),
+                        {x_change.typed_data(), depthwise_change.typed_data(),
+                         pointwise_change.typed_data()},
+                        x_back->typed_data(), depthwise_back->typed_data(),
+                        pointwise_back->typed_data());
+  return ffi::Error::Success();
+}
+
 RectifiedConv<Number> rectified_of(Array x, Array kernel, ffi::Span<const int64_t> output,
                                    Geometry g) {
   const auto xs = x.dimensions(), ks = kernel.dimensions();
@@ -165,6 +179,18 @@ ffi::Error rectified_conv_back_call(ffi::ThreadPool pool, Array y, Array x, Arra
   return ffi::Error::Success();
 }
 
+ffi::Error rectified_conv_back_change_call(ffi::ThreadPool pool, Array y_change,
+                                           Array x_change, Array kernel_change, Array y,
+                                           Array x, Array kernel,
+                                           ffi::Result<Array> x_back,
+                                           ffi::Result<Array> kernel_back, Geometry g) {
+  rectified_conv_back_change(pool, rectified_of(x, kernel, y.dimensions(), g),
+                             y.typed_data(), y_change.typed_data(),
+                             x_change.typed_data(), kernel_change.typed_data(),
+                             x_back->typed_data(), kernel_back->typed_data());
+  return ffi::Error::Success();
+}
+
 }  // namespace
 
 // A call of so many arrays with so many results; with a window, or without.
@@ -173,6 +199,7 @@ ffi::Error rectified_conv_back_call(ffi::ThreadPool pool, Array y, Array x, Arra
 #define DARTS_3(kind) DARTS_2(kind) DARTS_1(kind)
 #define DARTS_4(kind) DARTS_2(kind) DARTS_2(kind)
 #define DARTS_6(kind) DARTS_3(kind) DARTS_3(kind)
+#define DARTS_8(kind) DARTS_4(kind) DARTS_4(kind)
 #define DARTS_BIND(arrays, results) \
   ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() DARTS_##arrays(Arg) DARTS_##results(Ret)
 #define DARTS_SUMS(name, function, arrays, results) \
@@ -190,9 +217,11 @@ DARTS_WINDOW(darts_conv_kernel, conv_call<Of::kKernel>, 2, 1);
 DARTS_WINDOW(darts_separable, separable_call, 4, 2);
 DARTS_WINDOW(darts_separable_change, separable_change_call, 6, 1);
 DARTS_WINDOW(darts_separable_back, separable_back_call, 4, 3);
+DARTS_WINDOW(darts_separable_back_change, separable_back_change_call, 8, 3);
 DARTS_WINDOW(darts_rectified_conv, rectified_conv_call, 3, 2);
 DARTS_WINDOW(darts_rectified_conv_change, rectified_conv_change_call, 4, 1);
 DARTS_WINDOW(darts_rectified_conv_back, rectified_conv_back_call, 3, 2);
+DARTS_WINDOW(darts_rectified_conv_back_change, rectified_conv_back_change_call, 6, 2);
 DARTS_SUMS(darts_moments, sums_call<true>, 2, 1);
 DARTS_SUMS(darts_channel_sums, sums_call<false>, 2, 1);
 DARTS_SUMS(darts_project, project_call, 3, 1);

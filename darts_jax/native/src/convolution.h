@@ -5,8 +5,6 @@
 #ifndef DARTS_JAX_CONVOLUTION_H_
 #define DARTS_JAX_CONVOLUTION_H_
 
-#include <initializer_list>
-
 #include "parallel.h"
 #include "window.h"
 
@@ -99,6 +97,13 @@ void with_lanes(int64_t features, const F& f) {
   f(std::integral_constant<int, V>());
 }
 
+template <class T, class F>
+void with_both_lanes(int64_t from, int64_t to, const F& f) {
+  with_lanes<T>(from, [&](auto back) {
+    with_lanes<T>(to, [&](auto v) { f(back, v); });
+  });
+}
+
 // Pixels that a call of its own computes, where there are no rows to heed.
 constexpr int64_t kPixels = 1024;
 
@@ -123,7 +128,7 @@ struct Seen {
 
 // One image of the result, phase by phase: the sum over what is seen.
 template <class T, int V>
-void conv_image(std::initializer_list<Seen<T>> all_seen, int64_t from,
+void conv_image(const std::vector<Seen<T>>& all_seen, int64_t from,
                 const std::vector<Phase>& down, const std::vector<Phase>& across,
                 int64_t kernel_width, int64_t padded, T* result, int64_t result_width,
                 int64_t to) {

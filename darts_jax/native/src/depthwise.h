@@ -6,6 +6,8 @@
 #ifndef DARTS_JAX_DEPTHWISE_H_
 #define DARTS_JAX_DEPTHWISE_H_
 
+#include <initializer_list>
+
 #include "parallel.h"
 #include "window.h"
 
@@ -94,23 +96,34 @@ struct Size {
   int64_t height, width;
 };
 
-// One image of the result, phase by phase.
+// An image, and the taps [tap, kind, lane] that it is multiplied by.
 template <class T>
-void depthwise_image(const T* from, Size size, const std::vector<Phase>& down,
-                     const std::vector<Phase>& across, int64_t kernel_width,
-                     const T* taps, const Lanes& lanes, T* to, int64_t to_width) {
+struct Tapped {
+  const T* image;
+  const T* taps;
+};
+
+// One image of the result, phase by phase: the sum over images of one size.
+template <class T>
+void depthwise_image(std::initializer_list<Tapped<T>> from, Size size,
+                     const std::vector<Phase>& down, const std::vector<Phase>& across,
+                     int64_t kernel_width, const Lanes& lanes, T* to, int64_t to_width) {
   const int64_t c = lanes.channels;
-  Rows<T> rows(size.height, size.width, c, Margin(across, size.width), across[0].step,
-               rows_held(down), lanes.lanes);
-  rows.begin(from);
+  std::vector<Rows<T>> rows;
+  for (const Tapped<T>& each : from) {
+    rows.emplace_back(size.height, size.width, c, Margin(across, size.width),
+                      across[0].step, rows_held(down), lanes.lanes);
+    rows.back().begin(each.image);
+  }
   std::vector<std::vector<TapColumn>> columns;
-  for (const Phase& j : across) columns.push_back(columns_of(j, rows, lanes));
+  for (const Phase& j : across) columns.push_back(columns_of(j, rows[0], lanes));
   RowSum<T> sum;
   Buffer<T> apart(across[0].spacing > 1 ? to_width * c : 0);
   for (const Phase& i : down)
     for (int64_t r = 0; r < i.count; ++r) {
       sum.rows.clear();
-      see(i, r, rows, taps, kernel_width * lanes.period, sum);
+      for (size_t k = 0; k < rows.size(); ++k)
+        see(i, r, rows[k], from.begin()[k].taps, kernel_width * lanes.period, sum);
       for (size_t j = 0; j < across.size(); ++j) {
         const Phase& beside = across[j];
         sum.columns = &columns[j];
@@ -137,10 +150,10 @@ void depthwise(xla::ffi::ThreadPool& pool, const T* x, const T* kernel, int64_t 
   const Lanes lanes(channels, kLanes<T>);
   const Buffer<T> taps = lanes.spread(kernel, edges * window.taps());
   parallel_for(pool, edges * batch, [&](int64_t i) {
-    depthwise_image(x + i * from.height * from.width * channels, from, down, across,
-                    window.across.kernel,
-                    taps.get() + i / batch * window.taps() * lanes.period, lanes,
-                    result + i * to.height * to.width * channels, to.width);
+    depthwise_image<T>({{x + i * from.height * from.width * channels,
+                         taps.get() + i / batch * window.taps() * lanes.period}},
+                       from, down, across, window.across.kernel, lanes,
+                       result + i * to.height * to.width * channels, to.width);
   });
 }
 

@@ -75,49 +75,90 @@ void rectified_conv_change(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s
   });
 }
 
+// What reaches an image on the way back: a cotangent, and the matrices of its taps
+// [edge, *taps, padded], transposed.
+template <class T>
+struct Reaching {
+  const T* g;
+  const Buffer<T>& matrices;
+};
+
+// Products that the kernel's cotangent is a sum of.
+template <class T>
+struct Pair {
+  const T* x;
+  const T* g;
+};
+
+// The cotangent of x is the sum of what reaches it, gated by x; that of the kernel a sum
+// over pairs, whose images are gated by x too.
+template <class T, int BACK, int V>
+void rectified_conv_way_back(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s,
+                             const std::vector<Reaching<T>>& reaching,
+                             const std::vector<Pair<T>>& pairs, T* x, T* kernel) {
+  const Window& w = s.window;
+  const int64_t taps = w.taps(), parts = std::min(s.batch, kParts);
+  const int64_t padded_from = round_up(s.from, BACK), padded = round_up(s.to, V);
+  const int64_t size = taps * s.from * padded;
+  const auto down = backward_phases(w.down), across = backward_phases(w.across);
+  Buffer<T> sums(s.edges * parts * size);
+  parallel_for(pool, s.edges * parts, [&](int64_t p) {
+    const int64_t e = p / parts, part = p % parts;
+    Rows<T> rows = dense_rows<T>(w.down.image, w.across.image, s.from,
+                                 forward_phases(w.down), forward_phases(w.across));
+    std::vector<Rows<T>> g_rows;
+    std::vector<Seen<T>> seen;
+    for (size_t k = 0; k < reaching.size(); ++k)
+      g_rows.push_back(
+          dense_rows<T>(w.down.output, w.across.output, s.to, down, across));
+    for (size_t k = 0; k < reaching.size(); ++k)
+      seen.push_back(
+          {g_rows[k], reaching[k].matrices.get() + e * taps * s.to * padded_from});
+    Buffer<T> wide(w.across.output * padded);
+    for (int64_t n = part * s.batch / parts; n < (part + 1) * s.batch / parts; ++n) {
+      const int64_t begin = (e * s.batch + n) * s.pixels() * s.from;
+      const int64_t g_begin = (e * s.batch + n) * s.outputs() * s.to;
+      for (const Pair<T>& pair : pairs) {
+        rows.begin(pair.x + begin, s.x + begin);
+        conv_kernel_image<T, V>(rows, pair.g + g_begin, w, s.from, s.to, wide,
+                                sums.get() + p * size, padded);
+      }
+      for (size_t k = 0; k < reaching.size(); ++k) g_rows[k].begin(reaching[k].g + g_begin);
+      conv_image<T, BACK>(seen, s.to, down, across, w.across.kernel, padded_from,
+                          x + begin, w.across.image, s.from);
+      copy_gated(x + begin, s.x + begin, s.pixels() * s.from, x + begin);
+    }
+  });
+  std::fill_n(kernel, s.edges * taps * s.from * s.to, T(0));
+  for (int64_t p = 0; p < s.edges * parts; ++p)
+    add_narrowed(sums.get() + p * size, taps * s.from, s.to, padded,
+                 kernel + p / parts * taps * s.from * s.to);
+}
+
 // Cotangents of x and of the kernel, from g [edge, batch, *output, out].
 template <class T>
 void rectified_conv_back(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s,
                          const T* g, T* x, T* kernel) {
-  const Window& w = s.window;
-  const int64_t taps = w.taps(), parts = std::min(s.batch, kParts);
-  with_lanes<T>(s.from, [&](auto back) {
-    constexpr int BACK = back;
-    const int64_t padded_from = round_up(s.from, BACK);
-    const auto down = backward_phases(w.down), across = backward_phases(w.across);
-    const Buffer<T> transposed =
-        packed(s.kernel, s.edges * taps, s.to, s.from, true, padded_from);
-    with_lanes<T>(s.to, [&](auto v) {
-      constexpr int V = v;
-      const int64_t padded = round_up(s.to, V), size = taps * s.from * padded;
-      Buffer<T> sums(s.edges * parts * size);
-      parallel_for(pool, s.edges * parts, [&](int64_t p) {
-        const int64_t e = p / parts, part = p % parts;
-        Rows<T> rows = dense_rows<T>(w.down.image, w.across.image, s.from,
-                                     forward_phases(w.down), forward_phases(w.across));
-        Rows<T> g_rows =
-            dense_rows<T>(w.down.output, w.across.output, s.to, down, across);
-        Buffer<T> wide(w.across.output * padded);
-        for (int64_t n = part * s.batch / parts; n < (part + 1) * s.batch / parts; ++n) {
-          const int64_t i = e * s.batch + n;
-          const T* image = s.x + i * s.pixels() * s.from;
-          const T* g_image = g + i * s.outputs() * s.to;
-          T* x_back = x + i * s.pixels() * s.from;
-          rows.begin(image, image);
-          conv_kernel_image<T, V>(rows, g_image, w, s.from, s.to, wide,
-                                  sums.get() + p * size, padded);
-          g_rows.begin(g_image);
-          conv_image<T, BACK>({{g_rows, transposed.get() + e * taps * s.to * padded_from}},
-                              s.to, down, across, w.across.kernel, padded_from, x_back,
-                              w.across.image, s.from);
-          copy_gated(x_back, image, s.pixels() * s.from, x_back);
-        }
-      });
-      std::fill_n(kernel, s.edges * taps * s.from * s.to, T(0));
-      for (int64_t p = 0; p < s.edges * parts; ++p)
-        add_narrowed(sums.get() + p * size, taps * s.from, s.to, padded,
-                     kernel + p / parts * taps * s.from * s.to);
-    });
+  with_both_lanes<T>(s.from, s.to, [&](auto back, auto v) {
+    constexpr int BACK = back, V = v;
+    const Buffer<T> matrices = packed(s.kernel, s.edges * s.window.taps(), s.to, s.from,
+                                      true, round_up(s.from, BACK));
+    rectified_conv_way_back<T, BACK, V>(pool, s, {{g, matrices}}, {{s.x, g}}, x, kernel);
+  });
+}
+
+// How these change along tangents of g, of x and of the kernel.
+template <class T>
+void rectified_conv_back_change(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s,
+                                const T* g, const T* g_change, const T* x_change,
+                                const T* kernel_change, T* x, T* kernel) {
+  with_both_lanes<T>(s.from, s.to, [&](auto back, auto v) {
+    constexpr int BACK = back, V = v;
+    const int64_t taps = s.edges * s.window.taps(), padded = round_up(s.from, BACK);
+    const Buffer<T> matrices = packed(s.kernel, taps, s.to, s.from, true, padded);
+    const Buffer<T> changes = packed(kernel_change, taps, s.to, s.from, true, padded);
+    rectified_conv_way_back<T, BACK, V>(pool, s, {{g_change, matrices}, {g, changes}},
+                                        {{s.x, g_change}, {x_change, g}}, x, kernel);
   });
 }
 
