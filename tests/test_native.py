@@ -282,6 +282,20 @@ def test_rectified_maps_have_second_derivatives(kind, mode):
         check_grads(f, (x, *kernels), order=2, modes=(mode,))
 
 
+@pytest.mark.parametrize("kind", DEFINITIONS, ids=lambda kind: kind.name)
+def test_what_is_not_a_number_is_not_hidden_by_relu(kind):
+    window = window_of((8, 8), 3, 1, 1)
+    x = jnp.ones((1, 1, 8, 8, 20)).at[0, 0, 4, 4, 17].set(jnp.nan)
+    kernels = {
+        SEPARABLE: (jnp.ones((1, 3, 3, 20)), jnp.ones((1, 1, 1, 20, 8))),
+        DENSE: (jnp.ones((1, 3, 3, 20, 8)),),
+    }[kind]
+    y, moments = kind.map_p.bind(x, *kernels, jnp.zeros((1, 8)), window=window)
+    assert jnp.isnan(y[0, 0, 3:6, 3:6]).all()
+    assert not jnp.isnan(y[0, 0, :3]).any()
+    assert jnp.isnan(moments).all()
+
+
 def test_two_runs_agree_to_the_bit():
     rng, window = np.random.default_rng(4), window_of((16, 16), 5, 1, 1)
     arrays = ((1, 16, 16, 16, 16), (1, 5, 5, 16), (1, 1, 1, 16, 16))

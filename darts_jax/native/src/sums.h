@@ -116,7 +116,8 @@ class Deviations {
         }
         const double mean = sum / pixels;
         result[e * 2 * c + k] = T(origin_[e * c + k] + mean);
-        result[(e * 2 + 1) * c + k] = T(std::max(0.0, squares / pixels - mean * mean));
+        const double variance = squares / pixels - mean * mean;
+        result[(e * 2 + 1) * c + k] = T(variance < 0 ? 0 : variance);  // NaN stays
       }
   }
 

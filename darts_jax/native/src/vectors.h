@@ -45,15 +45,16 @@ inline void store_part(T* to, Vec<T, N> value, int64_t count) {
   std::memcpy(to, &value, count * sizeof(T));
 }
 
-// Numbers whose gate is positive, zeros in place of the others.
+// Zeros in place of numbers whose gate is not positive. What is not a number passes, so
+// that it is seen.
 template <class T>
 void copy_gated(const T* from, const T* gate, int64_t count, T* to) {
   constexpr int V = kLanes<T>;
   const Vec<T, V> zero{};
   int64_t i = 0;
   for (; i + V <= count; i += V)
-    store<T, V>(to + i, load<T, V>(gate + i) > zero ? load<T, V>(from + i) : zero);
-  for (; i < count; ++i) to[i] = gate[i] > 0 ? from[i] : T(0);
+    store<T, V>(to + i, load<T, V>(gate + i) <= zero ? zero : load<T, V>(from + i));
+  for (; i < count; ++i) to[i] = gate[i] <= 0 ? T(0) : from[i];
 }
 
 // Asks for numbers that will be read soon.
