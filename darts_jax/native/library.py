@@ -5,6 +5,7 @@ import functools
 import hashlib
 import logging
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -44,15 +45,16 @@ CALLS = (
 NUMBERS = {"float32": "float", "float64": "double"}
 
 _SOURCES = Path(__file__).parent / "src"
-_FLAGS = (
+_FLAGS: tuple[str, ...] = (
     "-std=c++17",
     "-O3",
     "-march=native",
-    "-mprefer-vector-width=512",
     "-fPIC",
     "-shared",
     "-w",
 )
+if platform.machine() in ("x86_64", "AMD64"):
+    _FLAGS += ("-mprefer-vector-width=512",)  # compilers would halve the vectors
 _COMPILERS = ("g++", "clang++", "c++")
 
 log = logging.getLogger("darts_jax")
