@@ -178,6 +178,13 @@ SEPARABLE, DENSE = rectified.KINDS
 DEFINITIONS = {SEPARABLE: (separable_of, separable_back), DENSE: (dense_of, dense_back)}
 
 
+def sizes_of(kind, size, channels, features):
+    """Of the kernels of an edge."""
+    if kind is DENSE:
+        return [(*size, channels, features)]
+    return [(*size, channels), (1, 1, channels, features)]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("kind", DEFINITIONS, ids=lambda kind: kind.name)
@@ -188,10 +195,7 @@ def test_rectified_maps_by_their_definition(kind, window, dtype):
     forward, back = DEFINITIONS[kind]
     with jax.enable_x64(dtype == "float64"):
         for channels, features in ((3, 5), (20, 48)):
-            sizes = {
-                SEPARABLE: [(*window.kernel, channels), (1, 1, channels, features)],
-                DENSE: [(*window.kernel, channels, features)],
-            }[kind]
+            sizes = sizes_of(kind, window.kernel, channels, features)
             x = drawn(rng, 2, 3, *window.image, channels)
             kernels = [drawn(rng, 2, *size) for size in sizes]
             origin = drawn(rng, 2, features)
@@ -231,10 +235,7 @@ def test_change_of_the_way_back_by_its_definition(kind, window, dtype):
     _, back = DEFINITIONS[kind]
     with jax.enable_x64(dtype == "float64"):
         for channels, features in ((3, 5), (20, 48)):
-            sizes = {
-                SEPARABLE: [(*window.kernel, channels), (1, 1, channels, features)],
-                DENSE: [(*window.kernel, channels, features)],
-            }[kind]
+            sizes = sizes_of(kind, window.kernel, channels, features)
             x, x_moved = (drawn(rng, 2, 3, *window.image, channels) for _ in range(2))
             kernels = [drawn(rng, 2, *size) for size in sizes]
             moved = [drawn(rng, 2, *size) for size in sizes]
@@ -272,7 +273,7 @@ def test_rectified_maps_have_second_derivatives(kind, mode):
     rng = np.random.default_rng(5)
     with jax.enable_x64(True):
         x = jnp.asarray(drawn(rng, 2, 5, 4, 3))
-        sizes = {SEPARABLE: [(3, 3, 3), (1, 1, 3, 2)], DENSE: [(3, 3, 3, 2)]}[kind]
+        sizes = sizes_of(kind, (3, 3), 3, 2)
         kernels = [jnp.asarray(drawn(rng, *size)) for size in sizes]
         ours = {SEPARABLE: rectified.separable, DENSE: rectified.dense}[kind]
 
@@ -307,16 +308,10 @@ def test_two_runs_agree_to_the_bit():
         assert all(map(np.array_equal, first, again))
 
 
-def depthwise_text(**how):
-    def f(x, k):
-        return primitives.depthwise_conv(x, k)
-
-    x, k = jnp.ones((2, 4, 4, 8)), jnp.ones((3, 3, 8))
-    return jax.jit(f, **how).lower(x, k).as_text()
-
-
 def test_what_is_lowered_for_one_cpu_calls_a_kernel():
-    assert "@darts_depthwise_float32" in depthwise_text()
+    x, k = jnp.ones((2, 4, 4, 8)), jnp.ones((3, 3, 8))
+    text = jax.jit(primitives.depthwise_conv).lower(x, k).as_text()
+    assert "@darts_depthwise_float32" in text
 
 
 def test_low_precision_is_left_to_xla():

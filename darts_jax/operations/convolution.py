@@ -23,7 +23,7 @@ from darts_jax.operations.windows import (
     make_primitive,
     native_form,
     pad,
-    size_of,
+    same_window,
     tap_of,
     transposed,
 )
@@ -36,8 +36,7 @@ def conv(
     stride: tuple[int, int] = (1, 1),
 ) -> Float[Array, "batch out_height out_width feature"]:
     """Cross-correlation with an odd-sized kernel, padded to "same"."""
-    kh, kw = kernel.shape[:2]
-    window = Window(size_of(x), (kh, kw), stride, 1, (kh // 2, kw // 2))
+    window = same_window(x, kernel.shape[:2], stride)
     return output_p.bind(x[None], kernel[None], window=window)[0]
 
 

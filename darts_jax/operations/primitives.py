@@ -12,6 +12,7 @@ Images are [edge, batch, height, width, channel] and kernels
 [edge, height, width, channel]: one convolution per edge, in one operation.
 """
 
+import dataclasses
 import functools
 import operator
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ from darts_jax.operations.windows import (
     make_primitive,
     native_form,
     pad,
-    size_of,
+    same_window,
     tap_of,
     transposed,
 )
@@ -52,9 +53,9 @@ def depthwise_conv(
     Args:
       same: whether zeros surround the image (kernels of odd size), or none do.
     """
-    kh, kw = kernel.shape[:2]
-    padding = (dilation * (kh // 2), dilation * (kw // 2)) if same else (0, 0)
-    window = Window(size_of(x), (kh, kw), (stride, stride), dilation, padding)
+    window = same_window(x, kernel.shape[:2], (stride, stride), dilation)
+    if not same:
+        window = dataclasses.replace(window, padding=(0, 0))
     return output_p.bind(x[None], kernel[None], window=window)[0]
 
 
@@ -65,9 +66,7 @@ def max_pool(
 
     The gradient goes to the first largest value of a window, in row-major order.
     """
-    padding = (size // 2, size // 2)
-    window = Window(size_of(x), (size, size), (stride, stride), 1, padding)
-    return _max_pool(x, window)
+    return _max_pool(x, same_window(x, (size, size), (stride, stride)))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

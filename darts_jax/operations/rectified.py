@@ -26,7 +26,12 @@ from jaxtyping import Array, Float
 
 from darts_jax.native import call
 from darts_jax.operations import convolution, primitives, sums
-from darts_jax.operations.windows import Window, geometry_of, make_primitive, size_of
+from darts_jax.operations.windows import (
+    Window,
+    geometry_of,
+    make_primitive,
+    same_window,
+)
 
 Image = Float[Array, "batch height width channel"]
 Moments = tuple[Float[Array, " feature"], Float[Array, " feature"]]
@@ -50,8 +55,7 @@ def separable(
       The image, and mean and biased variance of its channels, as `moments` gives
       them: constants to whoever differentiates.
     """
-    size, strides = depthwise.shape[:2], (stride, stride)
-    window = _same(x, size, strides, dilation)
+    window = same_window(x, depthwise.shape[:2], (stride, stride), dilation)
     return _apply(_SEPARABLE, window, x, depthwise, pointwise, origin)
 
 
@@ -63,14 +67,8 @@ def dense(
     stride: tuple[int, int] = (1, 1),
 ) -> tuple[Float[Array, "batch out_height out_width feature"], Moments]:
     """``conv(relu(x))``, else as `separable`."""
-    window = _same(x, kernel.shape[:2], stride, 1)
+    window = same_window(x, kernel.shape[:2], stride)
     return _apply(_DENSE, window, x, kernel, origin)
-
-
-def _same(x: Image, size: Any, stride: tuple[int, int], dilation: int) -> Window:
-    height, width = size
-    padding = dilation * (height // 2), dilation * (width // 2)
-    return Window(size_of(x), (height, width), stride, dilation, padding)
 
 
 # --- What the maps are made of -----------------------------------------------------
@@ -80,7 +78,7 @@ def _separable_of(
     x: Array, depthwise: Array, pointwise: Array, window: Window
 ) -> Array:
     between = primitives.output_p.bind(x, depthwise, window=window)
-    alone = Window(size_of(between[0]), (1, 1), (1, 1), 1, (0, 0))
+    alone = same_window(between[0], (1, 1), (1, 1))
     return convolution.output_p.bind(between, pointwise, window=alone)
 
 

@@ -68,6 +68,15 @@ class Window:
         return tuple(itertools.product(range(self.kernel[0]), range(self.kernel[1])))
 
 
+def same_window(
+    x: Array, size: tuple[int, ...], stride: tuple[int, int], dilation: int = 1
+) -> Window:
+    """The window of an odd size that is padded so that stride 1 keeps the image's."""
+    height, width = size
+    padding = dilation * (height // 2), dilation * (width // 2)
+    return Window(size_of(x), (height, width), stride, dilation, padding)
+
+
 def size_of(x: Array) -> tuple[int, int]:
     return x.shape[1], x.shape[2]
 

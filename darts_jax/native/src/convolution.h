@@ -296,8 +296,7 @@ void conv_kernel(xla::ffi::ThreadPool& pool, const T* x, const T* y, int64_t edg
     constexpr int V = lanes;
     const int64_t padded = round_up(to, V), taps = window.taps();
     const int64_t parts = std::min(batch, kParts), size = taps * from * padded;
-    const int64_t pixels = window.down.image * window.across.image;
-    const int64_t outputs = window.down.output * window.across.output;
+    const int64_t pixels = window.pixels(), outputs = window.outputs();
     const bool plain = taps == 1 && pixels == outputs;
     Buffer<T> sums(edges * parts * size);
     parallel_for(pool, edges * parts, [&](int64_t p) {

@@ -15,9 +15,6 @@ struct RectifiedConv {
   const T* kernel;
   int64_t edges, batch, from, to;
   Window window;
-
-  int64_t pixels() const { return window.down.image * window.across.image; }
-  int64_t outputs() const { return window.down.output * window.across.output; }
 };
 
 // y [edge, batch, *output, out], and its moments [edge, 2, out] relative to `origin`.
@@ -33,17 +30,17 @@ void rectified_conv(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s,
         packed(s.kernel, s.edges * s.window.taps(), s.from, s.to, false, padded);
     Deviations<T> deviations(origin, s.edges, s.edges * s.batch, s.to);
     parallel_for(pool, s.edges * s.batch, [&](int64_t i) {
-      const T* image = s.x + i * s.pixels() * s.from;
+      const T* image = s.x + i * s.window.pixels() * s.from;
       Rows<T> rows = dense_rows<T>(s.window.down.image, s.window.across.image, s.from,
                                    down, across);
       rows.begin(image, image);
-      T* out = y + i * s.outputs() * s.to;
+      T* out = y + i * s.window.outputs() * s.to;
       conv_image<T, V>({{rows, matrices.get() + i / s.batch * size}}, s.from, down,
                        across, s.window.across.kernel, padded, out,
                        s.window.across.output, s.to);
-      deviations.add(i, i / s.batch, out, s.outputs() * s.to);
+      deviations.add(i, i / s.batch, out, s.window.outputs() * s.to);
     });
-    deviations.moments(s.outputs() * s.batch, moments);
+    deviations.moments(s.window.outputs() * s.batch, moments);
   });
 }
 
@@ -60,7 +57,7 @@ void rectified_conv_change(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s
     const Buffer<T> matrices = packed(s.kernel, taps, s.from, s.to, false, padded);
     const Buffer<T> changes = packed(kernel_change, taps, s.from, s.to, false, padded);
     parallel_for(pool, s.edges * s.batch, [&](int64_t i) {
-      const int64_t begin = i * s.pixels() * s.from, of_edge = i / s.batch * size;
+      const int64_t begin = i * s.window.pixels() * s.from, of_edge = i / s.batch * size;
       const auto make_rows = [&](const T* numbers) {
         Rows<T> rows = dense_rows<T>(s.window.down.image, s.window.across.image, s.from,
                                      down, across);
@@ -70,7 +67,7 @@ void rectified_conv_change(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s
       Rows<T> rows = make_rows(s.x), moved = make_rows(x_change);
       conv_image<T, V>({{rows, changes.get() + of_edge}, {moved, matrices.get() + of_edge}},
                        s.from, down, across, s.window.across.kernel, padded,
-                       y + i * s.outputs() * s.to, s.window.across.output, s.to);
+                       y + i * s.window.outputs() * s.to, s.window.across.output, s.to);
     });
   });
 }
@@ -116,8 +113,8 @@ void rectified_conv_way_back(xla::ffi::ThreadPool& pool, const RectifiedConv<T>&
           {g_rows[k], reaching[k].matrices.get() + e * taps * s.to * padded_from});
     Buffer<T> wide(w.across.output * padded);
     for (int64_t n = part * s.batch / parts; n < (part + 1) * s.batch / parts; ++n) {
-      const int64_t begin = (e * s.batch + n) * s.pixels() * s.from;
-      const int64_t g_begin = (e * s.batch + n) * s.outputs() * s.to;
+      const int64_t begin = (e * s.batch + n) * s.window.pixels() * s.from;
+      const int64_t g_begin = (e * s.batch + n) * s.window.outputs() * s.to;
       for (const Pair<T>& pair : pairs) {
         rows.begin(pair.x + begin, s.x + begin);
         conv_kernel_image<T, V>(rows, pair.g + g_begin, w, s.from, s.to, wide,
@@ -126,7 +123,7 @@ void rectified_conv_way_back(xla::ffi::ThreadPool& pool, const RectifiedConv<T>&
       for (size_t k = 0; k < reaching.size(); ++k) g_rows[k].begin(reaching[k].g + g_begin);
       conv_image<T, BACK>(seen, s.to, down, across, w.across.kernel, padded_from,
                           x + begin, w.across.image, s.from);
-      copy_gated(x + begin, s.x + begin, s.pixels() * s.from, x + begin);
+      copy_gated(x + begin, s.x + begin, s.window.pixels() * s.from, x + begin);
     }
   });
   std::fill_n(kernel, s.edges * taps * s.from * s.to, T(0));

@@ -13,7 +13,7 @@
 namespace darts {
 
 // Arrays of all edges: x [edge, batch, height, width, in], depthwise kernels
-// [edge, *taps, in], pointwise kernels [edge, in, out].
+// [edge, *taps, in], pointwise kernels [edge, 1, 1, in, out].
 template <class T>
 struct Separable {
   const T* x;
@@ -21,17 +21,14 @@ struct Separable {
   const T* pointwise;
   int64_t edges, batch, from, to;
   Window window;
-
-  int64_t pixels() const { return window.down.image * window.across.image; }
-  int64_t outputs() const { return window.down.output * window.across.output; }
 };
 
-// Where tangents lie: as the arrays themselves; or nowhere.
+// Where tangents of these arrays lie.
 template <class T>
 struct Tangents {
-  const T* x = nullptr;
-  const T* depthwise = nullptr;
-  const T* pointwise = nullptr;
+  const T* x;
+  const T* depthwise;
+  const T* pointwise;
 };
 
 // An image of outputs, or of their change along tangents, row by row: from taps
@@ -135,13 +132,13 @@ void separable(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* origi
     Deviations<T> deviations(origin, s.edges, s.edges * s.batch, s.to);
     parallel_for(pool, s.edges * s.batch, [&](int64_t i) {
       const int64_t e = i / s.batch;
-      T* image = y + i * s.outputs() * s.to;
+      T* image = y + i * s.window.outputs() * s.to;
       SeparableImage<T, V>(s, lanes, padded)
-          .outputs(s.x + i * s.pixels() * s.from, spread.get() + e * taps * lanes.period,
+          .outputs(s.x + i * s.window.pixels() * s.from, spread.get() + e * taps * lanes.period,
                    matrices.get() + e * s.from * padded, image);
-      deviations.add(i, e, image, s.outputs() * s.to);
+      deviations.add(i, e, image, s.window.outputs() * s.to);
     });
-    deviations.moments(s.outputs() * s.batch, moments);
+    deviations.moments(s.window.outputs() * s.batch, moments);
   });
 }
 
@@ -158,13 +155,13 @@ void separable_change(xla::ffi::ThreadPool& pool, const Separable<T>& s,
     const Buffer<T> matrices = packed(s.pointwise, s.edges, s.from, s.to, false, padded);
     const Buffer<T> changes = packed(t.pointwise, s.edges, s.from, s.to, false, padded);
     parallel_for(pool, s.edges * s.batch, [&](int64_t i) {
-      const int64_t image = i * s.pixels() * s.from;
+      const int64_t image = i * s.window.pixels() * s.from;
       const int64_t tap = i / s.batch * taps * lanes.period;
       const int64_t matrix = i / s.batch * s.from * padded;
       SeparableImage<T, V>(s, lanes, padded)
           .change(s.x + image, t.x + image, spread.get() + tap, spread_change.get() + tap,
                   matrices.get() + matrix, changes.get() + matrix,
-                  y + i * s.outputs() * s.to);
+                  y + i * s.window.outputs() * s.to);
     });
   });
 }
@@ -191,7 +188,7 @@ struct SeparableBack {
   void between(std::initializer_list<Product<T>> products, T* result) const {
     product_row<T, BACK>({products.begin(), int64_t(products.size()), s.to, s.to,
                           padded_from, result, s.from, s.from},
-                         s.outputs());
+                         s.window.outputs());
   }
 
   // Adds up what the parts have summed.
@@ -224,11 +221,11 @@ void separable_back(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* 
       T* matrix_sums = b.matrix_sums.get() + p * b.size;
       SeparableImage<T, V> image(s, b.lanes, b.padded);
       Correlation<T> correlation(s.window, b.lanes);
-      Buffer<T> between(s.outputs() * s.from, false), wide(b.output.width * b.padded);
+      Buffer<T> between(s.window.outputs() * s.from, false), wide(b.output.width * b.padded);
       for (int64_t n = part * s.batch / b.parts; n < (part + 1) * s.batch / b.parts; ++n) {
         const int64_t i = e * s.batch + n;
-        const T* x_image = s.x + i * s.pixels() * s.from;
-        const T* g_image = g + i * s.outputs() * s.to;
+        const T* x_image = s.x + i * s.window.pixels() * s.from;
+        const T* g_image = g + i * s.window.outputs() * s.to;
         b.between({{g_image, matrix}}, between.get());
         image.begin(x_image);
         correlation.rows().begin(x_image, x_image);
@@ -239,11 +236,11 @@ void separable_back(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* 
                       matrix_sums, b.padded);
           correlation.add(r, between.get() + r * image.row(), tap_sums);
         }
-        T* x_back = x + i * s.pixels() * s.from;
+        T* x_back = x + i * s.window.pixels() * s.from;
         depthwise_image<T>({{between.get(), taps}}, b.output, b.down, b.across,
                            s.window.across.kernel, b.lanes, x_back,
                            s.window.across.image);
-        copy_gated(x_back, x_image, s.pixels() * s.from, x_back);
+        copy_gated(x_back, x_image, s.window.pixels() * s.from, x_back);
       }
     });
     b.finish(depthwise, pointwise);
@@ -273,14 +270,14 @@ void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, co
       SeparableImage<T, V> image(s, b.lanes, b.padded);
       Rows<T> moved = image.make_rows();
       Correlation<T> fixed(s.window, b.lanes), moving(s.window, b.lanes);
-      Buffer<T> between(s.outputs() * s.from, false), change(s.outputs() * s.from, false);
+      Buffer<T> between(s.window.outputs() * s.from, false), change(s.window.outputs() * s.from, false);
       Buffer<T> z_change(image.row(), false), wide(b.output.width * b.padded);
       for (int64_t n = part * s.batch / b.parts; n < (part + 1) * s.batch / b.parts; ++n) {
         const int64_t i = e * s.batch + n;
-        const T* x_image = s.x + i * s.pixels() * s.from;
-        const T* x_moved = t.x + i * s.pixels() * s.from;
-        const T* g_image = g + i * s.outputs() * s.to;
-        const T* g_moved = g_change + i * s.outputs() * s.to;
+        const T* x_image = s.x + i * s.window.pixels() * s.from;
+        const T* x_moved = t.x + i * s.window.pixels() * s.from;
+        const T* g_image = g + i * s.window.outputs() * s.to;
+        const T* g_moved = g_change + i * s.window.outputs() * s.to;
         b.between({{g_image, matrix}}, between.get());
         b.between({{g_moved, matrix}, {g_image, matrix_change}}, change.get());
         image.begin(x_image);
@@ -299,11 +296,11 @@ void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, co
           fixed.add(r, change.get() + r * image.row(), tap_sums);
           moving.add(r, between.get() + r * image.row(), tap_sums);
         }
-        T* x_back = x + i * s.pixels() * s.from;
+        T* x_back = x + i * s.window.pixels() * s.from;
         depthwise_image<T>({{change.get(), taps}, {between.get(), taps_change}}, b.output,
                            b.down, b.across, s.window.across.kernel, b.lanes, x_back,
                            s.window.across.image);
-        copy_gated(x_back, x_image, s.pixels() * s.from, x_back);
+        copy_gated(x_back, x_image, s.window.pixels() * s.from, x_back);
       }
     });
     b.finish(depthwise, pointwise);

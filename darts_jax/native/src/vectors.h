@@ -83,16 +83,15 @@ class Buffer {
 };
 
 // A row of pixels, channels last, cut into vectors regardless of where pixels end.
-// Vectors that are `period` numbers apart hold the same channels in the same lanes; there
-// are `kinds` kinds of vectors.
+// Vectors that are `period` numbers apart hold the same channels in the same lanes: they
+// are of one kind.
 struct Lanes {
-  int64_t channels, lanes, period, kinds;
+  int64_t channels, lanes, period;
 
   Lanes(int64_t channels, int64_t lanes)
       : channels(channels),
         lanes(lanes),
-        period(std::lcm(channels, lanes)),
-        kinds(period / lanes) {}
+        period(std::lcm(channels, lanes)) {}
 
   // Repeats rows of numbers per channel [rows, channel] as vectors [row, kind, lane].
   template <class T>

@@ -19,6 +19,8 @@ struct Window {
   Axis down, across;
 
   int64_t taps() const { return down.kernel * across.kernel; }
+  int64_t pixels() const { return down.image * across.image; }
+  int64_t outputs() const { return down.output * across.output; }
 };
 
 // A tap of one axis: at position p of what is computed it reads p * step + offset.
