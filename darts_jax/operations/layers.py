@@ -18,11 +18,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.operations import primitives, rectified
 from darts_jax.operations.convolution import conv
-from darts_jax.operations.sums import channel_sums, moments, project
+from darts_jax.operations.sums import BN_EPSILON, moments, standardize
 
 Image = Float[Array, "batch height width channel"]
 
-BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.1  # PyTorch's: the share of the new batch
 
 
@@ -154,7 +153,7 @@ class BatchNorm(nn.Module):
             if not self.is_initializing():
                 mean.value = _towards(mean.value, batch_mean)
                 var.value = _towards(var.value, unbiased)
-            y, _ = _standardize(wide, batch_mean, batch_var)
+            y = standardize(wide, batch_mean, batch_var)
         else:
             batch_mean, batch_var = (
                 moment.value.astype(wide.dtype) for moment in (mean, var)
@@ -175,31 +174,6 @@ class BatchNorm(nn.Module):
 def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
     """The dtype for sums over many numbers of ``dtype``."""
     return jnp.dtype(dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32)
-
-
-@jax.custom_jvp
-def _standardize(x: Image, mean: Array, var: Array) -> tuple[Image, Array]:
-    """Every channel with mean 0 and variance 1, and its former inverse deviation.
-
-    Args:
-      mean: the channels' own, and ``var`` too: they change with ``x``.
-    """
-    inverse = lax.rsqrt(var + BN_EPSILON)
-    return (x - mean) * inverse, inverse
-
-
-@_standardize.defjvp
-def _standardize_jvp(
-    primals: tuple[Any, ...], tangents: tuple[Any, ...]
-) -> tuple[Any, Any]:
-    # Its own transpose: a backward pass of two reductions, where autodiff of the
-    # moments makes four.
-    x, *_ = primals
-    tangent, *_ = tangents
-    y, inverse = _standardize(*primals)
-    along = channel_sums(tangent, y)[1] / (x.size // x.shape[-1])
-    changes = project(tangent, y, inverse), -jnp.square(inverse) * along
-    return (y, inverse), changes
 
 
 def _towards(running: Array, batch: Array) -> Array:

@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,19 +70,9 @@ def max_pool(
     return _max_pool(x, same_window(x, (size, size), (stride, stride)))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _max_pool(x: Array, window: Window) -> Array:
-    return _max_and_index(x, window)[0]
-
-
-@_max_pool.defjvp
-def _max_pool_jvp(
-    window: Window, primals: tuple[Array], tangents: tuple[Array]
-) -> tuple[Array, Array]:
-    (x,), (tangent,) = primals, tangents
-    index = _max_and_index(lax.stop_gradient(x), window)[1]
-    selected = _select_p.bind(tangent[None], index[None], window=window)[0]
-    return _max_pool(x, window), selected
+    y, _ = _pool_p.bind(x[None], window=window)
+    return y[0]
 
 
 def max_pool_2x2(
@@ -174,7 +165,7 @@ def _dot_terms(x: Array, y: Array) -> Array:
     return functools.reduce(operator.add, terms)
 
 
-def _max_and_index(x: Array, window: Window) -> tuple[Array, Array]:
+def _max_and_index(x: Array, *, window: Window) -> list[Array]:
     """The largest value and the first tap that sees it."""
     padded = pad(x, window, -jnp.inf)
     best = tap_of(padded, window, window.taps[0])
@@ -183,7 +174,7 @@ def _max_and_index(x: Array, window: Window) -> tuple[Array, Array]:
         seen = tap_of(padded, window, tap)
         index = jnp.where(seen > best, jnp.uint8(t), index)
         best = jnp.maximum(seen, best)
-    return best, index
+    return [best, index]
 
 
 def _select_slices(x: Array, index: Array, *, window: Window) -> Array:
@@ -254,6 +245,11 @@ def _kernel_shape(x: Array, y: Array, *, window: Window) -> tuple[int, ...]:
     return (x.shape[0], *window.kernel, x.shape[-1])
 
 
+def _pool_shapes(x: Array, *, window: Window) -> list[jax.ShapeDtypeStruct]:
+    shape = _output_shape(x, x, window=window)
+    return [jax.ShapeDtypeStruct(shape, dtype) for dtype in (x.dtype, jnp.uint8)]
+
+
 _input_xla, _kernel_xla = gradients_of(_output_xla, _input_shape, _kernel_shape)
 output_p = make_primitive(
     "depthwise",
@@ -279,6 +275,9 @@ kernel_p = make_primitive(
 
 close_under_transposition(output_p, input_p, kernel_p)
 
+_pool_p = make_primitive(
+    "max_pool", _pool_shapes, _max_and_index, _max_and_index, several=True
+)
 _select_p = make_primitive(
     "max_pool_select", _output_shape, _select_slices, _select_slices
 )
@@ -302,3 +301,15 @@ def _define_adjoints(primitive: Primitive, adjoint: Primitive) -> None:
 
 _define_adjoints(_select_p, _scatter_p)
 _define_adjoints(_scatter_p, _select_p)
+
+
+def _pool_jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, window: Window
+) -> Any:
+    y, index = _pool_p.bind(*primals, window=window)
+    change = _select_p.bind(ad.instantiate_zeros(tangents[0]), index, window=window)
+    zero = ad.Zero(jax.typeof(index).to_tangent_aval())
+    return [y, index], [change, zero]
+
+
+ad.primitive_jvps[_pool_p] = _pool_jvp

@@ -3,14 +3,18 @@
 Arrays are [edge, pixel, channel]; a pair of sums is [edge, 2, channel].
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
+from jax import lax
 from jax.interpreters import ad
 from jaxtyping import Array, Float
 
 from darts_jax.native import call
 from darts_jax.operations.windows import make_primitive
+
+BN_EPSILON = 1e-5
 
 
 def moments(
@@ -54,6 +58,24 @@ def project(
     Linear in ``t``, and its own transpose.
     """
     return _project_p.bind(_flat(t), _flat(y), scale[None]).reshape(t.shape)
+
+
+def standardize(
+    x: Float[Array, "*pixel channel"],
+    mean: Float[Array, " channel"],
+    var: Float[Array, " channel"],
+) -> Float[Array, "*pixel channel"]:
+    """Every channel with mean 0 and variance 1.
+
+    Differentiated by ``x`` alone, with ``mean`` and ``var`` as functions of it: its
+    derivative is its own transpose, and makes two reductions, where autodiff of the
+    moments makes four.
+
+    Args:
+      mean: of ``x`` itself, and ``var``, its biased variance, too.
+    """
+    y, _ = _standardize_p.bind(_flat(x), mean[None], var[None])
+    return y.reshape(x.shape)
 
 
 def _flat(x: Array) -> Array:
@@ -149,3 +171,37 @@ ad.defjvp(
     lambda tangent, t, y, scale: _project_p.bind(t, y, tangent),
 )
 ad.primitive_transposes[_project_p] = _project_transpose
+
+
+def _standardize_shapes(x: Array, mean: Array, var: Array) -> list[tuple[int, ...]]:
+    del var
+    return [x.shape, mean.shape]
+
+
+def _standardize_xla(x: Array, mean: Array, var: Array) -> list[Array]:
+    # With the inverse deviations, which its derivative is made of.
+    inverse = lax.rsqrt(var + BN_EPSILON)
+    return [(x - mean[:, None]) * inverse[:, None], inverse]
+
+
+# Not a function with a `custom_jvp`: `scan` drops that rule from what it computes ahead
+# of the backward pass, and moments would be constants to a derivative of second order.
+_standardize_p = make_primitive(
+    "standardize",
+    _standardize_shapes,
+    _standardize_xla,
+    _standardize_xla,
+    several=True,
+)
+
+
+def _standardize_jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+    x, *_ = primals
+    y, inverse = _standardize_p.bind(*primals)
+    tangent = ad.instantiate_zeros(tangents[0])
+    along = _sums_p.bind(tangent, y)[:, 1] / x.shape[1]
+    changes = [_project_p.bind(tangent, y, inverse), -jnp.square(inverse) * along]
+    return [y, inverse], changes
+
+
+ad.primitive_jvps[_standardize_p] = _standardize_jvp

@@ -239,7 +239,8 @@ def make_primitive(
     """A primitive of arrays with a leading edge axis, which batching extends.
 
     Args:
-      shape: of the result.
+      shape: of the result, which has the first array's dtype unless it is a
+        `jax.ShapeDtypeStruct`.
       cpu: its form by XLA's operations on CPU.
       other: the same everywhere else.
       native: its form by kernels of our own on CPU, where they are built.
@@ -259,8 +260,8 @@ def make_primitive(
     def abstract(*arrays: Any, **parameters: Any) -> Any:
         shapes, dtype = shape(*arrays, **parameters), arrays[0].dtype
         if several:
-            return [jax.core.ShapedArray(each, dtype) for each in shapes]
-        return jax.core.ShapedArray(shapes, dtype)
+            return [_abstract(each, dtype) for each in shapes]
+        return _abstract(shapes, dtype)
 
     def batch(
         arrays: Sequence[Array], axes: Sequence[int | None], **parameters: Any
@@ -291,6 +292,12 @@ def make_primitive(
         lower_cpu = mlir.lower_fun(cpu, multiple_results=several)
         mlir.register_lowering(primitive, lower_cpu, platform="cpu")
     return primitive
+
+
+def _abstract(shape: Any, dtype: Any) -> jax.core.ShapedArray:
+    if isinstance(shape, jax.ShapeDtypeStruct):
+        return jax.core.ShapedArray(shape.shape, shape.dtype)
+    return jax.core.ShapedArray(shape, dtype)
 
 
 def native_form(
