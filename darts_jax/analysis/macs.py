@@ -37,6 +37,11 @@ def _count(equation: Any) -> int:
     return times * sum(inner)
 
 
+def reads_an_image(equation: Any) -> bool:
+    """Whether it is a convolution of ours, whose first array is an image."""
+    return "window" in equation.params and equation.primitive.name in _COUNTS
+
+
 _UNKNOWN_TIMES = ("while", "pallas_call", "shard_map")
 
 

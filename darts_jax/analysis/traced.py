@@ -1,6 +1,7 @@
 """The cost of any module, from its trace: exact, and nothing is compiled."""
 
-from collections.abc import Callable
+import collections
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ from flax import linen as nn
 from jax.extend.core import Jaxpr, Literal
 
 from darts_jax.analysis.dependence import dependent_results, without_fixed_factors
-from darts_jax.analysis.macs import count_macs
+from darts_jax.analysis.macs import count_macs, reads_an_image
 from darts_jax.models import stack
 from darts_jax.models.functional import count_parameters
 from darts_jax.operations.layers import draw
@@ -29,7 +30,8 @@ class Cost(NamedTuple):
         forward pass, per image: inputs of convolutions, normalised values of BN, one
         byte for the sign at a ReLU and for the place of a maximum. A depthwise and a
         pointwise convolution with the ReLU before them have one input. Of values that
-        depend on the image alone, each once; a compiler may hold less.
+        depend on the image alone, each once, or once for each convolution that reads
+        it, for parts to add up; a compiler may hold less.
     """
 
     parameters: Any
@@ -122,7 +124,29 @@ def _held_bytes(
     # One value may be kept for several uses, in several shapes.
     same = _same_numbers(program.jaxpr)
     held = {same.get(v, v): v.aval for v, d in zip(results, depends, strict=True) if d}
-    return sum(aval.size * aval.dtype.itemsize for aval in held.values())
+    learned = program.jaxpr.invars[len(images) :][: len(jax.tree.leaves(params))]
+    readers = collections.Counter(
+        same.get(image, image) for image in _convolved(program.jaxpr, set(learned))
+    )
+    return sum(
+        max(1, readers[value]) * aval.size * aval.dtype.itemsize
+        for value, aval in held.items()
+    )
+
+
+def _convolved(jaxpr: Jaxpr, learned: set[Any]) -> Iterator[Any]:
+    """The image of every convolution whose kernel is learned.
+
+    Args:
+      learned: the parameters; grows by all that depends on them.
+    """
+    for equation in jaxpr.eqns:
+        variables = [v for v in equation.invars if not isinstance(v, Literal)]
+        if learned.isdisjoint(variables):
+            continue
+        learned.update(equation.outvars)
+        if reads_an_image(equation) and equation.invars[1] in learned:
+            yield equation.invars[0]
 
 
 def _same_numbers(jaxpr: Jaxpr) -> dict[Any, Any]:

@@ -153,15 +153,19 @@ class Work:
 
     def slices(self, run: Run) -> tuple[Variables, Array, PRNGKeyArray]:
         """The run's variables by stack, its rows of the mixture, and its keys."""
-        variables = {}
-        for (_, name), start in zip(run.stacks, run.starts, strict=True):
-            stop = start + len(run.edges)
-            variables[name] = jax.tree.map(
-                lambda leaf, start=start, stop=stop: leaf[start:stop],
-                self.variables[name],
-            )
-        rows = jnp.array(run.edges)
-        return variables, self.mixture[rows], self.keys[rows]
+        return self.table(run, np.arange(len(run.edges)))
+
+    def table(
+        self, run: Run, slots: Int[np.ndarray, "..."]
+    ) -> tuple[Variables, Array, PRNGKeyArray]:
+        """`slices` of some edges of the run, in a table."""
+        variables = {
+            name: jax.tree.map(functools.partial(_rows, indices=start + slots), leaves)
+            for (_, name), start in zip(run.stacks, run.starts, strict=True)
+            for leaves in [self.variables[name]]
+        }
+        edges = np.array(run.edges)[slots]
+        return variables, _rows(self.mixture, edges), _rows(self.keys, edges)
 
     def shared(self, run: Run) -> Callable[..., tuple[dict[str, Image], Any]]:
         """``(variables, key, x) -> (outputs, stats)`` of a state that edges leave."""
@@ -224,7 +228,6 @@ def _scan_run(
       first: the state that ``states`` begins with.
     """
     fans = Fans.of(work.cell, run)
-    edges = work.slices(run)
     targets = np.array([work.cell.edges[e].target - first for e in run.edges])
     guarded = _always if fans.taken.all() else _unless_idle
     edge = guarded(work.edge(run))
@@ -247,11 +250,22 @@ def _scan_run(
         return states, (stats, shared_stats)
 
     sources = fans.sources - (0 if run.from_inputs else first)
-    table = jax.tree.map(lambda leaf: leaf[fans.slots], edges)
+    table = work.table(run, fans.slots)
     xs = (sources, table, targets[fans.slots], fans.taken)
     states, (stats, shared_stats) = lax.scan(fan, states, xs)
-    own = jax.tree.map(lambda leaf: leaf[fans.taken], stats)
-    return states, own | jax.tree.map(lambda leaf: leaf[fans.rows], shared_stats)
+    taken = np.flatnonzero(fans.taken)
+    own = jax.tree.map(lambda leaf: _rows(lax.collapse(leaf, 0, 2), taken), stats)
+    of_states = jax.tree.map(lambda leaf: _rows(leaf, fans.rows), shared_stats)
+    return states, own | of_states
+
+
+def _rows(leaf: Array, indices: Int[np.ndarray, "..."]) -> Array:
+    """``leaf[indices]``, in few equations: a search has hundreds of leaves."""
+    flat, first = indices.ravel(), int(indices.flat[0])
+    if (flat == first + np.arange(flat.size)).all():
+        rows = lax.slice_in_dim(leaf, first, first + flat.size)
+        return rows.reshape(*indices.shape, *leaf.shape[1:])
+    return leaf.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def _always(edge: Callable[..., Any]) -> Callable[..., Any]:

@@ -109,6 +109,7 @@ class MixedOperation:
             are searched; those that all edges of a state share change no channel's.
         """
         total, stats = None, {}
+        of_operations = jnp.unstack(weights)
         for column, (op, name) in enumerate(operations.items()):
             module = self.module(op, stride)
             if isinstance(module, Zero):
@@ -117,7 +118,7 @@ class MixedOperation:
                 y = shared[op]
             elif self.sampled:
                 y, stats[name] = self._call_if(
-                    weights[column] != 0, module, variables[name], key, x
+                    of_operations[column] != 0, module, variables[name], key, x
                 )
             else:
                 y, stats[name] = self._call(module, variables[name], key, x)
@@ -125,7 +126,7 @@ class MixedOperation:
             if kept is not None and op not in shared:
                 y = y * kept.astype(y.dtype)
             y = joined(module, self.part(x), y)
-            term = weights[column].astype(y.dtype) * y
+            term = of_operations[column].astype(y.dtype) * y
             total = term if total is None else total + term
         if total is None:
             total = jnp.zeros(

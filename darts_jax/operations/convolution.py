@@ -37,7 +37,7 @@ def conv(
 ) -> Float[Array, "batch out_height out_width feature"]:
     """Cross-correlation with an odd-sized kernel, padded to "same"."""
     window = same_window(x, kernel.shape[:2], stride)
-    return output_p.bind(x[None], kernel[None], window=window)[0]
+    return output_p.bind(x, kernel, window=window)
 
 
 def _product(views: Sequence[Array], kernels: Sequence[Array]) -> Array:

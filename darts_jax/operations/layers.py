@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.operations import primitives, rectified
 from darts_jax.operations.convolution import conv
-from darts_jax.operations.sums import BN_EPSILON, moments, standardize
+from darts_jax.operations.sums import BN_EPSILON, Moments, moments, standardize
 
 Image = Float[Array, "batch height width channel"]
 
@@ -132,7 +132,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Image, train: bool, moments_of_x: tuple[Array, Array] | None = None
+        self, x: Image, train: bool, moments_of_x: Moments | None = None
     ) -> Image:
         """Normalises.
 
@@ -145,15 +145,14 @@ class BatchNorm(nn.Module):
         wide = x.astype(at_least_float32(x.dtype))
         if train:
             if moments_of_x is None:
-                constant = lax.stop_gradient(wide)
-                moments_of_x = moments(constant, self.origin(x.shape[-1], wide.dtype))
-            batch_mean, batch_var = map(lax.stop_gradient, moments_of_x)
-            count = x.size // x.shape[-1]
-            unbiased = batch_var * (count / max(count - 1, 1))
+                moments_of_x = moments(wide, self.origin(x.shape[-1], wide.dtype))
             if not self.is_initializing():
+                batch_mean, batch_var = jnp.unstack(moments_of_x)
+                count = x.size // x.shape[-1]
                 mean.value = _towards(mean.value, batch_mean)
+                unbiased = batch_var * (count / max(count - 1, 1))
                 var.value = _towards(var.value, unbiased)
-            y = standardize(wide, batch_mean, batch_var)
+            y = standardize(wide, moments_of_x)
         else:
             batch_mean, batch_var = (
                 moment.value.astype(wide.dtype) for moment in (mean, var)
@@ -168,7 +167,7 @@ class BatchNorm(nn.Module):
     def origin(self, channels: int, dtype: Any) -> Float[Array, " channel"]:
         """A guess of the batch's mean: the running one."""
         mean = self.get_variable("batch_stats", "mean", jnp.zeros(channels))
-        return lax.stop_gradient(mean).astype(dtype)
+        return mean.astype(dtype)
 
 
 def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
@@ -197,7 +196,7 @@ def relu_separable_bn(
 
 
 def _normalized(
-    normalize: BatchNorm, y: Image, moments_of_y: rectified.Moments, train: bool
+    normalize: BatchNorm, y: Image, moments_of_y: Moments, train: bool
 ) -> Image:
     exact = at_least_float32(y.dtype) == y.dtype
     return normalize(y, train, moments_of_y if exact else None)
@@ -219,10 +218,10 @@ class ReLUConvBN(nn.Module):
         normalize = BatchNorm(self.affine)
         kernel, bias = conv.weights(x)
         origin = normalize.origin(self.channels, x.dtype)
-        y, (mean, var) = rectified.dense(x, kernel, origin, stride=stride)
+        y, moments_of_y = rectified.dense(x, kernel, origin, stride=stride)
         if bias is not None:
-            y, mean = y + bias, mean + bias
-        return _normalized(normalize, y, (mean, var), train)
+            y, moments_of_y = y + bias, moments_of_y.at[0].add(lax.stop_gradient(bias))
+        return _normalized(normalize, y, moments_of_y, train)
 
 
 class FactorizedReduce(nn.Module):

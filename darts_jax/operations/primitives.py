@@ -57,7 +57,7 @@ def depthwise_conv(
     window = same_window(x, kernel.shape[:2], (stride, stride), dilation)
     if not same:
         window = dataclasses.replace(window, padding=(0, 0))
-    return output_p.bind(x[None], kernel[None], window=window)[0]
+    return output_p.bind(x, kernel, window=window)
 
 
 def max_pool(
@@ -71,8 +71,8 @@ def max_pool(
 
 
 def _max_pool(x: Array, window: Window) -> Array:
-    y, _ = _pool_p.bind(x[None], window=window)
-    return y[0]
+    y, _ = _pool_p.bind(x, window=window)
+    return y
 
 
 def max_pool_2x2(

@@ -9,8 +9,8 @@ along tangents, the adjoint of that, which is the backward pass, and the change 
 backward pass. Change and adjoint are each other's transposes; what no primitive is
 there for has the derivative of its plain form.
 
-Arrays have a leading edge axis: images [edge, batch, height, width, channel], depthwise
-kernels [edge, height, width, in], dense ones [edge, height, width, in, out].
+Arrays may have a leading edge axis: images [edge, batch, height, width, channel],
+depthwise kernels [edge, height, width, in], dense ones [edge, height, width, in, out].
 """
 
 import dataclasses
@@ -19,13 +19,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad
 from jaxtyping import Array, Float
 
 from darts_jax.native import call
-from darts_jax.operations import convolution, primitives, sums
+from darts_jax.operations import convolution, primitives
+from darts_jax.operations.sums import Moments, moments_p
 from darts_jax.operations.windows import (
     Window,
     geometry_of,
@@ -34,7 +34,6 @@ from darts_jax.operations.windows import (
 )
 
 Image = Float[Array, "batch height width channel"]
-Moments = tuple[Float[Array, " feature"], Float[Array, " feature"]]
 
 
 def separable(
@@ -56,7 +55,8 @@ def separable(
       them: constants to whoever differentiates.
     """
     window = same_window(x, depthwise.shape[:2], (stride, stride), dilation)
-    return _apply(_SEPARABLE, window, x, depthwise, pointwise, origin)
+    y, moments = _SEPARABLE.map_p.bind(x, depthwise, pointwise, origin, window=window)
+    return y, moments
 
 
 def dense(
@@ -68,7 +68,8 @@ def dense(
 ) -> tuple[Float[Array, "batch out_height out_width feature"], Moments]:
     """``conv(relu(x))``, else as `separable`."""
     window = same_window(x, kernel.shape[:2], stride)
-    return _apply(_DENSE, window, x, kernel, origin)
+    y, moments = _DENSE.map_p.bind(x, kernel, origin, window=window)
+    return y, moments
 
 
 # --- What the maps are made of -----------------------------------------------------
@@ -78,7 +79,7 @@ def _separable_of(
     x: Array, depthwise: Array, pointwise: Array, window: Window
 ) -> Array:
     between = primitives.output_p.bind(x, depthwise, window=window)
-    alone = same_window(between[0], (1, 1), (1, 1))
+    alone = same_window(between, (1, 1), (1, 1))
     return convolution.output_p.bind(between, pointwise, window=alone)
 
 
@@ -115,7 +116,7 @@ class Rectified:
         def plain(x: Array, *others: Array, window: Window) -> list[Array]:
             *kernels, origin = others
             y = self._plain(x, *kernels, window=window)
-            return [y, sums.moments_of_edges(y, origin)]
+            return [y, moments_p.bind(y, origin)]
 
         def jvp(primals: Arrays, tangents: Arrays, *, window: Window) -> Any:
             y, moments = primitive.bind(*primals, window=window)
@@ -238,13 +239,6 @@ def _jvp_by(primitive: Primitive, plain: Callable[..., Any]) -> Callable[..., An
         return primitive.bind(*primals, window=window), changes
 
     return rule
-
-
-def _apply(kind: Rectified, window: Window, *arrays: Array) -> tuple[Array, Moments]:
-    edge = (jnp.expand_dims(array, 0) for array in arrays)
-    y, moments = kind.map_p.bind(*edge, window=window)
-    mean, var = moments[0]
-    return y[0], (mean, var)
 
 
 _SEPARABLE = Rectified("separable", _separable_of)

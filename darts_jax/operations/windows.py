@@ -2,6 +2,7 @@
 
 Arrays have a leading edge axis: images are [edge, batch, height, width, channel]. A
 primitive's batching rule extends that axis, so `vmap` over edges costs no transpose.
+It takes arrays without the axis too, all of them.
 """
 
 import dataclasses
@@ -74,11 +75,9 @@ def same_window(
     """The window of an odd size that is padded so that stride 1 keeps the image's."""
     height, width = size
     padding = dilation * (height // 2), dilation * (width // 2)
-    return Window(size_of(x), (height, width), stride, dilation, padding)
-
-
-def size_of(x: Array) -> tuple[int, int]:
-    return x.shape[1], x.shape[2]
+    return Window(
+        (x.shape[-3], x.shape[-2]), (height, width), stride, dilation, padding
+    )
 
 
 def pad(x: Array, window: Window, value: float = 0.0) -> Array:
@@ -226,6 +225,8 @@ def alone(function: Callable[..., Array], *arrays: Array) -> Array:
 PLAIN_FORMS: dict[Primitive, Callable[..., Array]] = {}
 """A primitive of ours -> the same by XLA's own operations, for who knows only these."""
 
+_IMAGE = 4  # [batch, height, width, channel]: what a primitive's first array is
+
 
 def make_primitive(
     name: str,
@@ -236,7 +237,10 @@ def make_primitive(
     *,
     several: bool = False,
 ) -> Primitive:
-    """A primitive of arrays with a leading edge axis, which batching extends.
+    """A primitive whose arrays may have a leading edge axis, which batching extends.
+
+    The first array is an image. Edges that stand alone have no axis, so that a program
+    need not add and take it at every use; what is given here sees it always.
 
     Args:
       shape: of the result, which has the first array's dtype unless it is a
@@ -249,6 +253,7 @@ def make_primitive(
     primitive = Primitive(name)
     primitive.multiple_results = several
     compiled = jax.jit(primitive.bind, static_argnames="window")
+    cpu, other = _of_any_rank(cpu), _of_any_rank(other)
 
     def implement(*arrays: Array, **parameters: Any) -> Any:
         # Whoever looks for a mistake with `jit` disabled would come back here forever.
@@ -258,10 +263,15 @@ def make_primitive(
     primitive.def_impl(implement)
 
     def abstract(*arrays: Any, **parameters: Any) -> Any:
-        shapes, dtype = shape(*arrays, **parameters), arrays[0].dtype
-        if several:
-            return [_abstract(each, dtype) for each in shapes]
-        return _abstract(shapes, dtype)
+        alone = arrays[0].ndim == _IMAGE
+        if alone:
+            arrays = tuple(_with_edge(array) for array in arrays)
+        made = shape(*arrays, **parameters)
+        results = [
+            _abstract(each, arrays[0].dtype, skip=alone)
+            for each in (made if several else [made])
+        ]
+        return results if several else results[0]
 
     def batch(
         arrays: Sequence[Array], axes: Sequence[int | None], **parameters: Any
@@ -271,33 +281,54 @@ def make_primitive(
             for a, axis in zip(arrays, axes, strict=True)
             if axis is not None
         )
-        merged = []
-        for array, axis in zip(arrays, axes, strict=True):
-            if axis is None:
-                leading = jnp.broadcast_to(array, (size, *array.shape))
-            else:
-                leading = jnp.moveaxis(array, axis, 0)
-            merged.append(leading.reshape(-1, *leading.shape[2:]))
-        results = primitive.bind(*merged, **parameters)
-        split = jax.tree.map(lambda r: r.reshape(size, -1, *r.shape[1:]), results)
-        return split, [0] * len(results) if several else 0
+        leading = [
+            jnp.broadcast_to(array, (size, *array.shape))
+            if axis is None
+            else jnp.moveaxis(array, axis, 0)
+            for array, axis in zip(arrays, axes, strict=True)
+        ]
+        if leading[0].ndim == _IMAGE + 1:
+            results = primitive.bind(*leading, **parameters)
+        else:
+            merged = (array.reshape(-1, *array.shape[2:]) for array in leading)
+            results = jax.tree.map(
+                lambda r: r.reshape(size, -1, *r.shape[1:]),
+                primitive.bind(*merged, **parameters),
+            )
+        return results, [0] * len(results) if several else 0
 
     primitive.def_abstract_eval(abstract)
     batching.primitive_batchers[primitive] = batch
     PLAIN_FORMS[primitive] = other
     mlir.register_lowering(primitive, mlir.lower_fun(other, multiple_results=several))
     if native is not None:
-        register(primitive, native, cpu)
+        register(primitive, _of_any_rank(native), cpu)
     else:
         lower_cpu = mlir.lower_fun(cpu, multiple_results=several)
         mlir.register_lowering(primitive, lower_cpu, platform="cpu")
     return primitive
 
 
-def _abstract(shape: Any, dtype: Any) -> jax.core.ShapedArray:
+def _of_any_rank(form: Callable[..., Any]) -> Callable[..., Any]:
+    """A form that sees an edge axis, for arrays with one or without."""
+
+    def either(*arrays: Array, **parameters: Any) -> Any:
+        if arrays[0].ndim > _IMAGE:
+            return form(*arrays, **parameters)
+        results = form(*(array[None] for array in arrays), **parameters)
+        return jax.tree.map(lambda result: result[0], results)
+
+    return either
+
+
+def _with_edge(array: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((1, *array.shape), array.dtype)
+
+
+def _abstract(shape: Any, dtype: Any, *, skip: bool) -> jax.core.ShapedArray:
     if isinstance(shape, jax.ShapeDtypeStruct):
-        return jax.core.ShapedArray(shape.shape, shape.dtype)
-    return jax.core.ShapedArray(shape, dtype)
+        shape, dtype = shape.shape, shape.dtype
+    return jax.core.ShapedArray(shape[skip:], dtype)
 
 
 def native_form(
