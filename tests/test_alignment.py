@@ -103,6 +103,7 @@ def test_alignment_is_minus_the_whole_gradient_of_lambda():
     assert float(by_hand(moved)) > float(by_hand(params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(WEIGHT_HOOKS))
 def test_over_a_population(name):
     mixture = jnp.asarray(MIXTURE)

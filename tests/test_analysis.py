@@ -174,6 +174,7 @@ def test_members_of_an_ablation_are_the_searches_alone(ablation, tmp_path):
     assert found.genotypes["exact, learning_rate 0.01", 2] == (alone.genotype)
 
 
+@pytest.mark.slow
 def test_what_cannot_go_in_step_runs_by_itself(tmp_path):
     grid = {"method": ["darts", "darts_plus"]}
     found = darts_jax.ablate(config(), grid, range(2), tmp_path, images())

@@ -101,7 +101,9 @@ def norm(tree):
     return float(optax.tree.norm(tree))
 
 
-@pytest.mark.parametrize("made", [searched, retrained])
+@pytest.mark.parametrize(
+    "made", [pytest.param(searched, marks=pytest.mark.slow), retrained]
+)
 def test_bfloat16_is_near_float32_keeps_its_state_wide_and_learns(dataset, made):
     rng = np.random.default_rng(1)
     images = jnp.asarray(rng.normal(size=(BATCH, 8, 8, 3)), jnp.float32)

@@ -369,6 +369,7 @@ def test_a_search_that_was_killed_ends_with_the_same_bits(
     assert again.records[-1]["multiplier"] == last > 0
 
 
+@pytest.mark.slow
 def test_an_impossible_budget_is_told(registered, tmp_path, capsys):
     config = settings()
     config.search.budget.update(rule="augmented", target=1e-3)

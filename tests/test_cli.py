@@ -131,9 +131,8 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_and_started_again_ends_bit_identical(finished, tmp_path, number):
     run = tmp_path / "cut"
     process = start("search", run)
@@ -312,6 +311,7 @@ def test_a_method_is_asked_of_the_settings_as_they_end(capsys):
     assert '"hook": "alignment"' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_genotype(capsys, tmp_path):
     sizes = ["--config.retrain.cells=1", "--config.retrain.channels=4"]
     supernet = ["--config.supernet.cells=1", "--config.supernet.channels=2"]

@@ -68,9 +68,8 @@ def discrete(genotype, imagenet):
     return count_parameters(shapes) - head, count_parameters(shapes)
 
 
-@pytest.mark.parametrize(
-    "imagenet", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("imagenet", [False, True])
 def test_networks_of_all_published_genotypes(shared, imagenet):
     table = json.loads((shared / "genotypes.json").read_text())["genotypes"]
     setting = "imagenet_C48_L14" if imagenet else "cifar10_C36_L20"

@@ -49,6 +49,7 @@ def test_of_a_matrix_in_twenty_products(spectrum, seed, dtype):
     assert float(got.dominant) == pytest.approx(strongest, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_of_the_hessian_by_mixing_logits():
     """8 edges of 5 functions in a small network: 40 parameters in two kinds."""
     rng = np.random.default_rng(4)

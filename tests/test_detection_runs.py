@@ -112,6 +112,7 @@ def test_a_detector_finds_what_the_test_found(finished):
     assert score == pytest.approx(summary["networks"][0]["test_ap"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_with_the_same_bits(
     finished, tmp_path, monkeypatch
 ):

@@ -128,6 +128,7 @@ SUPERNETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUPERNETS)
 def test_supernet_gives_the_logits_of_the_original(name):
     space, cells, channels, k = SUPERNETS[name]

@@ -162,6 +162,7 @@ def tiny(shares=()):
     return mobile_space("tiny_mobile", stages, stem=8, features=16, stem_stride=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("execution", ["scan", "batch"])
 def test_a_path_of_the_supernet_is_the_genotypes_network(execution):
     space = tiny()

@@ -147,6 +147,7 @@ def test_ascent_stays_on_the_simplex_at_its_border():
         assert np.abs(got - mixture["a"]).max() <= 0.3 + 1e-6
 
 
+@pytest.mark.slow
 def test_over_a_population():
     keys = jax.random.split(KEY, 3)
     radii = jnp.asarray([0.0, 0.05, 0.1])

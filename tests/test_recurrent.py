@@ -232,6 +232,7 @@ def test_masks_stay_the_same_along_the_text():
     assert len(seen) > 1
 
 
+@pytest.mark.slow
 def test_words_are_dropped_wherever_they_stand():
     apply, params, stats = network(small_genotype(), Dropouts(words=0.5))
     with jax.enable_x64(True):

@@ -209,6 +209,7 @@ def test_slope_of_a_gamma_draw_is_that_of_its_quantile():
     np.testing.assert_allclose(got, want, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_dirichlet_gradient_is_the_implicit_one():
     """Each Gamma draw moves along its quantile; the weights are their shares."""
     with jax.enable_x64(True):

@@ -152,6 +152,7 @@ def one_step_a_call(monkeypatch):
     monkeypatch.setattr(loop, "_SECONDS_PER_CALL", 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_step_a_call")
 def test_a_stopped_search_ends_with_the_bits_of_one_that_was_not(
     tmp_path, folder, monkeypatch, capsys
@@ -188,6 +189,7 @@ def test_a_stopped_search_ends_with_the_bits_of_one_that_was_not(
     assert curves[0] == curves[1]
 
 
+@pytest.mark.slow
 def test_a_network_trained_by_any_chunk_is_tested_as_in_memory(tmp_path):
     loaded = from_arrays(*bright(47, 0), *bright(21, 1))
     train, test = (

@@ -183,6 +183,7 @@ def test_scan_and_batch_agree_in_outputs_gradients_and_statistics(name):
         )
 
 
+@pytest.mark.slow
 def test_partial_channels_bypass_the_operations():
     with jax.enable_x64(True):
         space, batch = get_space("s3"), examples()
@@ -204,6 +205,7 @@ def test_partial_channels_bypass_the_operations():
         assert float(jnp.abs(forward(nothing) - bias).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_one_hot_mixture_equals_the_discrete_cell():
     """A path of NAS-Bench-201's supernet is the network of that genotype."""
     with jax.enable_x64(True):
@@ -256,6 +258,7 @@ def _graft(own, params, cell, chosen):
     return own
 
 
+@pytest.mark.slow
 def test_neighbouring_equal_cells_share_one_traced_block():
     net = Supernet(DARTS, 3, 11, 2)
     params, _ = initialize_supernet(net, KEY, (8, 8, 2))
@@ -266,13 +269,13 @@ def test_neighbouring_equal_cells_share_one_traced_block():
     assert len(names) < 11
 
 
-LARGE = ("efficientnet", "fbnet", "mobile")  # of many kinds of blocks
+QUICK = ("darts", "nasbench201")
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
+        pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
         for name, space in sorted(SPACES.items())
         if space.family == "cells"
     ],
