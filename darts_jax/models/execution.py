@@ -160,9 +160,10 @@ class Work:
     ) -> tuple[Variables, Array, PRNGKeyArray]:
         """`slices` of some edges of the run, in a table."""
         variables = {
-            name: jax.tree.map(functools.partial(_rows, indices=start + slots), leaves)
+            name: jax.tree.map(
+                functools.partial(_rows, indices=start + slots), self.variables[name]
+            )
             for (_, name), start in zip(run.stacks, run.starts, strict=True)
-            for leaves in [self.variables[name]]
         }
         edges = np.array(run.edges)[slots]
         return variables, _rows(self.mixture, edges), _rows(self.keys, edges)

@@ -263,12 +263,12 @@ def make_primitive(
     primitive.def_impl(implement)
 
     def abstract(*arrays: Any, **parameters: Any) -> Any:
-        alone = arrays[0].ndim == _IMAGE
-        if alone:
+        bare = arrays[0].ndim == _IMAGE
+        if bare:
             arrays = tuple(_with_edge(array) for array in arrays)
         made = shape(*arrays, **parameters)
         results = [
-            _abstract(each, arrays[0].dtype, skip=alone)
+            _abstract(each, arrays[0].dtype, skip=bare)
             for each in (made if several else [made])
         ]
         return results if several else results[0]
