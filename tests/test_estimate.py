@@ -15,7 +15,7 @@ from darts_jax.build import make_search
 from darts_jax.data.sources import load_dataset
 from darts_jax.devices import AXIS, Layout
 from darts_jax.main import main
-from darts_jax.operations import convolution, primitives, rectified
+from darts_jax.operations import convolution, primitives, rectified, sums
 from darts_jax.operations.windows import PLAIN_FORMS
 from darts_jax.runs.estimate import Memory, Trial
 
@@ -116,11 +116,14 @@ def test_edges_of_a_vmap_count():
 
 
 def test_every_primitive_of_a_product_is_counted():
-    for kind in rectified.KINDS:  # made when they are first asked for
-        assert all((kind.map_p, kind.change_p, kind.back_p, kind.back_change_p))
+    assert all(kind.map_p for kind in rectified.KINDS)  # made when first asked for
+    for kind in (*rectified.KINDS, sums.WEIGHTED):
+        assert all((kind.change_p, kind.back_p, kind.back_change_p))
     own = {primitive.name for primitive in PLAIN_FORMS}
     no_products = {"max_pool_select", "max_pool_scatter"}
     no_products |= {"max_pool", "moments", "channel_sums", "project", "standardize"}
+    no_products |= {"weighted", "weighted_change"}
+    no_products |= {"weighted_back", "weighted_back_change"}
     assert own - no_products == set(macs._COUNTS) - {
         "dot_general",
         "conv_general_dilated",

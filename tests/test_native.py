@@ -129,19 +129,64 @@ def test_sums_by_their_definition(pixels, dtype):
         for channels in (3, 16, 20):
             shape = 2, pixels, 1, 1, channels
             x, y = 3 + drawn(rng, *shape), drawn(rng, *shape)
-            origin = drawn(rng, 2, channels)
-            a, b, o = (jnp.asarray(array, dtype) for array in (x, y, origin))
+            scale, guess = drawn(rng, 2, channels), drawn(rng, 2, 2, channels)
+            a, b, by, near = (jnp.asarray(u, dtype) for u in (x, y, scale, guess))
             x, y = x[:, :, 0, 0], y[:, :, 0, 0]
             want = np.stack([x.mean(1), x.var(1)], 1)
-            close(sums.moments_p.bind(a, o), want, dtype)
-            want = (x - x.mean(1, keepdims=True)) * origin[:, None]
+            close(sums.moments_p.bind(a, near), want, dtype)
+            want = (x - x.mean(1, keepdims=True)) * scale[:, None]
             along = (x * y).mean(1, keepdims=True)
-            got = sums.project_p.bind(a, b, o)[:, :, 0, 0]
-            close(got, want - y * along * origin[:, None], dtype)
+            got = sums.project_p.bind(a, b, by)[:, :, 0, 0]
+            close(got, want - y * along * scale[:, None], dtype)
             want = np.stack([x.sum(1), (x * y).sum(1)], 1)
             close(sums.sums_p.bind(a, b), want, dtype)
             for i in range(2):  # an edge that stands alone has no axis
                 close(sums.sums_p.bind(a[i], b[i]), want[i], dtype)
+
+
+def normal(x):
+    """Standardised over all axes but the first and the last, and the deviations."""
+    axes = tuple(range(1, x.ndim - 1))
+    deviation = np.sqrt(x.var(axes, keepdims=True) + sums.BN_EPSILON)
+    return (x - x.mean(axes, keepdims=True)) / deviation, deviation
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("pixels", [1, 5, 77, 6000])
+def test_weighted_numbers_by_their_definition(pixels, dtype):
+    rng = np.random.default_rng(7)
+    with jax.enable_x64(dtype == "float64"):
+        for channels in (3, 16, 20):
+            x = 3 + drawn(rng, 2, pixels, 1, 1, channels)
+            g, weight = drawn(rng, *x.shape), drawn(rng, 2, 1, 1, 1, channels)
+            y, deviation = normal(x)
+            axes = (1, 2, 3)
+            pair = np.stack([x.mean(axes), x.var(axes)], 1)
+            flat = weight.reshape(2, channels)
+            a, b, m, w = (jnp.asarray(u, dtype) for u in (g, x, pair, flat))
+            close(sums.weighted_p.bind(b, m, w), y * weight, dtype)
+            means = [t.mean(axes, keepdims=True) for t in (g, g * y)]
+            by_x = (g - means[0] - y * means[1]) * weight / deviation
+            got = sums.WEIGHTED.back_p.bind(a, b, m, w)
+            close(got[0], by_x, dtype)
+            assert not np.any(got[1])
+            close(got[2], (g * y).sum(axes), dtype)
+            for i in range(2):  # an edge that stands alone has no axis
+                alone = sums.WEIGHTED.back_p.bind(a[i], b[i], m[i], w[i])
+                close(alone[0], by_x[i], dtype)
+
+
+@pytest.mark.parametrize("mode", ["fwd", "rev"])
+def test_weighted_numbers_have_second_derivatives(mode):
+    rng = np.random.default_rng(8)
+    with jax.enable_x64(True):
+        x, weight = jnp.asarray(drawn(rng, 3, 5, 4, 2)), jnp.asarray(drawn(rng, 2))
+
+        def f(x, weight):
+            moments = sums.moments(x, jnp.zeros((2, 2)))
+            return jnp.sum(jnp.sin(sums.standardize(x, moments, weight)))
+
+        check_grads(f, (x, weight), order=2, modes=(mode,))
 
 
 def separable_of(x, depthwise, pointwise, window):
@@ -197,13 +242,13 @@ def test_rectified_maps_by_their_definition(kind, window, dtype):
             sizes = sizes_of(kind, window.kernel, channels, features)
             x = drawn(rng, 2, 3, *window.image, channels)
             kernels = [drawn(rng, 2, *size) for size in sizes]
-            origin = drawn(rng, 2, features)
+            guess = drawn(rng, 2, 2, features)
             g = drawn(rng, 2, 3, *window.output, features)
             given = [jnp.asarray(a, dtype) for a in (x, *kernels)]
 
             y = forward(np.maximum(x, 0), *kernels, window)
-            start = jnp.asarray(origin, dtype)
-            got, moments = kind.map_p.bind(*given, start, window=window)
+            near = jnp.asarray(guess, dtype)
+            got, moments = kind.map_p.bind(*given, near, window=window)
             close(got, y, dtype)
             flat = y.reshape(2, -1, features)
             close(moments, np.stack([flat.mean(1), flat.var(1)], 1), dtype)
@@ -277,7 +322,7 @@ def test_rectified_maps_have_second_derivatives(kind, mode):
         ours = {SEPARABLE: rectified.separable, DENSE: rectified.dense}[kind]
 
         def f(x, *kernels):
-            return jnp.sum(jnp.sin(ours(x, *kernels, jnp.zeros(2))[0]))
+            return jnp.sum(jnp.sin(ours(x, *kernels, jnp.zeros((2, 2)))[0]))
 
         check_grads(f, (x, *kernels), order=2, modes=(mode,))
 
@@ -290,7 +335,7 @@ def test_what_is_not_a_number_is_not_hidden_by_relu(kind):
         SEPARABLE: (jnp.ones((1, 3, 3, 20)), jnp.ones((1, 1, 1, 20, 8))),
         DENSE: (jnp.ones((1, 3, 3, 20, 8)),),
     }[kind]
-    y, moments = kind.map_p.bind(x, *kernels, jnp.zeros((1, 8)), window=window)
+    y, moments = kind.map_p.bind(x, *kernels, jnp.zeros((1, 2, 8)), window=window)
     assert jnp.isnan(y[0, 0, 3:6, 3:6]).all()
     assert not jnp.isnan(y[0, 0, :3]).any()
     assert jnp.isnan(moments).all()

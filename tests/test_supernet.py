@@ -147,11 +147,11 @@ def test_running_statistics_follow_pytorch():
         variables = module.init(KEY, x, False)
         y, changed = module.apply(variables, x, True, mutable=["batch_stats"])
         np.testing.assert_allclose(y, reference.bn(np.asarray(x)), rtol=1e-6)
-        stats = changed["batch_stats"]
+        mean, var = changed["batch_stats"]["moments"]
         flat = np.asarray(x).reshape(-1, 2)
-        np.testing.assert_allclose(stats["mean"], 0.1 * flat.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(mean, 0.1 * flat.mean(0), rtol=1e-6)
         want = 0.9 + 0.1 * flat.var(0, ddof=1)
-        np.testing.assert_allclose(stats["var"], want, rtol=1e-6)
+        np.testing.assert_allclose(var, want, rtol=1e-6)
         params = {"params": variables["params"], **changed}
         frozen = module.apply(params, x, False)
         by_hand = (flat - 0.1 * flat.mean(0)) / np.sqrt(want + 1e-5)

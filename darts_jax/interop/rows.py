@@ -16,13 +16,16 @@ import numpy as np
 from darts_jax.errors import InputError
 from darts_jax.models.functional import Initialized
 from darts_jax.models.language import HIDDEN
+from darts_jax.operations.layers import MOMENTS
 
-_LEAVES = {
-    "kernel": "weight",
-    "scale": "weight",
-    "bias": "bias",
-    "mean": "running_mean",
-    "var": "running_var",
+# Leaf -> the published arrays that lie in it, and where behind the layer's own index.
+_LEAVES: dict[str, dict[str, tuple[int, ...]]] = {
+    "kernel": {"weight": ()},
+    "scale": {"weight": ()},
+    "bias": {"bias": ()},
+    MOMENTS: {"running_mean": (0,), "running_var": (1,)},
+    "mean": {"running_mean": ()},
+    "var": {"running_var": ()},
 }
 # Rank of PyTorch's array -> its axes in our order: (o, i, h, w) to (h, w, i, o), and
 # (out, in) to (in, out).
@@ -130,16 +133,17 @@ def _rows(layer: Layer, trees: Initialized) -> Iterator[Row]:
     for collection, tree in trees._asdict().items():
         keys = tuple(layer.path.split("/"))
         for leaf, value in _descend(tree, keys).items():
-            shape = _published_shape(value.shape[len(layer.index) :], layer.window)
-            name = _LEAVES[leaf]
-            yield Row(
-                f"{layer.name}.{name}",
-                (collection, *keys, leaf),
-                layer.index,
-                shape,
-                _AXES[len(shape)],
-                layer.twin and f"{layer.twin}.{name}",
-            )
+            for name, place in _LEAVES[leaf].items():
+                index = (*layer.index, *place)
+                shape = _published_shape(value.shape[len(index) :], layer.window)
+                yield Row(
+                    f"{layer.name}.{name}",
+                    (collection, *keys, leaf),
+                    index,
+                    shape,
+                    _AXES[len(shape)],
+                    layer.twin and f"{layer.twin}.{name}",
+                )
 
 
 def _descend(tree: Mapping[str, Any], keys: tuple[str, ...]) -> Mapping[str, Any]:

@@ -231,7 +231,8 @@ def _scan_run(
     fans = Fans.of(work.cell, run)
     targets = np.array([work.cell.edges[e].target - first for e in run.edges])
     guarded = _always if fans.taken.all() else _unless_idle
-    edge = guarded(work.edge(run))
+    # Inside of the conditional as well: what would be remembered of it is not declared.
+    edge = guarded(work.rematerialized(work.edge(run), looped=True))
     edge = work.rematerialized(edge, looped=True)
     shared_of = work.rematerialized(work.shared(run), looped=True)
 

@@ -5,7 +5,7 @@ They are computed once per state, apart from the edges (`MixedOperation.shared`)
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ from darts_jax.models import stack
 from darts_jax.operations import primitives
 from darts_jax.operations.corruption import Corruption
 from darts_jax.operations.image import Operation, Zero
-from darts_jax.operations.layers import Image
+from darts_jax.operations.layers import Image, Weight
 from darts_jax.operations.mobile import joined
 
 Variables = dict[str, stack.Variables]
@@ -114,19 +114,20 @@ class MixedOperation:
             module = self.module(op, stride)
             if isinstance(module, Zero):
                 continue
+            weight = of_operations[column].astype(x.dtype)
+            corruption = jax.random.fold_in(key, column), strength
             if op in shared:
-                y = shared[op]
-            elif self.sampled:
-                y, stats[name] = self._call_if(
-                    of_operations[column] != 0, module, variables[name], key, x
-                )
+                term = weight * self._corrupted(op, shared[op], *corruption)
+            elif self._takes_weight(op, module):
+                by = jnp.broadcast_to(weight, (self.width,))
+                by = by if kept is None else by * kept.astype(by.dtype)
+                term, stats[name] = self._call(module, variables[name], key, x, by)
             else:
-                y, stats[name] = self._call(module, variables[name], key, x)
-            y = self._corrupted(op, jax.random.fold_in(key, column), y, strength)
-            if kept is not None and op not in shared:
-                y = y * kept.astype(y.dtype)
-            y = joined(module, self.part(x), y)
-            term = of_operations[column].astype(y.dtype) * y
+                call = self._call_if(weight != 0) if self.sampled else self._call
+                y, stats[name] = call(module, variables[name], key, x)
+                y = self._corrupted(op, y, *corruption)
+                y = y if kept is None else y * kept.astype(y.dtype)
+                term = weight * joined(module, self.part(x), y)
             total = term if total is None else total + term
         if total is None:
             total = jnp.zeros(
@@ -138,34 +139,42 @@ class MixedOperation:
         """The channels that enter the operations."""
         return x[..., : x.shape[-1] // self.partial]
 
-    def _call(
-        self, module: nn.Module, variables: stack.Variables, key: PRNGKeyArray, x: Image
-    ) -> tuple[Image, Any]:
-        return stack.call(module, variables, key, self.part(x), train=self.train)
+    def _takes_weight(self, op: str, module: nn.Module) -> bool:
+        """Whether the operation multiplies by its weight, and nothing comes between."""
+        corrupted = self.train and op in dict(self.corruptions)
+        takes = getattr(module, "takes_weight", False)
+        return takes and not corrupted and not self.sampled
 
-    def _call_if(
+    def _call(
         self,
-        runs: Array,
         module: nn.Module,
         variables: stack.Variables,
         key: PRNGKeyArray,
         x: Image,
+        *weight: Weight,
     ) -> tuple[Image, Any]:
+        x = self.part(x)
+        return stack.call(module, variables, key, x, train=self.train, behind=weight)
+
+    def _call_if(self, runs: Array) -> Callable[..., tuple[Image, Any]]:
         """The same, or zeros and the statistics as they were."""
 
-        def call(variables: stack.Variables, key: PRNGKeyArray, x: Image) -> Any:
-            return self._call(module, variables, key, x)
+        def call_if(module: nn.Module, variables: stack.Variables, *own: Any) -> Any:
+            def call(variables: stack.Variables, *own: Any) -> Any:
+                return self._call(module, variables, *own)
 
-        y, _ = jax.eval_shape(call, variables, key, x)
+            y, _ = jax.eval_shape(call, variables, *own)
 
-        def skip(variables: stack.Variables, key: PRNGKeyArray, x: Image) -> Any:
-            del key, x
-            return jnp.zeros(y.shape, y.dtype), variables.get("batch_stats", {})
+            def skip(variables: stack.Variables, *own: Any) -> Any:
+                del own
+                return jnp.zeros(y.shape, y.dtype), variables.get("batch_stats", {})
 
-        return lax.cond(runs, call, skip, variables, key, x)
+            return lax.cond(runs, call, skip, variables, *own)
+
+        return call_if
 
     def _corrupted(
-        self, op: str, key: PRNGKeyArray, y: Image, strength: Float[Array, ""]
+        self, op: str, y: Image, key: PRNGKeyArray, strength: Float[Array, ""]
     ) -> Image:
         corrupt = dict(self.corruptions).get(op)
         return corrupt(key, y, strength) if corrupt and self.train else y

@@ -5,6 +5,7 @@ axis, of edges in a cell or of cells in a network. Whoever owns the stack decide
 that axis is walked: `lax.scan`, `vmap`, or one slice at a time.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -51,12 +52,18 @@ def call(
     key: PRNGKeyArray,
     *arguments: Any,
     train: bool,
+    behind: Sequence[Any] = (),
 ) -> tuple[Any, Any]:
-    """Runs one element: its output and its statistics after the call."""
+    """Runs one element: its output and its statistics after the call.
+
+    Args:
+      behind: arguments that follow ``train``.
+    """
     output, changed = module.apply(
         variables,
         *arguments,
         train,
+        *behind,
         rngs={"noise": key, "drop_path": key},
         mutable=["batch_stats"],
     )

@@ -33,6 +33,7 @@ CALLS = (
     "moments",
     "channel_sums",
     "project",
+    "weighted_back",
     "separable",
     "separable_change",
     "separable_back",

@@ -7,6 +7,8 @@ and pooling stands alone; in the supernet BN is not affine and follows pooling.
 
 A module without parameters that gives the same on every edge says so by a class
 attribute ``edge_independent = True``; the supernet then computes it once per state.
+One that says ``takes_weight = True`` is called with a further ``weight`` [channel] that
+it multiplies its output by: in BN this costs less than behind it.
 """
 
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from darts_jax.operations.layers import (
     FactorizedReduce,
     Image,
     ReLUConvBN,
+    Weight,
     relu_separable_bn,
 )
 from darts_jax.operations.mobile import BLOCKS
@@ -83,49 +86,55 @@ class Pool(nn.Module):
 class SepConv(nn.Module):
     """Twice: ReLU, depthwise (the first time with the stride), pointwise, BN."""
 
+    takes_weight: ClassVar[bool] = True
+
     channels: int
     kernel: int
     stride: int
     affine: bool
 
     @nn.compact
-    def __call__(self, x: Image, train: bool) -> Image:
-        for stride in (self.stride, 1):
+    def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
+        for stride, by in ((self.stride, None), (1, weight)):
             depthwise = DepthwiseConv(self.kernel, stride)
             pointwise, normalize = Conv(self.channels), BatchNorm(self.affine)
-            x = relu_separable_bn(x, depthwise, pointwise, normalize, train)
+            x = relu_separable_bn(x, depthwise, pointwise, normalize, train, by)
         return x
 
 
 class DilConv(nn.Module):
     """ReLU, depthwise with dilation 2, pointwise, BN."""
 
+    takes_weight: ClassVar[bool] = True
+
     channels: int
     kernel: int
     stride: int
     affine: bool
 
     @nn.compact
-    def __call__(self, x: Image, train: bool) -> Image:
+    def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
         depthwise = DepthwiseConv(self.kernel, self.stride, dilation=2)
         pointwise, normalize = Conv(self.channels), BatchNorm(self.affine)
-        return relu_separable_bn(x, depthwise, pointwise, normalize, train)
+        return relu_separable_bn(x, depthwise, pointwise, normalize, train, weight)
 
 
 class CrossConv(nn.Module):
     """ReLU, a 1xk convolution, a kx1 convolution, BN; the stride is shared out."""
 
+    takes_weight: ClassVar[bool] = True
+
     channels: int
     kernel: int
     stride: int
     affine: bool
 
     @nn.compact
-    def __call__(self, x: Image, train: bool) -> Image:
+    def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
         x = nn.relu(x)
         x = Conv(self.channels, (1, self.kernel), (1, self.stride))(x)
         x = Conv(self.channels, (self.kernel, 1), (self.stride, 1))(x)
-        return BatchNorm(self.affine)(x, train)
+        return BatchNorm(self.affine)(x, train, weight=weight)
 
 
 def _skip(channels: int, stride: int, discrete: bool) -> nn.Module:

@@ -7,10 +7,11 @@ least float32. No layer keeps random state: keys come by Flax's named streams.
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from flax import struct
 from jax import lax
@@ -21,8 +22,12 @@ from darts_jax.operations.convolution import conv
 from darts_jax.operations.sums import BN_EPSILON, Moments, moments, standardize
 
 Image = Float[Array, "batch height width channel"]
+Weight = Float[Array, " channel"]
+"""What the channels of a layer's output are multiplied by."""
 
 BN_MOMENTUM = 0.1  # PyTorch's: the share of the new batch
+MOMENTS = "moments"
+"""Running mean and variance, [2, channel], among a normalisation's statistics."""
 
 
 class Uniform(nn.meta.AxisMetadata[Array], struct.PyTreeNode):
@@ -125,49 +130,62 @@ class BatchNorm(nn.Module):
 
     In train mode the batch's own moments normalise (biased variance), and the running
     ones move by a tenth towards them (unbiased variance); else the running ones
-    normalise. Statistics live in the collection ``batch_stats``.
+    normalise. They live in the collection ``batch_stats``, as one array: a search has
+    hundreds of them to trace.
     """
 
     affine: bool
 
     @nn.compact
     def __call__(
-        self, x: Image, train: bool, moments_of_x: Moments | None = None
+        self,
+        x: Image,
+        train: bool,
+        moments_of_x: Moments | None = None,
+        weight: Weight | None = None,
     ) -> Image:
         """Normalises.
 
         Args:
           moments_of_x: mean and biased variance of every channel, if they are known.
+          weight: what the output is multiplied by.
         """
-        channels = x.shape[-1:]
-        mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
-        var = self.variable("batch_stats", "var", jnp.ones, channels)
+        running = self.variable("batch_stats", MOMENTS, _standard_moments, x.shape[-1])
         wide = x.astype(at_least_float32(x.dtype))
+        weight, bias = self._weighed(x.shape[-1], wide.dtype, weight)
         if train:
             if moments_of_x is None:
-                moments_of_x = moments(wide, self.origin(x.shape[-1], wide.dtype))
+                moments_of_x = moments(wide, self.guess(x.shape[-1], wide.dtype))
             if not self.is_initializing():
-                batch_mean, batch_var = jnp.unstack(moments_of_x)
-                count = x.size // x.shape[-1]
-                mean.value = _towards(mean.value, batch_mean)
-                unbiased = batch_var * (count / max(count - 1, 1))
-                var.value = _towards(var.value, unbiased)
-            y = standardize(wide, moments_of_x)
+                pixels = x.size // x.shape[-1]
+                running.value = _moved(running.value, moments_of_x, pixels)
+            y = standardize(wide, moments_of_x, weight)
         else:
-            batch_mean, batch_var = (
-                moment.value.astype(wide.dtype) for moment in (mean, var)
-            )
-            y = (wide - batch_mean) * lax.rsqrt(batch_var + BN_EPSILON)
-        if self.affine:
-            scale = self.param("scale", nn.initializers.ones, channels)
-            bias = self.param("bias", nn.initializers.zeros, channels)
-            y = y * scale.astype(wide.dtype) + bias.astype(wide.dtype)
-        return y.astype(x.dtype)
+            mean, var = jnp.unstack(running.value.astype(wide.dtype))
+            inverse = lax.rsqrt(var + BN_EPSILON)
+            y = (wide - mean) * (inverse if weight is None else inverse * weight)
+        return (y if bias is None else y + bias).astype(x.dtype)
 
-    def origin(self, channels: int, dtype: Any) -> Float[Array, " channel"]:
-        """A guess of the batch's mean: the running one."""
-        mean = self.get_variable("batch_stats", "mean", jnp.zeros(channels))
-        return mean.astype(dtype)
+    def guess(self, channels: int, dtype: Any) -> Moments:
+        """Of the batch's moments: the running ones."""
+        if not self.has_variable("batch_stats", MOMENTS):
+            return _standard_moments(channels).astype(dtype)
+        running: Moments = self.get_variable("batch_stats", MOMENTS)
+        return running.astype(dtype)
+
+    def _weighed(
+        self, channels: int, dtype: Any, weight: Weight | None
+    ) -> tuple[Weight | None, Weight | None]:
+        """What the normalised numbers are multiplied by, and what is added then."""
+        if weight is not None:
+            weight = weight.astype(dtype)
+        if not self.affine:
+            return weight, None
+        scale = self.param("scale", nn.initializers.ones, (channels,)).astype(dtype)
+        bias = self.param("bias", nn.initializers.zeros, (channels,)).astype(dtype)
+        if weight is None:
+            return scale, bias
+        return scale * weight, bias * weight
 
 
 def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
@@ -175,8 +193,16 @@ def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
     return jnp.dtype(dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32)
 
 
-def _towards(running: Array, batch: Array) -> Array:
-    return running + BN_MOMENTUM * (batch.astype(running.dtype) - running)
+def _standard_moments(channels: int) -> Moments:
+    rows = np.array([[0], [1]], np.float32).repeat(channels, axis=1)
+    return jnp.asarray(rows)
+
+
+def _moved(running: Moments, of_batch: Moments, pixels: int) -> Moments:
+    """Running moments after a batch of so many pixels, in few equations."""
+    unbiased = np.array([1, pixels / max(pixels - 1, 1)])[:, None]
+    share = (BN_MOMENTUM * unbiased).astype(running.dtype)
+    return running * (1 - BN_MOMENTUM) + of_batch.astype(running.dtype) * share
 
 
 def relu_separable_bn(
@@ -185,25 +211,27 @@ def relu_separable_bn(
     pointwise: Conv,
     normalize: BatchNorm,
     train: bool,
+    weight: Weight | None = None,
 ) -> Image:
-    """ReLU, the two convolutions, BN."""
+    """ReLU, the two convolutions, BN, times the weight."""
     kernel, (matrix, _) = depthwise.weights(x), pointwise.weights(x)
-    origin = normalize.origin(pointwise.features, x.dtype)
+    guess = normalize.guess(pointwise.features, x.dtype)
     y, moments_of_y = rectified.separable(
-        x, kernel, matrix, origin, stride=depthwise.stride, dilation=depthwise.dilation
+        x, kernel, matrix, guess, stride=depthwise.stride, dilation=depthwise.dilation
     )
-    return _normalized(normalize, y, moments_of_y, train)
+    return normalize(y, train, _exact(moments_of_y), weight)
 
 
-def _normalized(
-    normalize: BatchNorm, y: Image, moments_of_y: Moments, train: bool
-) -> Image:
-    exact = at_least_float32(y.dtype) == y.dtype
-    return normalize(y, train, moments_of_y if exact else None)
+def _exact(of_convolution: Moments) -> Moments | None:
+    """Moments that a convolution made beside its output, if in enough digits."""
+    dtype = of_convolution.dtype
+    return of_convolution if at_least_float32(dtype) == dtype else None
 
 
 class ReLUConvBN(nn.Module):
     """ReLU, dense convolution, BN."""
+
+    takes_weight: ClassVar[bool] = True
 
     channels: int
     kernel: tuple[int, int] = (1, 1)
@@ -212,16 +240,16 @@ class ReLUConvBN(nn.Module):
     use_bias: bool = False
 
     @nn.compact
-    def __call__(self, x: Image, train: bool) -> Image:
+    def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
         stride = (self.stride, self.stride)
         conv = Conv(self.channels, self.kernel, stride, self.use_bias)
         normalize = BatchNorm(self.affine)
         kernel, bias = conv.weights(x)
-        origin = normalize.origin(self.channels, x.dtype)
-        y, moments_of_y = rectified.dense(x, kernel, origin, stride=stride)
+        guess = normalize.guess(self.channels, x.dtype)
+        y, moments_of_y = rectified.dense(x, kernel, guess, stride=stride)
         if bias is not None:
             y, moments_of_y = y + bias, moments_of_y.at[0].add(lax.stop_gradient(bias))
-        return _normalized(normalize, y, moments_of_y, train)
+        return normalize(y, train, _exact(moments_of_y), weight)
 
 
 class FactorizedReduce(nn.Module):
@@ -230,16 +258,19 @@ class FactorizedReduce(nn.Module):
     An odd image is met by zeros beyond its last row and column.
     """
 
+    takes_weight: ClassVar[bool] = True
+
     channels: int
     affine: bool = True
 
     @nn.compact
-    def __call__(self, x: Image, train: bool) -> Image:
+    def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
         x = nn.relu(x)
         shifted = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))[:, 1:, 1:]
         first = Conv(self.channels // 2, stride=(2, 2))(x)
         second = Conv(self.channels - self.channels // 2, stride=(2, 2))(shifted)
-        return BatchNorm(self.affine)(jnp.concatenate([first, second], -1), train)
+        both = jnp.concatenate([first, second], -1)
+        return BatchNorm(self.affine)(both, train, weight=weight)
 
 
 class Linear(nn.Module):

@@ -9,11 +9,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.interpreters import ad
 from jaxtyping import Array, Float
 
 from darts_jax.native import call
+from darts_jax.operations.derivatives import Arrays, Derivatives
 from darts_jax.operations.windows import make_primitive
 
 BN_EPSILON = 1e-5
@@ -21,24 +23,24 @@ BN_EPSILON = 1e-5
 Moments = Float[Array, "2 channel"]
 
 
-def moments(
-    x: Float[Array, "*pixel channel"], origin: Float[Array, " channel"]
-) -> Moments:
+def moments(x: Float[Array, "*pixel channel"], guess: Moments) -> Moments:
     """Mean and biased variance of every channel, by two independent reductions.
 
     They are constants to whoever differentiates: `standardize` has the derivative.
 
     Args:
-      origin: a guess of the mean. Numbers are taken relative to it, so that a mean far
+      guess: of the moments. Numbers are taken relative to its mean, so that a mean far
         from zero cancels few digits of the variance.
     """
-    return moments_p.bind(_image(x), origin)
+    return moments_p.bind(_image(x), guess)
 
 
 def standardize(
-    x: Float[Array, "*pixel channel"], moments: Moments
+    x: Float[Array, "*pixel channel"],
+    moments: Moments,
+    weight: Float[Array, " channel"] | None = None,
 ) -> Float[Array, "*pixel channel"]:
-    """Every channel with mean 0 and variance 1.
+    """Every channel with mean 0 and variance 1, and then times its weight.
 
     Differentiated by ``x`` alone, with the moments as functions of it: the derivative
     is its own transpose, and makes two reductions, where autodiff of the moments makes
@@ -46,8 +48,12 @@ def standardize(
 
     Args:
       moments: of ``x`` itself.
+      weight: in here it costs the backward pass no memory to be read.
     """
-    y, _ = standardize_p.bind(_image(x), moments)
+    if weight is None:
+        y, _ = standardize_p.bind(_image(x), moments)
+    else:
+        y = weighted_p.bind(_image(x), moments, weight)
     return y.reshape(x.shape)
 
 
@@ -69,7 +75,7 @@ def _over_pixels(of_channels: Array) -> Array:
     return of_channels[..., None, None, None, :]
 
 
-# --- Moments: of an image and an origin --------------------------------------------
+# --- Moments: of an image and a guess ----------------------------------------------
 
 
 def _pair_shape(x: Array, other: Array) -> tuple[int, ...]:
@@ -77,15 +83,16 @@ def _pair_shape(x: Array, other: Array) -> tuple[int, ...]:
     return (x.shape[0], 2, x.shape[-1])
 
 
-def _moments_xla(x: Array, origin: Array) -> Array:
+def _moments_xla(x: Array, guess: Array) -> Array:
+    origin = guess[:, 0]
     shifted = _flat(x) - origin[:, None]
     mean = jnp.mean(shifted, 1)
     var = jnp.mean(jnp.square(shifted), 1) - jnp.square(mean)
     return jnp.stack([mean + origin, jnp.maximum(var, 0)], 1)
 
 
-def _moments_native(x: Array, origin: Array) -> Array:
-    return call("moments", _pair_shape(x, origin), _flat(x), origin)
+def _moments_native(x: Array, guess: Array) -> Array:
+    return call("moments", _pair_shape(x, guess), _flat(x), guess)
 
 
 moments_p = make_primitive(
@@ -216,3 +223,34 @@ def _standardize_jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
 
 
 ad.primitive_jvps[standardize_p] = _standardize_jvp
+
+
+# --- Standardised and weighted: (x, moments, weight) -> it -------------------------
+
+
+def _weighted_shape(x: Array, moments: Array, weight: Array) -> tuple[int, ...]:
+    del moments, weight
+    return x.shape
+
+
+def _weighted_xla(x: Array, moments: Array, weight: Array) -> Array:
+    y, _ = standardize_p.bind(x, moments)
+    return y * _over_pixels(weight)
+
+
+WEIGHTED = Derivatives(
+    "weighted",
+    _weighted_xla,
+    _weighted_shape,
+    kernels=("back",),
+    constants=(("epsilon", np.float64(BN_EPSILON)),),
+)
+
+weighted_p = make_primitive("weighted", _weighted_shape, _weighted_xla, _weighted_xla)
+
+
+def _weighted_jvp(primals: Arrays, tangents: Arrays) -> tuple[Array, Array]:
+    return weighted_p.bind(*primals), WEIGHTED.change(primals, tangents)
+
+
+ad.primitive_jvps[weighted_p] = _weighted_jvp

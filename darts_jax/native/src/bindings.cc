@@ -24,6 +24,8 @@ Window window_of(ffi::Span<const int64_t> image, ffi::Span<const int64_t> kernel
           {image[3], kernel[2], g[1], g[2], g[4], output[3]}};
 }
 
+const char* const kGuess = "a guess has the shape of the moments";
+
 using Number = DARTS_NUMBER;
 constexpr ffi::DataType kType =
     sizeof(Number) == 4 ? ffi::DataType::F32 : ffi::DataType::F64;
@@ -67,13 +69,15 @@ ffi::Error conv_call(ffi::ThreadPool pool, Array a, Array b,
   return ffi::Error::Success();
 }
 
-// x [edge, ..., channel], other as x or [edge, channel] -> [edge, 2, channel].
+// x [edge, ..., channel], other as x or as the result -> [edge, 2, channel].
 template <bool of_moments>
 ffi::Error sums_call(ffi::ThreadPool pool, Array x, Array other,
                      ffi::Result<Array> result) {
   const auto shape = x.dimensions();
   const int64_t edges = shape.front(), channels = shape.back();
   const int64_t pixels = x.element_count() / (edges * channels);
+  if (other.element_count() != (of_moments ? result->element_count() : x.element_count()))
+    return wrong(of_moments ? kGuess : "two arrays of one shape are wanted");
   const auto sums = of_moments ? moments<Number> : channel_sums<Number>;
   sums(pool, x.typed_data(), other.typed_data(), edges, pixels, channels, result->typed_data());
   return ffi::Error::Success();
@@ -87,6 +91,22 @@ ffi::Error project_call(ffi::ThreadPool pool, Array t, Array y, Array scale,
   project(pool, t.typed_data(), y.typed_data(), scale.typed_data(), edges,
           int64_t(t.element_count()) / (edges * channels), channels,
           result->typed_data());
+  return ffi::Error::Success();
+}
+
+// t and x [edge, ..., channel], moments [edge, 2, channel], weight [edge, channel] -> as
+// the latter three; moments are constants.
+ffi::Error weighted_back_call(ffi::ThreadPool pool, Array t, Array x, Array moments,
+                              Array weight, ffi::Result<Array> x_back,
+                              ffi::Result<Array> moments_back,
+                              ffi::Result<Array> weight_back, double epsilon) {
+  const auto shape = x.dimensions();
+  const int64_t edges = shape.front(), channels = shape.back();
+  weighted_back(pool, t.typed_data(), x.typed_data(), moments.typed_data(),
+                weight.typed_data(), edges,
+                int64_t(x.element_count()) / (edges * channels), channels, Number(epsilon),
+                x_back->typed_data(), weight_back->typed_data());
+  std::fill_n(moments_back->typed_data(), edges * 2 * channels, Number(0));
   return ffi::Error::Success();
 }
 
@@ -105,10 +125,11 @@ Separable<Number> separable_of(Array x, Array depthwise, Array pointwise,
 }
 
 ffi::Error separable_call(ffi::ThreadPool pool, Array x, Array depthwise, Array pointwise,
-                          Array origin, ffi::Result<Array> y, ffi::Result<Array> moments,
+                          Array guess, ffi::Result<Array> y, ffi::Result<Array> moments,
                           Geometry g) {
+  if (guess.element_count() != moments->element_count()) return wrong(kGuess);
   separable(pool, separable_of(x, depthwise, pointwise, y->dimensions(), g),
-            origin.typed_data(), y->typed_data(), moments->typed_data());
+            guess.typed_data(), y->typed_data(), moments->typed_data());
   return ffi::Error::Success();
 }
 
@@ -154,10 +175,11 @@ RectifiedConv<Number> rectified_of(Array x, Array kernel, ffi::Span<const int64_
           window_of(xs, ks, output, g)};
 }
 
-ffi::Error rectified_conv_call(ffi::ThreadPool pool, Array x, Array kernel, Array origin,
+ffi::Error rectified_conv_call(ffi::ThreadPool pool, Array x, Array kernel, Array guess,
                                ffi::Result<Array> y, ffi::Result<Array> moments,
                                Geometry g) {
-  rectified_conv(pool, rectified_of(x, kernel, y->dimensions(), g), origin.typed_data(),
+  if (guess.element_count() != moments->element_count()) return wrong(kGuess);
+  rectified_conv(pool, rectified_of(x, kernel, y->dimensions(), g), guess.typed_data(),
                  y->typed_data(), moments->typed_data());
   return ffi::Error::Success();
 }
@@ -225,5 +247,7 @@ DARTS_WINDOW(darts_rectified_conv_back_change, rectified_conv_back_change_call, 
 DARTS_SUMS(darts_moments, sums_call<true>, 2, 1);
 DARTS_SUMS(darts_channel_sums, sums_call<false>, 2, 1);
 DARTS_SUMS(darts_project, project_call, 3, 1);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(darts_weighted_back, weighted_back_call,
+                              DARTS_BIND(4, 3).Attr<double>("epsilon"));
 
 }  // namespace darts

@@ -17,10 +17,10 @@ struct RectifiedConv {
   Window window;
 };
 
-// y [edge, batch, *output, out], and its moments [edge, 2, out] relative to `origin`.
+// y [edge, batch, *output, out], and its moments [edge, 2, out] relative to a guess.
 template <class T>
 void rectified_conv(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s,
-                    const T* origin, T* y, T* moments) {
+                    const T* guess, T* y, T* moments) {
   with_lanes<T>(s.to, [&](auto v) {
     constexpr int V = v;
     const int64_t padded = round_up(s.to, V), size = s.window.taps() * s.from * padded;
@@ -28,7 +28,7 @@ void rectified_conv(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s,
     const auto across = forward_phases(s.window.across);
     const Buffer<T> matrices =
         packed(s.kernel, s.edges * s.window.taps(), s.from, s.to, false, padded);
-    Deviations<T> deviations(origin, s.edges, s.edges * s.batch, s.to);
+    Deviations<T> deviations(guess, s.edges, s.edges * s.batch, s.to);
     parallel_for(pool, s.edges * s.batch, [&](int64_t i) {
       const T* image = s.x + i * s.window.pixels() * s.from;
       Rows<T> rows = dense_rows<T>(s.window.down.image, s.window.across.image, s.from,

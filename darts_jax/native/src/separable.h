@@ -119,9 +119,9 @@ class SeparableImage {
   RowSum<T> sum_;
 };
 
-// y [edge, batch, *output, out], and its moments [edge, 2, out] relative to `origin`.
+// y [edge, batch, *output, out], and its moments [edge, 2, out] relative to a guess.
 template <class T>
-void separable(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* origin, T* y,
+void separable(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* guess, T* y,
                T* moments) {
   with_lanes<T>(s.to, [&](auto v) {
     constexpr int V = v;
@@ -129,7 +129,7 @@ void separable(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* origi
     const int64_t padded = round_up(s.to, V), taps = s.window.taps();
     const Buffer<T> spread = lanes.spread(s.depthwise, s.edges * taps);
     const Buffer<T> matrices = packed(s.pointwise, s.edges, s.from, s.to, false, padded);
-    Deviations<T> deviations(origin, s.edges, s.edges * s.batch, s.to);
+    Deviations<T> deviations(guess, s.edges, s.edges * s.batch, s.to);
     parallel_for(pool, s.edges * s.batch, [&](int64_t i) {
       const int64_t e = i / s.batch;
       T* image = y + i * s.window.outputs() * s.to;

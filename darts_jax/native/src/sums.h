@@ -2,6 +2,7 @@
 #ifndef DARTS_JAX_SUMS_H_
 #define DARTS_JAX_SUMS_H_
 
+#include <cmath>
 #include <vector>
 
 #include "parallel.h"
@@ -77,22 +78,23 @@ void sum_pairs(xla::ffi::ThreadPool& pool, const T* a, const T* b, int64_t pixel
 
 // Sums of the distances of numbers from an origin, and of their squares, by channel:
 // part by part, so that parts can be made by any thread and join in their order.
+// Origins are the means of guessed moments [edge, 2, channel].
 template <class T>
 class Deviations {
  public:
-  // origin [edge, channel]; every edge has as many parts, one after the other.
-  Deviations(const T* origin, int64_t edges, int64_t parts, int64_t channels)
-      : origin_(origin),
+  // Every edge has as many parts, one after the other.
+  Deviations(const T* guess, int64_t edges, int64_t parts, int64_t channels)
+      : guess_(guess),
         edges_(edges),
         parts_(parts),
         lanes_(channels, kLanes<T>),
-        origins_(lanes_.spread(origin, edges)),
+        origins_(lanes_.spread(guess, 2 * edges)),
         totals_(parts * 2 * channels) {}
 
   // Numbers [pixel, channel] of a part, which belongs to an edge.
   void add(int64_t part, int64_t edge, const T* numbers, int64_t size) {
     constexpr int V = kLanes<T>;
-    const T* origin = origins_.get() + edge * lanes_.period;
+    const T* origin = origins_.get() + 2 * edge * lanes_.period;
     add_sums(
         numbers, numbers, size, lanes_, totals_.data() + part * 2 * lanes_.channels,
         [origin](Vec<T, V> a, Vec<T, V>, int64_t kind) {
@@ -115,14 +117,14 @@ class Deviations {
           squares += totals_[(p * 2 + 1) * c + k];
         }
         const double mean = sum / pixels;
-        result[e * 2 * c + k] = T(origin_[e * c + k] + mean);
+        result[e * 2 * c + k] = T(guess_[e * 2 * c + k] + mean);
         const double variance = squares / pixels - mean * mean;
         result[(e * 2 + 1) * c + k] = T(variance < 0 ? 0 : variance);  // NaN stays
       }
   }
 
  private:
-  const T* origin_;
+  const T* guess_;
   int64_t edges_, parts_;
   Lanes lanes_;
   Buffer<T> origins_;
@@ -130,12 +132,12 @@ class Deviations {
 };
 
 // Mean and biased variance of every channel: result [edge, 2, channel]. Numbers are taken
-// relative to `origin`, so that a mean far from zero cancels few digits.
+// relative to a guess, so that a mean far from zero cancels few digits.
 template <class T>
-void moments(xla::ffi::ThreadPool& pool, const T* x, const T* origin, int64_t edges,
+void moments(xla::ffi::ThreadPool& pool, const T* x, const T* guess, int64_t edges,
              int64_t pixels, int64_t channels, T* result) {
   const int64_t parts = pixels * channels < 4 * kRun ? 1 : kSumParts;
-  Deviations<T> deviations(origin, edges, edges * parts, channels);
+  Deviations<T> deviations(guess, edges, edges * parts, channels);
   parallel_for(pool, edges * parts, [&](int64_t i) {
     const int64_t e = i / parts, p = i % parts;
     const int64_t begin = p * pixels / parts, end = (p + 1) * pixels / parts;
@@ -161,41 +163,90 @@ void channel_sums(xla::ffi::ThreadPool& pool, const T* a, const T* b, int64_t ed
   }
 }
 
+// One edge's arrays, and how its normal numbers y = (x - mean) * inverse come of x.
+template <class T>
+struct Normal {
+  const T* x;
+  const T* mean;
+  const T* inverse;
+  int64_t pixels, channels;
+};
+
 // result = (t - mean(t) - y * mean(y * t)) * scale by channel: what batch normalisation
-// to y does to a change t, and to a cotangent too.
+// to y does to a change t, and to a cotangent too; along [channel] = sum(y * t).
+template <class T>
+void project_edge(xla::ffi::ThreadPool& pool, const T* t, const Normal<T>& normal,
+                  const T* scale, T* result, T* along) {
+  constexpr int V = kLanes<T>;
+  const int64_t c = normal.channels, size = normal.pixels * c;
+  const Lanes lanes(c, V);
+  const Buffer<T> mean = lanes.spread(normal.mean, 1);
+  const Buffer<T> inverse = lanes.spread(normal.inverse, 1);
+  std::vector<double> sums(2 * c);
+  sum_pairs(
+      pool, t, normal.x, normal.pixels, lanes, sums.data(),
+      [](Vec<T, V> t, Vec<T, V>, int64_t) { return t; },
+      [&](Vec<T, V> t, Vec<T, V> x, int64_t kind) {
+        return t * ((x - load<T, V>(mean.get() + kind)) * load<T, V>(inverse.get() + kind));
+      });
+  std::vector<T> means(2 * c);
+  for (int64_t k = 0; k < 2 * c; ++k) means[k] = T(sums[k]) / T(normal.pixels);
+  for (int64_t k = 0; k < c; ++k) along[k] = T(sums[c + k]);
+  const Buffer<T> of_t = lanes.spread(means.data(), 1);
+  const Buffer<T> of_product = lanes.spread(means.data() + c, 1);
+  const Buffer<T> scales = lanes.spread(scale, 1);
+  const int64_t run = round_up(kRun, lanes.period);
+  parallel_for(pool, (size + run - 1) / run, [&](int64_t i) {
+    const int64_t begin = i * run, end = std::min(size, begin + run);
+    for (int64_t kind = 0; kind < lanes.period; kind += V) {
+      const Vec<T, V> m = load<T, V>(mean.get() + kind), s = load<T, V>(inverse.get() + kind);
+      const Vec<T, V> t_mean = load<T, V>(of_t.get() + kind);
+      const Vec<T, V> slope = load<T, V>(of_product.get() + kind);
+      const Vec<T, V> by = load<T, V>(scales.get() + kind);
+      const auto projected = [&](Vec<T, V> t, Vec<T, V> x) {
+        return (t - t_mean - (x - m) * s * slope) * by;
+      };
+      int64_t f = begin + kind;
+      for (; f + V <= end; f += lanes.period)
+        store<T, V>(result + f, projected(load<T, V>(t + f), load<T, V>(normal.x + f)));
+      if (f >= end) continue;
+      Vec<T, V> t_part{}, x_part{};
+      std::memcpy(&t_part, t + f, (end - f) * sizeof(T));
+      std::memcpy(&x_part, normal.x + f, (end - f) * sizeof(T));
+      store_part<T, V>(result + f, projected(t_part, x_part), end - f);
+    }
+  });
+}
+
+// The same for every edge, of numbers that are normal already.
 template <class T>
 void project(xla::ffi::ThreadPool& pool, const T* t, const T* y, const T* scale,
              int64_t edges, int64_t pixels, int64_t channels, T* result) {
-  constexpr int V = kLanes<T>;
-  const Lanes lanes(channels, V);
-  const int64_t size = pixels * channels;
-  std::vector<T> sums(2 * channels);
+  const std::vector<T> zeros(channels, T(0)), ones(channels, T(1));
+  std::vector<T> along(channels);
   for (int64_t e = 0; e < edges; ++e) {
-    const T *ts = t + e * size, *ys = y + e * size;
-    channel_sums(pool, ts, ys, 1, pixels, channels, sums.data());
-    for (T& sum : sums) sum /= T(pixels);
-    const Buffer<T> means = lanes.spread(sums.data(), 2);
-    const Buffer<T> scales = lanes.spread(scale + e * channels, 1);
-    const int64_t run = round_up(kRun, lanes.period);
-    parallel_for(pool, (size + run - 1) / run, [&](int64_t i) {
-      const int64_t begin = i * run, end = std::min(size, begin + run);
-      for (int64_t kind = 0; kind < lanes.period; kind += V) {
-        const Vec<T, V> mean = load<T, V>(means.get() + kind);
-        const Vec<T, V> along = load<T, V>(means.get() + lanes.period + kind);
-        const Vec<T, V> by = load<T, V>(scales.get() + kind);
-        int64_t f = begin + kind;
-        for (; f + V <= end; f += lanes.period) {
-          const Vec<T, V> centred = load<T, V>(ts + f) - mean;
-          store<T, V>(result + e * size + f, (centred - load<T, V>(ys + f) * along) * by);
-        }
-        for (; f < end; ++f) {
-          const int64_t lane = f - begin - kind;
-          if (lane % lanes.period >= V) break;
-          const int64_t l = lane % lanes.period;
-          result[e * size + f] = (ts[f] - mean[l] - ys[f] * along[l]) * by[l];
-        }
-      }
-    });
+    const int64_t at = e * pixels * channels;
+    project_edge<T>(pool, t + at, {y + at, zeros.data(), ones.data(), pixels, channels},
+                    scale + e * channels, result + at, along.data());
+  }
+}
+
+// Cotangents of x and of the weights [edge, channel] of normalised and weighted x, from t
+// and the moments [edge, 2, channel].
+template <class T>
+void weighted_back(xla::ffi::ThreadPool& pool, const T* t, const T* x, const T* moments,
+                   const T* weight, int64_t edges, int64_t pixels, int64_t channels,
+                   T epsilon, T* x_back, T* weight_back) {
+  std::vector<T> inverse(channels), scale(channels);
+  for (int64_t e = 0; e < edges; ++e) {
+    const T *mean = moments + e * 2 * channels, *variance = mean + channels;
+    for (int64_t k = 0; k < channels; ++k) {
+      inverse[k] = 1 / std::sqrt(variance[k] + epsilon);
+      scale[k] = inverse[k] * weight[e * channels + k];
+    }
+    const int64_t at = e * pixels * channels;
+    project_edge<T>(pool, t + at, {x + at, mean, inverse.data(), pixels, channels},
+                    scale.data(), x_back + at, weight_back + e * channels);
   }
 }
 
