@@ -255,9 +255,12 @@ def test_rectified_maps_by_their_definition(kind, window, dtype):
 
             by_x, *by_kernels = back(np.maximum(x, 0), *kernels, g, window)
             want = [by_x * (x > 0), *by_kernels]
-            got = kind.back_p.bind(jnp.asarray(g, dtype), *given, window=window)
+            ct = jnp.asarray(g, dtype)
+            got = kind.back_p.bind(ct, *given, window=window)
             for ours, theirs in zip(got, want, strict=True):
                 close(ours, theirs, dtype)
+            (got,) = kind.of_image.back_p.bind(ct, *given, window=window)
+            close(got, want[0], dtype)
 
             # The adjoint: <g, change of y> = <cotangents, changes>.
             changes = [drawn(rng, *a.shape) for a in (x, *kernels)]
@@ -303,12 +306,15 @@ def test_change_of_the_way_back_by_its_definition(kind, window, dtype):
                 want = added([want, parts])
             want[0] = want[0] * sign
 
-            arrays = [g_moved, x_moved, *moved, g, x, *kernels]
-            got = kind.back_change_p.bind(
-                *(jnp.asarray(a, dtype) for a in arrays), window=window
-            )
+            arrays = [
+                jnp.asarray(a, dtype)
+                for a in (g_moved, x_moved, *moved, g, x, *kernels)
+            ]
+            got = kind.back_change_p.bind(*arrays, window=window)
             for ours, theirs in zip(got, want, strict=True):
                 close(ours, theirs, dtype)
+            (got,) = kind.of_image.back_change_p.bind(*arrays, window=window)
+            close(got, want[0], dtype)
 
 
 @pytest.mark.parametrize("mode", ["fwd", "rev"])
@@ -325,6 +331,29 @@ def test_rectified_maps_have_second_derivatives(kind, mode):
             return jnp.sum(jnp.sin(ours(x, *kernels, jnp.zeros((2, 2)))[0]))
 
         check_grads(f, (x, *kernels), order=2, modes=(mode,))
+
+
+@pytest.mark.parametrize("mode", ["fwd", "rev"])
+@pytest.mark.parametrize("kind", DEFINITIONS, ids=lambda kind: kind.name)
+def test_second_derivatives_are_right_where_only_the_image_moves(kind, mode):
+    rng = np.random.default_rng(9)
+    ours = {SEPARABLE: rectified.separable, DENSE: rectified.dense}[kind]
+    with jax.enable_x64(True):
+        x = jnp.asarray(drawn(rng, 2, 5, 4, 3))
+        sizes = sizes_of(kind, (3, 3), 3, 2)
+        kernels = [jnp.asarray(drawn(rng, *size)) for size in sizes]
+
+        def loss(x, *kernels):
+            return jnp.sum(jnp.sin(ours(x, *kernels, jnp.zeros((2, 2)))[0]))
+
+        def of_gradient(x, *kernels):  # taken with kernels at rest; here they move
+            return jnp.sum(jnp.sin(jax.grad(loss)(x, *kernels)))
+
+        text = str(jax.make_jaxpr(jax.grad(loss))(x, *kernels))
+        assert f"{kind.name}_image_back[" in text
+        assert f"{kind.name}_back[" not in text
+        check_grads(lambda x: loss(x, *kernels), (x,), order=2, modes=(mode,))
+        check_grads(of_gradient, (x, *kernels), order=1, modes=(mode,))
 
 
 @pytest.mark.parametrize("kind", DEFINITIONS, ids=lambda kind: kind.name)

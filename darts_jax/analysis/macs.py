@@ -119,6 +119,15 @@ _COUNTS: dict[str, Callable[..., int]] = {
     "separable_back_change": lambda params, *shapes: _separable(
         params, shapes[4], shapes[7], (7, 5)
     ),
+    "separable_image_change": lambda params, dx, x, depthwise, pointwise, y: _separable(
+        params, y, pointwise, (1, 1)
+    ),
+    "separable_image_back": lambda params, y, x, depthwise, pointwise, *results: (
+        _separable(params, y, pointwise, (1, 1))
+    ),
+    "separable_image_back_change": lambda params, *shapes: _separable(
+        params, shapes[4], shapes[7], (2, 3)
+    ),
     "rectified_conv": lambda params, x, kernel, origin, y, moments: _dense(
         y, x[-1], params
     ),
@@ -126,6 +135,15 @@ _COUNTS: dict[str, Callable[..., int]] = {
         2 * _dense(y, x[-1], params)
     ),
     "rectified_conv_back": lambda params, y, x, kernel, *results: (
+        2 * _dense(y, x[-1], params)
+    ),
+    "rectified_conv_image_change": lambda params, dx, x, kernel, y: _dense(
+        y, x[-1], params
+    ),
+    "rectified_conv_image_back": lambda params, y, x, kernel, *results: _dense(
+        y, x[-1], params
+    ),
+    "rectified_conv_image_back_change": lambda params, dy, dx, dk, y, x, *others: (
         2 * _dense(y, x[-1], params)
     ),
     "rectified_conv_back_change": lambda params, dy, dx, dk, y, x, kernel, *results: (

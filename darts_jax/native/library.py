@@ -38,10 +38,14 @@ CALLS = (
     "separable_change",
     "separable_back",
     "separable_back_change",
+    "separable_image_back",
+    "separable_image_back_change",
     "rectified_conv",
     "rectified_conv_change",
     "rectified_conv_back",
     "rectified_conv_back_change",
+    "rectified_conv_image_back",
+    "rectified_conv_image_back_change",
 )
 NUMBERS = {"float32": "float", "float64": "double"}
 

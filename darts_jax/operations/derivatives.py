@@ -30,6 +30,8 @@ class Derivatives:
       name: of the map's kernel of ours; its derivatives' begin with it.
       plain: (*primals, **parameters) -> image, all of them with an edge axis.
       shape: the same, of its result.
+      moving: how many of the primals, the first, are differentiated by in the backward
+        pass; None: all. Second derivatives are by all of them.
       kernels: which of ``change``, ``back``, ``back_change`` have kernels of ours.
       constants: what these are told, name and number.
     """
@@ -37,23 +39,25 @@ class Derivatives:
     name: str
     plain: Callable[..., Array]
     shape: Callable[..., tuple[int, ...]]
+    moving: int | None = None
     kernels: tuple[str, ...] = ("change", "back", "back_change")
     constants: tuple[tuple[str, Any], ...] = ()
 
     @functools.cached_property
     def change_p(self) -> Primitive:
-        """(*tangents, *primals) -> (the image's change)."""
+        """(*tangents that move, *primals) -> (the image's change)."""
 
         def shapes(*arrays: Any, **parameters: Any) -> list[tuple[int, ...]]:
-            return [self.shape(*_later_half(arrays), **parameters)]
+            _, primals = self._parted(arrays)
+            return [self.shape(*primals, **parameters)]
 
         def plain(*arrays: Array, **parameters: Any) -> list[Array]:
-            primals = _later_half(arrays)
-            form = functools.partial(self.plain, **parameters)
-            return [jax.jvp(form, primals, arrays[: len(primals)])[1]]
+            along, primals = self._parted(arrays)
+            form, moved = self._form(primals, parameters)
+            return [jax.jvp(form, moved, along)[1]]
 
         def transpose(cts: Arrays, *arrays: Any, **parameters: Any) -> list[Any]:
-            primals = _later_half(arrays)
+            _, primals = self._parted(arrays)
             backs = self.back_p.bind(cts[0], *primals, **parameters)
             return [*backs, *[None] * len(primals)]
 
@@ -64,11 +68,11 @@ class Derivatives:
 
     @functools.cached_property
     def back_p(self) -> Primitive:
-        """(the image's cotangent, *primals) -> those of the primals."""
+        """(the image's cotangent, *primals) -> those of the primals that move."""
 
         def shapes(g: Any, *primals: Any, **parameters: Any) -> list[tuple[int, ...]]:
             del g, parameters
-            return [array.shape for array in primals]
+            return [array.shape for array in primals[: self.moving]]
 
         def transpose(
             cts: Arrays, g: Any, *primals: Any, **parameters: Any
@@ -90,11 +94,12 @@ class Derivatives:
 
     @functools.cached_property
     def back_change_p(self) -> Primitive:
-        """(*tangents, the image's cotangent, *primals) -> the change of those."""
+        """(*tangents, the image's cotangent, *primals) -> the change of `back_p`."""
 
         def shapes(*arrays: Any, **parameters: Any) -> list[tuple[int, ...]]:
             del parameters
-            return [array.shape for array in _later_half(arrays)[1:]]
+            _, *primals = _later_half(arrays)
+            return [array.shape for array in primals[: self.moving]]
 
         def plain(*arrays: Array, **parameters: Any) -> list[Array]:
             primals = _later_half(arrays)
@@ -118,13 +123,29 @@ class Derivatives:
 
     def change(self, primals: Arrays, tangents: Arrays, **parameters: Any) -> Array:
         """The image's change, for the map's own rule."""
-        inward = [ad.instantiate_zeros(t) for t in tangents]
+        inward = [ad.instantiate_zeros(t) for t in tangents[: self.moving]]
         (change,) = self.change_p.bind(*inward, *primals, **parameters)
         return change
 
+    def _parted(self, arrays: Arrays) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Tangents that move, and all primals."""
+        count = len(arrays) // 2 if self.moving is None else self.moving
+        return tuple(arrays[:count]), tuple(arrays[count:])
+
+    def _form(
+        self, primals: Arrays, parameters: dict[str, Any]
+    ) -> tuple[Callable[..., Array], tuple[Array, ...]]:
+        """The plain form as a function of what moves, and that."""
+        count = len(primals) if self.moving is None else self.moving
+
+        def form(*moved: Array) -> Array:
+            return self.plain(*moved, *primals[count:], **parameters)
+
+        return form, tuple(primals[:count])
+
     def _plain_back(self, g: Array, *primals: Array, **parameters: Any) -> list[Array]:
-        form = functools.partial(self.plain, **parameters)
-        return list(jax.vjp(form, *primals)[1](g))
+        form, moved = self._form(primals, parameters)
+        return list(jax.vjp(form, *moved)[1](g))
 
     def _primitive(
         self, suffix: str, shapes: Callable[..., Any], plain: Callable[..., Any]

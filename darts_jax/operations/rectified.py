@@ -86,6 +86,12 @@ class Rectified(Derivatives):
     """A map, linear in relu(x) and in each of its kernels, and its derivatives."""
 
     @functools.cached_property
+    def of_image(self) -> Derivatives:
+        """Derivatives where no kernel moves, as in a gradient by edge weights alone."""
+        kernels = ("back", "back_change")
+        return Derivatives(f"{self.name}_image", self.plain, self.shape, 1, kernels)
+
+    @functools.cached_property
     def map_p(self) -> Primitive:
         """(x, *kernels, guess) -> (image, moments [edge, 2, feature])."""
 
@@ -101,7 +107,9 @@ class Rectified(Derivatives):
 
         def jvp(primals: Arrays, tangents: Arrays, *, window: Window) -> Any:
             y, moments = primitive.bind(*primals, window=window)
-            change = self.change(primals[:-1], tangents[:-1], window=window)
+            still = all(isinstance(t, ad.Zero) for t in tangents[1:-1])
+            rule = self.of_image if still else self
+            change = rule.change(primals[:-1], tangents[:-1], window=window)
             zero = ad.Zero(jax.typeof(moments).to_tangent_aval())
             return [y, moments], [change, zero]
 

@@ -168,6 +168,26 @@ ffi::Error separable_back_change_call(
   return ffi::Error::Success();
 }
 
+ffi::Error separable_image_back_call(ffi::ThreadPool pool, Array y, Array x,
+                                     Array depthwise, Array pointwise,
+                                     ffi::Result<Array> x_back, Geometry g) {
+  separable_back<Number>(pool, separable_of(x, depthwise, pointwise, y.dimensions(), g),
+                         y.typed_data(), x_back->typed_data(), nullptr, nullptr);
+  return ffi::Error::Success();
+}
+
+ffi::Error separable_image_back_change_call(
+    ffi::ThreadPool pool, Array y_change, Array x_change, Array depthwise_change,
+    Array pointwise_change, Array y, Array x, Array depthwise, Array pointwise,
+    ffi::Result<Array> x_back, Geometry g) {
+  separable_back_change<Number>(
+      pool, separable_of(x, depthwise, pointwise, y.dimensions(), g), y.typed_data(),
+      y_change.typed_data(),
+      {x_change.typed_data(), depthwise_change.typed_data(), pointwise_change.typed_data()},
+      x_back->typed_data(), nullptr, nullptr);
+  return ffi::Error::Success();
+}
+
 RectifiedConv<Number> rectified_of(Array x, Array kernel, ffi::Span<const int64_t> output,
                                    Geometry g) {
   const auto xs = x.dimensions(), ks = kernel.dimensions();
@@ -213,6 +233,25 @@ ffi::Error rectified_conv_back_change_call(ffi::ThreadPool pool, Array y_change,
   return ffi::Error::Success();
 }
 
+ffi::Error rectified_conv_image_back_call(ffi::ThreadPool pool, Array y, Array x,
+                                          Array kernel, ffi::Result<Array> x_back,
+                                          Geometry g) {
+  rectified_conv_back<Number>(pool, rectified_of(x, kernel, y.dimensions(), g),
+                              y.typed_data(), x_back->typed_data(), nullptr);
+  return ffi::Error::Success();
+}
+
+ffi::Error rectified_conv_image_back_change_call(ffi::ThreadPool pool, Array y_change,
+                                                 Array x_change, Array kernel_change,
+                                                 Array y, Array x, Array kernel,
+                                                 ffi::Result<Array> x_back, Geometry g) {
+  rectified_conv_back_change<Number>(
+      pool, rectified_of(x, kernel, y.dimensions(), g), y.typed_data(),
+      y_change.typed_data(), x_change.typed_data(), kernel_change.typed_data(),
+      x_back->typed_data(), nullptr);
+  return ffi::Error::Success();
+}
+
 }  // namespace
 
 // A call of so many arrays with so many results; with a window, or without.
@@ -244,6 +283,11 @@ DARTS_WINDOW(darts_rectified_conv, rectified_conv_call, 3, 2);
 DARTS_WINDOW(darts_rectified_conv_change, rectified_conv_change_call, 4, 1);
 DARTS_WINDOW(darts_rectified_conv_back, rectified_conv_back_call, 3, 2);
 DARTS_WINDOW(darts_rectified_conv_back_change, rectified_conv_back_change_call, 6, 2);
+DARTS_WINDOW(darts_separable_image_back, separable_image_back_call, 4, 1);
+DARTS_WINDOW(darts_separable_image_back_change, separable_image_back_change_call, 8, 1);
+DARTS_WINDOW(darts_rectified_conv_image_back, rectified_conv_image_back_call, 3, 1);
+DARTS_WINDOW(darts_rectified_conv_image_back_change, rectified_conv_image_back_change_call,
+             6, 1);
 DARTS_SUMS(darts_moments, sums_call<true>, 2, 1);
 DARTS_SUMS(darts_channel_sums, sums_call<false>, 2, 1);
 DARTS_SUMS(darts_project, project_call, 3, 1);

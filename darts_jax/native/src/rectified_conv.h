@@ -87,8 +87,8 @@ struct Pair {
   const T* g;
 };
 
-// The cotangent of x is the sum of what reaches it, gated by x; that of the kernel a sum
-// over pairs, whose images are gated by x too.
+// The cotangent of x is the sum of what reaches it, gated by x; that of the kernel, where
+// there is a place for it, a sum over pairs, whose images are gated by x too.
 template <class T, int BACK, int V>
 void rectified_conv_way_back(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s,
                              const std::vector<Reaching<T>>& reaching,
@@ -98,7 +98,7 @@ void rectified_conv_way_back(xla::ffi::ThreadPool& pool, const RectifiedConv<T>&
   const int64_t padded_from = round_up(s.from, BACK), padded = round_up(s.to, V);
   const int64_t size = taps * s.from * padded;
   const auto down = backward_phases(w.down), across = backward_phases(w.across);
-  Buffer<T> sums(s.edges * parts * size);
+  Buffer<T> sums(kernel ? s.edges * parts * size : 0);
   parallel_for(pool, s.edges * parts, [&](int64_t p) {
     const int64_t e = p / parts, part = p % parts;
     Rows<T> rows = dense_rows<T>(w.down.image, w.across.image, s.from,
@@ -115,7 +115,7 @@ void rectified_conv_way_back(xla::ffi::ThreadPool& pool, const RectifiedConv<T>&
     for (int64_t n = part * s.batch / parts; n < (part + 1) * s.batch / parts; ++n) {
       const int64_t begin = (e * s.batch + n) * s.window.pixels() * s.from;
       const int64_t g_begin = (e * s.batch + n) * s.window.outputs() * s.to;
-      for (const Pair<T>& pair : pairs) {
+      for (const Pair<T>& pair : kernel ? pairs : std::vector<Pair<T>>()) {
         rows.begin(pair.x + begin, s.x + begin);
         conv_kernel_image<T, V>(rows, pair.g + g_begin, w, s.from, s.to, wide,
                                 sums.get() + p * size, padded);
@@ -126,6 +126,7 @@ void rectified_conv_way_back(xla::ffi::ThreadPool& pool, const RectifiedConv<T>&
       copy_gated(x + begin, s.x + begin, s.window.pixels() * s.from, x + begin);
     }
   });
+  if (!kernel) return;
   std::fill_n(kernel, s.edges * taps * s.from * s.to, T(0));
   for (int64_t p = 0; p < s.edges * parts; ++p)
     add_narrowed(sums.get() + p * size, taps * s.from, s.to, padded,

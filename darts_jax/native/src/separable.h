@@ -170,6 +170,7 @@ void separable_change(xla::ffi::ThreadPool& pool, const Separable<T>& s,
 template <class T, int BACK, int V>
 struct SeparableBack {
   const Separable<T>& s;
+  const bool of_kernels;  // whether their cotangents are wanted, or those of x alone
   const Lanes lanes{s.from, kLanes<T>};
   const int64_t taps = s.window.taps();
   const int64_t padded = round_up(s.to, V), padded_from = round_up(s.from, BACK);
@@ -177,8 +178,8 @@ struct SeparableBack {
   const std::vector<Phase> down = backward_phases(s.window.down);
   const std::vector<Phase> across = backward_phases(s.window.across);
   const Size output{s.window.down.output, s.window.across.output};
-  Buffer<T> tap_sums{s.edges * parts * taps * lanes.period};
-  Buffer<T> matrix_sums{s.edges * parts * size};
+  Buffer<T> tap_sums{of_kernels * s.edges * parts * taps * lanes.period};
+  Buffer<T> matrix_sums{of_kernels * s.edges * parts * size};
 
   Buffer<T> transposed(const T* pointwise) const {
     return packed(pointwise, s.edges, s.to, s.from, true, padded_from);
@@ -193,6 +194,7 @@ struct SeparableBack {
 
   // Adds up what the parts have summed.
   void finish(T* depthwise, T* pointwise) const {
+    if (!of_kernels) return;
     std::fill_n(depthwise, s.edges * taps * s.from, T(0));
     std::fill_n(pointwise, s.edges * size / padded * s.to, T(0));
     for (int64_t p = 0; p < s.edges * parts; ++p) {
@@ -204,13 +206,14 @@ struct SeparableBack {
   }
 };
 
-// Cotangents of x and of the kernels, from g [edge, batch, *output, out].
+// Cotangents of x and of the kernels, from g [edge, batch, *output, out]; of x alone where
+// there is no place for the others.
 template <class T>
 void separable_back(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* g, T* x,
                     T* depthwise, T* pointwise) {
   with_both_lanes<T>(s.from, s.to, [&](auto back, auto v) {
     constexpr int BACK = back, V = v;
-    SeparableBack<T, BACK, V> b{s};
+    SeparableBack<T, BACK, V> b{s, pointwise != nullptr};
     const Buffer<T> spread = b.lanes.spread(s.depthwise, s.edges * b.taps);
     const Buffer<T> matrices = b.transposed(s.pointwise);
     parallel_for(pool, s.edges * b.parts, [&](int64_t p) {
@@ -229,7 +232,7 @@ void separable_back(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* 
         b.between({{g_image, matrix}}, between.get());
         image.begin(x_image);
         correlation.rows().begin(x_image, x_image);
-        for (int64_t r = 0; r < b.output.height; ++r) {
+        for (int64_t r = 0; b.of_kernels && r < b.output.height; ++r) {
           const T* g_row = widened(g_image + r * b.output.width * s.to, b.output.width,
                                    s.to, b.padded, wide);
           outer<T, V>(image.depthwise_row(r, taps), s.from, s.from, g_row, b.output.width,
@@ -254,7 +257,7 @@ void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, co
                            T* pointwise) {
   with_both_lanes<T>(s.from, s.to, [&](auto back, auto v) {
     constexpr int BACK = back, V = v;
-    SeparableBack<T, BACK, V> b{s};
+    SeparableBack<T, BACK, V> b{s, pointwise != nullptr};
     const Buffer<T> spread = b.lanes.spread(s.depthwise, s.edges * b.taps);
     const Buffer<T> spread_change = b.lanes.spread(t.depthwise, s.edges * b.taps);
     const Buffer<T> matrices = b.transposed(s.pointwise);
@@ -284,7 +287,7 @@ void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, co
         moved.begin(x_moved, x_image);
         fixed.rows().begin(x_image, x_image);
         moving.rows().begin(x_moved, x_image);
-        for (int64_t r = 0; r < b.output.height; ++r) {
+        for (int64_t r = 0; b.of_kernels && r < b.output.height; ++r) {
           const int64_t at = r * b.output.width * s.to;
           const auto add_outer = [&](const T* z, const T* g_row) {
             const T* row = widened(g_row + at, b.output.width, s.to, b.padded, wide);
