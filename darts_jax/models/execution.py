@@ -246,7 +246,8 @@ def _scan_run(
         def slot(states: Array, x: Any) -> tuple[Array, Any]:
             edge_of_slot, target, taken = x
             y, stats = edge(taken, *edge_of_slot, state, shared)
-            return states.at[target].add(y), stats
+            row = states.at[target]
+            return row.add(y, mode="promise_in_bounds"), stats
 
         states, stats = lax.scan(slot, states, (edges, targets, taken))
         return states, (stats, shared_stats)

@@ -265,12 +265,22 @@ class FactorizedReduce(nn.Module):
 
     @nn.compact
     def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
-        x = nn.relu(x)
-        shifted = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))[:, 1:, 1:]
-        first = Conv(self.channels // 2, stride=(2, 2))(x)
-        second = Conv(self.channels - self.channels // 2, stride=(2, 2))(shifted)
-        both = jnp.concatenate([first, second], -1)
-        return BatchNorm(self.affine)(both, train, weight=weight)
+        half, normalize = self.channels // 2, BatchNorm(self.affine)
+        guess = normalize.guess(self.channels, x.dtype)
+        odd_rows, odd_columns = (size % 2 for size in x.shape[1:3])
+        even = jnp.pad(x, ((0, 0), (0, odd_rows), (0, odd_columns), (0, 0)))
+        parts = (
+            (half, x, (2, 2), guess[:, :half]),
+            (self.channels - half, even[:, 1::2, 1::2], (1, 1), guess[:, half:]),
+        )
+        images, of_images = [], []
+        for features, image, stride, near in parts:
+            kernel, _ = Conv(features, stride=stride).weights(image)
+            y, moments_of_y = rectified.dense(image, kernel, near, stride=stride)
+            images.append(y)
+            of_images.append(moments_of_y)
+        both, of_both = (jnp.concatenate(each, -1) for each in (images, of_images))
+        return normalize(both, train, _exact(of_both), weight)
 
 
 class Linear(nn.Module):
