@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from darts_jax import memory
 from darts_jax.types import Metrics, Scalars
 
 NEVER = jnp.iinfo(jnp.int32).max
@@ -79,8 +80,16 @@ def compile_program(
 ) -> tuple[Callable[..., Any], float]:
     """Compiles for arguments of these shapes: the executable and the seconds taken."""
     began = time.perf_counter()
-    executable = program.lower(*arguments).compile()  # type: ignore[attr-defined]
+    executable = finished(program.lower(*arguments))  # type: ignore[attr-defined]
     return executable, time.perf_counter() - began
+
+
+def finished(lowered: Any) -> Any:
+    """The executable of what was traced and lowered, in little memory."""
+    memory.give_back()
+    executable = lowered.compile()
+    memory.give_back()
+    return executable
 
 
 @dataclasses.dataclass(frozen=True)

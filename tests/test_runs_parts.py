@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import platform
 import shutil
 import sys
 import types
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from darts_jax import memory
 from darts_jax.config import load_config
 from darts_jax.errors import InputError
 from darts_jax.runs import checkpoint, console
@@ -395,3 +397,20 @@ def test_table_aligns_numbers_right() -> None:
         "random           7\n"
     )
     assert console.table([], ["a"]) == "a\n-\n"
+
+
+def resident():
+    """Kilobytes that this process holds."""
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only it is asked")
+def test_freed_memory_is_given_back():
+    chunks = [bytes(1000) for _ in range(200_000)]
+    kept, held = chunks[::2000], resident()
+    del chunks
+    memory.give_back()
+    assert resident() < held - 100_000
+    assert len(kept) == 100
