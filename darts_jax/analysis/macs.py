@@ -107,7 +107,7 @@ _COUNTS: dict[str, Callable[..., int]] = {
     "conv": lambda params, x, kernel, y: _dense(y, x[-1], params),
     "conv_input": lambda params, y, kernel, x: _dense(y, x[-1], params),
     "conv_kernel": lambda params, x, y, kernel: _dense(y, x[-1], params),
-    "separable": lambda params, x, depthwise, pointwise, origin, y, moments: _separable(
+    "separable": lambda params, x, depthwise, pointwise, guess, y, moments: _separable(
         params, y, pointwise, (1, 1)
     ),
     "separable_change": lambda params, *shapes: _separable(
@@ -128,7 +128,7 @@ _COUNTS: dict[str, Callable[..., int]] = {
     "separable_image_back_change": lambda params, *shapes: _separable(
         params, shapes[4], shapes[7], (2, 3)
     ),
-    "rectified_conv": lambda params, x, kernel, origin, y, moments: _dense(
+    "rectified_conv": lambda params, x, kernel, guess, y, moments: _dense(
         y, x[-1], params
     ),
     "rectified_conv_change": lambda params, dx, dk, x, kernel, y: (
