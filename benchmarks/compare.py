@@ -3,8 +3,10 @@
     pip install -e '.[benchmark]'
     python benchmarks/compare.py --cells 8 --channels 16 --batch 16
 
-The contenders take turns, so that whatever slows the machine slows all. Peak memory is
-measured in a process for each contender. Prints a table, and the same as JSON.
+The contenders take turns, so that whatever slows the machine slows all; a turn is one
+step, or ``--steps`` of them, which ours takes in one call, as a search does. Peak
+memory is measured in a process for each contender. Prints a table, and the same as
+JSON.
 
 ``of_peak`` is the share of the machine's arithmetic that a step puts to use: its FLOPs
 by its seconds, over what a large float32 matrix product by JAX reaches in the same
@@ -61,18 +63,18 @@ PRODUCT = 4096  # rows and columns
 
 
 def contender(name: str, options: argparse.Namespace) -> tuple[Callable[[], Any], Any]:
-    """A function that takes one step, and what is known before the first."""
+    """A function that takes its turn's steps, and what is known before the first."""
     kind, rule = name.split()
     shape = options.space, options.cells, options.channels, options.batch
     if kind == "ours":
         config = ours.settings(*shape, rule)
-        made = ours.Ours(ours.search_job(config, options.size))
+        made = ours.Ours(ours.search_job(config, options.size, options.steps))
         known = {
             "trace_s": made.trace_s,
             "compile_s": made.compile_s,
             "temporaries_mb": made.temporaries / 1e6,
         }
-        return made.step, known
+        return lambda: made.step(options.steps), known
     if kind == "flax":
         import flax_supernet
 
@@ -83,12 +85,19 @@ def contender(name: str, options: argparse.Namespace) -> tuple[Callable[[], Any]
             "compile_s": compile_s,
             "temporaries_mb": temporaries / 1e6,
         }
-        return plain.step, known
+        return repeated(plain.step, options.steps), known
     import torch_supernet
 
     last = kind == "torch_channels_last"
     eager = torch_supernet.TorchSearch(*shape, options.size, channels_last=last)
-    return lambda: eager.step(rule), {}
+    return repeated(lambda: eager.step(rule), options.steps), {}
+
+
+def repeated(step: Callable[[], Any], times: int) -> Callable[[], Any]:
+    def run() -> Any:
+        return [step() for _ in range(times)][-1]
+
+    return run
 
 
 def matrix_product() -> Callable[[], Any]:
@@ -123,7 +132,8 @@ def take_turns(options: argparse.Namespace) -> dict[str, Any]:
         for name, step in turns.items():
             began = time.perf_counter()
             jax.block_until_ready(step())
-            seconds[name].append(time.perf_counter() - began)
+            took = time.perf_counter() - began
+            seconds[name].append(took / (1 if name == "product" else options.steps))
     gradient = flops_of_a_gradient(options)
     peak = 2.0 * PRODUCT**3 / min(seconds["product"])
     for name in steps:
@@ -152,6 +162,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=1, help="of a turn")
     parser.add_argument(
         "--contenders", nargs="+", default=list(CONTENDERS[:7]), choices=CONTENDERS
     )

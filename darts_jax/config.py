@@ -41,7 +41,7 @@ def default_config() -> ConfigDict:
             "cells": 8,
             "channels": 16,
             "partial_channels": 1,
-            "execution": "auto",  # scan | batch; auto: scan on CPU
+            "execution": "auto",  # scan | batch; on CPU scan, unless edges are few
             "remat": "auto",  # none | edge | cell: less memory for more arithmetic
             "dtype": "float32",  # | bfloat16, for the computation alone
         }

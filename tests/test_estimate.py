@@ -16,7 +16,7 @@ from darts_jax.data.sources import load_dataset
 from darts_jax.devices import AXIS, Layout
 from darts_jax.main import main
 from darts_jax.operations import convolution, primitives, rectified, sums
-from darts_jax.operations.windows import PLAIN_FORMS
+from darts_jax.operations.edges import PLAIN_FORMS
 from darts_jax.runs.estimate import Memory, Trial
 
 TINY = [  # S2 on the digits

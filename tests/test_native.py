@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+import darts_jax
+from darts_jax import build
 from darts_jax.errors import InputError
 from darts_jax.native import library
 from darts_jax.operations import convolution, primitives, rectified, sums
@@ -459,3 +461,22 @@ def test_an_unknown_switch_is_refused(monkeypatch):
             library.serves("float32")
     finally:
         library._registered.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("settings", "execution"),
+    [
+        ({"space": "nasbench201"}, "batch"),
+        ({"space": "nasbench201", "search.relaxation": "sampled_gumbel"}, "scan"),
+        ({"space": "nasbench201", "supernet.dtype": "bfloat16"}, "scan"),
+        ({"space": "nasbench201", "supernet.execution": "scan"}, "scan"),
+        ({"space": "darts"}, "scan"),
+        ({"space": "mobile"}, "scan"),
+    ],
+)
+def test_few_edges_that_share_states_are_walked_together(settings, execution):
+    overrides = [f"{name}={value}" for name, value in settings.items()]
+    config = darts_jax.load_config(overrides=["supernet.cells=1", *overrides])
+    images, labels = np.zeros((2, 64, 64, 3), np.uint8), np.arange(2)
+    data = darts_jax.from_arrays(images, labels, images, labels)
+    assert build.make_supernet(config, data).execution == execution

@@ -1,5 +1,8 @@
-"""Depthwise convolution and pooling against XLA's own, in every derivative."""
+"""Depthwise convolution and pooling against XLA's own, in every derivative; and edges
+that share an image, against each alone.
+"""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +11,7 @@ from jax import lax
 from jax.test_util import check_grads
 
 from darts_jax.native import library
-from darts_jax.operations import primitives
+from darts_jax.operations import primitives, rectified
 from darts_jax.operations.convolution import conv
 
 
@@ -229,3 +232,82 @@ def test_primitives_run_with_jit_disabled():
     with jax.disable_jit():
         got = conv(x, kernel, stride=(1, 1))
     np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+RECTIFIED = {"dense": rectified.dense, "separable": rectified.separable}
+
+
+def edges_of_an_image(kind, edges):
+    """The map of a batch of edges that leave a state, one by one, and its arrays."""
+    ours = RECTIFIED[kind]
+    rng = np.random.default_rng(3)
+    sizes = {"dense": [(3, 3, 3, 2)], "separable": [(3, 3, 3), (1, 1, 3, 2)]}[kind]
+    x = jnp.asarray(rng.normal(size=(2, 5, 4, 3)))
+    kernels = [jnp.asarray(rng.normal(size=(edges, *size))) for size in sizes]
+    guess = jnp.zeros((2, 2))
+
+    def together(x, *kernels):
+        axes = (None, *[0] * len(kernels), None)
+        return jax.vmap(ours, in_axes=axes)(x, *kernels, guess)
+
+    def apart(x, *kernels):
+        each = [ours(x, *[k[e] for k in kernels], guess) for e in range(edges)]
+        return jax.tree.map(lambda *rows: jnp.stack(rows), *each)
+
+    return together, apart, x, kernels
+
+
+def derivatives_of(form, x, kernels):
+    """The value, the gradient by the image and by all, and how that one changes."""
+
+    def loss(x, *kernels):
+        y, _ = form(x, *kernels)
+        return jnp.sum(jnp.sin(y) * jnp.linspace(-1.0, 1.0, y.size).reshape(y.shape))
+
+    everything = tuple(range(1 + len(kernels)))
+    gradient = jax.grad(loss, everything)
+    along = jax.tree.map(jnp.cos, (x, *kernels))
+    of_image = jax.grad(loss)
+    return (
+        form(x, *kernels),
+        of_image(x, *kernels),
+        jax.jvp(of_image, (x, *kernels), along)[1],
+        jax.jvp(gradient, (x, *kernels), along),
+        jax.grad(lambda *a: sum(jnp.sum(jnp.sin(g)) for g in gradient(*a)), everything)(
+            x, *kernels
+        ),
+    )
+
+
+@pytest.mark.parametrize("kind", RECTIFIED)
+def test_edges_that_share_an_image_compute_what_they_do_alone(kind):
+    with jax.enable_x64(True):
+        together, apart, x, kernels = edges_of_an_image(kind, 3)
+        got = jax.jit(lambda *a: derivatives_of(together, a[0], a[1:]))(x, *kernels)
+        want = derivatives_of(apart, x, kernels)
+        chex.assert_trees_all_close(got, want, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", RECTIFIED)
+def test_members_whose_edges_share_an_image_compute_what_they_do_alone(kind):
+    with jax.enable_x64(True):
+        together, apart, x, kernels = edges_of_an_image(kind, 3)
+        own = jax.tree.map(lambda a: jnp.stack([a, -a]), (x, *kernels))
+
+        def of_members(form):
+            return jax.vmap(lambda *a: derivatives_of(form, a[0], a[1:]))(*own)
+
+        chex.assert_trees_all_close(
+            of_members(together), of_members(apart), rtol=1e-11, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("kind", RECTIFIED)
+def test_an_image_that_edges_share_is_not_copied(kind):
+    with jax.enable_x64(True):
+        together, _, x, kernels = edges_of_an_image(kind, 3)
+        by_all = tuple(range(1 + len(kernels)))
+        gradient = jax.grad(lambda *a: jnp.sum(jnp.sin(together(*a)[0])), by_all)
+        text = str(jax.make_jaxpr(gradient)(x, *kernels))
+        assert "f64[1,2,5,4,3]" in text
+        assert "f64[3,2,5,4,3]" not in text

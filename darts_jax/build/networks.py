@@ -11,23 +11,20 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from darts_jax import native
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.combinations import corruption_operations
 from darts_jax.data.dataset import ImageSet
 from darts_jax.errors import InputError
 from darts_jax.models.execution import Execution
 from darts_jax.models.network import Network
-from darts_jax.models.supernet import Remat, Supernet
+from darts_jax.models.supernet import Supernet
 from darts_jax.operations.corruption import CORRUPTIONS
 from darts_jax.operations.image import require_operation
 from darts_jax.spaces import get_space
-from darts_jax.spaces.graph import Genotype, Space
+from darts_jax.spaces.graph import Cell, Genotype, Space
 
-# Is it a CPU? -> how a supernet's edges are executed, and what is recomputed.
-_FORM: dict[bool, tuple[Execution, Remat]] = {
-    True: ("scan", "edge"),
-    False: ("batch", "edge"),
-}
+_FEW_EDGES = 8  # between NAS-Bench-201's 6 and DARTS's 14
 
 
 def make_supernet(config: ConfigDict, dataset: ImageSet) -> Any:
@@ -54,7 +51,8 @@ def require_family(space: Space, known: Mapping[str, Any]) -> Any:
 def _supernet(config: ConfigDict, dataset: ImageSet) -> Supernet:
     space, settings = get_space(config.space), config.supernet
     _require_size(dataset, space.macro.halvings(settings.cells))
-    execution, remat = _FORM[jax.default_backend() == "cpu"]
+    sampled = RELAXATIONS[config.search.relaxation].sampled
+    dtype = jnp.dtype(settings.dtype)
     kind = config.search.corruption.kind
     return Supernet(
         space,
@@ -62,14 +60,36 @@ def _supernet(config: ConfigDict, dataset: ImageSet) -> Supernet:
         settings.cells,
         settings.channels,
         settings.partial_channels,
-        execution if settings.execution == "auto" else settings.execution,
-        remat if settings.remat == "auto" else settings.remat,
-        jnp.dtype(settings.dtype),
-        sampled=RELAXATIONS[config.search.relaxation].sampled,
+        _execution(space, dtype, sampled)
+        if settings.execution == "auto"
+        else settings.execution,
+        "edge" if settings.remat == "auto" else settings.remat,
+        dtype,
+        sampled=sampled,
         corruptions=tuple(
             (name, CORRUPTIONS[kind]) for name in corruption_operations(config)
         ),
     )
+
+
+def _execution(space: Space, dtype: Any, sampled: bool) -> Execution:
+    """How edges are walked unless a setting says it.
+
+    One by one on CPU, as that takes least code and memory, and leaves out operations
+    that a sample does not run. But few edges are as little code together, and where
+    kernels read their state in place, take three fifths of the time.
+    """
+    if jax.default_backend() != "cpu":
+        return "batch"
+    in_place = jax.device_count() == 1 and native.serves(dtype)
+    few = all(_few_share_states(cell) for cell in space.cells.values())
+    return "batch" if few and in_place and not sampled else "scan"
+
+
+def _few_share_states(cell: Cell) -> bool:
+    """Whether edges leave a state together, and are few."""
+    sources = {edge.source for edge in cell.edges}
+    return len(sources) < len(cell.edges) <= _FEW_EDGES
 
 
 def _network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Network:

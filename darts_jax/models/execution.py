@@ -177,6 +177,16 @@ class Work:
         edge = functools.partial(self.operation.edge, dict(run.stacks), run.stride)
         return functools.partial(edge, strength=self.strength, kept=self.kept)
 
+    def own(self, run: Run) -> Callable[..., tuple[Image | None, dict[str, Any]]]:
+        """``(variables, weights, key, x) -> (own, stats)`` of an edge."""
+        own = functools.partial(self.operation.own, dict(run.stacks), run.stride)
+        return functools.partial(own, strength=self.strength, kept=self.kept)
+
+    def whole(self, run: Run) -> Callable[..., Image]:
+        """``(own, weights, key, x, shared) -> mixed`` of an edge."""
+        whole = functools.partial(self.operation.whole, dict(run.stacks), run.stride)
+        return functools.partial(whole, strength=self.strength)
+
     def rematerialized(self, function: Callable[..., Any], *, looped: bool) -> Any:
         """The function, computed again in the backward pass if that is wanted.
 
@@ -271,6 +281,13 @@ def _rows(leaf: Array, indices: Int[np.ndarray, "..."]) -> Array:
     return leaf.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
+def _unstacked(leaf: Array | None, size: int) -> list[Array | None]:
+    """Its rows. The way back joins them, where slices' would pad each with zeros."""
+    if leaf is None:
+        return [None] * size
+    return [jnp.squeeze(row, 0) for row in lax.split(leaf, [1] * size)]
+
+
 def _always(edge: Callable[..., Any]) -> Callable[..., Any]:
     """`_unless_idle` where no slot is idle."""
     return lambda taken, *arguments: edge(*arguments)
@@ -303,12 +320,19 @@ def _batch(
         one, key = jax.tree.map(lambda leaf: leaf[0], (variables, keys))
         shared_of = work.rematerialized(work.shared(run), looped=False)
         shared, shared_stats = shared_of(one, key, x)
-        edge = work.rematerialized(work.edge(run), looped=False)
-        over_edges = jax.vmap(edge, in_axes=(0, 0, 0, None, None))
-        ys, stats = over_edges(variables, weights, keys, x, shared)
-        for y, e in zip(ys, run.edges, strict=True):
+        own, whole = (
+            work.rematerialized(part, looped=False)
+            for part in (work.own(run), work.whole(run))
+        )
+        of_edges = jax.vmap(own, in_axes=(0, 0, 0, None))
+        ys, stats = of_edges(variables, weights, keys, x)
+        # What edges share is added outside: CPU compilers are slow to sum over the edge
+        # axis, which is what the way back of a broadcast is.
+        for y, weight, key, e in zip(
+            _unstacked(ys, len(run.edges)), weights, keys, run.edges, strict=True
+        ):
             target = cell.edges[e].target
-            states[target] = states[target] + y
+            states[target] = states[target] + whole(y, weight, key, x, shared)
         stats |= jax.tree.map(
             lambda leaf, run=run: jnp.stack([leaf] * len(run.edges)), shared_stats
         )

@@ -5,7 +5,7 @@ They are computed once per state, apart from the edges (`MixedOperation.shared`)
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -108,32 +108,77 @@ class MixedOperation:
           kept: what every channel that an operation adds is multiplied by, where widths
             are searched; those that all edges of a state share change no channel's.
         """
+        numbers = weights, key, x
+        own, stats = self.own(operations, stride, variables, *numbers, strength, kept)
+        return self.whole(operations, stride, own, *numbers, shared, strength), stats
+
+    def own(
+        self,
+        operations: Mapping[str, str],
+        stride: int,
+        variables: Variables,
+        weights: Float[Array, " op"],
+        key: PRNGKeyArray,
+        x: Image,
+        strength: Float[Array, ""],
+        kept: Float[Array, " channel"] | None = None,
+    ) -> tuple[Image | None, dict[str, Any]]:
+        """The part of `edge` that is made of what the edge has to itself, if any."""
         total, stats = None, {}
-        of_operations = jnp.unstack(weights)
-        for column, (op, name) in enumerate(operations.items()):
-            module = self.module(op, stride)
-            if isinstance(module, Zero):
+        for column, op, module, weight in self._terms(operations, stride, weights):
+            if getattr(module, "edge_independent", False):
                 continue
-            weight = of_operations[column].astype(x.dtype)
-            corruption = jax.random.fold_in(key, column), strength
-            if op in shared:
-                term = weight * self._corrupted(op, shared[op], *corruption)
-            elif self._takes_weight(op, module):
-                by = jnp.broadcast_to(weight, (self.width,))
+            name = operations[op]
+            by = weight.astype(x.dtype)
+            if self._takes_weight(op, module):
+                by = jnp.broadcast_to(by, (self.width,))
                 by = by if kept is None else by * kept.astype(by.dtype)
                 term, stats[name] = self._call(module, variables[name], key, x, by)
             else:
-                call = self._call_if(weight != 0) if self.sampled else self._call
+                call = self._call_if(by != 0) if self.sampled else self._call
                 y, stats[name] = call(module, variables[name], key, x)
-                y = self._corrupted(op, y, *corruption)
+                y = self._corrupted(op, column, y, key, strength)
                 y = y if kept is None else y * kept.astype(y.dtype)
-                term = weight * joined(module, self.part(x), y)
+                term = by * joined(module, self.part(x), y)
+            total = term if total is None else total + term
+        return total, stats
+
+    def whole(
+        self,
+        operations: Mapping[str, str],
+        stride: int,
+        own: Image | None,
+        weights: Float[Array, " op"],
+        key: PRNGKeyArray,
+        x: Image,
+        shared: dict[str, Image],
+        strength: Float[Array, ""],
+    ) -> Image:
+        """`edge`, of its `own` part and of what all edges of the state share."""
+        total = own
+        for column, op, _, weight in self._terms(operations, stride, weights):
+            if op not in shared:
+                continue
+            y = self._corrupted(op, column, shared[op], key, strength)
+            term = weight.astype(x.dtype) * y
             total = term if total is None else total + term
         if total is None:
-            total = jnp.zeros(
-                (*x[:, ::stride, ::stride].shape[:-1], self.width), x.dtype
-            )
-        return self._bypass(total, x, stride), stats
+            shape = x[:, ::stride, ::stride].shape[:-1]
+            total = jnp.zeros((*shape, self.width), x.dtype)
+        return self._bypass(total, x, stride)
+
+    def _terms(
+        self,
+        operations: Mapping[str, str],
+        stride: int,
+        weights: Float[Array, " op"],
+    ) -> Iterator[tuple[int, str, nn.Module, Array]]:
+        """Every operation that adds something: column, name, module, weight."""
+        of_operations = jnp.unstack(weights)
+        for column, op in enumerate(operations):
+            module = self.module(op, stride)
+            if not isinstance(module, Zero):
+                yield column, op, module, of_operations[column]
 
     def part(self, x: Image) -> Image:
         """The channels that enter the operations."""
@@ -174,10 +219,17 @@ class MixedOperation:
         return call_if
 
     def _corrupted(
-        self, op: str, y: Image, key: PRNGKeyArray, strength: Float[Array, ""]
+        self,
+        op: str,
+        column: int,
+        y: Image,
+        key: PRNGKeyArray,
+        strength: Float[Array, ""],
     ) -> Image:
         corrupt = dict(self.corruptions).get(op)
-        return corrupt(key, y, strength) if corrupt and self.train else y
+        if corrupt is None or not self.train:
+            return y
+        return corrupt(jax.random.fold_in(key, column), y, strength)
 
     def _bypass(self, mixed: Image, x: Image, stride: int) -> Image:
         """Joins the channels that took no operation (Xu et al., 2020, eq. 1)."""

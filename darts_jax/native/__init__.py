@@ -7,7 +7,7 @@ user's cache. Where there is none, where a batch is divided among devices, and i
 programs that are exported, XLA's own operations serve.
 """
 
-from darts_jax.native.library import call, state
+from darts_jax.native.library import call, serves, state
 from darts_jax.native.lowering import register
 
-__all__ = ["call", "register", "state"]
+__all__ = ["call", "register", "serves", "state"]

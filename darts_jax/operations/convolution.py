@@ -14,13 +14,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from darts_jax.operations.edges import make_primitive
 from darts_jax.operations.windows import (
     DIMENSIONS,
     View,
     Window,
     close_under_transposition,
     gradients_of,
-    make_primitive,
     native_form,
     pad,
     same_window,

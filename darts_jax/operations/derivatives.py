@@ -17,7 +17,8 @@ from jax.interpreters import ad
 from jaxtyping import Array
 
 from darts_jax.native import call
-from darts_jax.operations.windows import geometry_of, make_primitive
+from darts_jax.operations.edges import make_primitive
+from darts_jax.operations.windows import geometry_of
 
 Arrays = Sequence[Any]
 

@@ -25,6 +25,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad
 from jaxtyping import Array, Float
 
+from darts_jax.operations.edges import make_primitive
 from darts_jax.operations.windows import (
     DIMENSIONS,
     View,
@@ -32,7 +33,6 @@ from darts_jax.operations.windows import (
     alone,
     close_under_transposition,
     gradients_of,
-    make_primitive,
     native_form,
     pad,
     same_window,

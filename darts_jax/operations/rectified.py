@@ -6,6 +6,9 @@ these primitives are lowered to the operations that they are made of.
 
 Arrays may have a leading edge axis: images [edge, batch, height, width, channel],
 depthwise kernels [edge, height, width, in], dense ones [edge, height, width, in, out].
+Where all edges of a batch read one image, it has an edge axis of 1, and its cotangent
+is what reaches it from all of them: kernels neither copy the one nor add up the other
+in memory.
 """
 
 import functools
@@ -18,8 +21,9 @@ from jaxtyping import Array, Float
 
 from darts_jax.operations import convolution, primitives
 from darts_jax.operations.derivatives import Arrays, Derivatives, native_results
+from darts_jax.operations.edges import make_primitive, spread
 from darts_jax.operations.sums import Moments, moments_p
-from darts_jax.operations.windows import Window, make_primitive, same_window
+from darts_jax.operations.windows import Window, same_window
 
 Image = Float[Array, "batch height width channel"]
 
@@ -66,17 +70,20 @@ def dense(
 def _plain_separable(
     x: Array, depthwise: Array, pointwise: Array, *, window: Window
 ) -> Array:
-    between = primitives.output_p.bind(jax.nn.relu(x), depthwise, window=window)
+    seen = spread(jax.nn.relu(x), depthwise)
+    between = primitives.output_p.bind(seen, depthwise, window=window)
     alone = same_window(between, (1, 1), (1, 1))
     return convolution.output_p.bind(between, pointwise, window=alone)
 
 
 def _plain_dense(x: Array, kernel: Array, *, window: Window) -> Array:
-    return convolution.output_p.bind(jax.nn.relu(x), kernel, window=window)
+    seen = spread(jax.nn.relu(x), kernel)
+    return convolution.output_p.bind(seen, kernel, window=window)
 
 
 def _output_shape(x: Any, *kernels: Any, window: Window) -> tuple[int, ...]:
-    return (*x.shape[:2], *window.output, kernels[-1].shape[-1])
+    edges, *_, features = kernels[-1].shape
+    return (edges, x.shape[1], *window.output, features)
 
 
 # --- The primitives ----------------------------------------------------------------
@@ -98,7 +105,7 @@ class Rectified(Derivatives):
         def shapes(x: Any, *others: Any, window: Window) -> list[tuple[int, ...]]:
             kernels = others[:-1]
             shape = self.shape(x, *kernels, window=window)
-            return [shape, (x.shape[0], 2, shape[-1])]
+            return [shape, (shape[0], 2, shape[-1])]
 
         def plain(x: Array, *others: Array, window: Window) -> list[Array]:
             *kernels, guess = others
@@ -115,7 +122,7 @@ class Rectified(Derivatives):
 
         native = native_results(self.name, shapes)
         primitive = make_primitive(
-            self.name, shapes, plain, plain, native, several=True
+            self.name, shapes, plain, plain, native, several=True, shares=True
         )
         ad.primitive_jvps[primitive] = jvp
         return primitive

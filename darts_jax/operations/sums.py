@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from darts_jax.native import call
 from darts_jax.operations.derivatives import Arrays, Derivatives
-from darts_jax.operations.windows import make_primitive
+from darts_jax.operations.edges import make_primitive
 
 BN_EPSILON = 1e-5
 

@@ -11,7 +11,7 @@ from jax.extend.core import jaxpr_as_fun, primitives
 from jaxtyping import Array
 
 from darts_jax.errors import InputError
-from darts_jax.operations.windows import PLAIN_FORMS
+from darts_jax.operations.edges import PLAIN_FORMS
 from darts_jax.runs.artifact import Program, first_line, replayed
 
 TOLERANCE = 1e-4  # of logits, by their largest: rounding differs, nothing else may

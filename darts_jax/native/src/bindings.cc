@@ -110,6 +110,12 @@ ffi::Error weighted_back_call(ffi::ThreadPool pool, Array t, Array x, Array mome
   return ffi::Error::Success();
 }
 
+// Of kernels, whose images may be fewer.
+Edges edges_of(Array x, Array kernel) {
+  const int64_t edges = kernel.dimensions()[0];
+  return {edges, edges / x.dimensions()[0]};
+}
+
 // x, depthwise kernel, pointwise kernel [edge, 1, 1, in, out]; the output's dimensions.
 Separable<Number> separable_of(Array x, Array depthwise, Array pointwise,
                                ffi::Span<const int64_t> output, Geometry g) {
@@ -117,7 +123,7 @@ Separable<Number> separable_of(Array x, Array depthwise, Array pointwise,
   return {x.typed_data(),
           depthwise.typed_data(),
           pointwise.typed_data(),
-          xs[0],
+          edges_of(x, pointwise),
           xs[1],
           xs[4],
           pointwise.dimensions()[4],
@@ -191,7 +197,7 @@ ffi::Error separable_image_back_change_call(
 RectifiedConv<Number> rectified_of(Array x, Array kernel, ffi::Span<const int64_t> output,
                                    Geometry g) {
   const auto xs = x.dimensions(), ks = kernel.dimensions();
-  return {x.typed_data(), kernel.typed_data(), xs[0], xs[1], xs[4], ks[4],
+  return {x.typed_data(), kernel.typed_data(), edges_of(x, kernel), xs[1], xs[4], ks[4],
           window_of(xs, ks, output, g)};
 }
 

@@ -10,12 +10,16 @@
 
 namespace darts {
 
-// Pixels of a row, `stride` numbers apart, and their matrix [from, padded to].
+// Pixels of a row, `stride` numbers apart, and their matrix [from, padded to]. Or kThree of
+// these: each of the others takes the next pixel, and its matrix lies `apart` behind.
 template <class T>
 struct Product {
   const T* pixels;
   const T* matrix;
+  int64_t apart = 0;
 };
+
+constexpr int64_t kThree = 3;
 
 template <class T>
 struct RowOf {
@@ -26,12 +30,40 @@ struct RowOf {
   int64_t to, spacing;  // features written, numbers from pixel to pixel
 };
 
+// Three products. Every number read serves three pixels, where it is loads that products
+// wait for.
+template <class T, int V, int COLUMNS, int PIXELS>
+inline void three_products(const RowOf<T>& row, const T* pixels, const T* matrix,
+                           int64_t apart, Vec<T, V> (&sums)[PIXELS][COLUMNS]) {
+  for (int64_t k = 0; k < row.from; ++k) {
+    Vec<T, V> weights[kThree][COLUMNS];
+#pragma GCC unroll 3
+    for (int t = 0; t < kThree; ++t)
+#pragma GCC unroll 4
+      for (int c = 0; c < COLUMNS; ++c)
+        weights[t][c] = load<T, V>(matrix + t * apart + k * row.padded + c * V);
+#pragma GCC unroll 18
+    for (int p = 0; p < PIXELS + kThree - 1; ++p) {
+      const T number = pixels[p * row.stride + k];
+#pragma GCC unroll 3
+      for (int t = 0; t < kThree; ++t)
+#pragma GCC unroll 4
+        for (int c = 0; c < COLUMNS; ++c)
+          if (p - t >= 0 && p - t < PIXELS) sums[p - t][c] += number * weights[t][c];
+    }
+  }
+}
+
 template <class T, int V, int COLUMNS, int PIXELS>
 inline void product_block(const RowOf<T>& row, int64_t pixel, int64_t column) {
   Vec<T, V> sums[PIXELS][COLUMNS] = {};
   for (int64_t t = 0; t < row.count; ++t) {
     const T* pixels = row.products[t].pixels + pixel * row.stride;
     const T* matrix = row.products[t].matrix + column;
+    if (const int64_t apart = row.products[t].apart) {
+      three_products<T, V, COLUMNS, PIXELS>(row, pixels, matrix, apart, sums);
+      continue;
+    }
     for (int64_t k = 0; k < row.from; ++k) {
       Vec<T, V> weights[COLUMNS];
 #pragma GCC unroll 4
@@ -126,26 +158,43 @@ struct Seen {
   const T* matrices;
 };
 
+// The first of three taps beside each other, if that is what they are.
+inline const Tap* first_of_three(const Phase& across) {
+  const std::vector<Tap>& taps = across.taps;
+  if (across.step != 1 || taps.size() != kThree) return nullptr;
+  const int64_t step = taps[1].offset - taps[0].offset;
+  if (std::abs(step) != 1 || taps[2].offset - taps[1].offset != step) return nullptr;
+  return step > 0 ? &taps[0] : &taps[2];
+}
+
 // One image of the result, phase by phase: the sum over what is seen.
 template <class T, int V>
 void conv_image(const std::vector<Seen<T>>& all_seen, int64_t from,
                 const std::vector<Phase>& down, const std::vector<Phase>& across,
                 int64_t kernel_width, int64_t padded, T* result, int64_t result_width,
                 int64_t to) {
+  const int64_t size = from * padded;
   std::vector<Product<T>> products;
   for (const Phase& i : down)
     for (int64_t r = 0; r < i.count; ++r)
       for (const Phase& j : across) {
+        const Tap* three = first_of_three(j);
         products.clear();
         for (const Seen<T>& seen : all_seen)
           for (const Tap& tap : i.taps) {
             const int64_t row = r * i.step + tap.offset;
             if (!seen.rows.inside(row)) continue;
             const T* data = seen.rows.row(row);
+            const T* matrices = seen.matrices + tap.number * kernel_width * size;
+            if (three) {
+              const int64_t apart = (j.taps[1].number - three->number) * size;
+              products.push_back({data + seen.rows.offset(three->offset),
+                                  matrices + three->number * size, apart});
+              continue;
+            }
             for (const Tap& beside : j.taps)
               products.push_back({data + seen.rows.offset(beside.offset),
-                                  seen.matrices + (tap.number * kernel_width +
-                                                   beside.number) * from * padded});
+                                  matrices + beside.number * size});
           }
         T* out = result + ((i.origin + r * i.spacing) * result_width + j.origin) * to;
         product_row<T, V>({products.data(), int64_t(products.size()), from, j.step * from,

@@ -105,7 +105,7 @@ struct Tapped {
 
 // One image of the result, phase by phase: the sum over images of one size.
 template <class T>
-void depthwise_image(std::initializer_list<Tapped<T>> from, Size size,
+void depthwise_image(const std::vector<Tapped<T>>& from, Size size,
                      const std::vector<Phase>& down, const std::vector<Phase>& across,
                      int64_t kernel_width, const Lanes& lanes, T* to, int64_t to_width) {
   const int64_t c = lanes.channels;
@@ -123,7 +123,7 @@ void depthwise_image(std::initializer_list<Tapped<T>> from, Size size,
     for (int64_t r = 0; r < i.count; ++r) {
       sum.rows.clear();
       for (size_t k = 0; k < rows.size(); ++k)
-        see(i, r, rows[k], from.begin()[k].taps, kernel_width * lanes.period, sum);
+        see(i, r, rows[k], from[k].taps, kernel_width * lanes.period, sum);
       for (size_t j = 0; j < across.size(); ++j) {
         const Phase& beside = across[j];
         sum.columns = &columns[j];

@@ -12,15 +12,19 @@
 
 namespace darts {
 
-// Arrays of all edges: x [edge, batch, height, width, in], depthwise kernels
+// Arrays of all edges: x [group, batch, height, width, in], depthwise kernels
 // [edge, *taps, in], pointwise kernels [edge, 1, 1, in, out].
 template <class T>
 struct Separable {
   const T* x;
   const T* depthwise;
   const T* pointwise;
-  int64_t edges, batch, from, to;
+  Edges edges;
+  int64_t batch, from, to;
   Window window;
+
+  int64_t image() const { return window.pixels() * from; }
+  int64_t output() const { return window.outputs() * to; }
 };
 
 // Where tangents of these arrays lie.
@@ -127,16 +131,17 @@ void separable(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* guess
     constexpr int V = v;
     const Lanes lanes(s.from, kLanes<T>);
     const int64_t padded = round_up(s.to, V), taps = s.window.taps();
-    const Buffer<T> spread = lanes.spread(s.depthwise, s.edges * taps);
-    const Buffer<T> matrices = packed(s.pointwise, s.edges, s.from, s.to, false, padded);
-    Deviations<T> deviations(guess, s.edges, s.edges * s.batch, s.to);
-    parallel_for(pool, s.edges * s.batch, [&](int64_t i) {
-      const int64_t e = i / s.batch;
-      T* image = y + i * s.window.outputs() * s.to;
+    const int64_t edges = s.edges.count;
+    const Buffer<T> spread = lanes.spread(s.depthwise, edges * taps);
+    const Buffer<T> matrices = packed(s.pointwise, edges, s.from, s.to, false, padded);
+    Deviations<T> deviations(guess, edges, edges * s.batch, s.to);
+    parallel_for(pool, edges * s.batch, [&](int64_t i) {
+      const Place at = s.edges.place(i, s.batch);
+      T* image = y + at.output * s.output();
       SeparableImage<T, V>(s, lanes, padded)
-          .outputs(s.x + i * s.window.pixels() * s.from, spread.get() + e * taps * lanes.period,
-                   matrices.get() + e * s.from * padded, image);
-      deviations.add(i, e, image, s.window.outputs() * s.to);
+          .outputs(s.x + at.image * s.image(), spread.get() + at.edge * taps * lanes.period,
+                   matrices.get() + at.edge * s.from * padded, image);
+      deviations.add(at.output, at.edge, image, s.output());
     });
     deviations.moments(s.window.outputs() * s.batch, moments);
   });
@@ -150,27 +155,30 @@ void separable_change(xla::ffi::ThreadPool& pool, const Separable<T>& s,
     constexpr int V = v;
     const Lanes lanes(s.from, kLanes<T>);
     const int64_t padded = round_up(s.to, V), taps = s.window.taps();
-    const Buffer<T> spread = lanes.spread(s.depthwise, s.edges * taps);
-    const Buffer<T> spread_change = lanes.spread(t.depthwise, s.edges * taps);
-    const Buffer<T> matrices = packed(s.pointwise, s.edges, s.from, s.to, false, padded);
-    const Buffer<T> changes = packed(t.pointwise, s.edges, s.from, s.to, false, padded);
-    parallel_for(pool, s.edges * s.batch, [&](int64_t i) {
-      const int64_t image = i * s.window.pixels() * s.from;
-      const int64_t tap = i / s.batch * taps * lanes.period;
-      const int64_t matrix = i / s.batch * s.from * padded;
+    const int64_t edges = s.edges.count;
+    const Buffer<T> spread = lanes.spread(s.depthwise, edges * taps);
+    const Buffer<T> spread_change = lanes.spread(t.depthwise, edges * taps);
+    const Buffer<T> matrices = packed(s.pointwise, edges, s.from, s.to, false, padded);
+    const Buffer<T> changes = packed(t.pointwise, edges, s.from, s.to, false, padded);
+    parallel_for(pool, edges * s.batch, [&](int64_t i) {
+      const Place at = s.edges.place(i, s.batch);
+      const int64_t image = at.image * s.image();
+      const int64_t tap = at.edge * taps * lanes.period;
+      const int64_t matrix = at.edge * s.from * padded;
       SeparableImage<T, V>(s, lanes, padded)
           .change(s.x + image, t.x + image, spread.get() + tap, spread_change.get() + tap,
                   matrices.get() + matrix, changes.get() + matrix,
-                  y + i * s.window.outputs() * s.to);
+                  y + at.output * s.output());
     });
   });
 }
 
-// What the ways back share, edge by edge.
+// What the ways back share.
 template <class T, int BACK, int V>
 struct SeparableBack {
   const Separable<T>& s;
   const bool of_kernels;  // whether their cotangents are wanted, or those of x alone
+  const int64_t edges = s.edges.count, sharing = s.edges.sharing;
   const Lanes lanes{s.from, kLanes<T>};
   const int64_t taps = s.window.taps();
   const int64_t padded = round_up(s.to, V), padded_from = round_up(s.from, BACK);
@@ -178,26 +186,64 @@ struct SeparableBack {
   const std::vector<Phase> down = backward_phases(s.window.down);
   const std::vector<Phase> across = backward_phases(s.window.across);
   const Size output{s.window.down.output, s.window.across.output};
-  Buffer<T> tap_sums{of_kernels * s.edges * parts * taps * lanes.period};
-  Buffer<T> matrix_sums{of_kernels * s.edges * parts * size};
+  Buffer<T> tap_sums{of_kernels * edges * parts * taps * lanes.period};
+  Buffer<T> matrix_sums{of_kernels * edges * parts * size};
 
+  Buffer<T> spread(const T* depthwise) const {
+    return lanes.spread(depthwise, edges * taps);
+  }
   Buffer<T> transposed(const T* pointwise) const {
-    return packed(pointwise, s.edges, s.to, s.from, true, padded_from);
+    return packed(pointwise, edges, s.to, s.from, true, padded_from);
   }
 
-  // Cotangents of what lies between the convolutions, of an image.
+  // An edge's part of arrays [edge, ...], and of sums [edge, part, ...].
+  const T* taps_of(const Buffer<T>& spread, int64_t e) const {
+    return spread.get() + e * taps * lanes.period;
+  }
+  const T* matrix_of(const Buffer<T>& transposed, int64_t e) const {
+    return transposed.get() + e * s.to * padded_from;
+  }
+  const T* image_of(const T* g, int64_t e, int64_t n) const {
+    return g + (e * s.batch + n) * s.output();
+  }
+  T* tap_sums_of(int64_t e, int64_t part) const {
+    return tap_sums.get() + (e * parts + part) * taps * lanes.period;
+  }
+  T* matrix_sums_of(int64_t e, int64_t part) const {
+    return matrix_sums.get() + (e * parts + part) * size;
+  }
+
+  // How many lie between the convolutions of an edge and an image.
+  int64_t numbers_between() const { return s.window.outputs() * s.from; }
+
+  // Cotangents of that.
   void between(std::initializer_list<Product<T>> products, T* result) const {
     product_row<T, BACK>({products.begin(), int64_t(products.size()), s.to, s.to,
                           padded_from, result, s.from, s.from},
                          s.window.outputs());
   }
 
+  // Calls work(first edge of a group, part, image's number among all, its number n).
+  template <class Work>
+  void for_images(int64_t p, const Work& work) const {
+    const int64_t group = p / parts, part = p % parts;
+    for (int64_t n = part * s.batch / parts; n < (part + 1) * s.batch / parts; ++n)
+      work(group * sharing, part, group * s.batch + n, n);
+  }
+
+  // What reached the image from all edges that read it, gated.
+  void finish_image(const std::vector<Tapped<T>>& from, const T* x, T* x_back) const {
+    depthwise_image<T>(from, output, down, across, s.window.across.kernel, lanes, x_back,
+                       s.window.across.image);
+    copy_gated(x_back, x, s.image(), x_back);
+  }
+
   // Adds up what the parts have summed.
   void finish(T* depthwise, T* pointwise) const {
     if (!of_kernels) return;
-    std::fill_n(depthwise, s.edges * taps * s.from, T(0));
-    std::fill_n(pointwise, s.edges * size / padded * s.to, T(0));
-    for (int64_t p = 0; p < s.edges * parts; ++p) {
+    std::fill_n(depthwise, edges * taps * s.from, T(0));
+    std::fill_n(pointwise, edges * size / padded * s.to, T(0));
+    for (int64_t p = 0; p < edges * parts; ++p) {
       lanes.gather(tap_sums.get() + p * taps * lanes.period, taps,
                    depthwise + p / parts * taps * s.from);
       add_narrowed(matrix_sums.get() + p * size, s.from, s.to, padded,
@@ -214,37 +260,34 @@ void separable_back(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* 
   with_both_lanes<T>(s.from, s.to, [&](auto back, auto v) {
     constexpr int BACK = back, V = v;
     SeparableBack<T, BACK, V> b{s, pointwise != nullptr};
-    const Buffer<T> spread = b.lanes.spread(s.depthwise, s.edges * b.taps);
-    const Buffer<T> matrices = b.transposed(s.pointwise);
-    parallel_for(pool, s.edges * b.parts, [&](int64_t p) {
-      const int64_t e = p / b.parts, part = p % b.parts;
-      const T* taps = spread.get() + e * b.taps * b.lanes.period;
-      const T* matrix = matrices.get() + e * s.to * b.padded_from;
-      T* tap_sums = b.tap_sums.get() + p * b.taps * b.lanes.period;
-      T* matrix_sums = b.matrix_sums.get() + p * b.size;
+    const Buffer<T> spread = b.spread(s.depthwise), matrices = b.transposed(s.pointwise);
+    parallel_for(pool, s.edges.groups() * b.parts, [&](int64_t p) {
       SeparableImage<T, V> image(s, b.lanes, b.padded);
       Correlation<T> correlation(s.window, b.lanes);
-      Buffer<T> between(s.window.outputs() * s.from, false), wide(b.output.width * b.padded);
-      for (int64_t n = part * s.batch / b.parts; n < (part + 1) * s.batch / b.parts; ++n) {
-        const int64_t i = e * s.batch + n;
-        const T* x_image = s.x + i * s.window.pixels() * s.from;
-        const T* g_image = g + i * s.window.outputs() * s.to;
-        b.between({{g_image, matrix}}, between.get());
-        image.begin(x_image);
-        correlation.rows().begin(x_image, x_image);
-        for (int64_t r = 0; b.of_kernels && r < b.output.height; ++r) {
-          const T* g_row = widened(g_image + r * b.output.width * s.to, b.output.width,
-                                   s.to, b.padded, wide);
-          outer<T, V>(image.depthwise_row(r, taps), s.from, s.from, g_row, b.output.width,
-                      matrix_sums, b.padded);
-          correlation.add(r, between.get() + r * image.row(), tap_sums);
+      Buffer<T> all(b.sharing * b.numbers_between(), false);
+      Buffer<T> wide(b.output.width * b.padded);
+      std::vector<Tapped<T>> reaching;
+      b.for_images(p, [&](int64_t first, int64_t part, int64_t i, int64_t n) {
+        const T* x_image = s.x + i * s.image();
+        reaching.clear();
+        for (int64_t e = first; e < first + b.sharing; ++e) {
+          const T *taps = b.taps_of(spread, e), *g_image = b.image_of(g, e, n);
+          T* between = all.get() + (e - first) * b.numbers_between();
+          b.between({{g_image, b.matrix_of(matrices, e)}}, between);
+          reaching.push_back({between, taps});
+          if (!b.of_kernels) continue;
+          image.begin(x_image);
+          correlation.rows().begin(x_image, x_image);
+          for (int64_t r = 0; r < b.output.height; ++r) {
+            const T* g_row = widened(g_image + r * b.output.width * s.to, b.output.width,
+                                     s.to, b.padded, wide);
+            outer<T, V>(image.depthwise_row(r, taps), s.from, s.from, g_row,
+                        b.output.width, b.matrix_sums_of(e, part), b.padded);
+            correlation.add(r, between + r * image.row(), b.tap_sums_of(e, part));
+          }
         }
-        T* x_back = x + i * s.window.pixels() * s.from;
-        depthwise_image<T>({{between.get(), taps}}, b.output, b.down, b.across,
-                           s.window.across.kernel, b.lanes, x_back,
-                           s.window.across.image);
-        copy_gated(x_back, x_image, s.window.pixels() * s.from, x_back);
-      }
+        b.finish_image(reaching, x_image, x + i * s.image());
+      });
     });
     b.finish(depthwise, pointwise);
   });
@@ -258,53 +301,50 @@ void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, co
   with_both_lanes<T>(s.from, s.to, [&](auto back, auto v) {
     constexpr int BACK = back, V = v;
     SeparableBack<T, BACK, V> b{s, pointwise != nullptr};
-    const Buffer<T> spread = b.lanes.spread(s.depthwise, s.edges * b.taps);
-    const Buffer<T> spread_change = b.lanes.spread(t.depthwise, s.edges * b.taps);
-    const Buffer<T> matrices = b.transposed(s.pointwise);
+    const Buffer<T> spread = b.spread(s.depthwise), matrices = b.transposed(s.pointwise);
+    const Buffer<T> spread_change = b.spread(t.depthwise);
     const Buffer<T> matrix_changes = b.transposed(t.pointwise);
-    parallel_for(pool, s.edges * b.parts, [&](int64_t p) {
-      const int64_t e = p / b.parts, part = p % b.parts;
-      const T* taps = spread.get() + e * b.taps * b.lanes.period;
-      const T* taps_change = spread_change.get() + e * b.taps * b.lanes.period;
-      const T* matrix = matrices.get() + e * s.to * b.padded_from;
-      const T* matrix_change = matrix_changes.get() + e * s.to * b.padded_from;
-      T* tap_sums = b.tap_sums.get() + p * b.taps * b.lanes.period;
-      T* matrix_sums = b.matrix_sums.get() + p * b.size;
+    parallel_for(pool, s.edges.groups() * b.parts, [&](int64_t p) {
       SeparableImage<T, V> image(s, b.lanes, b.padded);
       Rows<T> moved = image.make_rows();
       Correlation<T> fixed(s.window, b.lanes), moving(s.window, b.lanes);
-      Buffer<T> between(s.window.outputs() * s.from, false), change(s.window.outputs() * s.from, false);
+      Buffer<T> all(2 * b.sharing * b.numbers_between(), false);
       Buffer<T> z_change(image.row(), false), wide(b.output.width * b.padded);
-      for (int64_t n = part * s.batch / b.parts; n < (part + 1) * s.batch / b.parts; ++n) {
-        const int64_t i = e * s.batch + n;
-        const T* x_image = s.x + i * s.window.pixels() * s.from;
-        const T* x_moved = t.x + i * s.window.pixels() * s.from;
-        const T* g_image = g + i * s.window.outputs() * s.to;
-        const T* g_moved = g_change + i * s.window.outputs() * s.to;
-        b.between({{g_image, matrix}}, between.get());
-        b.between({{g_moved, matrix}, {g_image, matrix_change}}, change.get());
-        image.begin(x_image);
-        moved.begin(x_moved, x_image);
-        fixed.rows().begin(x_image, x_image);
-        moving.rows().begin(x_moved, x_image);
-        for (int64_t r = 0; b.of_kernels && r < b.output.height; ++r) {
-          const int64_t at = r * b.output.width * s.to;
-          const auto add_outer = [&](const T* z, const T* g_row) {
-            const T* row = widened(g_row + at, b.output.width, s.to, b.padded, wide);
-            outer<T, V>(z, s.from, s.from, row, b.output.width, matrix_sums, b.padded);
-          };
-          add_outer(image.depthwise_row(r, taps), g_moved);
-          image.change_row(r, moved, taps, taps_change, z_change.get());
-          add_outer(z_change.get(), g_image);
-          fixed.add(r, change.get() + r * image.row(), tap_sums);
-          moving.add(r, between.get() + r * image.row(), tap_sums);
+      std::vector<Tapped<T>> reaching;
+      b.for_images(p, [&](int64_t first, int64_t part, int64_t i, int64_t n) {
+        const T *x_image = s.x + i * s.image(), *x_moved = t.x + i * s.image();
+        reaching.clear();
+        for (int64_t e = first; e < first + b.sharing; ++e) {
+          const T *taps = b.taps_of(spread, e), *taps_change = b.taps_of(spread_change, e);
+          const T *matrix = b.matrix_of(matrices, e);
+          const T *g_image = b.image_of(g, e, n), *g_moved = b.image_of(g_change, e, n);
+          T* between = all.get() + 2 * (e - first) * b.numbers_between();
+          T* change = between + b.numbers_between();
+          b.between({{g_image, matrix}}, between);
+          b.between({{g_moved, matrix}, {g_image, b.matrix_of(matrix_changes, e)}}, change);
+          reaching.push_back({change, taps});
+          reaching.push_back({between, taps_change});
+          if (!b.of_kernels) continue;
+          image.begin(x_image);
+          moved.begin(x_moved, x_image);
+          fixed.rows().begin(x_image, x_image);
+          moving.rows().begin(x_moved, x_image);
+          for (int64_t r = 0; r < b.output.height; ++r) {
+            const int64_t at = r * b.output.width * s.to;
+            const auto add_outer = [&](const T* z, const T* g_rows) {
+              const T* row = widened(g_rows + at, b.output.width, s.to, b.padded, wide);
+              outer<T, V>(z, s.from, s.from, row, b.output.width,
+                          b.matrix_sums_of(e, part), b.padded);
+            };
+            add_outer(image.depthwise_row(r, taps), g_moved);
+            image.change_row(r, moved, taps, taps_change, z_change.get());
+            add_outer(z_change.get(), g_image);
+            fixed.add(r, change + r * image.row(), b.tap_sums_of(e, part));
+            moving.add(r, between + r * image.row(), b.tap_sums_of(e, part));
+          }
         }
-        T* x_back = x + i * s.window.pixels() * s.from;
-        depthwise_image<T>({{change.get(), taps}, {between.get(), taps_change}}, b.output,
-                           b.down, b.across, s.window.across.kernel, b.lanes, x_back,
-                           s.window.across.image);
-        copy_gated(x_back, x_image, s.window.pixels() * s.from, x_back);
-      }
+        b.finish_image(reaching, x_image, x + i * s.image());
+      });
     });
     b.finish(depthwise, pointwise);
   });

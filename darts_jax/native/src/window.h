@@ -165,6 +165,26 @@ inline int64_t rows_held(const std::vector<Phase>& phases) {
   return last - first + 1;
 }
 
+// An image of an edge's outputs, and the image that it is made of, by their numbers.
+struct Place {
+  int64_t edge, image, output;
+};
+
+// Edges, of which groups of `sharing` neighbours read the same images.
+struct Edges {
+  int64_t count, sharing;
+
+  int64_t groups() const { return count / sharing; }
+
+  // Of the i-th piece of work, where those who read one image follow each other, so that
+  // they find it in the nearest caches.
+  Place place(int64_t i, int64_t batch) const {
+    const int64_t image = i / sharing;
+    const int64_t edge = image / batch * sharing + i % sharing;
+    return {edge, image, edge * batch + image % batch};
+  }
+};
+
 // Images are added up in parts, and the parts in their order: the same on any number of
 // threads.
 constexpr int64_t kParts = 8;
