@@ -174,8 +174,15 @@ class Work:
 
     def edge(self, run: Run) -> Callable[..., tuple[Image, dict[str, Any]]]:
         """``(variables, weights, key, x, shared) -> (mixed, stats)`` of an edge."""
-        edge = functools.partial(self.operation.edge, dict(run.stacks), run.stride)
-        return functools.partial(edge, strength=self.strength, kept=self.kept)
+        own, whole = self.own(run), self.whole(run)
+
+        def edge(
+            variables: Variables, weights: Array, key: Any, x: Image, shared: Any
+        ) -> tuple[Image, dict[str, Any]]:
+            y, stats = own(variables, weights, key, x)
+            return whole(y, weights, key, x, shared), stats
+
+        return edge
 
     def own(self, run: Run) -> Callable[..., tuple[Image | None, dict[str, Any]]]:
         """``(variables, weights, key, x) -> (own, stats)`` of an edge."""

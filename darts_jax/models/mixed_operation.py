@@ -89,29 +89,6 @@ class MixedOperation:
             outputs[op], stats[name] = self._call(module, variables[name], key, x)
         return outputs, stats
 
-    def edge(
-        self,
-        operations: Mapping[str, str],
-        stride: int,
-        variables: Variables,
-        weights: Float[Array, " op"],
-        key: PRNGKeyArray,
-        x: Image,
-        shared: dict[str, Image],
-        strength: Float[Array, ""],
-        kept: Float[Array, " channel"] | None = None,
-    ) -> tuple[Image, dict[str, Any]]:
-        """The mixture on one edge, and its own operations' statistics by stack.
-
-        Args:
-          operations: what the edge may be -> its stack.
-          kept: what every channel that an operation adds is multiplied by, where widths
-            are searched; those that all edges of a state share change no channel's.
-        """
-        numbers = weights, key, x
-        own, stats = self.own(operations, stride, variables, *numbers, strength, kept)
-        return self.whole(operations, stride, own, *numbers, shared, strength), stats
-
     def own(
         self,
         operations: Mapping[str, str],
@@ -123,7 +100,13 @@ class MixedOperation:
         strength: Float[Array, ""],
         kept: Float[Array, " channel"] | None = None,
     ) -> tuple[Image | None, dict[str, Any]]:
-        """The part of `edge` that is made of what the edge has to itself, if any."""
+        """What an edge adds that is its own alone, and its statistics by stack.
+
+        Args:
+          operations: what the edge may be -> its stack.
+          kept: what every channel that an operation adds is multiplied by, where widths
+            are searched; those that all edges of a state share change no channel's.
+        """
         total, stats = None, {}
         for column, op, module, weight in self._terms(operations, stride, weights):
             if getattr(module, "edge_independent", False):
@@ -154,7 +137,7 @@ class MixedOperation:
         shared: dict[str, Image],
         strength: Float[Array, ""],
     ) -> Image:
-        """`edge`, of its `own` part and of what all edges of the state share."""
+        """The mixture on an edge: its `own` part, and what a state's edges share."""
         total = own
         for column, op, _, weight in self._terms(operations, stride, weights):
             if op not in shared:
