@@ -17,7 +17,7 @@ from jax.interpreters import ad
 from jaxtyping import Array
 
 from darts_jax.native import call
-from darts_jax.operations.edges import make_primitive
+from darts_jax.operations.edges import make_primitive, of_any_rank
 from darts_jax.operations.windows import geometry_of
 
 Arrays = Sequence[Any]
@@ -140,7 +140,7 @@ class Derivatives:
         count = len(primals) if self.moving is None else self.moving
 
         def form(*moved: Array) -> Array:
-            return self.plain(*moved, *primals[count:], **parameters)
+            return of_any_rank(self.plain)(*moved, *primals[count:], **parameters)
 
         return form, tuple(primals[:count])
 

@@ -49,7 +49,7 @@ def make_primitive(
     primitive = Primitive(name)
     primitive.multiple_results = several
     compiled = jax.jit(primitive.bind, static_argnames="window")
-    cpu, other = _of_any_rank(cpu), _of_any_rank(other)
+    cpu, other = of_any_rank(cpu), of_any_rank(other)
 
     def implement(*arrays: Array, **parameters: Any) -> Any:
         # Whoever looks for a mistake with `jit` disabled would come back here forever.
@@ -99,7 +99,7 @@ def make_primitive(
     PLAIN_FORMS[primitive] = other
     mlir.register_lowering(primitive, mlir.lower_fun(other, multiple_results=several))
     if native is not None:
-        register(primitive, _of_any_rank(native), cpu)
+        register(primitive, of_any_rank(native), cpu)
     else:
         lower_cpu = mlir.lower_fun(cpu, multiple_results=several)
         mlir.register_lowering(primitive, lower_cpu, platform="cpu")
@@ -113,7 +113,7 @@ def spread(image: Array, kernel: Array) -> Array:
     return jnp.repeat(image, len(kernel) // len(image), axis=0)
 
 
-def _of_any_rank(form: Callable[..., Any]) -> Callable[..., Any]:
+def of_any_rank(form: Callable[..., Any]) -> Callable[..., Any]:
     """A form that sees an edge axis, for arrays with one or without."""
 
     def either(*arrays: Array, **parameters: Any) -> Any:
