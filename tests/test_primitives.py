@@ -188,12 +188,25 @@ def test_every_derivative_lowers_for_accelerators():
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [(3, 3), (1, 7), (7, 1)])
-def test_dense_convolution_equals_xla_in_every_derivative(stride, size):
+@pytest.mark.parametrize(
+    ("image", "size", "channels"),
+    [
+        ((7, 6), (3, 3), (3, 4)),
+        ((7, 6), (1, 7), (3, 4)),
+        ((7, 6), (7, 1), (3, 4)),
+        # So many that kernels work by tiles: of whole ones, and of parts.
+        ((8, 8), (3, 3), (32, 32)),
+        ((7, 5), (3, 3), (33, 35)),
+        ((1, 40), (3, 3), (32, 33)),
+    ],
+)
+def test_dense_convolution_equals_xla_in_every_derivative(
+    stride, image, size, channels
+):
     with jax.enable_x64(True):
         rng = np.random.default_rng(4)
-        x = jnp.asarray(rng.normal(size=(2, 7, 6, 3)))
-        k = jnp.asarray(rng.normal(size=(*size, 3, 4)))
+        x = jnp.asarray(rng.normal(size=(2, *image, channels[0])))
+        k = jnp.asarray(rng.normal(size=(*size, *channels)))
 
         def theirs(x, k):
             return lax.conv_general_dilated(
@@ -234,17 +247,22 @@ def test_primitives_run_with_jit_disabled():
     np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
-RECTIFIED = {"dense": rectified.dense, "separable": rectified.separable}
+# Maps, the shapes of their kernels, and channels of their images and results.
+RECTIFIED = {
+    "dense": (rectified.dense, [(3, 3, 3, 2)]),
+    "dense by tiles": (rectified.dense, [(3, 3, 32, 33)]),
+    "separable": (rectified.separable, [(3, 3, 3), (1, 1, 3, 2)]),
+}
 
 
 def edges_of_an_image(kind, edges):
     """The map of a batch of edges that leave a state, one by one, and its arrays."""
-    ours = RECTIFIED[kind]
+    ours, sizes = RECTIFIED[kind]
+    *_, channels, features = sizes[-1]
     rng = np.random.default_rng(3)
-    sizes = {"dense": [(3, 3, 3, 2)], "separable": [(3, 3, 3), (1, 1, 3, 2)]}[kind]
-    x = jnp.asarray(rng.normal(size=(2, 5, 4, 3)))
+    x = jnp.asarray(rng.normal(size=(4, 5, 3, channels)))
     kernels = [jnp.asarray(rng.normal(size=(edges, *size))) for size in sizes]
-    guess = jnp.zeros((2, 2))
+    guess = jnp.zeros((2, features))
 
     def together(x, *kernels):
         axes = (None, *[0] * len(kernels), None)
@@ -305,9 +323,10 @@ def test_members_whose_edges_share_an_image_compute_what_they_do_alone(kind):
 @pytest.mark.parametrize("kind", RECTIFIED)
 def test_an_image_that_edges_share_is_not_copied(kind):
     with jax.enable_x64(True):
-        together, _, x, kernels = edges_of_an_image(kind, 3)
+        together, _, x, kernels = edges_of_an_image(kind, 5)
         by_all = tuple(range(1 + len(kernels)))
         gradient = jax.grad(lambda *a: jnp.sum(jnp.sin(together(*a)[0])), by_all)
         text = str(jax.make_jaxpr(gradient)(x, *kernels))
-        assert "f64[1,2,5,4,3]" in text
-        assert "f64[3,2,5,4,3]" not in text
+        shape = ",".join(map(str, x.shape))
+        assert f"f64[1,{shape}]" in text
+        assert f"f64[5,{shape}]" not in text

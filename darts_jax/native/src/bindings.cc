@@ -63,7 +63,8 @@ ffi::Error conv_call(ffi::ThreadPool pool, Array a, Array b,
   } else {
     constexpr bool backward = of == Of::kInput;
     const Window window = backward ? window_of(rs, bs, as, g) : window_of(as, bs, rs, g);
-    conv(pool, a.typed_data(), b.typed_data(), as[0], as[1], as[4], rs[4], window, backward,
+    const Course course = backward ? Course::back(window) : Course::forward(window);
+    conv(pool, a.typed_data(), b.typed_data(), as[0], as[1], as[4], rs[4], course,
          result->typed_data());
   }
   return ffi::Error::Success();

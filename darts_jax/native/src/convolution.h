@@ -1,143 +1,23 @@
 // Dense convolution: from the image, back to the image, and by the kernel.
 //
-// A row of output pixels is a sum of matrix products, one for each tap. Several pixels by
-// all lanes of one or two vectors of features are kept in registers.
+// A row of output pixels is a sum of matrix products, one for each tap; where the taps
+// are three by three neighbours, tiles take fewer.
 #ifndef DARTS_JAX_CONVOLUTION_H_
 #define DARTS_JAX_CONVOLUTION_H_
 
+#include <optional>
+
 #include "parallel.h"
+#include "products.h"
+#include "winograd.h"
 #include "window.h"
 
 namespace darts {
 
-// Pixels of a row, `stride` numbers apart, and their matrix [from, padded to]. Or kThree of
-// these: each of the others takes the next pixel, and its matrix lies `apart` behind.
-template <class T>
-struct Product {
-  const T* pixels;
-  const T* matrix;
-  int64_t apart = 0;
-};
-
-constexpr int64_t kThree = 3;
-
-template <class T>
-struct RowOf {
-  const Product<T>* products;
-  int64_t count, from, stride;  // products, features read, numbers from pixel to pixel
-  int64_t padded;               // columns of the matrices
-  T* out;
-  int64_t to, spacing;  // features written, numbers from pixel to pixel
-};
-
-// Three products. Every number read serves three pixels, where it is loads that products
-// wait for.
-template <class T, int V, int COLUMNS, int PIXELS>
-inline void three_products(const RowOf<T>& row, const T* pixels, const T* matrix,
-                           int64_t apart, Vec<T, V> (&sums)[PIXELS][COLUMNS]) {
-  for (int64_t k = 0; k < row.from; ++k) {
-    Vec<T, V> weights[kThree][COLUMNS];
-#pragma GCC unroll 3
-    for (int t = 0; t < kThree; ++t)
-#pragma GCC unroll 4
-      for (int c = 0; c < COLUMNS; ++c)
-        weights[t][c] = load<T, V>(matrix + t * apart + k * row.padded + c * V);
-#pragma GCC unroll 18
-    for (int p = 0; p < PIXELS + kThree - 1; ++p) {
-      const T number = pixels[p * row.stride + k];
-#pragma GCC unroll 3
-      for (int t = 0; t < kThree; ++t)
-#pragma GCC unroll 4
-        for (int c = 0; c < COLUMNS; ++c)
-          if (p - t >= 0 && p - t < PIXELS) sums[p - t][c] += number * weights[t][c];
-    }
-  }
-}
-
-template <class T, int V, int COLUMNS, int PIXELS>
-inline void product_block(const RowOf<T>& row, int64_t pixel, int64_t column) {
-  Vec<T, V> sums[PIXELS][COLUMNS] = {};
-  for (int64_t t = 0; t < row.count; ++t) {
-    const T* pixels = row.products[t].pixels + pixel * row.stride;
-    const T* matrix = row.products[t].matrix + column;
-    if (const int64_t apart = row.products[t].apart) {
-      three_products<T, V, COLUMNS, PIXELS>(row, pixels, matrix, apart, sums);
-      continue;
-    }
-    for (int64_t k = 0; k < row.from; ++k) {
-      Vec<T, V> weights[COLUMNS];
-#pragma GCC unroll 4
-      for (int c = 0; c < COLUMNS; ++c)
-        weights[c] = load<T, V>(matrix + k * row.padded + c * V);
-#pragma GCC unroll 16
-      for (int p = 0; p < PIXELS; ++p) {
-        const T number = pixels[p * row.stride + k];
-#pragma GCC unroll 4
-        for (int c = 0; c < COLUMNS; ++c) sums[p][c] += number * weights[c];
-      }
-    }
-  }
-#pragma GCC unroll 16
-  for (int p = 0; p < PIXELS; ++p) {
-    T* out = row.out + (pixel + p) * row.spacing + column;
-#pragma GCC unroll 4
-    for (int c = 0; c < COLUMNS; ++c)
-      store_part<T, V>(out + c * V, sums[p][c], row.to - column - c * V);
-  }
-}
-
-template <class T, int V, int COLUMNS, int PIXELS>
-void product_columns(const RowOf<T>& row, int64_t pixels, int64_t column) {
-  int64_t p = 0;
-  for (; p + PIXELS <= pixels; p += PIXELS)
-    product_block<T, V, COLUMNS, PIXELS>(row, p, column);
-  if (p + 4 <= pixels && PIXELS > 4)
-    for (; p + 4 <= pixels; p += 4) product_block<T, V, COLUMNS, 4>(row, p, column);
-  for (; p < pixels; ++p) product_block<T, V, COLUMNS, 1>(row, p, column);
-}
-
-template <class T, int V>
-void product_row(const RowOf<T>& row, int64_t pixels) {
-  int64_t column = 0;
-  for (; column + 2 * V <= row.padded; column += 2 * V)
-    product_columns<T, V, 2, 8>(row, pixels, column);
-  if (column < row.padded) product_columns<T, V, 1, 16>(row, pixels, column);
-}
-
-// The kernel [tap, from, to] as matrices [tap, from, padded to]; for the way back, each
-// transposed.
-template <class T>
-Buffer<T> packed(const T* kernel, int64_t taps, int64_t from, int64_t to, bool transpose,
-                 int64_t padded) {
-  Buffer<T> matrices(taps * from * padded);
-  for (int64_t t = 0; t < taps; ++t)
-    for (int64_t f = 0; f < from; ++f)
-      for (int64_t o = 0; o < to; ++o)
-        matrices.get()[(t * from + f) * padded + o] =
-            kernel[t * from * to + (transpose ? o * from + f : f * to + o)];
-  return matrices;
-}
-
-// Calls f with the number of lanes that suits so many features: no wider than they need.
-template <class T, class F>
-void with_lanes(int64_t features, const F& f) {
-  constexpr int V = kLanes<T>;
-  if constexpr (V > 4)
-    if (features <= V / 4) return f(std::integral_constant<int, V / 4>());
-  if constexpr (V > 2)
-    if (features <= V / 2) return f(std::integral_constant<int, V / 2>());
-  f(std::integral_constant<int, V>());
-}
-
-template <class T, class F>
-void with_both_lanes(int64_t from, int64_t to, const F& f) {
-  with_lanes<T>(from, [&](auto back) {
-    with_lanes<T>(to, [&](auto v) { f(back, v); });
-  });
-}
-
 // Pixels that a call of its own computes, where there are no rows to heed.
 constexpr int64_t kPixels = 1024;
+
+constexpr int64_t kTiledChannels = 32;
 
 // 1x1 kernels: one product of all pixels.
 template <class T, int V>
@@ -151,226 +31,244 @@ void pointwise(xla::ffi::ThreadPool& pool, const T* x, const T* matrix, int64_t 
   });
 }
 
-// Rows of an image, and the matrices [tap, from, padded to] that its taps multiply.
-template <class T>
-struct Seen {
-  Rows<T>& rows;
-  const T* matrices;
+// What a convolution reads and writes along both axes.
+struct Course {
+  std::vector<Phase> down, across;
+  int64_t height, width;  // of what is read
+  int64_t rows, columns;  // of what is written
+  int64_t taps_down, taps_across;
+  bool backward;
+
+  int64_t taps() const { return taps_down * taps_across; }
+  int64_t outputs() const { return rows * columns; }
+  bool pointwise() const { return taps() == 1 && height == rows && width == columns; }
+
+  static Course forward(const Window& w) {
+    return {forward_phases(w.down), forward_phases(w.across), w.down.image, w.across.image,
+            w.down.output, w.across.output, w.down.kernel, w.across.kernel, false};
+  }
+  static Course back(const Window& w) {
+    return {backward_phases(w.down), backward_phases(w.across), w.down.output,
+            w.across.output, w.down.image, w.across.image, w.down.kernel,
+            w.across.kernel, true};
+  }
+
+  // How tiles lie, where taps and channels are such that they are the faster way: their
+  // transforms cost the more beside products the fewer channels there are.
+  std::optional<Tiling> tiling(int64_t from, int64_t to) const {
+    if (std::min(from, to) < kTiledChannels || down.size() != 1 || across.size() != 1)
+      return std::nullopt;
+    const Tap *top = first_of_three(down[0]), *left = first_of_three(across[0]);
+    if (!top || !left) return std::nullopt;
+    return Tiling{rows, columns, top->offset, left->offset};
+  }
+
+  // Rows of an image for the taps to read, whose pixels are read at the stride.
+  template <class T>
+  Rows<T> rows_of(int64_t channels) const {
+    const int64_t held = std::max(rows_held(down), kSide);  // a tile's rows
+    return Rows<T>(height, width, channels, Margin(across, width), 1, held, channels);
+  }
 };
 
-// The first of three taps beside each other, if that is what they are.
-inline const Tap* first_of_three(const Phase& across) {
-  const std::vector<Tap>& taps = across.taps;
-  if (across.step != 1 || taps.size() != kThree) return nullptr;
-  const int64_t step = taps[1].offset - taps[0].offset;
-  if (std::abs(step) != 1 || taps[2].offset - taps[1].offset != step) return nullptr;
-  return step > 0 ? &taps[0] : &taps[2];
-}
-
-// One image of the result, phase by phase: the sum over what is seen.
+// A convolution's results of images, by kernels [edge, *taps, in, out].
 template <class T, int V>
-void conv_image(const std::vector<Seen<T>>& all_seen, int64_t from,
-                const std::vector<Phase>& down, const std::vector<Phase>& across,
-                int64_t kernel_width, int64_t padded, T* result, int64_t result_width,
-                int64_t to) {
-  const int64_t size = from * padded;
-  std::vector<Product<T>> products;
-  for (const Phase& i : down)
-    for (int64_t r = 0; r < i.count; ++r)
-      for (const Phase& j : across) {
-        const Tap* three = first_of_three(j);
-        products.clear();
-        for (const Seen<T>& seen : all_seen)
-          for (const Tap& tap : i.taps) {
-            const int64_t row = r * i.step + tap.offset;
-            if (!seen.rows.inside(row)) continue;
-            const T* data = seen.rows.row(row);
-            const T* matrices = seen.matrices + tap.number * kernel_width * size;
-            if (three) {
-              const int64_t apart = (j.taps[1].number - three->number) * size;
-              products.push_back({data + seen.rows.offset(three->offset),
-                                  matrices + three->number * size, apart});
-              continue;
-            }
-            for (const Tap& beside : j.taps)
-              products.push_back({data + seen.rows.offset(beside.offset),
-                                  matrices + beside.number * size});
-          }
-        T* out = result + ((i.origin + r * i.spacing) * result_width + j.origin) * to;
-        product_row<T, V>({products.data(), int64_t(products.size()), from, j.step * from,
-                           padded, out, to, j.spacing * to},
-                          j.count);
-      }
-}
+class DenseMap {
+ public:
+  // from, to: channels read and written.
+  DenseMap(const Course& course, int64_t from, int64_t to)
+      : course_(course),
+        tiling_(course.tiling(from, to)),
+        from_(from),
+        to_(to),
+        padded_(round_up(to, V)) {}
 
-// Rows for taps of dense convolutions, whose pixels are read at the stride.
-template <class T>
-Rows<T> dense_rows(int64_t height, int64_t width, int64_t channels,
-                   const std::vector<Phase>& down, const std::vector<Phase>& across) {
-  return Rows<T>(height, width, channels, Margin(across, width), 1, rows_held(down), 0);
-}
+  int64_t padded() const { return padded_; }
+  Rows<T> rows() const { return course_.template rows_of<T>(from_); }
+
+  // Kernels in the form that images are multiplied by.
+  Buffer<T> matrices(xla::ffi::ThreadPool& pool, const T* kernels, int64_t edges) const {
+    Buffer<T> by_tap =
+        packed(pool, kernels, edges * course_.taps(), from_, to_, course_.backward, padded_);
+    if (!tiling_) return by_tap;
+    Buffer<T> by_place(edges * size(), false);
+    const int64_t each = from_ * padded_;
+    parallel_for(pool, edges, [&](int64_t e) {
+      taps_to_places(by_tap.get() + e * course_.taps() * each, each, course_.backward,
+                     by_place.get() + e * size());
+    });
+    return by_place;
+  }
+
+  // Where those of an edge begin.
+  const T* of_edge(const Buffer<T>& matrices, int64_t edge) const {
+    return matrices.get() + edge * size();
+  }
+
+  // One image of the result: the sum over what is seen.
+  void image(const std::vector<Seen<T>>& all_seen, T* result) const {
+    if (tiling_)
+      return winograd_image<T, V>(*tiling_, all_seen, from_, padded_, result, to_);
+    std::vector<Product<T>> products;
+    for (const Phase& i : course_.down)
+      for (int64_t r = 0; r < i.count; ++r)
+        for (const Phase& j : course_.across) {
+          find_products(all_seen, i, r, j, products);
+          const int64_t row = i.origin + r * i.spacing;
+          product_row<T, V>({products.data(), int64_t(products.size()), from_,
+                             j.step * from_, padded_,
+                             result + (row * course_.columns + j.origin) * to_, to_,
+                             j.spacing * to_},
+                            j.count);
+        }
+  }
+
+ private:
+  int64_t size() const { return (tiling_ ? kPlaces : course_.taps()) * from_ * padded_; }
+
+  // Those of the r-th row of a phase down, of a phase across.
+  void find_products(const std::vector<Seen<T>>& all_seen, const Phase& i, int64_t r,
+                     const Phase& j, std::vector<Product<T>>& products) const {
+    const int64_t each = from_ * padded_;
+    const Tap* three = first_of_three(j);
+    products.clear();
+    for (const Seen<T>& seen : all_seen)
+      for (const Tap& tap : i.taps) {
+        const int64_t row = r * i.step + tap.offset;
+        if (!seen.rows.inside(row)) continue;
+        const T* data = seen.rows.row(row);
+        const T* matrices = seen.matrices + tap.number * course_.taps_across * each;
+        if (three) {
+          const int64_t apart = (j.taps[1].number - three->number) * each;
+          products.push_back({data + seen.rows.offset(three->offset),
+                              matrices + three->number * each, apart});
+          continue;
+        }
+        for (const Tap& beside : j.taps)
+          products.push_back({data + seen.rows.offset(beside.offset),
+                              matrices + beside.number * each});
+      }
+  }
+
+  Course course_;
+  std::optional<Tiling> tiling_;
+  int64_t from_, to_, padded_;
+};
 
 // x [edge, batch, *side, from], kernel [edge, *taps, in, out].
 template <class T>
 void conv(xla::ffi::ThreadPool& pool, const T* x, const T* kernel, int64_t edges,
-          int64_t batch, int64_t from, int64_t to, const Window& window, bool backward,
+          int64_t batch, int64_t from, int64_t to, const Course& course,
           T* result) {
   with_lanes<T>(to, [&](auto lanes) {
     constexpr int V = lanes;
-    const auto phases = backward ? backward_phases : forward_phases;
-    const auto down = phases(window.down), across = phases(window.across);
-    int64_t height = window.down.image, width = window.across.image;
-    int64_t rows = window.down.output, columns = window.across.output;
-    if (backward) {
-      std::swap(height, rows);
-      std::swap(width, columns);
-    }
-    const int64_t padded = round_up(to, V), taps = window.taps();
-    const Buffer<T> matrices = packed(kernel, edges * taps, from, to, backward, padded);
-    const int64_t size = taps * from * padded;
-    const bool plain = taps == 1 && height == rows && width == columns;
-    for (int64_t e = 0; plain && e < edges; ++e) {
-      const int64_t pixels = batch * height * width;
-      pointwise<T, V>(pool, x + e * pixels * from, matrices.get() + e * size, pixels, from,
-                      to, padded, result + e * pixels * to);
-    }
+    const DenseMap<T, V> map(course, from, to);
+    const Buffer<T> matrices = map.matrices(pool, kernel, edges);
+    const int64_t seen = course.height * course.width * from;
+    const int64_t made = course.rows * course.columns * to;
+    const bool plain = course.pointwise();
+    for (int64_t e = 0; plain && e < edges; ++e)
+      pointwise<T, V>(pool, x + e * batch * seen, map.of_edge(matrices, e),
+                      batch * seen / from, from, to, map.padded(),
+                      result + e * batch * made);
     if (plain) return;
     parallel_for(pool, edges * batch, [&](int64_t i) {
-      Rows<T> seen = dense_rows<T>(height, width, from, down, across);
-      seen.begin(x + i * height * width * from);
-      conv_image<T, V>({{seen, matrices.get() + i / batch * size}}, from, down, across,
-                       window.across.kernel, padded, result + i * rows * columns * to,
-                       columns, to);
+      Rows<T> rows = map.rows();
+      rows.begin(x + i * seen);
+      map.image({{rows, map.of_edge(matrices, i / batch)}}, result + i * made);
     });
   });
 }
 
-// sums [from, padded to] += x^T y over pixels.
-template <class T, int V, int COLUMNS, int FROM>
-inline void outer_block(const T* x, int64_t stride, const T* y, int64_t to,
-                        int64_t pixels, T* sums, int64_t padded) {
-  Vec<T, V> partial[FROM][COLUMNS];
-#pragma GCC unroll 16
-  for (int k = 0; k < FROM; ++k)
-#pragma GCC unroll 4
-    for (int c = 0; c < COLUMNS; ++c)
-      partial[k][c] = load<T, V>(sums + k * padded + c * V);
-  for (int64_t p = 0; p < pixels; ++p) {
-    Vec<T, V> seen[COLUMNS];
-#pragma GCC unroll 4
-    for (int c = 0; c < COLUMNS; ++c) seen[c] = load<T, V>(y + p * to + c * V);
-#pragma GCC unroll 16
-    for (int k = 0; k < FROM; ++k) {
-      const T number = x[p * stride + k];
-#pragma GCC unroll 4
-      for (int c = 0; c < COLUMNS; ++c) partial[k][c] += number * seen[c];
-    }
+// The sums that a kernel's cotangent is, of pixels times what lies at the outputs.
+template <class T, int V>
+class DenseKernelSums {
+ public:
+  DenseKernelSums(const Window& window, int64_t from, int64_t to)
+      : course_(Course::forward(window)),
+        tiling_(course_.tiling(from, to)),
+        from_(from),
+        to_(to),
+        padded_(round_up(to, V)) {}
+
+  // Of an edge.
+  int64_t size() const {
+    return (tiling_ ? kPlaces : course_.taps()) * from_ * padded_;
   }
-#pragma GCC unroll 16
-  for (int k = 0; k < FROM; ++k)
-#pragma GCC unroll 4
-    for (int c = 0; c < COLUMNS; ++c)
-      store<T, V>(sums + k * padded + c * V, partial[k][c]);
-}
+  Rows<T> rows() const { return course_.template rows_of<T>(from_); }
+  // For outputs to be made as wide as vectors.
+  Buffer<T> wide() const {
+    return Buffer<T>((course_.pointwise() ? course_.outputs() : course_.columns) * padded_);
+  }
 
-template <class T, int V, int COLUMNS, int FROM>
-void outer_columns(const T* x, int64_t from, int64_t stride, const T* y, int64_t to,
-                   int64_t pixels, T* sums, int64_t padded) {
-  int64_t k = 0;
-  for (; k + FROM <= from; k += FROM)
-    outer_block<T, V, COLUMNS, FROM>(x + k, stride, y, to, pixels, sums + k * padded,
-                                     padded);
-  for (; k + 4 <= from; k += 4)
-    outer_block<T, V, COLUMNS, 4>(x + k, stride, y, to, pixels, sums + k * padded, padded);
-  for (; k < from; ++k)
-    outer_block<T, V, COLUMNS, 1>(x + k, stride, y, to, pixels, sums + k * padded, padded);
-}
+  // Adds an image's part; numbers whose gate is not positive count as zeros.
+  void add(Rows<T>& rows, const T* image, const T* gate, const T* y, Buffer<T>& wide,
+           T* sums) const {
+    if (course_.pointwise() && !gate) {
+      const int64_t outputs = course_.outputs();
+      return outer<T, V>(image, from_, from_, widened(y, outputs, to_, padded_, wide),
+                         outputs, sums, padded_);
+    }
+    rows.begin(image, gate);
+    if (tiling_)
+      return winograd_kernel_image<T, V>(*tiling_, rows, y, from_, to_, sums, padded_);
+    for (int64_t r = 0; r < course_.rows; ++r)
+      add_row(rows, r, widened(y + r * course_.columns * to_, course_.columns, to_,
+                               padded_, wide),
+              sums);
+  }
 
-// y's rows are `padded` wide.
-template <class T, int V>
-void outer(const T* x, int64_t from, int64_t stride, const T* y, int64_t pixels, T* sums,
-           int64_t padded) {
-  int64_t column = 0;
-  for (; column + 2 * V <= padded; column += 2 * V)
-    outer_columns<T, V, 2, 8>(x, from, stride, y + column, padded, pixels, sums + column,
-                              padded);
-  if (column < padded)
-    outer_columns<T, V, 1, 16>(x, from, stride, y + column, padded, pixels, sums + column,
-                               padded);
-}
+  // Of all edges, each in parts [edge, part, size] -> [edge, *taps, from, to].
+  void finish(xla::ffi::ThreadPool& pool, const Buffer<T>& sums, int64_t edges,
+              int64_t parts, T* result) const {
+    const int64_t rows = course_.taps() * from_;
+    parallel_for(pool, edges, [&](int64_t e) {
+      T* sum = added_up(sums.get() + e * parts * size(), parts, size());
+      if (tiling_) places_to_taps(sum, from_ * padded_, sum);
+      narrow(sum, rows, to_, padded_, result + e * rows * to_);
+    });
+  }
 
-// Pixels of features, their rows made as wide as vectors need.
-template <class T>
-const T* widened(const T* y, int64_t pixels, int64_t to, int64_t padded,
-                 Buffer<T>& buffer) {
-  if (to == padded) return y;
-  for (int64_t p = 0; p < pixels; ++p)
-    std::memcpy(buffer.get() + p * padded, y + p * to, to * sizeof(T));
-  return buffer.get();
-}
-
-// Adds an image's part to sums [tap, from, padded to].
-template <class T, int V>
-void conv_kernel_image(Rows<T>& rows, const T* y, const Window& window, int64_t from,
-                       int64_t to, Buffer<T>& wide, T* sums, int64_t padded) {
-  const auto down = forward_phases(window.down), across = forward_phases(window.across);
-  const int64_t width = window.across.output;
-  for (int64_t r = 0; r < window.down.output; ++r) {
-    const T* row_y = widened(y + r * width * to, width, to, padded, wide);
-    for (const Tap& i : down[0].taps) {
-      const int64_t row = r * window.down.stride + i.offset;
+ private:
+  void add_row(Rows<T>& rows, int64_t r, const T* y, T* sums) const {
+    const Phase &down = course_.down[0], &across = course_.across[0];
+    for (const Tap& i : down.taps) {
+      const int64_t row = r * down.step + i.offset;
       if (!rows.inside(row)) continue;
       const T* data = rows.row(row);
-      for (const Tap& j : across[0].taps)
-        outer<T, V>(data + rows.offset(j.offset), from, window.across.stride * from, row_y,
-                    width,
-                    sums + (i.number * window.across.kernel + j.number) * from * padded,
-                    padded);
+      for (const Tap& j : across.taps) {
+        const int64_t tap = i.number * course_.taps_across + j.number;
+        outer<T, V>(data + rows.offset(j.offset), from_, across.step * from_, y,
+                    course_.columns, sums + tap * from_ * padded_, padded_);
+      }
     }
   }
-}
 
-// to [row, column] += from [row, padded column].
-template <class T>
-void add_narrowed(const T* from, int64_t rows, int64_t columns, int64_t padded, T* to) {
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < columns; ++c) to[r * columns + c] += from[r * padded + c];
-}
+  Course course_;
+  std::optional<Tiling> tiling_;
+  int64_t from_, to_, padded_;
+};
 
 template <class T>
 void conv_kernel(xla::ffi::ThreadPool& pool, const T* x, const T* y, int64_t edges,
                  int64_t batch, int64_t from, int64_t to, const Window& window,
                  T* result) {
   with_lanes<T>(to, [&](auto lanes) {
-    constexpr int V = lanes;
-    const int64_t padded = round_up(to, V), taps = window.taps();
-    const int64_t parts = std::min(batch, kParts), size = taps * from * padded;
-    const int64_t pixels = window.pixels(), outputs = window.outputs();
-    const bool plain = taps == 1 && pixels == outputs;
-    Buffer<T> sums(edges * parts * size);
+    const DenseKernelSums<T, lanes> kernel(window, from, to);
+    const int64_t parts = std::min(batch, kParts);
+    Buffer<T> sums(edges * parts * kernel.size());
     parallel_for(pool, edges * parts, [&](int64_t p) {
       const int64_t edge = p / parts, part = p % parts;
-      Rows<T> rows = dense_rows<T>(window.down.image, window.across.image, from,
-                                   forward_phases(window.down),
-                                   forward_phases(window.across));
-      Buffer<T> wide(plain ? outputs * padded : window.across.output * padded);
+      Rows<T> rows = kernel.rows();
+      Buffer<T> wide = kernel.wide();
       for (int64_t n = part * batch / parts; n < (part + 1) * batch / parts; ++n) {
-        const T* image = x + (edge * batch + n) * pixels * from;
-        const T* output = y + (edge * batch + n) * outputs * to;
-        T* mine = sums.get() + p * size;
-        if (plain) {
-          outer<T, V>(image, from, from, widened(output, outputs, to, padded, wide),
-                      outputs, mine, padded);
-          continue;
-        }
-        rows.begin(image);
-        conv_kernel_image<T, V>(rows, output, window, from, to, wide, mine, padded);
+        const int64_t image = edge * batch + n;
+        kernel.add(rows, x + image * window.pixels() * from, nullptr,
+                   y + image * window.outputs() * to, wide,
+                   sums.get() + p * kernel.size());
       }
     });
-    std::fill_n(result, edges * taps * from * to, T(0));
-    for (int64_t p = 0; p < edges * parts; ++p)
-      add_narrowed(sums.get() + p * size, taps * from, to, padded,
-                   result + p / parts * taps * from * to);
+    kernel.finish(pool, sums, edges, parts, result);
   });
 }
 

@@ -133,7 +133,7 @@ void separable(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* guess
     const int64_t padded = round_up(s.to, V), taps = s.window.taps();
     const int64_t edges = s.edges.count;
     const Buffer<T> spread = lanes.spread(s.depthwise, edges * taps);
-    const Buffer<T> matrices = packed(s.pointwise, edges, s.from, s.to, false, padded);
+    const Buffer<T> matrices = packed(pool, s.pointwise, edges, s.from, s.to, false, padded);
     Deviations<T> deviations(guess, edges, edges * s.batch, s.to);
     parallel_for(pool, edges * s.batch, [&](int64_t i) {
       const Place at = s.edges.place(i, s.batch);
@@ -158,8 +158,8 @@ void separable_change(xla::ffi::ThreadPool& pool, const Separable<T>& s,
     const int64_t edges = s.edges.count;
     const Buffer<T> spread = lanes.spread(s.depthwise, edges * taps);
     const Buffer<T> spread_change = lanes.spread(t.depthwise, edges * taps);
-    const Buffer<T> matrices = packed(s.pointwise, edges, s.from, s.to, false, padded);
-    const Buffer<T> changes = packed(t.pointwise, edges, s.from, s.to, false, padded);
+    const Buffer<T> matrices = packed(pool, s.pointwise, edges, s.from, s.to, false, padded);
+    const Buffer<T> changes = packed(pool, t.pointwise, edges, s.from, s.to, false, padded);
     parallel_for(pool, edges * s.batch, [&](int64_t i) {
       const Place at = s.edges.place(i, s.batch);
       const int64_t image = at.image * s.image();
@@ -192,8 +192,8 @@ struct SeparableBack {
   Buffer<T> spread(const T* depthwise) const {
     return lanes.spread(depthwise, edges * taps);
   }
-  Buffer<T> transposed(const T* pointwise) const {
-    return packed(pointwise, edges, s.to, s.from, true, padded_from);
+  Buffer<T> transposed(xla::ffi::ThreadPool& pool, const T* pointwise) const {
+    return packed(pool, pointwise, edges, s.to, s.from, true, padded_from);
   }
 
   // An edge's part of arrays [edge, ...], and of sums [edge, part, ...].
@@ -242,13 +242,12 @@ struct SeparableBack {
   void finish(T* depthwise, T* pointwise) const {
     if (!of_kernels) return;
     std::fill_n(depthwise, edges * taps * s.from, T(0));
-    std::fill_n(pointwise, edges * size / padded * s.to, T(0));
-    for (int64_t p = 0; p < edges * parts; ++p) {
+    for (int64_t p = 0; p < edges * parts; ++p)
       lanes.gather(tap_sums.get() + p * taps * lanes.period, taps,
                    depthwise + p / parts * taps * s.from);
-      add_narrowed(matrix_sums.get() + p * size, s.from, s.to, padded,
-                   pointwise + p / parts * s.from * s.to);
-    }
+    for (int64_t e = 0; e < edges; ++e)
+      narrow(added_up(matrix_sums.get() + e * parts * size, parts, size), s.from, s.to,
+             padded, pointwise + e * s.from * s.to);
   }
 };
 
@@ -260,7 +259,7 @@ void separable_back(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* 
   with_both_lanes<T>(s.from, s.to, [&](auto back, auto v) {
     constexpr int BACK = back, V = v;
     SeparableBack<T, BACK, V> b{s, pointwise != nullptr};
-    const Buffer<T> spread = b.spread(s.depthwise), matrices = b.transposed(s.pointwise);
+    const Buffer<T> spread = b.spread(s.depthwise), matrices = b.transposed(pool, s.pointwise);
     parallel_for(pool, s.edges.groups() * b.parts, [&](int64_t p) {
       SeparableImage<T, V> image(s, b.lanes, b.padded);
       Correlation<T> correlation(s.window, b.lanes);
@@ -301,9 +300,9 @@ void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, co
   with_both_lanes<T>(s.from, s.to, [&](auto back, auto v) {
     constexpr int BACK = back, V = v;
     SeparableBack<T, BACK, V> b{s, pointwise != nullptr};
-    const Buffer<T> spread = b.spread(s.depthwise), matrices = b.transposed(s.pointwise);
+    const Buffer<T> spread = b.spread(s.depthwise), matrices = b.transposed(pool, s.pointwise);
     const Buffer<T> spread_change = b.spread(t.depthwise);
-    const Buffer<T> matrix_changes = b.transposed(t.pointwise);
+    const Buffer<T> matrix_changes = b.transposed(pool, t.pointwise);
     parallel_for(pool, s.edges.groups() * b.parts, [&](int64_t p) {
       SeparableImage<T, V> image(s, b.lanes, b.padded);
       Rows<T> moved = image.make_rows();

@@ -40,6 +40,14 @@ inline void store(T* to, Vec<T, N> value) {
 }
 
 template <class T, int N>
+inline Vec<T, N> load_part(const T* from, int64_t count) {
+  if (count >= N) return load<T, N>(from);
+  Vec<T, N> value{};
+  std::memcpy(&value, from, count * sizeof(T));
+  return value;
+}
+
+template <class T, int N>
 inline void store_part(T* to, Vec<T, N> value, int64_t count) {
   if (count >= N) return store<T, N>(to, value);
   std::memcpy(to, &value, count * sizeof(T));
