@@ -51,10 +51,8 @@ def standardize(
       weight: in here it costs the backward pass no memory to be read.
     """
     if weight is None:
-        y, _ = standardize_p.bind(_image(x), moments)
-    else:
-        y = weighted_p.bind(_image(x), moments, weight)
-    return y.reshape(x.shape)
+        weight = jnp.ones_like(moments[0])
+    return weighted_p.bind(_image(x), moments, weight).reshape(x.shape)
 
 
 def _image(x: Array) -> Array:
@@ -242,7 +240,6 @@ WEIGHTED = Derivatives(
     "weighted",
     _weighted_xla,
     _weighted_shape,
-    kernels=("back",),
     constants=(("epsilon", np.float64(BN_EPSILON)),),
 )
 

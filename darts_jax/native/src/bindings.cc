@@ -4,6 +4,7 @@
 #include "depthwise.h"
 #include "rectified_conv.h"
 #include "separable.h"
+#include "standardize.h"
 #include "sums.h"
 
 namespace ffi = xla::ffi;
@@ -95,19 +96,53 @@ ffi::Error project_call(ffi::ThreadPool pool, Array t, Array y, Array scale,
   return ffi::Error::Success();
 }
 
-// t and x [edge, ..., channel], moments [edge, 2, channel], weight [edge, channel] -> as
-// the latter three; moments are constants.
+// x [edge, ..., channel], moments [edge, 2, channel], weight [edge, channel].
+Weighted<Number> weighted_of(Array x, Array moments, Array weight, double epsilon) {
+  const auto shape = x.dimensions();
+  const int64_t edges = shape.front(), channels = shape.back();
+  return {x.typed_data(),
+          moments.typed_data(),
+          weight.typed_data(),
+          edges,
+          int64_t(x.element_count()) / (edges * channels),
+          channels,
+          Number(epsilon)};
+}
+
+// Tangents and cotangents of moments are nothing: they are constants.
+void nothing(ffi::Result<Array> array) {
+  std::fill_n(array->typed_data(), array->element_count(), Number(0));
+}
+
+ffi::Error weighted_change_call(ffi::ThreadPool pool, Array x_change, Array,
+                                Array weight_change, Array x, Array moments, Array weight,
+                                ffi::Result<Array> y, double epsilon) {
+  weighted_change(pool, weighted_of(x, moments, weight, epsilon), x_change.typed_data(),
+                  weight_change.typed_data(), y->typed_data());
+  return ffi::Error::Success();
+}
+
 ffi::Error weighted_back_call(ffi::ThreadPool pool, Array t, Array x, Array moments,
                               Array weight, ffi::Result<Array> x_back,
                               ffi::Result<Array> moments_back,
                               ffi::Result<Array> weight_back, double epsilon) {
-  const auto shape = x.dimensions();
-  const int64_t edges = shape.front(), channels = shape.back();
-  weighted_back(pool, t.typed_data(), x.typed_data(), moments.typed_data(),
-                weight.typed_data(), edges,
-                int64_t(x.element_count()) / (edges * channels), channels, Number(epsilon),
+  weighted_back(pool, weighted_of(x, moments, weight, epsilon), t.typed_data(),
                 x_back->typed_data(), weight_back->typed_data());
-  std::fill_n(moments_back->typed_data(), edges * 2 * channels, Number(0));
+  nothing(moments_back);
+  return ffi::Error::Success();
+}
+
+ffi::Error weighted_back_change_call(ffi::ThreadPool pool, Array t_change, Array x_change,
+                                     Array, Array weight_change, Array t, Array x,
+                                     Array moments, Array weight,
+                                     ffi::Result<Array> x_back,
+                                     ffi::Result<Array> moments_back,
+                                     ffi::Result<Array> weight_back, double epsilon) {
+  weighted_back_change(pool, weighted_of(x, moments, weight, epsilon), t.typed_data(),
+                       t_change.typed_data(), x_change.typed_data(),
+                       weight_change.typed_data(), x_back->typed_data(),
+                       weight_back->typed_data());
+  nothing(moments_back);
   return ffi::Error::Success();
 }
 
@@ -275,6 +310,9 @@ ffi::Error rectified_conv_image_back_change_call(ffi::ThreadPool pool, Array y_c
 #define DARTS_WINDOW(name, function, arrays, results) \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(                      \
       name, (function), DARTS_BIND(arrays, results).Attr<Geometry>("geometry"))
+#define DARTS_WEIGHTED(name, function, arrays, results) \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(                        \
+      name, (function), DARTS_BIND(arrays, results).Attr<double>("epsilon"))
 
 DARTS_WINDOW(darts_depthwise, depthwise_call<Of::kOutput>, 2, 1);
 DARTS_WINDOW(darts_depthwise_input, depthwise_call<Of::kInput>, 2, 1);
@@ -298,7 +336,8 @@ DARTS_WINDOW(darts_rectified_conv_image_back_change, rectified_conv_image_back_c
 DARTS_SUMS(darts_moments, sums_call<true>, 2, 1);
 DARTS_SUMS(darts_channel_sums, sums_call<false>, 2, 1);
 DARTS_SUMS(darts_project, project_call, 3, 1);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(darts_weighted_back, weighted_back_call,
-                              DARTS_BIND(4, 3).Attr<double>("epsilon"));
+DARTS_WEIGHTED(darts_weighted_change, weighted_change_call, 6, 1);
+DARTS_WEIGHTED(darts_weighted_back, weighted_back_call, 4, 3);
+DARTS_WEIGHTED(darts_weighted_back_change, weighted_back_change_call, 8, 3);
 
 }  // namespace darts
