@@ -178,6 +178,40 @@ def test_weighted_numbers_by_their_definition(pixels, dtype):
                 close(alone[0], by_x[i], dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("pixels", [5, 77, 6000])
+def test_changes_of_weighted_numbers_are_those_of_their_definition(pixels, dtype):
+    rng = np.random.default_rng(9)
+
+    def define(x, weight):
+        axes = (1, 2, 3)
+        centred = x - jnp.mean(x, axes, keepdims=True)
+        variance = jnp.mean(jnp.square(centred), axes, keepdims=True)
+        return centred / jnp.sqrt(variance + sums.BN_EPSILON) * weight[:, None, None, None]
+
+    def define_back(g, x, weight):
+        return jax.vjp(define, x, weight)[1](g)
+
+    with jax.enable_x64(True):
+        for channels in (3, 16, 20):
+            shape = 2, pixels, 1, 1, channels
+            g, x, dg, dx = (jnp.asarray(drawn(rng, *shape)) for _ in range(4))
+            w, dw = (jnp.asarray(drawn(rng, 2, channels)) for _ in range(2))
+            pair = jnp.stack([jnp.mean(x, (1, 2, 3)), jnp.var(x, (1, 2, 3))], 1)
+            _, change = jax.jvp(define, (x, w), (dx, dw))
+            _, back = jax.jvp(define_back, (g, x, w), (dg, dx, dw))
+            g, x, dg, dx, w, dw, pair = (
+                jnp.asarray(u, dtype) for u in (g, x, dg, dx, w, dw, pair)
+            )
+            still = jnp.zeros_like(pair)
+            (got,) = sums.WEIGHTED.change_p.bind(dx, still, dw, x, pair, w)
+            close(got, change, dtype)
+            got = sums.WEIGHTED.back_change_p.bind(dg, dx, still, dw, g, x, pair, w)
+            close(got[0], back[0], dtype)
+            assert not np.any(got[1])
+            close(got[2], back[1], dtype)
+
+
 @pytest.mark.parametrize("mode", ["fwd", "rev"])
 def test_weighted_numbers_have_second_derivatives(mode):
     rng = np.random.default_rng(8)
