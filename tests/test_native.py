@@ -187,7 +187,8 @@ def test_changes_of_weighted_numbers_are_those_of_their_definition(pixels, dtype
         axes = (1, 2, 3)
         centred = x - jnp.mean(x, axes, keepdims=True)
         variance = jnp.mean(jnp.square(centred), axes, keepdims=True)
-        return centred / jnp.sqrt(variance + sums.BN_EPSILON) * weight[:, None, None, None]
+        y = centred / jnp.sqrt(variance + sums.BN_EPSILON)
+        return y * weight[:, None, None, None]
 
     def define_back(g, x, weight):
         return jax.vjp(define, x, weight)[1](g)
