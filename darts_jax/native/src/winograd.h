@@ -7,6 +7,8 @@
 #ifndef DARTS_JAX_WINOGRAD_H_
 #define DARTS_JAX_WINOGRAD_H_
 
+#include <utility>
+
 #include "products.h"
 #include "window.h"
 
@@ -40,6 +42,10 @@ struct Tiling {
   // Rows of tiles that are computed together.
   int64_t at_once() const {
     return std::min(down(), (kTiles + across() - 1) / across());
+  }
+  // Row and column of the first output of tile t, counted from row of tiles `first` on.
+  std::pair<int64_t, int64_t> corner(int64_t first, int64_t t) const {
+    return {2 * (first + t / across()), 2 * (t % across())};
   }
   // Numbers that a row of tiles reads.
   int64_t length(int64_t channels) const { return (2 * across() + 2) * channels; }
@@ -210,8 +216,7 @@ void write_tiles(const Tiling& tiling, const T* products, int64_t padded, int64_
         between[0][j] = outputs[0];
         between[1][j] = outputs[1];
       }
-      const int64_t row = 2 * (first + t / tiling.across());
-      const int64_t column = 2 * (t % tiling.across());
+      const auto [row, column] = tiling.corner(first, t);
       for (int64_t i = 0; i < 2 && row + i < tiling.rows; ++i) {
         Vec<T, V> outputs[2];
         places_to_outputs<T, V>(between[i], outputs);
@@ -230,8 +235,7 @@ void read_tiles(const Tiling& tiling, const T* y, int64_t padded, int64_t first,
   const int64_t tiles = count * tiling.across(), apart = tiles * padded;
   for (int64_t t = 0; t < tiles; ++t)
     for (int64_t c = 0; c < padded; c += V) {
-      const int64_t row = 2 * (first + t / tiling.across());
-      const int64_t column = 2 * (t % tiling.across());
+      const auto [row, column] = tiling.corner(first, t);
       Vec<T, V> between[2][kSide];
       for (int64_t i = 0; i < 2; ++i) {
         const T* at = y + ((row + i) * tiling.columns + column) * to + c;
