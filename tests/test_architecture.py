@@ -9,7 +9,7 @@ LAYERS = [
     {"files", "types", "memory"},
     {"native"},
     {"spaces", "operations", "data"},
-    {"models", "bilevel", "baselines", "benchmarks"},
+    {"models", "bilevel", "baselines", "benchmarks", "rewriting"},
     {"training", "schedules"},
     {"combinations"},
     {"checks"},

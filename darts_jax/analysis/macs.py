@@ -113,6 +113,12 @@ _COUNTS: dict[str, Callable[..., int]] = {
     "separable_change": lambda params, *shapes: _separable(
         params, shapes[-1], shapes[5], (3, 2)
     ),
+    "separable_both": lambda params, *shapes: _separable(
+        params, shapes[-2], shapes[5], (3, 3)
+    ),
+    "separable_image_back_both": lambda params, *shapes: _separable(
+        params, shapes[4], shapes[7], (3, 3)
+    ),
     "separable_back": lambda params, y, x, depthwise, pointwise, *results: _separable(
         params, y, pointwise, (3, 2)
     ),

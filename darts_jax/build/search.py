@@ -20,6 +20,7 @@ from darts_jax.build.methods import full_mask, initial_alpha
 from darts_jax.build.task import Supermodel
 from darts_jax.build.tasks import task_of
 from darts_jax.devices import Layout, make_layout
+from darts_jax.rewriting import shortened
 from darts_jax.spaces import get_space
 from darts_jax.types import Batch, Mask, Scalars, SearchState, step_key
 
@@ -80,7 +81,7 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
         layout=layout,
         start=search_start(config),
         init=init,
-        run=program.epoch_program(feed.order, step),
+        run=program.epoch_program(feed.order, shortened(step)),
         scalars=lambda epoch: arrays(schedules.search_scalars(settings, epoch)),
         model=model,
         epochs=settings.epochs,

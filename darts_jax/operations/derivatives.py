@@ -85,8 +85,8 @@ class Derivatives:
 
         def jvp(primals: Arrays, tangents: Arrays, **parameters: Any) -> Any:
             along = [ad.instantiate_zeros(t) for t in tangents]
-            change = self.back_change_p.bind(*along, *primals, **parameters)
-            return primitive.bind(*primals, **parameters), change
+            back = primitive.bind(*primals, **parameters)
+            return back, self.back_change_p.bind(*along, *primals, **parameters)
 
         primitive = self._primitive("back", shapes, self._plain_back)
         ad.primitive_jvps[primitive] = jvp

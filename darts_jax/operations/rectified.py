@@ -47,7 +47,7 @@ def separable(
       them: constants to whoever differentiates.
     """
     window = same_window(x, depthwise.shape[:2], (stride, stride), dilation)
-    y, moments = _SEPARABLE.map_p.bind(x, depthwise, pointwise, guess, window=window)
+    y, moments = SEPARABLE.map_p.bind(x, depthwise, pointwise, guess, window=window)
     return y, moments
 
 
@@ -128,6 +128,6 @@ class Rectified(Derivatives):
         return primitive
 
 
-_SEPARABLE = Rectified("separable", _plain_separable, _output_shape)
+SEPARABLE = Rectified("separable", _plain_separable, _output_shape)
 _DENSE = Rectified("rectified_conv", _plain_dense, _output_shape)
-KINDS = (_SEPARABLE, _DENSE)
+KINDS = (SEPARABLE, _DENSE)

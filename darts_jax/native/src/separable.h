@@ -73,17 +73,20 @@ class SeparableImage {
     sum_row(sum_, lanes_, change, row());
   }
 
+  // The change; and the outputs, where there is a place for them.
   void change(const T* x, const T* x_change, const T* taps, const T* taps_change,
-              const T* matrix, const T* matrix_change, T* y) {
+              const T* matrix, const T* matrix_change, T* y_change, T* y) {
     Rows<T> changes = make_rows();
     Buffer<T> change(row(), false);
     begin(x);
     changes.begin(x_change, x);
     for (int64_t r = 0; r < s_.window.down.output; ++r) {
       change_row(r, changes, taps, taps_change, change.get());
-      const Product<T> products[] = {{change.get(), matrix},
-                                     {depthwise_row(r, taps), matrix_change}};
-      pointwise_row(products, 2, r, y);
+      const T* z = depthwise_row(r, taps);
+      const Product<T> products[] = {{change.get(), matrix}, {z, matrix_change}};
+      pointwise_row(products, 2, r, y_change);
+      const Product<T> product{z, matrix};
+      if (y) pointwise_row(&product, 1, r, y);
     }
   }
 
@@ -147,10 +150,19 @@ void separable(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* guess
   });
 }
 
-// The change of y along tangents.
+// Outputs and their moments, where they are wanted beside a change.
+template <class T>
+struct Beside {
+  const T* guess = nullptr;
+  T* y = nullptr;
+  T* moments = nullptr;
+};
+
+// The change of y along tangents. What lies between the convolutions is made once for it
+// and for y.
 template <class T>
 void separable_change(xla::ffi::ThreadPool& pool, const Separable<T>& s,
-                      const Tangents<T>& t, T* y) {
+                      const Tangents<T>& t, T* y_change, const Beside<T>& beside = {}) {
   with_lanes<T>(s.to, [&](auto v) {
     constexpr int V = v;
     const Lanes lanes(s.from, kLanes<T>);
@@ -160,16 +172,20 @@ void separable_change(xla::ffi::ThreadPool& pool, const Separable<T>& s,
     const Buffer<T> spread_change = lanes.spread(t.depthwise, edges * taps);
     const Buffer<T> matrices = packed(pool, s.pointwise, edges, s.from, s.to, false, padded);
     const Buffer<T> changes = packed(pool, t.pointwise, edges, s.from, s.to, false, padded);
+    std::optional<Deviations<T>> deviations;
+    if (beside.y) deviations.emplace(beside.guess, edges, edges * s.batch, s.to);
     parallel_for(pool, edges * s.batch, [&](int64_t i) {
       const Place at = s.edges.place(i, s.batch);
-      const int64_t image = at.image * s.image();
+      const int64_t image = at.image * s.image(), output = at.output * s.output();
       const int64_t tap = at.edge * taps * lanes.period;
       const int64_t matrix = at.edge * s.from * padded;
+      T* y = beside.y ? beside.y + output : nullptr;
       SeparableImage<T, V>(s, lanes, padded)
           .change(s.x + image, t.x + image, spread.get() + tap, spread_change.get() + tap,
-                  matrices.get() + matrix, changes.get() + matrix,
-                  y + at.output * s.output());
+                  matrices.get() + matrix, changes.get() + matrix, y_change + output, y);
+      if (y) deviations->add(at.output, at.edge, y, s.output());
     });
+    if (beside.y) deviations->moments(s.window.outputs() * s.batch, beside.moments);
   });
 }
 
@@ -292,11 +308,12 @@ void separable_back(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* 
   });
 }
 
-// How these change along tangents of g, of x and of the kernels.
+// How these change along tangents of g, of x and of the kernels; and the cotangent of x
+// itself, where there is a place for it.
 template <class T>
 void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* g,
                            const T* g_change, const Tangents<T>& t, T* x, T* depthwise,
-                           T* pointwise) {
+                           T* pointwise, T* x_itself = nullptr) {
   with_both_lanes<T>(s.from, s.to, [&](auto back, auto v) {
     constexpr int BACK = back, V = v;
     SeparableBack<T, BACK, V> b{s, pointwise != nullptr};
@@ -309,10 +326,10 @@ void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, co
       Correlation<T> fixed(s.window, b.lanes), moving(s.window, b.lanes);
       Buffer<T> all(2 * b.sharing * b.numbers_between(), false);
       Buffer<T> z_change(image.row(), false), wide(b.output.width * b.padded);
-      std::vector<Tapped<T>> reaching;
+      std::vector<Tapped<T>> reaching, unmoved;
       b.for_images(p, [&](int64_t first, int64_t part, int64_t i, int64_t n) {
         const T *x_image = s.x + i * s.image(), *x_moved = t.x + i * s.image();
-        reaching.clear();
+        reaching.clear(), unmoved.clear();
         for (int64_t e = first; e < first + b.sharing; ++e) {
           const T *taps = b.taps_of(spread, e), *taps_change = b.taps_of(spread_change, e);
           const T *matrix = b.matrix_of(matrices, e);
@@ -323,6 +340,7 @@ void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, co
           b.between({{g_moved, matrix}, {g_image, b.matrix_of(matrix_changes, e)}}, change);
           reaching.push_back({change, taps});
           reaching.push_back({between, taps_change});
+          unmoved.push_back({between, taps});
           if (!b.of_kernels) continue;
           image.begin(x_image);
           moved.begin(x_moved, x_image);
@@ -343,6 +361,7 @@ void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, co
           }
         }
         b.finish_image(reaching, x_image, x + i * s.image());
+        if (x_itself) b.finish_image(unmoved, x_image, x_itself + i * s.image());
       });
     });
     b.finish(depthwise, pointwise);
