@@ -172,8 +172,8 @@ void conv(xla::ffi::ThreadPool& pool, const T* x, const T* kernel, int64_t edges
                       batch * seen / from, from, to, map.padded(),
                       result + e * batch * made);
     if (plain) return;
-    parallel_for(pool, edges * batch, [&](int64_t i) {
-      Rows<T> rows = map.rows();
+    const auto make = [&] { return map.rows(); };
+    parallel_for(pool, edges * batch, make, [&](Rows<T>& rows, int64_t i) {
       rows.begin(x + i * seen);
       map.image({{rows, map.of_edge(matrices, i / batch)}}, result + i * made);
     });

@@ -103,39 +103,56 @@ struct Tapped {
   const T* taps;
 };
 
-// One image of the result, phase by phase: the sum over images of one size.
+// Images of the result, phase by phase: each the sum over so many images of one size.
 template <class T>
-void depthwise_image(const std::vector<Tapped<T>>& from, Size size,
-                     const std::vector<Phase>& down, const std::vector<Phase>& across,
-                     int64_t kernel_width, const Lanes& lanes, T* to, int64_t to_width) {
-  const int64_t c = lanes.channels;
-  std::vector<Rows<T>> rows;
-  for (const Tapped<T>& each : from) {
-    rows.emplace_back(size.height, size.width, c, Margin(across, size.width),
-                      across[0].step, rows_held(down), lanes.lanes);
-    rows.back().begin(each.image);
+class DepthwiseMap {
+ public:
+  DepthwiseMap(int64_t images, Size size, const std::vector<Phase>& down,
+               const std::vector<Phase>& across, int64_t kernel_width, const Lanes& lanes,
+               int64_t to_width)
+      : down_(down),
+        across_(across),
+        lanes_(lanes),
+        stride_(kernel_width * lanes.period),
+        width_(to_width),
+        apart_(across[0].spacing > 1 ? to_width * lanes.channels : 0) {
+    for (int64_t i = 0; i < images; ++i)
+      rows_.emplace_back(size.height, size.width, lanes.channels,
+                         Margin(across, size.width), across[0].step, rows_held(down),
+                         lanes.lanes);
+    for (const Phase& j : across) columns_.push_back(columns_of(j, rows_[0], lanes));
   }
-  std::vector<std::vector<TapColumn>> columns;
-  for (const Phase& j : across) columns.push_back(columns_of(j, rows[0], lanes));
-  RowSum<T> sum;
-  Buffer<T> apart(across[0].spacing > 1 ? to_width * c : 0);
-  for (const Phase& i : down)
-    for (int64_t r = 0; r < i.count; ++r) {
-      sum.rows.clear();
-      for (size_t k = 0; k < rows.size(); ++k)
-        see(i, r, rows[k], from[k].taps, kernel_width * lanes.period, sum);
-      for (size_t j = 0; j < across.size(); ++j) {
-        const Phase& beside = across[j];
-        sum.columns = &columns[j];
-        T* out = to + (i.origin + r * i.spacing) * to_width * c;
-        T* row = beside.spacing == 1 ? out : apart.get();
-        sum_row(sum, lanes, row, beside.count * c);
-        for (int64_t p = 0; beside.spacing > 1 && p < beside.count; ++p)
-          std::memcpy(out + (beside.origin + p * beside.spacing) * c, row + p * c,
-                      c * sizeof(T));
+
+  void image(const std::vector<Tapped<T>>& from, T* to) {
+    const int64_t c = lanes_.channels;
+    for (size_t k = 0; k < rows_.size(); ++k) rows_[k].begin(from[k].image);
+    for (const Phase& i : down_)
+      for (int64_t r = 0; r < i.count; ++r) {
+        sum_.rows.clear();
+        for (size_t k = 0; k < rows_.size(); ++k)
+          see(i, r, rows_[k], from[k].taps, stride_, sum_);
+        for (size_t j = 0; j < across_.size(); ++j) {
+          const Phase& beside = across_[j];
+          sum_.columns = &columns_[j];
+          T* out = to + (i.origin + r * i.spacing) * width_ * c;
+          T* row = beside.spacing == 1 ? out : apart_.get();
+          sum_row(sum_, lanes_, row, beside.count * c);
+          for (int64_t p = 0; beside.spacing > 1 && p < beside.count; ++p)
+            std::memcpy(out + (beside.origin + p * beside.spacing) * c, row + p * c,
+                        c * sizeof(T));
+        }
       }
-    }
-}
+  }
+
+ private:
+  const std::vector<Phase>&down_, &across_;
+  const Lanes lanes_;
+  const int64_t stride_, width_;
+  std::vector<Rows<T>> rows_;
+  std::vector<std::vector<TapColumn>> columns_;
+  RowSum<T> sum_;
+  Buffer<T> apart_;
+};
 
 // x [edge, batch, height, width, channel], kernel [edge, *taps, channel].
 template <class T>
@@ -149,11 +166,13 @@ void depthwise(xla::ffi::ThreadPool& pool, const T* x, const T* kernel, int64_t 
   const Size from = backward ? output : image, to = backward ? image : output;
   const Lanes lanes(channels, kLanes<T>);
   const Buffer<T> taps = lanes.spread(kernel, edges * window.taps());
-  parallel_for(pool, edges * batch, [&](int64_t i) {
-    depthwise_image<T>({{x + i * from.height * from.width * channels,
-                         taps.get() + i / batch * window.taps() * lanes.period}},
-                       from, down, across, window.across.kernel, lanes,
-                       result + i * to.height * to.width * channels, to.width);
+  const auto make = [&] {
+    return DepthwiseMap<T>(1, from, down, across, window.across.kernel, lanes, to.width);
+  };
+  parallel_for(pool, edges * batch, make, [&](auto& map, int64_t i) {
+    map.image({{x + i * from.height * from.width * channels,
+                taps.get() + i / batch * window.taps() * lanes.period}},
+              result + i * to.height * to.width * channels);
   });
 }
 

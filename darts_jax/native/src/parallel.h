@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -21,11 +22,19 @@ namespace darts {
 // waits only for calls that have begun, so that a pool whose threads are all busy, with
 // callers like this one, cannot come to a standstill. A thread that comes late finds
 // nothing left and touches nothing of the caller's.
-template <class Work>
-void parallel_for(xla::ffi::ThreadPool& pool, int64_t count, const Work& work) {
+//
+// With `make`, calls work(tools, i): every thread makes tools of its own, once.
+template <class Make, class Work>
+void parallel_for(xla::ffi::ThreadPool& pool, int64_t count, const Make& make,
+                  const Work& work) {
+  struct Own {
+    decltype(make()) tools;
+    explicit Own(const Make& make) : tools(make()) {}
+  };
   const int64_t threads = std::min<int64_t>(pool.num_threads(), count);
   if (threads <= 1) {
-    for (int64_t i = 0; i < count; ++i) work(i);
+    Own own(make);
+    for (int64_t i = 0; i < count; ++i) work(own.tools, i);
     return;
   }
   struct Range {
@@ -42,11 +51,13 @@ void parallel_for(xla::ffi::ThreadPool& pool, int64_t count, const Work& work) {
     shared->ranges[t].next = t * count / threads;
     shared->ranges[t].end = (t + 1) * count / threads;
   }
-  auto take = [shared, threads, &work](int64_t first) {
+  auto take = [shared, threads, &make, &work](int64_t first) {
+    std::optional<Own> own;
     for (int64_t t = 0; t < threads; ++t) {
       Range& range = shared->ranges[(first + t) % threads];
       for (int64_t i; (i = range.next.fetch_add(1)) < range.end;) {
-        work(i);
+        if (!own) own.emplace(make);
+        work(own->tools, i);
         shared->done.fetch_add(1, std::memory_order_release);
       }
     }
@@ -56,6 +67,11 @@ void parallel_for(xla::ffi::ThreadPool& pool, int64_t count, const Work& work) {
   while (shared->done.load(std::memory_order_acquire) < count) {
     std::this_thread::yield();
   }
+}
+
+template <class Work>
+void parallel_for(xla::ffi::ThreadPool& pool, int64_t count, const Work& work) {
+  parallel_for(pool, count, [] { return 0; }, [&work](int, int64_t i) { work(i); });
 }
 
 }  // namespace darts

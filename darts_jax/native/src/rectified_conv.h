@@ -29,10 +29,10 @@ void rectified_conv(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s,
     const DenseMap<T, v> map(Course::forward(s.window), s.from, s.to);
     const Buffer<T> matrices = map.matrices(pool, s.kernel, s.edges.count);
     Deviations<T> deviations(guess, s.edges.count, s.edges.count * s.batch, s.to);
-    parallel_for(pool, s.edges.count * s.batch, [&](int64_t i) {
+    const auto make = [&] { return map.rows(); };
+    parallel_for(pool, s.edges.count * s.batch, make, [&](Rows<T>& rows, int64_t i) {
       const Place at = s.edges.place(i, s.batch);
       const T* image = s.x + at.image * s.image();
-      Rows<T> rows = map.rows();
       rows.begin(image, image);
       T* out = y + at.output * s.output();
       map.image({{rows, map.of_edge(matrices, at.edge)}}, out);
@@ -50,10 +50,11 @@ void rectified_conv_change(xla::ffi::ThreadPool& pool, const RectifiedConv<T>& s
     const DenseMap<T, v> map(Course::forward(s.window), s.from, s.to);
     const Buffer<T> matrices = map.matrices(pool, s.kernel, s.edges.count);
     const Buffer<T> changes = map.matrices(pool, kernel_change, s.edges.count);
-    parallel_for(pool, s.edges.count * s.batch, [&](int64_t i) {
+    const auto make = [&] { return std::pair<Rows<T>, Rows<T>>(map.rows(), map.rows()); };
+    parallel_for(pool, s.edges.count * s.batch, make, [&](auto& both, int64_t i) {
+      auto& [rows, moved] = both;
       const Place at = s.edges.place(i, s.batch);
       const int64_t begin = at.image * s.image();
-      Rows<T> rows = map.rows(), moved = map.rows();
       rows.begin(s.x + begin, s.x + begin);
       moved.begin(x_change + begin, s.x + begin);
       map.image({{rows, map.of_edge(changes, at.edge)},

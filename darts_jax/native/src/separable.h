@@ -73,29 +73,20 @@ class SeparableImage {
     sum_row(sum_, lanes_, change, row());
   }
 
-  // The change; and the outputs, where there is a place for them.
-  void change(const T* x, const T* x_change, const T* taps, const T* taps_change,
-              const T* matrix, const T* matrix_change, T* y_change, T* y) {
-    Rows<T> changes = make_rows();
-    Buffer<T> change(row(), false);
-    begin(x);
-    changes.begin(x_change, x);
-    for (int64_t r = 0; r < s_.window.down.output; ++r) {
-      change_row(r, changes, taps, taps_change, change.get());
-      const T* z = depthwise_row(r, taps);
-      const Product<T> products[] = {{change.get(), matrix}, {z, matrix_change}};
-      pointwise_row(products, 2, r, y_change);
-      const Product<T> product{z, matrix};
-      if (y) pointwise_row(&product, 1, r, y);
-    }
-  }
-
   // Row r of what lies between the convolutions; valid until the next.
   const T* depthwise_row(int64_t r, const T* taps) {
     sum_.rows.clear();
     see(down_, r, rows_, taps, stride(), sum_);
     sum_row(sum_, lanes_, z_.get(), row());
     return z_.get();
+  }
+
+  // Row r of the sum of products.
+  void pointwise_row(const Product<T>* products, int64_t count, int64_t r, T* y) const {
+    const int64_t width = s_.window.across.output;
+    product_row<T, V>({products, count, s_.from, s_.from, padded_,
+                       y + r * width * s_.to, s_.to, s_.to},
+                      width);
   }
 
   Rows<T> make_rows() const {
@@ -109,13 +100,6 @@ class SeparableImage {
  private:
   int64_t stride() const { return s_.window.across.kernel * lanes_.period; }
 
-  void pointwise_row(const Product<T>* products, int64_t count, int64_t r, T* y) const {
-    const int64_t width = s_.window.across.output;
-    product_row<T, V>({products, count, s_.from, s_.from, padded_,
-                       y + r * width * s_.to, s_.to, s_.to},
-                      width);
-  }
-
   const Separable<T> s_;
   const Lanes lanes_;
   const int64_t padded_;
@@ -124,6 +108,38 @@ class SeparableImage {
   const std::vector<TapColumn> columns_;
   Buffer<T> z_;
   RowSum<T> sum_;
+};
+
+// An image of outputs' change along tangents.
+template <class T, int V>
+class MovingImage {
+ public:
+  MovingImage(const Separable<T>& s, const Lanes& lanes, int64_t padded)
+      : rows_(s.window.down.output),
+        image_(s, lanes, padded),
+        moved_(image_.make_rows()),
+        change_(image_.row(), false) {}
+
+  // The change; and the outputs, where there is a place for them.
+  void outputs(const T* x, const T* x_change, const T* taps, const T* taps_change,
+               const T* matrix, const T* matrix_change, T* y_change, T* y) {
+    image_.begin(x);
+    moved_.begin(x_change, x);
+    for (int64_t r = 0; r < rows_; ++r) {
+      image_.change_row(r, moved_, taps, taps_change, change_.get());
+      const T* z = image_.depthwise_row(r, taps);
+      const Product<T> products[] = {{change_.get(), matrix}, {z, matrix_change}};
+      image_.pointwise_row(products, 2, r, y_change);
+      const Product<T> product{z, matrix};
+      if (y) image_.pointwise_row(&product, 1, r, y);
+    }
+  }
+
+ private:
+  const int64_t rows_;
+  SeparableImage<T, V> image_;
+  Rows<T> moved_;
+  Buffer<T> change_;
 };
 
 // y [edge, batch, *output, out], and its moments [edge, 2, out] relative to a guess.
@@ -138,13 +154,14 @@ void separable(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* guess
     const Buffer<T> spread = lanes.spread(s.depthwise, edges * taps);
     const Buffer<T> matrices = packed(pool, s.pointwise, edges, s.from, s.to, false, padded);
     Deviations<T> deviations(guess, edges, edges * s.batch, s.to);
-    parallel_for(pool, edges * s.batch, [&](int64_t i) {
+    const auto make = [&] { return SeparableImage<T, V>(s, lanes, padded); };
+    parallel_for(pool, edges * s.batch, make, [&](auto& image, int64_t i) {
       const Place at = s.edges.place(i, s.batch);
-      T* image = y + at.output * s.output();
-      SeparableImage<T, V>(s, lanes, padded)
-          .outputs(s.x + at.image * s.image(), spread.get() + at.edge * taps * lanes.period,
-                   matrices.get() + at.edge * s.from * padded, image);
-      deviations.add(at.output, at.edge, image, s.output());
+      T* out = y + at.output * s.output();
+      image.outputs(s.x + at.image * s.image(),
+                    spread.get() + at.edge * taps * lanes.period,
+                    matrices.get() + at.edge * s.from * padded, out);
+      deviations.add(at.output, at.edge, out, s.output());
     });
     deviations.moments(s.window.outputs() * s.batch, moments);
   });
@@ -174,15 +191,16 @@ void separable_change(xla::ffi::ThreadPool& pool, const Separable<T>& s,
     const Buffer<T> changes = packed(pool, t.pointwise, edges, s.from, s.to, false, padded);
     std::optional<Deviations<T>> deviations;
     if (beside.y) deviations.emplace(beside.guess, edges, edges * s.batch, s.to);
-    parallel_for(pool, edges * s.batch, [&](int64_t i) {
+    const auto make = [&] { return MovingImage<T, V>(s, lanes, padded); };
+    parallel_for(pool, edges * s.batch, make, [&](auto& moving, int64_t i) {
       const Place at = s.edges.place(i, s.batch);
       const int64_t image = at.image * s.image(), output = at.output * s.output();
       const int64_t tap = at.edge * taps * lanes.period;
       const int64_t matrix = at.edge * s.from * padded;
       T* y = beside.y ? beside.y + output : nullptr;
-      SeparableImage<T, V>(s, lanes, padded)
-          .change(s.x + image, t.x + image, spread.get() + tap, spread_change.get() + tap,
-                  matrices.get() + matrix, changes.get() + matrix, y_change + output, y);
+      moving.outputs(s.x + image, t.x + image, spread.get() + tap,
+                     spread_change.get() + tap, matrices.get() + matrix,
+                     changes.get() + matrix, y_change + output, y);
       if (y) deviations->add(at.output, at.edge, y, s.output());
     });
     if (beside.y) deviations->moments(s.window.outputs() * s.batch, beside.moments);
@@ -247,10 +265,16 @@ struct SeparableBack {
       work(group * sharing, part, group * s.batch + n, n);
   }
 
-  // What reached the image from all edges that read it, gated.
-  void finish_image(const std::vector<Tapped<T>>& from, const T* x, T* x_back) const {
-    depthwise_image<T>(from, output, down, across, s.window.across.kernel, lanes, x_back,
-                       s.window.across.image);
+  // From so many images of what lies between to the image that all of them read.
+  DepthwiseMap<T> reached(int64_t images) const {
+    return {images, output,          down, across, s.window.across.kernel,
+            lanes,  s.window.across.image};
+  }
+
+  // What reached it, gated.
+  void finish_image(DepthwiseMap<T>& map, const std::vector<Tapped<T>>& from, const T* x,
+                    T* x_back) const {
+    map.image(from, x_back);
     copy_gated(x_back, x, s.image(), x_back);
   }
 
@@ -281,6 +305,7 @@ void separable_back(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* 
       Correlation<T> correlation(s.window, b.lanes);
       Buffer<T> all(b.sharing * b.numbers_between(), false);
       Buffer<T> wide(b.output.width * b.padded);
+      DepthwiseMap<T> map = b.reached(b.sharing);
       std::vector<Tapped<T>> reaching;
       b.for_images(p, [&](int64_t first, int64_t part, int64_t i, int64_t n) {
         const T* x_image = s.x + i * s.image();
@@ -301,7 +326,7 @@ void separable_back(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* 
             correlation.add(r, between + r * image.row(), b.tap_sums_of(e, part));
           }
         }
-        b.finish_image(reaching, x_image, x + i * s.image());
+        b.finish_image(map, reaching, x_image, x + i * s.image());
       });
     });
     b.finish(depthwise, pointwise);
@@ -326,6 +351,7 @@ void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, co
       Correlation<T> fixed(s.window, b.lanes), moving(s.window, b.lanes);
       Buffer<T> all(2 * b.sharing * b.numbers_between(), false);
       Buffer<T> z_change(image.row(), false), wide(b.output.width * b.padded);
+      DepthwiseMap<T> map = b.reached(2 * b.sharing), one = b.reached(b.sharing);
       std::vector<Tapped<T>> reaching, unmoved;
       b.for_images(p, [&](int64_t first, int64_t part, int64_t i, int64_t n) {
         const T *x_image = s.x + i * s.image(), *x_moved = t.x + i * s.image();
@@ -360,8 +386,8 @@ void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, co
             moving.add(r, between + r * image.row(), b.tap_sums_of(e, part));
           }
         }
-        b.finish_image(reaching, x_image, x + i * s.image());
-        if (x_itself) b.finish_image(unmoved, x_image, x_itself + i * s.image());
+        b.finish_image(map, reaching, x_image, x + i * s.image());
+        if (x_itself) b.finish_image(one, unmoved, x_image, x_itself + i * s.image());
       });
     });
     b.finish(depthwise, pointwise);

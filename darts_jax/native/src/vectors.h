@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <vector>
 
 namespace darts {
 
@@ -73,20 +74,61 @@ void prefetch(const T* from, int64_t count) {
 
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
+// Blocks that a thread has freed, for its next ones. Kernels take dozens at every call, and
+// the C library hands those of some size back to the system, page by page.
+class Blocks {
+ public:
+  static Blocks& of_thread() {
+    thread_local Blocks blocks;
+    return blocks;
+  }
+  ~Blocks() {
+    for (const auto& blocks : free_)
+      for (void* block : blocks) std::free(block);
+  }
+
+  // Of 64 << kind bytes, at the border of a cache line.
+  void* take(int kind) {
+    if (kind >= kKinds || free_[kind].empty()) return std::aligned_alloc(64, 64LL << kind);
+    void* block = free_[kind].back();
+    free_[kind].pop_back();
+    return block;
+  }
+
+  void give(void* block, int kind) {
+    if (kind >= kKinds || free_[kind].size() >= kKept) return std::free(block);
+    free_[kind].push_back(block);
+  }
+
+  static int kind_of(int64_t bytes) {
+    int kind = 0;
+    while (64LL << kind < bytes) ++kind;
+    return kind;
+  }
+
+ private:
+  static constexpr int kKinds = 14;  // up to half a megabyte
+  static constexpr size_t kKept = 8;
+  std::vector<void*> free_[kKinds];
+};
+
 // Numbers at the border of a cache line, zero at first unless they will all be written.
 template <class T>
 class Buffer {
  public:
   explicit Buffer(int64_t size, bool zero = true)
-      : data_(static_cast<T*>(std::aligned_alloc(64, round_up(size * sizeof(T), 64)))) {
+      : kind_(Blocks::kind_of(size * sizeof(T))),
+        data_(static_cast<T*>(Blocks::of_thread().take(kind_)), Free{kind_}) {
     if (zero) std::memset(data_.get(), 0, size * sizeof(T));
   }
   T* get() const { return data_.get(); }
 
  private:
   struct Free {
-    void operator()(T* data) const { std::free(data); }
+    int kind;
+    void operator()(T* data) const { Blocks::of_thread().give(data, kind); }
   };
+  int kind_;
   std::unique_ptr<T, Free> data_;
 };
 
