@@ -27,9 +27,26 @@ struct TapColumn {
 
 // A sum of rows: every row of taps at every tap across.
 template <class T>
-struct RowSum {
-  std::vector<TapRow<T>> rows;
+class RowSum {
+ public:
+  void clear() { count_ = 0; }
+
+  // Number by number: a pair that passes through memory is waited for at every row.
+  void add(const T* pixels, const T* taps) {
+    if (count_ == rows_.size()) rows_.resize(2 * count_ + 8);
+    TapRow<T>& row = rows_[count_++];
+    row.pixels = pixels;
+    row.taps = taps;
+  }
+
+  const TapRow<T>* begin() const { return rows_.data(); }
+  const TapRow<T>* end() const { return rows_.data() + count_; }
+
   const std::vector<TapColumn>* columns = nullptr;
+
+ private:
+  std::vector<TapRow<T>> rows_;
+  size_t count_ = 0;
 };
 
 template <class T, int BLOCK>
@@ -39,7 +56,7 @@ void sum_block(const RowSum<T>& sum, int64_t begin, int64_t kind, int64_t period
   const TapColumn* columns = sum.columns->data();
   const int64_t count = sum.columns->size();
   Vec<T, V> sums[BLOCK] = {};
-  for (const TapRow<T>& row : sum.rows) {
+  for (const TapRow<T>& row : sum) {
     const T* pixels = row.pixels + begin;
     const T* taps = row.taps + kind;
     for (int64_t c = 0; c < count; ++c) {
@@ -88,7 +105,7 @@ void see(const Phase& down, int64_t r, Rows<T>& rows, const T* taps, int64_t str
          RowSum<T>& sum) {
   for (const Tap& tap : down.taps) {
     const int64_t row = r * down.step + tap.offset;
-    if (rows.inside(row)) sum.rows.push_back({rows.row(row), taps + tap.number * stride});
+    if (rows.inside(row)) sum.add(rows.row(row), taps + tap.number * stride);
   }
 }
 
@@ -128,7 +145,7 @@ class DepthwiseMap {
     for (size_t k = 0; k < rows_.size(); ++k) rows_[k].begin(from[k].image);
     for (const Phase& i : down_)
       for (int64_t r = 0; r < i.count; ++r) {
-        sum_.rows.clear();
+        sum_.clear();
         for (size_t k = 0; k < rows_.size(); ++k)
           see(i, r, rows_[k], from[k].taps, stride_, sum_);
         for (size_t j = 0; j < across_.size(); ++j) {

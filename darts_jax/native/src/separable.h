@@ -67,7 +67,7 @@ class SeparableImage {
   // of x's change are gated by x.
   void change_row(int64_t r, Rows<T>& changes, const T* taps, const T* taps_change,
                   T* change) {
-    sum_.rows.clear();
+    sum_.clear();
     see(down_, r, rows_, taps_change, stride(), sum_);
     see(down_, r, changes, taps, stride(), sum_);
     sum_row(sum_, lanes_, change, row());
@@ -75,7 +75,7 @@ class SeparableImage {
 
   // Row r of what lies between the convolutions; valid until the next.
   const T* depthwise_row(int64_t r, const T* taps) {
-    sum_.rows.clear();
+    sum_.clear();
     see(down_, r, rows_, taps, stride(), sum_);
     sum_row(sum_, lanes_, z_.get(), row());
     return z_.get();
@@ -250,11 +250,20 @@ struct SeparableBack {
   // How many lie between the convolutions of an edge and an image.
   int64_t numbers_between() const { return s.window.outputs() * s.from; }
 
-  // Cotangents of that.
+  // Cotangents of that. Rows are asked for ahead, and behind the last those of the image
+  // that follows: products read pixels out of order.
   void between(std::initializer_list<Product<T>> products, T* result) const {
-    product_row<T, BACK>({products.begin(), int64_t(products.size()), s.to, s.to,
-                          padded_from, result, s.from, s.from},
-                         s.window.outputs());
+    const int64_t read = output.width * s.to, rows = output.height;
+    std::vector<Product<T>> of_row(products);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (Product<T>& product : of_row) {
+        if (r > 0) product.pixels += read;
+        prefetch(product.pixels + 2 * read, read);
+      }
+      product_row<T, BACK>({of_row.data(), int64_t(of_row.size()), s.to, s.to, padded_from,
+                            result + r * output.width * s.from, s.from, s.from},
+                           output.width);
+    }
   }
 
   // Calls work(first edge of a group, part, image's number among all, its number n).

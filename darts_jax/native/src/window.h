@@ -106,7 +106,7 @@ class Rows {
     T* data = data_.get() + slot * length_;
     if (holds_[slot] != row) {
       const int64_t size = width_ * channels_;
-      if (inside(row + 2)) prefetch(image_ + (row + 2) * size, size);
+      prefetch(image_ + (row + 2) * size, size);  // or of the image that follows
       copy(row * size, data);
       holds_[slot] = row;
     }
