@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from darts_jax import build, default_config, from_arrays
+from darts_jax import build, default_config, from_arrays, memory
 from darts_jax.devices import Layout
 from darts_jax.models.functional import count_parameters
 from darts_jax.program import finished
@@ -44,7 +44,8 @@ def random_images(count: int, size: int) -> Any:
 
 
 def search_job(config: Any, size: int = 32, steps: int = 1) -> build.Job:
-    """A search on as many random images as ``steps`` steps read."""
+    """A search on as many random images as ``steps`` steps read, as a verb runs it."""
+    memory.share_arenas()
     images = random_images(2 * config.search.batch_size * steps, size)
     return build.make_search(config, images, Layout())
 

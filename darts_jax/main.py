@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from darts_jax import flags
+from darts_jax import flags, memory
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.published import NAMED, get_genotype
@@ -17,6 +17,7 @@ _OVERRIDE = "--config."
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit status: 2 for a mistake, told in one line."""
+    memory.share_arenas()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args([a for a in given if not a.startswith(_OVERRIDE)])
     try:

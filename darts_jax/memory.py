@@ -1,23 +1,52 @@
-"""Memory of this process that nobody holds any more."""
+"""Memory of this process that nobody holds any more.
 
+Nothing happens where the C library is not GNU's.
+"""
+
+import contextlib
 import ctypes
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_FRUGAL = 2**17
+_LARGEST = 2**25  # as it lets the threshold grow to by itself
 
 
 def give_back() -> None:
     """Hands freed memory to the system, where the C library would keep it for later.
 
     A compiler frees some hundred megabytes, of which the program that it has made then
-    needs others. Nothing happens where the library is not GNU's.
+    needs others.
     """
-    _trim()(0)
+    _function("malloc_trim")(0)
+
+
+def share_arenas() -> None:
+    """Lets threads that begin from here on share two pools of free memory."""
+    _function("mallopt")(_ARENA_MAX, 2)
+
+
+@contextlib.contextmanager
+def frugal() -> Iterator[None]:
+    """While this lasts, what is freed of some size goes to the system at once.
+
+    The C library would keep it for the thread that it served, where a compiler's other
+    threads have no use of it.
+    """
+    option = _function("mallopt")
+    option(_MMAP_THRESHOLD, _FRUGAL)
+    try:
+        yield
+    finally:
+        option(_MMAP_THRESHOLD, _LARGEST)
+        option(_TRIM_THRESHOLD, 2 * _LARGEST)
 
 
 @functools.cache
-def _trim() -> Callable[[int], object]:
+def _function(name: str) -> Callable[..., object]:
     try:
-        trim: Callable[[int], object] = ctypes.CDLL(None).malloc_trim
+        function: Callable[..., object] = getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):
-        return lambda _: None
-    return trim
+        return lambda *_: None
+    return function

@@ -87,7 +87,8 @@ def compile_program(
 def finished(lowered: Any) -> Any:
     """The executable of what was traced and lowered, in little memory."""
     memory.give_back()
-    executable = lowered.compile()
+    with memory.frugal():
+        executable = lowered.compile()
     memory.give_back()
     return executable
 

@@ -414,3 +414,18 @@ def test_freed_memory_is_given_back():
     memory.give_back()
     assert resident() < held - 100_000
     assert len(kept) == 100
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only it is asked")
+def test_a_frugal_library_keeps_nothing_of_some_size():
+    def given_back():
+        blocks = [bytearray(b"x") * 2**20 for _ in range(200)]
+        last, held = blocks[-1], resident()
+        del blocks
+        return held - resident(), last
+
+    with memory.frugal():
+        frugal, _ = given_back()
+    usual, _ = given_back()
+    assert frugal > 150_000
+    assert usual < 50_000
