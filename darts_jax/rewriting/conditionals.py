@@ -9,6 +9,8 @@ from jax import lax
 from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
 from jax.interpreters import partial_eval
 
+from darts_jax.rewriting.walk import unchanged
+
 Atom = Var | Literal
 Made = dict[Atom, tuple[JaxprEqn, int]]
 """Variable -> the conditional that made it, and which of its results it is."""
@@ -23,7 +25,7 @@ def around_conditionals(jaxpr: Jaxpr) -> Jaxpr:
             eqn = _around(eqn, made)
             made |= {result: (eqn, i) for i, result in enumerate(eqn.outvars)}
         eqns.append(eqn)
-    if all(a is b for a, b in zip(eqns, jaxpr.eqns, strict=True)):
+    if unchanged(eqns, jaxpr.eqns):
         return jaxpr
     every = [True] * len(jaxpr.outvars)
     alive, _ = partial_eval.dce_jaxpr(jaxpr.replace(eqns=eqns), every, instantiate=True)
@@ -33,7 +35,7 @@ def around_conditionals(jaxpr: Jaxpr) -> Jaxpr:
 def _around(eqn: JaxprEqn, made: Made) -> JaxprEqn:
     index, *operands = eqn.invars
     origins = [_origin(eqn, i, operand, made) for i, operand in enumerate(operands)]
-    if all(a is b for a, b in zip(origins, operands, strict=True)):
+    if unchanged(origins, operands):
         return eqn
     return eqn.replace(invars=[index, *origins])
 

@@ -1,7 +1,7 @@
 """Every list of equations of a traced program, from the innermost outwards."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -25,6 +25,11 @@ def rewritten(
     return run
 
 
+def unchanged(ones: Iterable[Any], others: Iterable[Any]) -> bool:
+    """Whether they are the very same, one by one."""
+    return all(a is b for a, b in zip(ones, others, strict=True))
+
+
 class _Walk:
     """One pass over a program; what it holds more than once stays one."""
 
@@ -44,14 +49,14 @@ class _Walk:
 
     def _rewritten(self, jaxpr: Jaxpr) -> Jaxpr:
         eqns = [self._inside(eqn) for eqn in jaxpr.eqns]
-        if any(a is not b for a, b in zip(eqns, jaxpr.eqns, strict=True)):
+        if not unchanged(eqns, jaxpr.eqns):
             jaxpr = jaxpr.replace(eqns=eqns)
         return functools.reduce(lambda each, by: by(each), self._rewrites, jaxpr)
 
     def _inside(self, eqn: JaxprEqn) -> JaxprEqn:
         """Of a loop, a conditional or a call, what it holds."""
         params = {name: self._value(value) for name, value in eqn.params.items()}
-        if all(params[name] is value for name, value in eqn.params.items()):
+        if unchanged(params.values(), eqn.params.values()):
             return eqn
         return eqn.replace(params=params)
 
@@ -62,6 +67,5 @@ class _Walk:
             return self.open(value)
         if isinstance(value, tuple) and any(isinstance(v, ClosedJaxpr) for v in value):
             values = tuple(self._value(each) for each in value)
-            changed = any(a is not b for a, b in zip(values, value, strict=True))
-            return values if changed else value
+            return value if unchanged(values, value) else values
         return value
