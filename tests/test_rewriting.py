@@ -153,3 +153,19 @@ def test_conditionals_on_other_indices_are_not_skipped():
     shorter = rewritten(program, [around_conditionals])
     assert conditionals(shorter, 0, 0, 1.0) == 2
     assert jax.jit(shorter)(1, 0, 0.5) == 1.0
+
+
+def test_a_linear_solve_is_rewritten_inside():
+    first, second = (lambda x: x, lambda x: x), (lambda x: x * 3, lambda x: x * 5)
+
+    def solve(index, b):
+        def matrix(x):
+            return choose(index, second, choose(index, first, x))
+
+        return jax.scipy.sparse.linalg.cg(matrix, b)[0]
+
+    shorter = rewritten(solve, [around_conditionals])
+    b = jnp.arange(1.0, 4.0)
+    assert conditionals(shorter, 0, b) < conditionals(solve, 0, b)
+    for index, factor in enumerate((3.0, 5.0)):
+        chex.assert_trees_all_close(shorter(index, b), b / factor, rtol=1e-6)

@@ -66,6 +66,7 @@ class _Walk:
         if isinstance(value, Jaxpr):
             return self.open(value)
         if isinstance(value, tuple) and any(isinstance(v, ClosedJaxpr) for v in value):
-            values = tuple(self._value(each) for each in value)
+            # A named tuple, as a linear solve's, stays one.
+            values = jax.tree.map(self._value, value)
             return value if unchanged(values, value) else values
         return value
