@@ -3,7 +3,7 @@
 #include "convolution.h"
 #include "depthwise.h"
 #include "rectified_conv.h"
-#include "separable.h"
+#include "separable_back.h"
 #include "standardize.h"
 #include "sums.h"
 
@@ -246,8 +246,8 @@ ffi::Error separable_back_change_call(
 ffi::Error separable_image_back_call(ffi::ThreadPool pool, Array y, Array x,
                                      Array depthwise, Array pointwise,
                                      ffi::Result<Array> x_back, Geometry g) {
-  separable_back<Number>(pool, separable_of(x, depthwise, pointwise, y.dimensions(), g),
-                         y.typed_data(), x_back->typed_data(), nullptr, nullptr);
+  separable_image_back(pool, separable_of(x, depthwise, pointwise, y.dimensions(), g),
+                       y.typed_data(), x_back->typed_data());
   return ffi::Error::Success();
 }
 
@@ -255,11 +255,11 @@ ffi::Error separable_image_back_change_call(
     ffi::ThreadPool pool, Array y_change, Array x_change, Array depthwise_change,
     Array pointwise_change, Array y, Array x, Array depthwise, Array pointwise,
     ffi::Result<Array> x_back, Geometry g) {
-  separable_back_change<Number>(
+  separable_image_back_change(
       pool, separable_of(x, depthwise, pointwise, y.dimensions(), g), y.typed_data(),
       y_change.typed_data(),
       {x_change.typed_data(), depthwise_change.typed_data(), pointwise_change.typed_data()},
-      x_back->typed_data(), nullptr, nullptr);
+      x_back->typed_data());
   return ffi::Error::Success();
 }
 
@@ -267,11 +267,11 @@ ffi::Error separable_image_back_both_call(
     ffi::ThreadPool pool, Array y_change, Array x_change, Array depthwise_change,
     Array pointwise_change, Array y, Array x, Array depthwise, Array pointwise,
     ffi::Result<Array> x_back_change, ffi::Result<Array> x_back, Geometry g) {
-  separable_back_change<Number>(
+  separable_image_back_change(
       pool, separable_of(x, depthwise, pointwise, y.dimensions(), g), y.typed_data(),
       y_change.typed_data(),
       {x_change.typed_data(), depthwise_change.typed_data(), pointwise_change.typed_data()},
-      x_back_change->typed_data(), nullptr, nullptr, x_back->typed_data());
+      x_back_change->typed_data(), x_back->typed_data());
   return ffi::Error::Success();
 }
 

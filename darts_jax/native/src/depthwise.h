@@ -6,18 +6,20 @@
 #ifndef DARTS_JAX_DEPTHWISE_H_
 #define DARTS_JAX_DEPTHWISE_H_
 
-#include <initializer_list>
+#include <array>
 
 #include "parallel.h"
 #include "window.h"
 
 namespace darts {
 
-// A row of pixels, and the vectors [tap across, kind, lane] that it is multiplied by.
+// A row of pixels, the vectors [tap across, kind, lane] that it is multiplied by, and how
+// those change along tangents.
 template <class T>
 struct TapRow {
   const T* pixels;
   const T* taps;
+  const T* taps_change;
 };
 
 // Where the taps across find their pixels in a row, and their vectors.
@@ -32,17 +34,19 @@ class RowSum {
   void clear() { count_ = 0; }
 
   // Number by number: a pair that passes through memory is waited for at every row.
-  void add(const T* pixels, const T* taps) {
+  void add(const T* pixels, const T* taps, const T* taps_change) {
     if (count_ == rows_.size()) rows_.resize(2 * count_ + 8);
     TapRow<T>& row = rows_[count_++];
     row.pixels = pixels;
     row.taps = taps;
+    row.taps_change = taps_change;
   }
 
   const TapRow<T>* begin() const { return rows_.data(); }
   const TapRow<T>* end() const { return rows_.data() + count_; }
 
   const std::vector<TapColumn>* columns = nullptr;
+  int64_t apart = 0;  // how far behind its row that row's change lies
 
  private:
   std::vector<TapRow<T>> rows_;
@@ -50,8 +54,18 @@ class RowSum {
 };
 
 template <class T, int BLOCK>
-void sum_block(const RowSum<T>& sum, int64_t begin, int64_t kind, int64_t period, T* out,
-               int64_t size) {
+void store_block(const Vec<T, kLanes<T>> (&sums)[BLOCK], T* out, int64_t begin,
+                 int64_t period, int64_t size) {
+#pragma GCC unroll 8
+  for (int b = 0; b < BLOCK; ++b) {
+    const int64_t at = begin + b * period;
+    store_part<T, kLanes<T>>(out + at, sums[b], size - at);
+  }
+}
+
+template <class T, int BLOCK>
+void sum_block(const RowSum<T>& sum, int64_t begin, int64_t kind, int64_t period,
+               int64_t size, const std::array<T*, 1>& out) {
   constexpr int V = kLanes<T>;
   const TapColumn* columns = sum.columns->data();
   const int64_t count = sum.columns->size();
@@ -66,31 +80,58 @@ void sum_block(const RowSum<T>& sum, int64_t begin, int64_t kind, int64_t period
       for (int b = 0; b < BLOCK; ++b) sums[b] += load<T, V>(seen + b * period) * tap;
     }
   }
-#pragma GCC unroll 8
-  for (int b = 0; b < BLOCK; ++b) {
-    const int64_t at = begin + b * period;
-    store_part<T, V>(out + at, sums[b], size - at);
-  }
+  store_block<T>(sums, out[0], begin, period, size);
 }
 
-// out[f] = the sum, for f in [0, size).
-template <class T>
-void sum_row(const RowSum<T>& sum, const Lanes& lanes, T* out, int64_t size) {
+// A sum and its change: every number that is read serves both.
+template <class T, int BLOCK>
+void sum_block(const RowSum<T>& sum, int64_t begin, int64_t kind, int64_t period,
+               int64_t size, const std::array<T*, 2>& out) {
+  constexpr int V = kLanes<T>;
+  const TapColumn* columns = sum.columns->data();
+  const int64_t count = sum.columns->size(), apart = sum.apart;
+  Vec<T, V> sums[BLOCK] = {}, changes[BLOCK] = {};
+  for (const TapRow<T>& row : sum) {
+    const T* pixels = row.pixels + begin;
+    const T *taps = row.taps + kind, *taps_change = row.taps_change + kind;
+    for (int64_t c = 0; c < count; ++c) {
+      const T* seen = pixels + columns[c].pixel;
+      const Vec<T, V> tap = load<T, V>(taps + columns[c].tap);
+      const Vec<T, V> tap_change = load<T, V>(taps_change + columns[c].tap);
+#pragma GCC unroll 8
+      for (int b = 0; b < BLOCK; ++b) {
+        const Vec<T, V> pixel = load<T, V>(seen);
+        sums[b] += pixel * tap;
+        changes[b] += pixel * tap_change;
+        changes[b] += load<T, V>(seen + apart) * tap;
+        seen += period;
+        asm("" : "+r"(seen));  // an address for each would be more than there are registers
+      }
+    }
+  }
+  store_block<T>(sums, out[0], begin, period, size);
+  store_block<T>(changes, out[1], begin, period, size);
+}
+
+// The sum in f of [0, size) of a row; or that and its change.
+template <class T, size_t N>
+void sum_row(const RowSum<T>& sum, const Lanes& lanes, int64_t size,
+             const std::array<T*, N>& out) {
   const int64_t period = lanes.period;
   for (int64_t kind = 0; kind < period; kind += lanes.lanes) {
     int64_t f = kind;
     for (; f + 7 * period < size; f += 8 * period)
-      sum_block<T, 8>(sum, f, kind, period, out, size);
+      sum_block<T, 8>(sum, f, kind, period, size, out);
     if (f + 3 * period < size) {
-      sum_block<T, 4>(sum, f, kind, period, out, size);
+      sum_block<T, 4>(sum, f, kind, period, size, out);
       f += 4 * period;
     }
-    for (; f < size; f += period) sum_block<T, 1>(sum, f, kind, period, out, size);
+    for (; f < size; f += period) sum_block<T, 1>(sum, f, kind, period, size, out);
   }
 }
 
 template <class T>
-std::vector<TapColumn> columns_of(const Phase& across, const Rows<T>& rows,
+std::vector<TapColumn> columns_of(const Phase& across, const Ring<T>& rows,
                                   const Lanes& lanes) {
   std::vector<TapColumn> columns;
   for (const Tap& tap : across.taps)
@@ -98,14 +139,22 @@ std::vector<TapColumn> columns_of(const Phase& across, const Rows<T>& rows,
   return columns;
 }
 
-// Adds to a sum the rows that position r of a phase down sees; `stride` is that of taps
-// [tap down, tap across, kind, lane].
+// Taps [tap down, tap across, kind, lane], and how they change along tangents.
 template <class T>
-void see(const Phase& down, int64_t r, Rows<T>& rows, const T* taps, int64_t stride,
+struct Taps {
+  const T* itself;
+  const T* change = nullptr;
+};
+
+// Adds to a sum the rows that position r of a phase down sees; `stride` is from one row of
+// taps to the next.
+template <class T, class Source>
+void see(const Phase& down, int64_t r, Source& rows, const Taps<T>& taps, int64_t stride,
          RowSum<T>& sum) {
   for (const Tap& tap : down.taps) {
-    const int64_t row = r * down.step + tap.offset;
-    if (rows.inside(row)) sum.add(rows.row(row), taps + tap.number * stride);
+    const int64_t row = r * down.step + tap.offset, at = tap.number * stride;
+    if (rows.inside(row))
+      sum.add(rows.row(row), taps.itself + at, taps.change ? taps.change + at : nullptr);
   }
 }
 
@@ -113,18 +162,12 @@ struct Size {
   int64_t height, width;
 };
 
-// An image, and the taps [tap, kind, lane] that it is multiplied by.
-template <class T>
-struct Tapped {
-  const T* image;
-  const T* taps;
-};
-
-// Images of the result, phase by phase: each the sum over so many images of one size.
-template <class T>
+// Images of the result, phase by phase: each the sum over so many sources of rows.
+template <class T, class Source>
 class DepthwiseMap {
  public:
-  DepthwiseMap(int64_t images, Size size, const std::vector<Phase>& down,
+  // Sources are rings of the images that are read, of `channels`, and of their changes.
+  DepthwiseMap(int64_t sources, int64_t images, Size size, const std::vector<Phase>& down,
                const std::vector<Phase>& across, int64_t kernel_width, const Lanes& lanes,
                int64_t to_width)
       : down_(down),
@@ -132,43 +175,65 @@ class DepthwiseMap {
         lanes_(lanes),
         stride_(kernel_width * lanes.period),
         width_(to_width),
-        apart_(across[0].spacing > 1 ? to_width * lanes.channels : 0) {
-    for (int64_t i = 0; i < images; ++i)
-      rows_.emplace_back(size.height, size.width, lanes.channels,
-                         Margin(across, size.width), across[0].step, rows_held(down),
-                         lanes.lanes);
-    for (const Phase& j : across) columns_.push_back(columns_of(j, rows_[0], lanes));
+        taps_(sources),
+        between_(across[0].spacing > 1 ? images * to_width * lanes.channels : 0) {
+    for (int64_t i = 0; i < sources; ++i)
+      sources_.emplace_back(size.height, size.width, lanes.channels,
+                            Margin(across, size.width), across[0].step, rows_held(down),
+                            lanes.lanes, images);
+    for (const Phase& j : across) columns_.push_back(columns_of(j, sources_[0], lanes));
+    sum_.apart = sources_[0].apart();
   }
 
-  void image(const std::vector<Tapped<T>>& from, T* to) {
-    const int64_t c = lanes_.channels;
-    for (size_t k = 0; k < rows_.size(); ++k) rows_[k].begin(from[k].image);
+  // A source, which is to begin; it is multiplied by these taps.
+  Source& from(int64_t source, const Taps<T>& taps) {
+    taps_[source] = taps;
+    return sources_[source];
+  }
+
+  // The image; or that and its change. Numbers whose gate is not positive become zeros.
+  template <size_t N>
+  void image(const std::array<T*, N>& to, const T* gate = nullptr) {
+    const int64_t size = width_ * lanes_.channels;
     for (const Phase& i : down_)
       for (int64_t r = 0; r < i.count; ++r) {
+        const int64_t begin = (i.origin + r * i.spacing) * size;
+        std::array<T*, N> row;
+        for (size_t k = 0; k < N; ++k) row[k] = to[k] + begin;
         sum_.clear();
-        for (size_t k = 0; k < rows_.size(); ++k)
-          see(i, r, rows_[k], from[k].taps, stride_, sum_);
-        for (size_t j = 0; j < across_.size(); ++j) {
-          const Phase& beside = across_[j];
-          sum_.columns = &columns_[j];
-          T* out = to + (i.origin + r * i.spacing) * width_ * c;
-          T* row = beside.spacing == 1 ? out : apart_.get();
-          sum_row(sum_, lanes_, row, beside.count * c);
-          for (int64_t p = 0; beside.spacing > 1 && p < beside.count; ++p)
-            std::memcpy(out + (beside.origin + p * beside.spacing) * c, row + p * c,
-                        c * sizeof(T));
-        }
+        for (size_t k = 0; k < sources_.size(); ++k)
+          see(i, r, sources_[k], taps_[k], stride_, sum_);
+        for (size_t j = 0; j < across_.size(); ++j) columns(j, row);
+        for (size_t k = 0; gate && k < N; ++k)
+          copy_gated(row[k], gate + begin, size, row[k]);
       }
   }
 
  private:
+  // Those of a row that the taps of phase j give.
+  template <size_t N>
+  void columns(size_t j, const std::array<T*, N>& row) {
+    const Phase& across = across_[j];
+    const int64_t c = lanes_.channels;
+    sum_.columns = &columns_[j];
+    if (across.spacing == 1) return sum_row(sum_, lanes_, across.count * c, row);
+    std::array<T*, N> close;
+    for (size_t k = 0; k < N; ++k) close[k] = between_.get() + k * width_ * c;
+    sum_row(sum_, lanes_, across.count * c, close);
+    for (size_t k = 0; k < N; ++k)
+      for (int64_t p = 0; p < across.count; ++p)
+        std::memcpy(row[k] + (across.origin + p * across.spacing) * c, close[k] + p * c,
+                    c * sizeof(T));
+  }
+
   const std::vector<Phase>&down_, &across_;
   const Lanes lanes_;
   const int64_t stride_, width_;
-  std::vector<Rows<T>> rows_;
+  std::vector<Source> sources_;
+  std::vector<Taps<T>> taps_;
   std::vector<std::vector<TapColumn>> columns_;
   RowSum<T> sum_;
-  Buffer<T> apart_;
+  Buffer<T> between_;
 };
 
 // x [edge, batch, height, width, channel], kernel [edge, *taps, channel].
@@ -184,12 +249,13 @@ void depthwise(xla::ffi::ThreadPool& pool, const T* x, const T* kernel, int64_t 
   const Lanes lanes(channels, kLanes<T>);
   const Buffer<T> taps = lanes.spread(kernel, edges * window.taps());
   const auto make = [&] {
-    return DepthwiseMap<T>(1, from, down, across, window.across.kernel, lanes, to.width);
+    return DepthwiseMap<T, Rows<T>>(1, 1, from, down, across, window.across.kernel, lanes,
+                                    to.width);
   };
   parallel_for(pool, edges * batch, make, [&](auto& map, int64_t i) {
-    map.image({{x + i * from.height * from.width * channels,
-                taps.get() + i / batch * window.taps() * lanes.period}},
-              result + i * to.height * to.width * channels);
+    map.from(0, {taps.get() + i / batch * window.taps() * lanes.period})
+        .begin(x + i * from.height * from.width * channels);
+    map.image(std::array{result + i * to.height * to.width * channels});
   });
 }
 
@@ -253,7 +319,7 @@ class Correlation {
               Margin({across_}, window.across.image), across_.step, rows_held({down_}),
               lanes.lanes),
         columns_(columns_of(across_, rows_, lanes)),
-        zeros_(rows_.length()),
+        zeros_(rows_.apart()),
         whole_y_(round_up(window.across.output * lanes.channels, lanes.period)),
         seen_(window.taps()) {}
 

@@ -71,15 +71,15 @@ struct Margin {
   }
 };
 
-// Rows of an image with zeros beside them, copied when they are first asked for. Where
-// columns are read `stride` apart, those of one remainder lie together. A ring, so that
-// the rows in use stay in the nearest cache.
+// Rows with zeros beside them, made when they are first asked for: a ring, so that those in
+// use stay in the nearest cache. Of several images of one size, they lie `apart` behind
+// each other. Where columns are read `stride` apart, those of one remainder lie together.
 template <class T>
-class Rows {
+class Ring {
  public:
   // `held` rows at least are kept; `slack` numbers behind a row, zeros, may be read.
-  Rows(int64_t height, int64_t width, int64_t channels, Margin margin, int64_t stride,
-       int64_t held, int64_t slack)
+  Ring(int64_t height, int64_t width, int64_t channels, Margin margin, int64_t stride,
+       int64_t held, int64_t slack, int64_t images = 1)
       : height_(height),
         width_(width),
         channels_(channels),
@@ -88,30 +88,11 @@ class Rows {
         mask_(power_of_two(held) - 1),
         part_((margin.before + width + margin.behind + stride - 1) / stride * channels),
         length_(round_up(stride * part_ + slack, 64)),
-        data_((mask_ + 1) * length_),
+        images_(images),
+        data_((mask_ + 1) * images * length_),
         holds_(mask_ + 1, -1) {}
 
-  // Takes an image; numbers whose gate is not positive count as zeros.
-  void begin(const T* image, const T* gate = nullptr) {
-    image_ = image;
-    gate_ = gate;
-    std::fill(holds_.begin(), holds_.end(), -1);
-  }
-
   bool inside(int64_t row) const { return row >= 0 && row < height_; }
-
-  // A row of the image, from its first column before the margin on.
-  const T* row(int64_t row) {
-    const int64_t slot = row & mask_;
-    T* data = data_.get() + slot * length_;
-    if (holds_[slot] != row) {
-      const int64_t size = width_ * channels_;
-      prefetch(image_ + (row + 2) * size, size);  // or of the image that follows
-      copy(row * size, data);
-      holds_[slot] = row;
-    }
-    return data;
-  }
 
   // Where in a row a column lies; those that follow at the stride lie behind it.
   int64_t offset(int64_t column) const {
@@ -120,7 +101,25 @@ class Rows {
     return place % stride_ * part_ + place / stride_ * channels_;
   }
 
-  int64_t length() const { return length_; }
+  int64_t apart() const { return length_; }
+
+ protected:
+  void forget() { std::fill(holds_.begin(), holds_.end(), -1); }
+
+  // A row, from its first column before the margin on. Those not held are made by
+  // fill(where they lie), which leaves margins as they are.
+  template <class Fill>
+  const T* held(int64_t row, const Fill& fill) {
+    const int64_t slot = row & mask_;
+    T* data = data_.get() + slot * images_ * length_;
+    if (holds_[slot] != row) {
+      fill(data);
+      holds_[slot] = row;
+    }
+    return data;
+  }
+
+  const int64_t height_, width_, channels_, before_, stride_;
 
  private:
   static int64_t power_of_two(int64_t n) {
@@ -129,29 +128,49 @@ class Rows {
     return power;
   }
 
-  void copy(int64_t from, T* to) const {
-    if (stride_ == 1) {  // margins stay zero
-      copy_numbers(from, to + before_ * channels_, width_ * channels_);
-      return;
-    }
-    for (int64_t c = 0; c < width_; ++c)
-      copy_numbers(from + c * channels_, to + offset(c), channels_);
-  }
-
-  void copy_numbers(int64_t from, T* to, int64_t count) const {
-    const T* image = image_ + from;
-    if (!gate_) {
-      std::memcpy(to, image, count * sizeof(T));
-      return;
-    }
-    copy_gated(image, gate_ + from, count, to);
-  }
-
-  int64_t height_, width_, channels_, before_, stride_, mask_, part_, length_;
+  const int64_t mask_, part_, length_, images_;
   Buffer<T> data_;
   std::vector<int64_t> holds_;
-  const T* image_ = nullptr;
-  const T* gate_ = nullptr;
+};
+
+// Rows copied from an image, or from two.
+template <class T>
+class Rows : public Ring<T> {
+ public:
+  using Ring<T>::Ring;
+
+  // Takes an image; numbers whose gate is not positive count as zeros.
+  void begin(const T* image, const T* gate = nullptr) { begin(image, nullptr, gate); }
+  void begin(const T* image, const T* second, const T* gate) {
+    image_ = image;
+    second_ = second;
+    gate_ = gate;
+    this->forget();
+  }
+
+  const T* row(int64_t row) {
+    return this->held(row, [&](T* to) {
+      const int64_t size = this->width_ * this->channels_;
+      copy(image_, row * size, size, to);
+      if (second_) copy(second_, row * size, size, to + this->apart());
+    });
+  }
+
+ private:
+  void copy(const T* image, int64_t from, int64_t size, T* to) const {
+    prefetch(image + from + 2 * size, size);  // or of the image that follows
+    if (this->stride_ == 1) return copy_numbers(image, from, size, to + this->offset(0));
+    for (int64_t c = 0; c < this->width_; ++c)
+      copy_numbers(image, from + c * this->channels_, this->channels_,
+                   to + this->offset(c));
+  }
+
+  void copy_numbers(const T* image, int64_t from, int64_t count, T* to) const {
+    if (gate_) return copy_gated(image + from, gate_ + from, count, to);
+    std::memcpy(to, image + from, count * sizeof(T));
+  }
+
+  const T *image_ = nullptr, *second_ = nullptr, *gate_ = nullptr;
 };
 
 // How many rows the taps of any position lie apart.
