@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -16,6 +17,8 @@ if _OWN_CACHE:
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from darts_jax.native import library  # noqa: E402
+
 # Files go to workers whole: the long ones first, or one worker ends alone.
 LONG = ("test_methods", "test_devices", "test_supernet", "test_cli", "test_stream_runs")
 
@@ -23,6 +26,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "allow")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure(config):
+    """Kernels are built before there are workers, each of whom would build them."""
+    if getattr(config.option, "tx", None) and not hasattr(config, "workerinput"):
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(library.serves, library.NUMBERS))
 
 
 def pytest_collection_modifyitems(items):

@@ -155,7 +155,7 @@ ffi::Error weighted_back_both_call(ffi::ThreadPool pool, Array t_change, Array x
                                    ffi::Result<Array> x_back,
                                    ffi::Result<Array> moments_back,
                                    ffi::Result<Array> weight_back, double epsilon) {
-  darts::weighted_back_change(
+  weighted_back_change(
       pool, weighted_of(x, moments, weight, epsilon), t.typed_data(),
       t_change.typed_data(), x_change.typed_data(), weight_change.typed_data(),
       {x_back_change->typed_data(), weight_back_change->typed_data()},
