@@ -166,7 +166,7 @@ struct Size {
 template <class T, class Source>
 class DepthwiseMap {
  public:
-  // Sources are rings of the images that are read, of `channels`, and of their changes.
+  // A source has rows of so many `images` of one size: of what is read, and of its change.
   DepthwiseMap(int64_t sources, int64_t images, Size size, const std::vector<Phase>& down,
                const std::vector<Phase>& across, int64_t kernel_width, const Lanes& lanes,
                int64_t to_width)

@@ -35,8 +35,8 @@ struct Tangents {
   const T* pointwise;
 };
 
-// What the rows of an image of outputs are made with, N of them at a time: themselves, or
-// with their change along tangents.
+// What makes the rows of an image of outputs: N is one, or two where their change along
+// tangents is made beside them.
 template <class T, int V, size_t N>
 class SeparableRows {
  public:
@@ -60,15 +60,13 @@ class SeparableRows {
   void begin(const T* x, const T* x_change = nullptr) { rows_.begin(x, x_change, x); }
 
   // Row r of what lies between the convolutions; valid until the next.
-  std::array<const T*, N> depthwise_row(int64_t r, const Taps<T>& taps) {
+  std::array<T*, N> depthwise_row(int64_t r, const Taps<T>& taps) {
     std::array<T*, N> out;
     for (size_t k = 0; k < N; ++k) out[k] = between_.get() + k * row();
     sum_.clear();
     see(down_, r, rows_, taps, s_.window.across.kernel * lanes_.period, sum_);
     sum_row(sum_, lanes_, row(), out);
-    std::array<const T*, N> made;
-    std::copy(out.begin(), out.end(), made.begin());
-    return made;
+    return out;
   }
 
   // Row r of the sum of products, in an image.
