@@ -158,10 +158,6 @@ void see(const Phase& down, int64_t r, Source& rows, const Taps<T>& taps, int64_
   }
 }
 
-struct Size {
-  int64_t height, width;
-};
-
 // Images of the result, phase by phase: each the sum over so many sources of rows.
 template <class T, class Source>
 class DepthwiseMap {
@@ -178,9 +174,7 @@ class DepthwiseMap {
         taps_(sources),
         between_(across[0].spacing > 1 ? images * to_width * lanes.channels : 0) {
     for (int64_t i = 0; i < sources; ++i)
-      sources_.emplace_back(size.height, size.width, lanes.channels,
-                            Margin(across, size.width), across[0].step, rows_held(down),
-                            lanes.lanes, images);
+      sources_.emplace_back(size, down, across, lanes, images);
     for (const Phase& j : across) columns_.push_back(columns_of(j, sources_[0], lanes));
     sum_.apart = sources_[0].apart();
   }
@@ -315,9 +309,7 @@ class Correlation {
         lanes_(lanes),
         down_(forward_phases(window.down)[0]),
         across_(forward_phases(window.across)[0]),
-        rows_(window.down.image, window.across.image, lanes.channels,
-              Margin({across_}, window.across.image), across_.step, rows_held({down_}),
-              lanes.lanes),
+        rows_({window.down.image, window.across.image}, {down_}, {across_}, lanes),
         columns_(columns_of(across_, rows_, lanes)),
         zeros_(rows_.apart()),
         whole_y_(round_up(window.across.output * lanes.channels, lanes.period)),

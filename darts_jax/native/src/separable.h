@@ -46,9 +46,7 @@ class SeparableRows {
         padded_(padded),
         down_(forward_phases(s.window.down)[0]),
         across_(forward_phases(s.window.across)[0]),
-        rows_(s.window.down.image, s.window.across.image, s.from,
-              Margin({across_}, s.window.across.image), across_.step, rows_held({down_}),
-              lanes.lanes, N),
+        rows_({s.window.down.image, s.window.across.image}, {down_}, {across_}, lanes, N),
         columns_(columns_of(across_, rows_, lanes)),
         between_(N * row(), false) {
     sum_.columns = &columns_;

@@ -71,6 +71,21 @@ struct Margin {
   }
 };
 
+// How many rows the taps of any position lie apart.
+inline int64_t rows_held(const std::vector<Phase>& phases) {
+  int64_t first = 0, last = 0;
+  for (const Phase& phase : phases)
+    for (const Tap& tap : phase.taps) {
+      first = std::min(first, tap.offset);
+      last = std::max(last, tap.offset);
+    }
+  return last - first + 1;
+}
+
+struct Size {
+  int64_t height, width;
+};
+
 // Rows with zeros beside them, made when they are first asked for: a ring, so that those in
 // use stay in the nearest cache. Of several images of one size, they lie `apart` behind
 // each other. Where columns are read `stride` apart, those of one remainder lie together.
@@ -91,6 +106,12 @@ class Ring {
         images_(images),
         data_((mask_ + 1) * images * length_),
         holds_(mask_ + 1, -1) {}
+
+  // For a sum over phases down and across, as vectors.
+  Ring(Size size, const std::vector<Phase>& down, const std::vector<Phase>& across,
+       const Lanes& lanes, int64_t images = 1)
+      : Ring(size.height, size.width, lanes.channels, Margin(across, size.width),
+             across[0].step, rows_held(down), lanes.lanes, images) {}
 
   bool inside(int64_t row) const { return row >= 0 && row < height_; }
 
@@ -172,17 +193,6 @@ class Rows : public Ring<T> {
 
   const T *image_ = nullptr, *second_ = nullptr, *gate_ = nullptr;
 };
-
-// How many rows the taps of any position lie apart.
-inline int64_t rows_held(const std::vector<Phase>& phases) {
-  int64_t first = 0, last = 0;
-  for (const Phase& phase : phases)
-    for (const Tap& tap : phase.taps) {
-      first = std::min(first, tap.offset);
-      last = std::max(last, tap.offset);
-    }
-  return last - first + 1;
-}
 
 // An image of an edge's outputs, and the image that it is made of, by their numbers.
 struct Place {
