@@ -227,17 +227,24 @@ def test_dirichlet_gradient_is_the_implicit_one():
         np.testing.assert_allclose(got, np.where(MASK, want, 0), rtol=1e-4, atol=1e-7)
 
 
+@jax.jit
+def dirichlet_draws(logits):
+    """500 draws of the weights, and the gradient of ``sum(COST * weights)`` at each."""
+
+    def total(logits, key):
+        out = weights("dirichlet", logits, key=key)
+        return (COST * out).sum(), out
+
+    draw = jax.grad(total, has_aux=True)
+    slopes, out = jax.vmap(draw, (None, 0))(logits, jax.random.split(KEY, 500))
+    return out, slopes
+
+
 @pytest.mark.parametrize("level", [-300.0, -10.0, 300.0])
 def test_dirichlet_is_finite_at_every_concentration(level):
     logits = np.where(np.eye(EDGES, OPS) > 0, level, LOGITS - 3 + level / 2)
-    keys = jax.random.split(KEY, 500)
-    out = jax.vmap(lambda key: weights("dirichlet", logits, key=key))(keys)
+    out, slopes = dirichlet_draws(jnp.asarray(logits, jnp.float32))
     np.testing.assert_allclose(out.sum(-1), 1, rtol=1e-5)
-
-    def total(logits, key):
-        return (COST * weights("dirichlet", logits, key=key)).sum()
-
-    slopes = jax.vmap(jax.grad(total), (None, 0))(jnp.asarray(logits, "float32"), keys)
     assert np.isfinite(slopes).all()
 
 

@@ -135,8 +135,8 @@ def export_weights(
     }
     if names:
         raise InputError(
-            f"parameters and statistics are not this {type(net).__name__}'s: "
-            f"{len(names)} arrays differ ({some(sorted(names))})"
+            f"parameters and statistics are not this {type(net).__name__}'s; "
+            f"what differs: {some(sorted(names))}"
         )
     host = {path: np.asarray(leaf) for path, leaf in leaves.items()}
     return {
