@@ -65,19 +65,22 @@ class MixedCell(nn.Module):
 
     def __init__(self, cell, k, widths, c, reduces, after):
         super().__init__()
-        self.cell = cell
+        self.cell, self.reduces = cell, reduces
         self.preprocess0, self.preprocess1 = preprocesses(widths, c, after, False)
         self._ops = nn.ModuleList(
             MixedOp(e.operations, c, 2 if reduces and e.source < 2 else 1, k)
             for e in cell.edges
         )
+        self.shares = [1.0] * len(cell.edges)
 
     def forward(self, earlier, last, mixture):
         states = [self.preprocess0(earlier), self.preprocess1(last)]
         for node in range(2, self.cell.states):
             own = [i for i, e in enumerate(self.cell.edges) if e.target == node]
             edges = ((i, states[self.cell.edges[i].source]) for i in own)
-            states.append(sum(self._ops[i](x, mixture[i]) for i, x in edges))
+            states.append(
+                sum(self.shares[i] * self._ops[i](x, mixture[i]) for i, x in edges)
+            )
         return torch.cat(states[2:], 1)
 
 
@@ -96,11 +99,15 @@ def train_statistics(module, size, *mixture):
 
 
 def check_supernet(net, module, size, arrays, **relaxing):
-    """Equal logits for the mixture that published architecture parameters give."""
+    """Equal logits for the mixture that published architecture parameters give.
+
+    The module has the shares of edges from elsewhere.
+    """
     alpha = interop.import_alpha(net, arrays)
     mask = {kind: np.array(cell.mask) for kind, cell in net.space.cells.items()}
     mixture = relax(softmax, KEY, alpha, mask, **relaxing)
-    kinds = [mixture[kind] for kind in net.space.cells]
+    without = relax(softmax, KEY, {kind: alpha[kind] for kind in mask}, mask)
+    kinds = [without[kind] for kind in net.space.cells]
     tensors = [torch.from_numpy(np.array(m)) for m in kinds]
     train_statistics(randomize(module, 1), size, *tensors)
     params, stats = interop.import_weights(net, module.state_dict())
@@ -119,6 +126,17 @@ def narrow_space():
     }
     cell = Cell(2, 1, dense_edges(2, 1, operations), output=(2,))
     return Space("narrow", {"normal": cell}, ALIKE, "two_strongest")
+
+
+def share(module, reduces, beta, targets):
+    """Every edge's part of its node, of all cells of a kind: softmax of beta."""
+    powers, targets = np.exp(beta), np.array(targets)
+    shares = [
+        p / powers[targets == t].sum() for p, t in zip(powers, targets, strict=True)
+    ]
+    for cell in module.cells:
+        if cell.reduces == reduces:
+            cell.shares = [float(s) for s in shares]
 
 
 SUPERNETS = {
@@ -148,5 +166,6 @@ def test_supernet_gives_the_logits_of_the_original(name):
         if k > 1:
             beta = random.normal(size=cell.shape[0]).astype(np.float32)
             arrays[f"betas_{kind}"] = beta
+            share(module, kind == "reduce", beta, targets[kind])
     net = Supernet(space, CLASSES, cells, channels, partial=k, remat="none")
     check_supernet(net, module, 16, arrays, targets=targets)

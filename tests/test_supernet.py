@@ -13,8 +13,10 @@ from darts_jax.bilevel.losses import cross_entropy
 from darts_jax.bilevel.relaxation import relax, softmax
 from darts_jax.bilevel.step import Search
 from darts_jax.models.functional import initialize, initialize_supernet, supernet_apply
+from darts_jax.models.mixed_operation import MixedOperation
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
+from darts_jax.operations.image import get_operation
 from darts_jax.spaces import SPACES, get_space
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.types import Examples
@@ -199,10 +201,44 @@ def test_partial_channels_bypass_the_operations():
             )
             outs.append(forward(mixture))
         np.testing.assert_allclose(*outs, rtol=1e-9, atol=1e-10)
-        # With no operation at all, only the bypassed half reaches the classifier.
-        nothing = {kind: jnp.zeros(c.shape) for kind, c in space.cells.items()}
+        # With nothing but `none`, only the bypassed half reaches the classifier.
+        none = space.cells["normal"].edges[0].operations.index("none")
+        nothing = {k: jnp.zeros(c.shape) for k, c in space.cells.items()}
         bias = params["head"]["Linear_0"]["bias"]
-        assert float(jnp.abs(forward(nothing) - bias).max()) > 1e-3
+        np.testing.assert_allclose(forward(nothing), bias[None].repeat(2, 0))
+        empty = {kind: m.at[:, none].set(1) for kind, m in nothing.items()}
+        assert float(jnp.abs(forward(empty) - bias).max()) > 1e-3
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_edges_share_weighs_the_channels_that_no_operation_takes(stride):
+    """Equations 2 and 3 of PC-DARTS: ``share * [mixture of a third, the rest]``."""
+    names = ("none", "max_pool_3x3", "avg_pool_3x3")
+    operation = MixedOperation(
+        2, 3, tuple((name, get_operation(name)) for name in names), train=True
+    )
+    stacks = {name: name for name in names}
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 6))
+    share, p = 0.4, np.array([0.2, 0.5, 0.3])
+    mixed = sum(
+        weight * reference.operation(name, x[..., :2], {}, stride)
+        for name, weight in zip(names, p, strict=True)
+    )
+    # Windows of two where the stride is two.
+    rest = x[..., 2:].reshape(2, 4 // stride, stride, 4 // stride, stride, 4)
+    joined = share * np.concatenate([mixed, rest.max((2, 4))], -1)
+    with jax.enable_x64(True):
+        x, weights = jnp.asarray(x), jnp.asarray(share * p)
+        variables = {
+            name: operation.module(name, stride).init(KEY, x[..., :2], True)
+            for name in names
+        }
+        shared, _ = operation.shared(stacks, stride, variables, KEY, x)
+        got = operation.whole(
+            stacks, stride, None, weights, KEY, x, shared, jnp.zeros(())
+        )
+    # Shuffled: the first of all thirds, then the second.
+    np.testing.assert_allclose(got, joined[..., [0, 2, 4, 1, 3, 5]], rtol=1e-6)
 
 
 @pytest.mark.slow

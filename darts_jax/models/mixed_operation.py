@@ -148,7 +148,7 @@ class MixedOperation:
         if total is None:
             shape = x[:, ::stride, ::stride].shape[:-1]
             total = jnp.zeros((*shape, self.width), x.dtype)
-        return self._bypass(total, x, stride)
+        return self._bypass(total, x, stride, weights)
 
     def _terms(
         self,
@@ -214,11 +214,18 @@ class MixedOperation:
             return y
         return corrupt(jax.random.fold_in(key, column), y, strength)
 
-    def _bypass(self, mixed: Image, x: Image, stride: int) -> Image:
-        """Joins the channels that took no operation (Xu et al., 2020, eq. 1)."""
+    def _bypass(
+        self, mixed: Image, x: Image, stride: int, weights: Float[Array, " op"]
+    ) -> Image:
+        """Joins the channels that took no operation (Xu et al., 2020, eq. 2).
+
+        Every operation lets them pass, as its weight has it: together they weigh what
+        the edge does among those of its node (eq. 3).
+        """
         if self.partial == 1:
             return mixed
         rest = x[..., mixed.shape[-1] :]
         if stride > 1:
             rest = primitives.max_pool_2x2(rest)
+        rest = weights.sum().astype(rest.dtype) * rest
         return shuffle_channels(jnp.concatenate([mixed, rest], -1), self.partial)
