@@ -216,7 +216,13 @@ def bests(name, space, evaluations, repeats, **settings):
 
 
 @pytest.mark.parametrize("name", SEARCHES)
-@pytest.mark.parametrize("space", ["nasbench201", "darts", "s1"])
+@pytest.mark.parametrize(
+    "space",
+    [
+        "nasbench201",
+        *(pytest.param(s, marks=pytest.mark.slow) for s in ("darts", "s1")),
+    ],
+)
 def test_every_search_beats_random_search(name, space):
     # A step of local search asks for all neighbours, 120 in DARTS.
     asked = {"local_search": 600, "predictor_search": 70}.get(name, 200)
@@ -225,7 +231,10 @@ def test_every_search_beats_random_search(name, space):
     assert improvement(found, random).low > 0
 
 
-@pytest.mark.parametrize("name", ["local_search", "predictor_search"])
+@pytest.mark.parametrize(
+    "name",
+    ["local_search", pytest.param("predictor_search", marks=pytest.mark.slow)],
+)
 def test_the_optimum_is_found_where_changes_add_up(name):
     settings = QUICK.get(name, {})
     gaps = bests(name, get_space("nasbench201"), 250, 3, **settings)

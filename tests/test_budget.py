@@ -377,6 +377,7 @@ def test_an_impossible_budget_is_told(registered, tmp_path, capsys):
     assert "budget: not met" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_budget_holds_for_networks_of_one_size(registered, tmp_path):
     config = settings()
     config.search.budget.update(rule="augmented", target=0.1)

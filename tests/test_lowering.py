@@ -9,7 +9,9 @@ from darts_jax import build, default_config, from_arrays
 from darts_jax.devices import Layout
 
 
-@pytest.mark.parametrize("execution", ["scan", "batch"])
+@pytest.mark.parametrize(
+    "execution", ["scan", pytest.param("batch", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)]
 )

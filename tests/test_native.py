@@ -179,7 +179,9 @@ def test_weighted_numbers_by_their_definition(pixels, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("pixels", [5, 77, 6000])
+@pytest.mark.parametrize(
+    "pixels", [77, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 6000))]
+)
 def test_changes_of_weighted_numbers_are_those_of_their_definition(pixels, dtype):
     rng = np.random.default_rng(9)
 

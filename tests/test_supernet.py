@@ -305,7 +305,7 @@ def test_neighbouring_equal_cells_share_one_traced_block():
     assert len(names) < 11
 
 
-QUICK = ("darts", "nasbench201")
+QUICK = ("nasbench201",)
 
 
 @pytest.mark.parametrize(
