@@ -116,7 +116,7 @@ def default_config() -> ConfigDict:
                 "start": 10,
                 "least": 2,
                 "epochs": 10,
-                "restarts": 0,  # from there with stronger decay of the weights
+                "restarts": 0,  # from there with stronger decay; the last isn't stopped
                 "stronger": 10.0,
             },
             "discretization": "auto",  # the space's own

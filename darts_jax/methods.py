@@ -100,7 +100,6 @@ _NO_DECAY: Settings = {"search.architecture.decay": 0.0}
 _EIGENVALUES: Settings = {"search.diagnostics.eigenvalue_every": 2}
 _DRNAS: Settings = {
     "search.relaxation": "dirichlet",
-    "search.warmup": 0.4,
     "search.terms.anchor_l2": "0.001",
     **_NO_DECAY,
 }
@@ -117,7 +116,7 @@ METHODS: dict[str, Method] = {
         "Xie et al. 2019, 1812.09926",
         {
             "search.relaxation": "gumbel_softmax",
-            "search.temperature": "1:0.03:exponential",
+            "search.temperature": "1:0.03",
             "search.regime": "single_level",
             "search.terms.expected_cost": "0.0015",
             "search.discretization": "argmax",
@@ -175,7 +174,7 @@ METHODS: dict[str, Method] = {
         "Zela et al. 2020, 1909.09656",
         {
             "search.corruption.kind": "drop_path",
-            "search.corruption.operations": "!skip_connect",
+            "search.corruption.operations": "!none",
             "search.corruption.strength": "0:0.4",
         },
     ),
@@ -184,7 +183,7 @@ METHODS: dict[str, Method] = {
         "Zela et al. 2020, 1909.09656",
         {
             "search.stop": "eigenvalue_ratio",
-            "search.stopping.restarts": 3,
+            "search.stopping.restarts": 2,
             "checkpoint.keep": 13,
             **_EIGENVALUES,
         },
@@ -198,6 +197,7 @@ METHODS: dict[str, Method] = {
         {
             "search.relaxation": "sigmoid",
             "search.terms.zero_one": "10",
+            "search.architecture.beta1": 0.9,
             "search.discretization": "threshold",
         },
     ),
@@ -280,6 +280,8 @@ METHODS: dict[str, Method] = {
             "search.relaxation": "sampled_gumbel",
             "search.architecture.rule": "reinforce",
             "search.architecture.learning_rate": 3.5e-3,
+            "search.architecture.beta1": 0.0,
+            "search.architecture.baseline_decay": 0.99,
             "search.discretization": "best_of_policy",
             **_NO_DECAY,
         },

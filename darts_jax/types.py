@@ -16,13 +16,15 @@ AnyArray = Array | np.ndarray  # on a device or on the host
 Params = Any
 Stats = Any
 EDGES = ".edges"
-"""Ends the name of a kind's edge logits (PC-DARTS), beside its operations' own."""
+"""Ends the name of a kind's edge logits (PC-DARTS), beside its operations' own; in a
+mixture that of its edges' shares, which the operations' weights have already."""
 
 STRENGTH = ".strength"
 """Names, in a mixture, the strength with which chosen operations are corrupted."""
 
 Alpha = dict[str, Float[Array, "edge op"] | Float[Array, " edge"]]
-Mixture = dict[str, Float[Array, "edge op"]]  # and a scalar under STRENGTH
+Mixture = dict[str, Float[Array, "edge op"] | Float[Array, " edge"]]
+# and a scalar under STRENGTH
 Mask = dict[str, Any]  # kind -> bool [edge, op]; False where there is no operation
 Targets = Mapping[str, tuple[int, ...]]  # kind -> the state every edge ends in
 Scalars = dict[str, Any]  # name -> scalar array; a tree of what a schedule may change

@@ -11,6 +11,7 @@ import pytest
 from darts_jax.bilevel import optimizers
 from darts_jax.bilevel.architecture import (
     ARCHITECTURE_UPDATES,
+    LEAST_WEIGHT,
     exponentiated_gradient,
     moving_baseline,
     reinforce,
@@ -74,10 +75,15 @@ def test_exponentiated_gradient_at_its_limits():
     slope = jax.jacfwd(lambda rate: stepped(weights, GRADIENT, rate))(0.0)
     mean = (weights * GRADIENT).sum(-1, keepdims=True)
     np.testing.assert_allclose(slope, -weights * (GRADIENT - mean), atol=1e-14)
-    # All on the operation of the least gradient, and no overflow on the way.
+    # All but the least weights on the operation of the least gradient, and no overflow.
     far = np.asarray(stepped(weights, GRADIENT, 1e6))
     least = np.where(MASK["cell"], GRADIENT, np.inf).argmin(-1)
-    np.testing.assert_array_equal(far, np.eye(3)[least])
+    want = np.maximum(np.eye(3)[least], LEAST_WEIGHT) * MASK["cell"]
+    np.testing.assert_allclose(far, want / want.sum(-1, keepdims=True), rtol=1e-12)
+    # From there it can return.
+    back = np.asarray(stepped(far, -GRADIENT, 40.0))
+    most = np.where(MASK["cell"], GRADIENT, -np.inf).argmax(-1)
+    assert (back.argmax(-1) == most).all()
 
 
 def test_exponentiated_gradient_needs_alpha():

@@ -12,6 +12,7 @@ from darts_jax.analysis.sites import parameter_costs
 from darts_jax.bilevel.discretization import keep_strongest, one_hot, softmax_weights
 from darts_jax.bilevel.hypergradient import first_order
 from darts_jax.bilevel.regime import REGIMES
+from darts_jax.bilevel.regularization import TERMS
 from darts_jax.bilevel.relaxation import RELAXATIONS, relax, softmax
 from darts_jax.bilevel.selection import Trained, best_sampled, perturbation
 from darts_jax.bilevel.step import Search
@@ -22,9 +23,11 @@ from darts_jax.models.functional import (
     initialize_supernet,
     supernet_apply,
 )
+from darts_jax.models.mixed_operation import MixedOperation
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
 from darts_jax.operations.corruption import CORRUPTIONS
+from darts_jax.operations.image import get_operation
 from darts_jax.schedules import Schedule
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.types import STRENGTH
@@ -68,11 +71,11 @@ def test_regimes_are_their_sums():
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_corruption_has_its_mean_and_spread(name):
-    output = jnp.asarray(np.random.default_rng(0).normal(1, 1, (4000, 2, 2, 3)))
+    output = jnp.asarray(np.random.default_rng(0).normal(1, 2, (4000, 2, 2, 3)))
     rate = jnp.asarray(0.3)
     change = np.asarray(CORRUPTIONS[name](KEY, output, rate) - output)
-    # Of output * keep / (1 - rate) - output; of normal noise.
-    spread = {"gaussian": 0.3}.get(name, np.sqrt(0.3 / 0.7 * np.mean(output**2)))
+    # Of output * keep / (1 - rate) - output; of noise beside the output's own spread.
+    spread = {"gaussian": 0.3 * 2}.get(name, np.sqrt(0.3 / 0.7 * np.mean(output**2)))
     assert abs(change.mean()) < 0.05
     np.testing.assert_allclose(change.std(), spread, rtol=0.05)
     gone = np.isclose(change, -output)
@@ -130,6 +133,63 @@ def test_every_edge_and_image_is_dropped_by_a_draw_of_its_own(execution):
     found = [np.mean(np.round(times) == n) for n in range(4)]
     # Neither way open, one edge alone, two edges alone (each doubles), or all three.
     np.testing.assert_allclose(found, [3 / 8, 3 / 8, 1 / 8, 1 / 8], atol=0.04)
+
+
+@pytest.mark.parametrize("name", ["drop_path", "dropout"])
+def test_a_path_is_dropped_with_all_operations_of_its_edge(name):
+    """The search of R-DARTS drops what an edge gives as a whole, its skip included."""
+    names = ("skip_connect", "max_pool_3x3")
+    corrupt = CORRUPTIONS[name]
+    operation = MixedOperation(
+        3,
+        1,
+        tuple((op, get_operation(op)) for op in names),
+        train=True,
+        corruptions=tuple((op, corrupt) for op in names),
+    )
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(200, 4, 4, 3)))
+    stacks = {op: op for op in names}
+    variables = {op: operation.module(op, 1).init(KEY, x, True) for op in names}
+    shared, _ = operation.shared(stacks, 1, variables, KEY, x)
+    weights = jnp.asarray([0.4, 0.6])
+    mixed = operation.whole(stacks, 1, None, weights, KEY, x, shared, jnp.asarray(0.5))
+    plain = 0.4 * shared["skip_connect"] + 0.6 * shared["max_pool_3x3"]
+    times = np.asarray(mixed / plain)
+    as_one = np.isclose(times, 0, atol=1e-5) | np.isclose(times, 2, atol=1e-3)
+    assert as_one.all() == (name == "drop_path")
+
+
+def test_weights_and_terms_may_have_mixtures_of_their_own():
+    """The weights of ProxylessNAS train on one path of all, drawn by softmax."""
+    two, hard = RELAXATIONS["two_path"], RELAXATIONS["hard_gumbel"]
+    search, state = make(relaxation=two.function, trained=two.trained)
+    keys = jax.random.split(KEY, 300)
+    alpha = {"normal": jnp.asarray([[1.0, 0.0]] * 3)}
+
+    def drawn(key):
+        moved = state.replace(alpha=alpha)
+        return search._perturbed(moved, None, SCALARS, key, key)["normal"]
+
+    share = np.asarray(jax.vmap(drawn)(keys)[..., 0]).mean()
+    assert abs(share - 1 / (1 + np.exp(-1))) < 4 * 0.5 / 900**0.5
+    assert hard.function is two.trained
+
+
+@pytest.mark.parametrize("name", [n for n, r in RELAXATIONS.items() if r.policy])
+def test_an_equal_price_of_all_operations_has_no_slope(name):
+    """Whatever is drawn: all prices are known, also of what does not run."""
+    relaxation = RELAXATIONS[name]
+    priced = {"costs": {"normal": np.ones((3, 2))}, "priced": relaxation.priced}
+    terms = {"expected_cost": TERMS["expected_cost"]}
+    search, state = make(relaxation=relaxation.function, terms=terms, **priced)
+    scalars = SCALARS | {"terms": {"expected_cost": 1.0}}
+
+    def cost(alpha, key):
+        return search._penalties(alpha, state, key, scalars)
+
+    keys = jax.random.split(KEY, 20)
+    slopes = jax.vmap(jax.grad(cost), (None, 0))(state.alpha, keys)["normal"]
+    np.testing.assert_allclose(slopes, 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("execution", ["scan", "batch"])

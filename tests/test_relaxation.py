@@ -335,8 +335,9 @@ def test_edge_logits_multiply_their_kind_alone():
     alpha["normal.edges"] = jnp.asarray(edges, jnp.float32)
     function, targets = RELAXATIONS["softmax"].function, {"normal": (2, 2, 3)}
     mixture = relax(function, KEY, alpha, mask, targets=targets)
-    assert set(mixture) == {"normal", "reduce"}
+    assert set(mixture) == {"normal", "normal.edges", "reduce"}
     share = np.exp(edges[:2]) / np.exp(edges[:2]).sum()
+    np.testing.assert_allclose(mixture["normal.edges"], [*share, 1], rtol=1e-5)
     want = softmax(LOGITS) * np.array([*share, 1])[:, None]
     np.testing.assert_allclose(mixture["normal"], want, rtol=1e-5)
     np.testing.assert_allclose(mixture["reduce"], softmax(LOGITS), rtol=1e-5)

@@ -44,7 +44,7 @@ def slow_eigenvalue_ratio(values, every, window, factor, delta, start):
             for i in range(half, seen - half)
         }
         now = seen - 1 - half
-        if now - delta not in average or now * every < start:
+        if now - delta not in average or (now - delta) * every < start:
             continue
         if average[now] / average[now - delta] > factor:
             return every * (seen - 1), every * (now - delta)
@@ -73,18 +73,20 @@ def test_eigenvalue_ratio_is_the_published_rule(seed, window, delta, start):
 
 
 def test_a_step_in_the_eigenvalue_rolls_back_to_before_it():
-    """1 until epoch 18, then 10: the window of epoch 16 is the first with a 10."""
-    values = np.where(np.arange(25) < 10, 1.0, 10.0)
-    assert first_stop(by_eigenvalues(values)) == (20, 8)
-    stop = eigenvalue_ratio(DARTS, by_eigenvalues(values)[:21])
-    assert stop.reason == "the largest eigenvalue grew 2.80 times from epoch 8"
+    """1 until epoch 20, then 10: the window of epoch 18 is the first with a 10."""
+    values = np.where(np.arange(25) < 11, 1.0, 10.0)
+    assert first_stop(by_eigenvalues(values)) == (22, 10)
+    stop = eigenvalue_ratio(DARTS, by_eigenvalues(values)[:23])
+    assert stop.reason == "the largest eigenvalue grew 2.80 times from epoch 10"
+    # One measurement earlier it would return before epoch 10.
+    assert first_stop(by_eigenvalues(values[1:])) == (22, 10)
 
 
 def test_eigenvalues_that_do_not_grow_stop_nothing():
     assert first_stop(by_eigenvalues(np.ones(25))) is None
     assert first_stop(by_eigenvalues(1.3 ** (np.arange(25) / 4.01))) is None
     assert first_stop(by_eigenvalues(1.3 ** (np.arange(25) / 3.99))) is not None
-    assert first_stop(by_eigenvalues(2.0 ** np.arange(25))) == (16, 4)
+    assert first_stop(by_eigenvalues(2.0 ** np.arange(25))) == (22, 10)
     assert first_stop(by_eigenvalues(2.0 ** np.arange(8))) is None
     with pytest.raises(InputError, match="a centred window is odd, not 4"):
         eigenvalue_ratio(DARTS, [], window=4)

@@ -19,7 +19,7 @@ from darts_jax.models.supernet import Supernet
 from darts_jax.operations.image import get_operation
 from darts_jax.spaces import SPACES, get_space
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
-from darts_jax.types import Examples
+from darts_jax.types import EDGES, Examples
 
 DARTS = get_space("darts")
 KEY = jax.random.key(0)
@@ -201,13 +201,13 @@ def test_partial_channels_bypass_the_operations():
             )
             outs.append(forward(mixture))
         np.testing.assert_allclose(*outs, rtol=1e-9, atol=1e-10)
-        # With nothing but `none`, only the bypassed half reaches the classifier.
-        none = space.cells["normal"].edges[0].operations.index("none")
-        nothing = {k: jnp.zeros(c.shape) for k, c in space.cells.items()}
+        # With no operation at all, only the bypassed half reaches the classifier.
+        nothing = {kind: jnp.zeros(c.shape) for kind, c in space.cells.items()}
         bias = params["head"]["Linear_0"]["bias"]
-        np.testing.assert_allclose(forward(nothing), bias[None].repeat(2, 0))
-        empty = {kind: m.at[:, none].set(1) for kind, m in nothing.items()}
-        assert float(jnp.abs(forward(empty) - bias).max()) > 1e-3
+        assert float(jnp.abs(forward(nothing) - bias).max()) > 1e-3
+        # Nor that, with edges that have no share.
+        gone = {k + EDGES: jnp.zeros(len(c.edges)) for k, c in space.cells.items()}
+        np.testing.assert_allclose(forward(nothing | gone), bias[None].repeat(2, 0))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -219,7 +219,7 @@ def test_an_edges_share_weighs_the_channels_that_no_operation_takes(stride):
     )
     stacks = {name: name for name in names}
     x = np.random.default_rng(0).normal(size=(2, 4, 4, 6))
-    share, p = 0.4, np.array([0.2, 0.5, 0.3])
+    share, p = 0.4, np.array([0.2, 0.5, 0.6])
     mixed = sum(
         weight * reference.operation(name, x[..., :2], {}, stride)
         for name, weight in zip(names, p, strict=True)
@@ -228,7 +228,7 @@ def test_an_edges_share_weighs_the_channels_that_no_operation_takes(stride):
     rest = x[..., 2:].reshape(2, 4 // stride, stride, 4 // stride, stride, 4)
     joined = share * np.concatenate([mixed, rest.max((2, 4))], -1)
     with jax.enable_x64(True):
-        x, weights = jnp.asarray(x), jnp.asarray(share * p)
+        x, weights = jnp.asarray(x), jnp.asarray(share * np.append(p, 1))
         variables = {
             name: operation.module(name, stride).init(KEY, x[..., :2], True)
             for name in names

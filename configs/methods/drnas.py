@@ -13,8 +13,11 @@ def get_config() -> ConfigDict:
             "supernet.cells": 20,
             "supernet.channels": 36,
             "supernet.partial_channels": 6,
+            "search.warmup": 0.4,
             "search.weights.learning_rate": 0.1,
             "search.weights.final_learning_rate": 0.0,
             "search.architecture.learning_rate": 0.0006,
+            "retrain.drop_path": 0.3,
+            "retrain.batch_size": 64,
         },
     )

@@ -19,5 +19,7 @@ def get_config() -> ConfigDict:
                 "supernet.cells=17 search.epochs=25 search.operations=3 "
                 "search.corruption.strength=0.7:0"
             ),
+            "retrain.drop_path": 0.3,
+            "retrain.batch_size": 128,
         },
     )

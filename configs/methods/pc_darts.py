@@ -13,5 +13,6 @@ def get_config() -> ConfigDict:
             "search.weights.learning_rate": 0.1,
             "search.weights.final_learning_rate": 0.0,
             "search.architecture.learning_rate": 0.0006,
+            "retrain.drop_path": 0.3,
         },
     )

@@ -35,12 +35,16 @@ class Update:
     simplex: bool = False
 
 
+LEAST_WEIGHT = 1e-5  # of an operation on the simplex
+
+
 def exponentiated_gradient(*, learning_rate: Scalar) -> optax.GradientTransformation:
     """alpha <- alpha * exp(-rate * gradient), each edge then divided by its sum.
 
     GAEA (Li et al., 2021), section 3: mirror descent by the entropy. Alpha itself is
     the mixture, each edge [op] on the simplex; `uniform_simplex` is where it starts.
-    What is 0 stays 0, so operations that do not exist need no mask.
+    What is 0 stays 0, so operations that do not exist need no mask; others keep a
+    least weight, from which they can return (the code's).
 
     Raises:
       ValueError: an update without the present alpha.
@@ -52,8 +56,9 @@ def exponentiated_gradient(*, learning_rate: Scalar) -> optax.GradientTransforma
 
         def change(gradient: Array, weights: Array) -> Array:
             # By logarithms, as the exponential of a large gradient overflows.
-            moved = jnp.log(weights) - learning_rate * gradient
-            return jax.nn.softmax(moved) - weights
+            moved = jax.nn.softmax(jnp.log(weights) - learning_rate * gradient)
+            moved = jnp.where(weights > 0, jnp.maximum(moved, LEAST_WEIGHT), 0)
+            return moved / moved.sum(-1, keepdims=True) - weights
 
         return jax.tree.map(change, updates, params), state
 

@@ -1,7 +1,8 @@
 """Mixtures at which the weights take their step: nearby ones, for a flat landscape.
 
 SDARTS (Chen and Hsieh, 2020), section 4.1: the weights train at ``p + delta``, the
-architecture at p. The difference is at most ``radius`` in every entry.
+architecture at p. Before it is put back on the simplex the difference is at most
+``radius`` in every entry.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from darts_jax.bilevel.relaxation import is_operations
 from darts_jax.types import Mask, Mixture
 
 PUBLISHED_STEPS = 7
@@ -56,17 +58,37 @@ def random(
     mask: Mask,
     radius: float | Float[Array, ""],
 ) -> Mixture:
-    """SDARTS-RS: p + U(-radius, radius); an edge's sum is not kept."""
+    """SDARTS-RS: p + U(-radius, radius), cut to [0, 1] and divided by its sum.
+
+    For an edge whose weights have another sum than 1 the same of its shares.
+    """
     del loss
-    kinds = sorted(mixture)  # a compiled function's order, and its caller's need not be
+    noisy = _noisy(key, mixture, mask)
+
+    def moved(kind: str) -> Array:
+        p = mixture[kind]
+        total = p.sum(-1, keepdims=True)
+        share = p / jnp.where(total == 0, 1, total)
+        cut = jnp.clip(share + radius * noisy[kind], 0, 1)
+        left = cut.sum(-1, keepdims=True)
+        back = total * cut / jnp.where(left == 0, 1, left)
+        return jnp.where((left == 0) | (radius == 0), p, back)
+
+    return mixture | {kind: moved(kind) for kind in noisy}
+
+
+def _noisy(key: PRNGKeyArray, mixture: Mixture, mask: Mask) -> Mixture:
+    """U(-1, 1) for every operation that exists, 0 for others."""
+    # In a compiled function's order, which its caller's need not be.
+    kinds = sorted(kind for kind in mixture if is_operations(kind))
     keys = dict(zip(kinds, jax.random.split(key, len(kinds)), strict=True))
 
     def moved(kind: str) -> Array:
-        p, exists = mixture[kind], jnp.asarray(mask[kind])
+        p = mixture[kind]
         noise = jax.random.uniform(keys[kind], p.shape, p.dtype, -1, 1)
-        return jnp.where(exists, p + radius * noise, p)
+        return jnp.where(jnp.asarray(mask[kind]), noise, 0)
 
-    return {kind: moved(kind) for kind in mixture}
+    return {kind: moved(kind) for kind in kinds}
 
 
 def adversarial(
@@ -86,15 +108,16 @@ def adversarial(
     """
     size = 2 * radius / steps
     low, high = {}, {}
-    for kind, p in mixture.items():
-        exists = jnp.asarray(mask[kind])
+    noise = _noisy(key, mixture, mask)
+    for kind in noise:
+        p, exists = mixture[kind], jnp.asarray(mask[kind])
         # A straight-through sample may be below 0 by rounding.
         floor = jnp.minimum(p, jnp.maximum(p - radius, 0))
         low[kind] = jnp.where(exists, floor, p)
         high[kind] = jnp.where(exists, p + radius, p)
 
     def ascend(_: Int[Array, ""], p: Mixture) -> Mixture:
-        slope = jax.grad(loss)(p)
+        slope = jax.grad(lambda p: loss(mixture | p))(p)
         return {
             kind: _fill(
                 slope[kind],
@@ -102,15 +125,15 @@ def adversarial(
                 jnp.minimum(p[kind] + size, high[kind]),
                 mixture[kind].sum(-1, keepdims=True),
             )
-            for kind in mixture
+            for kind in noise
         }
 
-    noisy = random(key, loss, mixture, mask, radius)
-    start = {
-        kind: _nearest(noisy[kind], low[kind], high[kind], p.sum(-1))
-        for kind, p in mixture.items()
-    }
-    return jax.lax.fori_loop(0, steps, ascend, start)
+    def begun(kind: str) -> Array:
+        moved = mixture[kind] + radius * noise[kind]
+        return _nearest(moved, low[kind], high[kind], mixture[kind].sum(-1))
+
+    start = {kind: begun(kind) for kind in noise}
+    return mixture | jax.lax.fori_loop(0, steps, ascend, start)
 
 
 PERTURBATIONS: dict[str, Perturbation] = {

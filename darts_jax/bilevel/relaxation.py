@@ -44,6 +44,9 @@ class Relaxation:
       policy: hard, and drawn with probability softmax(a), so that rewards can teach it.
       simplex: whether the parameters are weights themselves, so that they start at
         equal shares and are updated on the simplex.
+      trained: at what the weights take their step, if not at this.
+      priced: the same draws with slopes of all operations, if this lets them pass
+        through what is drawn alone: costs are known, also of what does not run.
     """
 
     function: RelaxationFunction
@@ -52,6 +55,8 @@ class Relaxation:
     sampled: bool = False
     policy: bool = False
     simplex: bool = False
+    trained: RelaxationFunction | None = None
+    priced: RelaxationFunction | None = None
 
 
 def relax(
@@ -66,7 +71,7 @@ def relax(
 
     Args:
       alpha: kind -> logits [edge, op]; ``"<kind>.edges"`` -> logits [edge], whose
-        `edge_softmax` multiplies that kind's weights.
+        `edge_softmax` multiplies that kind's weights, and is in the mixture by itself.
       targets: kind -> the state that every edge ends in; for edge logits only.
 
     Raises:
@@ -88,7 +93,8 @@ def relax(
                 raise InputError(
                     f"edge logits of {kind!r}, but no targets of its edges"
                 )
-            weights = weights * edge_softmax(edges, targets[kind])[:, None]
+            share = edge_softmax(edges, targets[kind])
+            weights, mixture[kind + EDGES] = weights * share[:, None], share
         mixture[kind] = weights
     return mixture
 
@@ -218,13 +224,19 @@ RELAXATIONS: dict[str, Relaxation] = {
     "gumbel_softmax": Relaxation(gumbel_softmax, random=True),
     "hard_gumbel": Relaxation(hard_gumbel, random=True, hard=True, policy=True),
     "sampled_gumbel": Relaxation(
-        sampled_gumbel, random=True, hard=True, sampled=True, policy=True
+        sampled_gumbel,
+        random=True,
+        hard=True,
+        sampled=True,
+        policy=True,
+        priced=hard_gumbel,
     ),
     "dirichlet": Relaxation(dirichlet, random=True),
     "uniform_one_hot": Relaxation(
         uniform_one_hot, random=True, hard=True, sampled=True
     ),
-    "two_path": Relaxation(two_path, random=True, hard=True),
+    # Its weights train on one path of all (the code's).
+    "two_path": Relaxation(two_path, random=True, hard=True, trained=hard_gumbel),
     "simplex": Relaxation(simplex, simplex=True),
 }
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from darts_jax.bilevel.discretization import (
     DISCRETIZATIONS,
@@ -19,9 +19,10 @@ from darts_jax.bilevel.discretization import (
 )
 from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
 from darts_jax.spaces.moves import RULES
+from darts_jax.types import EDGES
 
 HostMask = dict[str, Bool[np.ndarray, "edge op"]]
-HostMixture = dict[str, Float[np.ndarray, "edge op"]]
+HostMixture = dict[str, np.ndarray]  # as `types.Mixture`
 Score = Callable[[Mapping[str, np.ndarray]], float]
 
 
@@ -52,11 +53,10 @@ def perturbation(space: Space, trained: Trained, rng: np.random.Generator) -> Ge
     """What hurts most to lose is kept (Wang et al., 2021, DARTS-PT, algorithm 1).
 
     Edges in random order: of each, the operation without which the accuracy is lowest,
-    the others renormalised; ``none`` is never kept where there is something else. Then
-    nodes in random order: of each the edges, as many as the space's genotypes keep,
-    without which it is lowest. After every
-    decision the supernet is tuned. In a space whose genotypes keep all edges the second
-    part is left out.
+    the others' weights as they are; ``none`` is never kept where there is something
+    else. After every such decision the supernet is tuned. Then nodes in random order:
+    of each the edges, as many as the space's genotypes keep, without which it is
+    lowest. In a space whose genotypes keep all edges the second part is left out.
     """
     mask = {kind: m.copy() for kind, m in trained.mask.items()}
     edges = [(k, e) for k, cell in space.cells.items() for e in range(len(cell.edges))]
@@ -90,9 +90,9 @@ def _decide_edge(
     wanted = [o for o in left if cell.edges[e].operations[o] != "none"] or left
     scores = []
     for o in wanted if len(left) > 1 else []:
-        without = {k: m.copy() for k, m in mask.items()}
-        without[kind][e, o] = False
-        scores.append(trained.score(trained.mixture(without)))
+        weights = trained.mixture(mask)
+        weights[kind][e, o] = 0
+        scores.append(trained.score(weights))
     best = wanted[int(np.argmin(scores))] if scores else wanted[0]
     mask[kind][e] = np.arange(mask[kind].shape[1]) == best
 
@@ -115,8 +115,9 @@ def _drop_edges(
     def mixture(gone: tuple[str, int] | None = None) -> HostMixture:
         weights = trained.mixture(mask)
         for (kind, e), stays in kept.items():
-            if not stays or (kind, e) == gone:
-                weights[kind][e] = 0
+            for name in (kind, kind + EDGES):
+                if name in weights and (not stays or (kind, e) == gone):
+                    weights[name][e] = 0
         return weights
 
     for place in rng.permutation(len(nodes)):

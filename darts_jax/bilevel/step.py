@@ -55,6 +55,8 @@ class Search:
         (outputs, new stats)``.
       mask: kind -> which entries of alpha stand for an operation.
       microbatches: in how many parts a batch is computed.
+      trained: by what the weights' step mixes, if not by ``relaxation``.
+      priced: by what the terms do, if not by it.
       update: of alpha by its gradient.
       regime: which losses the architecture descends.
       terms: what is added to them, by name.
@@ -75,6 +77,8 @@ class Search:
     hypergradient: Hypergradient
     mask: Mask
     microbatches: int = 1
+    trained: RelaxationFunction | None = None
+    priced: RelaxationFunction | None = None
     update: Update = ARCHITECTURE_UPDATES["adam"]
     regime: Regime = split
     terms: Mapping[str, Term] = dataclasses.field(default_factory=dict)
@@ -119,12 +123,20 @@ class Search:
         )
 
     def mixture(
-        self, key: PRNGKeyArray, alpha: Alpha, mask: Mask, scalars: Scalars
+        self,
+        key: PRNGKeyArray,
+        alpha: Alpha,
+        mask: Mask,
+        scalars: Scalars,
+        relaxation: RelaxationFunction | None = None,
     ) -> Mixture:
-        """The weights with which the supernet mixes its operations."""
-        weights = relax(
-            self.relaxation, key, alpha, mask, scalars["temperature"], self.targets
-        )
+        """The weights with which the supernet mixes its operations.
+
+        Args:
+          relaxation: in place of the search's own.
+        """
+        temperature, function = scalars["temperature"], relaxation or self.relaxation
+        weights = relax(function, key, alpha, mask, temperature, self.targets)
         # An auxiliary skip (Chu et al., 2021, DARTS-) joins the one that there is.
         return {
             kind: p + scalars["auxiliary_skip"] * self.skips[kind]
@@ -314,7 +326,7 @@ class Search:
     def _penalties(
         self, alpha: Alpha, state: SearchState, key: Array, scalars: Scalars
     ) -> Float[Array, ""]:
-        mixture = self.mixture(key, alpha, state.mask, scalars)
+        mixture = self.mixture(key, alpha, state.mask, scalars, self.priced)
         return optax.tree.sum(
             [
                 scalars["terms"][name]
@@ -334,7 +346,7 @@ class Search:
         def loss(mixture: Mixture) -> Float[Array, ""]:
             return self.loss(state.params, mixture, state.stats, train, key, scalars)[0]
 
-        mixture = self.mixture(key, state.alpha, state.mask, scalars)
+        mixture = self.mixture(key, state.alpha, state.mask, scalars, self.trained)
         return self.perturbation(
             noise_key, loss, mixture, state.mask, scalars["radius"]
         )

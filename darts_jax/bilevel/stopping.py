@@ -56,9 +56,9 @@ def eigenvalue_ratio(
     """The dominant eigenvalue has grown (Zela et al., 2020, section 4.3, DARTS-ES).
 
     With l the centred moving average of ``window`` measurements: stop when ``l[i] /
-    l[i - delta] > factor`` for the latest i, an epoch of at least ``start``, and return
-    the epoch of ``i - delta``. The published search measures every second epoch, so
-    that is eight epochs back. An average exists where its window is whole.
+    l[i - delta] > factor`` for the latest i, and return the epoch of ``i - delta``, if
+    it is ``start`` or later. The published search measures every second epoch, so that
+    is eight epochs back. An average exists where its window is whole.
     """
     del space
     if window % 2 == 0:
@@ -69,9 +69,9 @@ def eigenvalue_ratio(
         return None
     smooth = np.convolve(values, np.ones(window) / window, mode="valid")
     centres = [r.epoch for r in measured][window // 2 :]
-    now, before = centres[len(smooth) - 1], centres[len(smooth) - 1 - delta]
+    before = centres[len(smooth) - 1 - delta]
     ratio = smooth[-1] / smooth[-1 - delta]
-    if now < start or not ratio > factor:
+    if before < start or not ratio > factor:
         return None
     return Stop(
         before, f"the largest eigenvalue grew {ratio:.2f} times from epoch {before}"

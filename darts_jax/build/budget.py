@@ -41,14 +41,14 @@ def budget_of(
     space: Space, relaxation: str, rule: BudgetRule, expected: Expected
 ) -> Budget:
     """The limit of a search by a relaxation; the space's rule is that of genotypes."""
-    slope = "hard_gumbel" if RELAXATIONS[relaxation].sampled else relaxation
+    own = RELAXATIONS[relaxation]
     read = relaxation if relaxation in READINGS else "softmax"
     return Budget(
         rule,
         expected,
         space,
         moves.RULES[space.discretization],
-        RELAXATIONS[slope].function,
+        own.priced or own.function,
         RELAXATIONS[read].function,
     )
 

@@ -63,12 +63,15 @@ def make_method(
     space, settings = net.space, config.search
     terms = {name: TERMS[name] for name in active_terms(settings)}
     auxiliary = not Schedule.parse(settings.auxiliary_skip).is_zero
+    relaxation = RELAXATIONS[settings.relaxation]
     return Search(
         functional.supernet_apply(net),
-        RELAXATIONS[settings.relaxation].function,
+        relaxation.function,
         bound(HYPERGRADIENTS[settings.hypergradient], settings.inner),
         full_mask(space),
         settings.microbatches,
+        trained=relaxation.trained,
+        priced=relaxation.priced,
         update=ARCHITECTURE_UPDATES[settings.architecture.rule],
         regime=REGIMES[settings.regime],
         terms=terms,

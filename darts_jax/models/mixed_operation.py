@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.models import stack
 from darts_jax.operations import primitives
-from darts_jax.operations.corruption import Corruption
+from darts_jax.operations.corruption import OF_EDGES, Corruption
 from darts_jax.operations.image import Operation, Zero
 from darts_jax.operations.layers import Image, Weight
 from darts_jax.operations.mobile import joined
@@ -212,20 +212,22 @@ class MixedOperation:
         corrupt = dict(self.corruptions).get(op)
         if corrupt is None or not self.train:
             return y
-        return corrupt(jax.random.fold_in(key, column), y, strength)
+        if corrupt not in OF_EDGES:
+            key = jax.random.fold_in(key, column)
+        return corrupt(key, y, strength)
 
     def _bypass(
         self, mixed: Image, x: Image, stride: int, weights: Float[Array, " op"]
     ) -> Image:
-        """Joins the channels that took no operation (Xu et al., 2020, eq. 2).
+        """Joins the channels that took no operation (Xu et al., 2020, eq. 2 and 3).
 
-        Every operation lets them pass, as its weight has it: together they weigh what
-        the edge does among those of its node (eq. 3).
+        Args:
+          weights: of the operations, and last the edge's share of its node.
         """
         if self.partial == 1:
             return mixed
         rest = x[..., mixed.shape[-1] :]
         if stride > 1:
             rest = primitives.max_pool_2x2(rest)
-        rest = weights.sum().astype(rest.dtype) * rest
+        rest = weights[-1].astype(rest.dtype) * rest
         return shuffle_channels(jnp.concatenate([mixed, rest], -1), self.partial)

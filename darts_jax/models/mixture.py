@@ -60,7 +60,8 @@ class MixedEdges(nn.Module):
 
         Args:
           inputs: the input states, stacked.
-          mixture: weight of every operation on every edge.
+          mixture: weight of every operation on every edge; where only a part of the
+            channels enters them, a last column has the edge's share of its node.
           strength: of the corruption.
 
         Returns:

@@ -21,7 +21,7 @@ from darts_jax.operations.corruption import Corruption
 from darts_jax.operations.layers import Image
 from darts_jax.spaces.graph import Cell, Space
 from darts_jax.spaces.widths import STEM
-from darts_jax.types import STRENGTH
+from darts_jax.types import EDGES, STRENGTH
 
 Remat = Literal["none", "edge", "cell"]
 """Recompute nothing; the mixed operations; these and whole cells around them."""
@@ -104,7 +104,9 @@ class Supernet(nn.Module):
 
         Args:
           mixture: kind -> weights [edge, op], or [cell, edge, op] to give every cell
-            of a kind its own; ``STRENGTH`` -> that of the corruptions, or it is 0.
+            of a kind its own; ``STRENGTH`` -> that of the corruptions, or it is 0;
+            the kind's name and ``EDGES`` -> every edge's share of its node, which
+            channels that pass by are multiplied by, or it is 1.
         """
         macro, blocks = self.space.macro, self.blocks()
         widths = macro.widths_at(self.channels)
@@ -115,7 +117,7 @@ class Supernet(nn.Module):
             blocks,
             self._block,
             (x, x),
-            _per_block(blocks, mixture),
+            _per_block(blocks, mixture, shares=self.partial > 1),
             train,
             recompute=self.remat == "cell",
         )
@@ -147,9 +149,14 @@ class Supernet(nn.Module):
 
 
 def _per_block(
-    blocks: tuple[Block, ...], mixture: dict[str, Array]
+    blocks: tuple[Block, ...], mixture: dict[str, Array], *, shares: bool
 ) -> list[tuple[Any, ...]]:
-    """The mixture of every block, shared by a kind or the kind's next; the strength."""
+    """The mixture of every block, shared by a kind or the kind's next; the strength.
+
+    Args:
+      shares: whether every edge's share follows the weights of its operations; it is 1
+        where the mixture has none.
+    """
     strength = jnp.asarray(mixture.get(STRENGTH, 0.0))
     seen: dict[str, int] = {}
     extras: list[tuple[Any, ...]] = []
@@ -161,5 +168,8 @@ def _per_block(
         index = seen.get(block.kind, 0)
         seen[block.kind] = index + 1
         own = weights if weights.ndim == 2 else weights[index]
+        if shares:
+            share = mixture.get(block.kind + EDGES, jnp.ones(len(own), own.dtype))
+            own = jnp.concatenate([own, share[:, None]], -1)
         extras.append((own, strength))
     return extras

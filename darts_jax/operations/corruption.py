@@ -1,7 +1,8 @@
 """What a search may do to the outputs of chosen operations, to make them less easy.
 
 ``(key, output, strength) -> output``, in training alone; the key is consumed. Strength
-0 returns the output's values. To add one: ``CORRUPTIONS["mine"] = mine``.
+0 returns the output's values. To add one: ``CORRUPTIONS["mine"] = mine``, and where an
+edge's operations have one draw together ``OF_EDGES.add(mine)``.
 """
 
 from collections.abc import Callable
@@ -27,18 +28,19 @@ def dropout(key: PRNGKeyArray, output: Image, strength: Float[Array, ""]) -> Ima
 
 
 def gaussian(key: PRNGKeyArray, output: Image, strength: Float[Array, ""]) -> Image:
-    """Adds normal noise of mean 0 and standard deviation ``strength`` (NoisyDARTS).
+    """Adds normal noise of mean 0, ``strength`` times as wide as the output's numbers.
 
-    Chu et al. (2020), on skip connections.
+    NoisyDARTS (Chu et al., 2020), on skip connections.
     """
     noise = jax.random.normal(key, output.shape, output.dtype)
-    return output + strength.astype(output.dtype) * noise
+    width = strength * jnp.std(jax.lax.stop_gradient(output), dtype=strength.dtype)
+    return output + width.astype(output.dtype) * noise
 
 
 def drop_path(key: PRNGKeyArray, output: Image, strength: Float[Array, ""]) -> Image:
     """`dropout` of an image's whole output (Larsson et al., 2017).
 
-    In the search of R-DARTS (Zela et al., 2020), on all but skip connections.
+    In the search of R-DARTS (Zela et al., 2020), of all that an edge gives.
     """
     return _dropped(key, output, strength, (output.shape[0], 1, 1, 1))
 
@@ -48,6 +50,8 @@ CORRUPTIONS: dict[str, Corruption] = {
     "drop_path": drop_path,
     "gaussian": gaussian,
 }
+OF_EDGES: set[Corruption] = {drop_path}
+"""Those of which all operations of an edge have the same draw."""
 
 
 def _dropped(

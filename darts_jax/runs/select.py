@@ -99,9 +99,10 @@ class _Tuner:
 
     def _epoch(self, state: Any) -> Any:
         job, start = self.job, 0
-        scalars = job.scalars(0)
+        scalars = job.scalars(job.epochs - 1)
         scalars["architecture"]["learns"] = np.float32(0)
-        scalars["weights"]["learning_rate"] *= np.float32(self.settings.tune_rate)
+        rate = job.scalars(0)["weights"]["learning_rate"]
+        scalars["weights"]["learning_rate"] = rate * np.float32(self.settings.tune_rate)
         totals = job.layout.init(lambda t: t, job.empty_totals())
         if self.program is None:
             self.program, seconds = compile_run(job, state, totals)
