@@ -99,9 +99,16 @@ PROTOCOLS: dict[str, Protocol] = {
             "supernet.channels": 16,
             "search.epochs": 50,
             "search.batch_size": 64,
+            "search.weights.decay": 5e-4,
         },
         retrains=False,
-        facts=("50 epochs, 16 channels, 5 cells a stage", *_NASBENCH201_FACTS),
+        facts=(
+            "50 epochs (GDAS was published with 240, DrNAS with 100), 16 channels, 5 "
+            "cells a stage",
+            "weight decay 0.0005, as published; momentum not in Nesterov's form, as it is "
+            "there",
+            *_NASBENCH201_FACTS,
+        ),
     ),
     "nasbench201_proxy": Protocol(
         "NAS-Bench-201, CIFAR-10",
@@ -122,7 +129,8 @@ PROTOCOLS: dict[str, Protocol] = {
         None,
         retrains=True,
         facts=(
-            "searched and retrained with the sizes and rates of the method's paper",
+            "searched with the sizes and rates of the method's paper, retrained with its "
+            "batch and drop path",
             "retrained for 600 epochs with cutout, drop path and an auxiliary head",
             "test error after the last epoch, not of the best one",
         ),
