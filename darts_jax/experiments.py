@@ -105,7 +105,7 @@ PROTOCOLS: dict[str, Protocol] = {
         facts=(
             "50 epochs (GDAS was published with 240, DrNAS with 100), 16 channels, 5 "
             "cells a stage",
-            "weight decay 0.0005, as published; momentum not in Nesterov's form, as it is "
+            "weight decay 0.0005, as published; momentum not in Nesterov's form, as "
             "there",
             *_NASBENCH201_FACTS,
         ),
@@ -129,8 +129,8 @@ PROTOCOLS: dict[str, Protocol] = {
         None,
         retrains=True,
         facts=(
-            "searched with the sizes and rates of the method's paper, retrained with its "
-            "batch and drop path",
+            "searched with the sizes and rates of the method's paper, retrained with "
+            "its batch and drop path",
             "retrained for 600 epochs with cutout, drop path and an auxiliary head",
             "test error after the last epoch, not of the best one",
         ),

@@ -76,21 +76,22 @@ def by_hand(accuracy, alpha, rng):
     left = {edge: list(range(3)) for edge in edges}
     gone = set()
 
-    def worth(changed):
+    def worth(edge, lost):
         weights = np.zeros((5, 3))
-        for row, edge in zip(weights, edges, strict=True):
-            own = changed.get(edge, left[edge])
-            powers = np.exp(alpha[edges.index(edge)][own])
-            if own and edge not in gone:
+        for row, each in zip(weights, edges, strict=True):
+            own = left[each]
+            powers = np.exp(alpha[edges.index(each)][own])
+            if each not in gone:
                 row[own] = powers / powers.sum()
+        weights[edges.index(edge), lost] = 0
         return accuracy(weights)
 
     for i in rng.permutation(5):
-        worths = {o: worth({edges[i]: [p for p in range(3) if p != o]}) for o in (1, 2)}
+        worths = {o: worth(edges[i], o) for o in (1, 2)}
         left[edges[i]] = [min(worths, key=worths.get)]
     for node in np.asarray([2, 3])[rng.permutation(2)]:
         into = [edge for edge in edges if edge[1] == node]
-        worths = {edge: worth({edge: []}) for edge in into}
+        worths = {edge: worth(edge, slice(None)) for edge in into}
         gone |= set(sorted(into, key=worths.get)[2:])
     return {
         (target, source, OPERATIONS[left[source, target][0]])
