@@ -105,8 +105,8 @@ PROTOCOLS: dict[str, Protocol] = {
         facts=(
             "50 epochs (GDAS was published with 240, DrNAS with 100), 16 channels, 5 "
             "cells a stage",
-            "weight decay 0.0005, as published, with plain momentum where Nesterov's was "
-            "published",
+            "weight decay 0.0005, as published, with plain momentum where Nesterov's "
+            "was published",
             *_NASBENCH201_FACTS,
         ),
     ),
