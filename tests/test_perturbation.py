@@ -10,7 +10,7 @@ import pytest
 from darts_jax.bilevel.perturbation import (
     PERTURBATIONS,
     _nearest,
-    _noisy,
+    _noise,
     adversarial,
     none,
     random,
@@ -68,12 +68,12 @@ def test_noise_is_uniform_and_any_order_of_kinds_gives_the_same():
     shape = (200, 50)
     p = {"a": jnp.full(shape, 1 / 50), "b": jnp.full(shape, 1 / 50)}
     mask = {"a": np.ones(shape, bool), "b": np.ones(shape, bool)}
-    got = _noisy(KEY, p, mask)
+    got = _noise(KEY, p, mask)
     noise = np.sort(np.asarray(got["a"]).ravel())
     # Kolmogorov's distance to U(-1, 1) of 10,000 draws: 0.0195 once in a thousand.
     assert np.abs(noise - np.linspace(-1, 1, noise.size)).max() < 2 * 0.0195
     assert not np.array_equal(got["a"], got["b"])
-    turned = _noisy(KEY, dict(reversed(p.items())), mask)
+    turned = _noise(KEY, dict(reversed(p.items())), mask)
     np.testing.assert_array_equal(turned["a"], got["a"])
 
 
@@ -81,7 +81,7 @@ def test_noise_is_uniform_and_any_order_of_kinds_gives_the_same():
 def test_random_is_cut_and_put_back_on_the_simplex(total):
     """As the released code does; of an edge with a share of its node, in its share."""
     mixture = {"a": total * MIXTURE["a"], "a.edges": jnp.full(2, total)}
-    noise = np.asarray(_noisy(KEY, mixture, MASK)["a"], np.float64)
+    noise = np.asarray(_noise(KEY, mixture, MASK)["a"], np.float64)
     got = random(KEY, linear, mixture, MASK, 0.45)
     want = np.clip(np.asarray(MIXTURE["a"], np.float64) + 0.45 * noise, 0, 1)
     assert (want[MASK["a"]] == 0).any()

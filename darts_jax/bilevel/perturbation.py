@@ -63,32 +63,32 @@ def random(
     For an edge whose weights have another sum than 1 the same of its shares.
     """
     del loss
-    noisy = _noisy(key, mixture, mask)
+    noise = _noise(key, mixture, mask)
 
     def moved(kind: str) -> Array:
         p = mixture[kind]
         total = p.sum(-1, keepdims=True)
         share = p / jnp.where(total == 0, 1, total)
-        cut = jnp.clip(share + radius * noisy[kind], 0, 1)
+        cut = jnp.clip(share + radius * noise[kind], 0, 1)
         left = cut.sum(-1, keepdims=True)
         back = total * cut / jnp.where(left == 0, 1, left)
         return jnp.where((left == 0) | (radius == 0), p, back)
 
-    return mixture | {kind: moved(kind) for kind in noisy}
+    return mixture | {kind: moved(kind) for kind in noise}
 
 
-def _noisy(key: PRNGKeyArray, mixture: Mixture, mask: Mask) -> Mixture:
+def _noise(key: PRNGKeyArray, mixture: Mixture, mask: Mask) -> Mixture:
     """U(-1, 1) for every operation that exists, 0 for others."""
     # In a compiled function's order, which its caller's need not be.
     kinds = sorted(kind for kind in mixture if is_operations(kind))
     keys = dict(zip(kinds, jax.random.split(key, len(kinds)), strict=True))
 
-    def moved(kind: str) -> Array:
+    def drawn(kind: str) -> Array:
         p = mixture[kind]
-        noise = jax.random.uniform(keys[kind], p.shape, p.dtype, -1, 1)
-        return jnp.where(jnp.asarray(mask[kind]), noise, 0)
+        uniform = jax.random.uniform(keys[kind], p.shape, p.dtype, -1, 1)
+        return jnp.where(jnp.asarray(mask[kind]), uniform, 0)
 
-    return {kind: moved(kind) for kind in kinds}
+    return {kind: drawn(kind) for kind in kinds}
 
 
 def adversarial(
@@ -108,7 +108,7 @@ def adversarial(
     """
     size = 2 * radius / steps
     low, high = {}, {}
-    noise = _noisy(key, mixture, mask)
+    noise = _noise(key, mixture, mask)
     for kind in noise:
         p, exists = mixture[kind], jnp.asarray(mask[kind])
         # A straight-through sample may be below 0 by rounding.

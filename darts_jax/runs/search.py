@@ -164,8 +164,6 @@ def _run_stage(stage: Stage, job: Job, place: _Place, done: int) -> _Ran:
                 make_search(stage.config, place.dataset), start=job.start
             )
         watch = Watch(stage, directory, done, live=place.live)
-        if attempt and attempt == restarts:
-            watch.rule = None  # the last runs to its end (DARTS-ADA's code)
         settings = stage.config.checkpoint
         state = run_epochs(job, directory, stage.verb, settings, watch, origin)
         if watch.stop is None:

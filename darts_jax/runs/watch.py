@@ -51,7 +51,10 @@ class Watch(Observer):
         self.stage, self.config, self.directory = stage, config, directory
         self.offset, self.members, self.live = offset, members, live
         self.space = get_space(config.space)
-        self.discretize, self.rule = make_discretization(config), make_stop(config)
+        self.discretize = make_discretization(config)
+        # Nothing ends the last of several attempts (DARTS-ADA's code).
+        last = 0 < stage.attempt == config.search.stopping.restarts
+        self.rule = None if last else make_stop(config)
         self.read = reading_of(config.search.relaxation)
         self.known = known_accuracies(config)
         self.warned: set[str] = set()
