@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "darts_jax"
 LAYERS = [
     {"errors"},
-    {"files", "types", "memory"},
+    {"files", "types", "memory", "jaxprs"},
     {"native"},
     {"spaces", "operations", "data"},
     {"models", "bilevel", "baselines", "benchmarks", "rewriting"},
@@ -23,6 +23,10 @@ LAYERS = [
     {"main", "__init__", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+EQUATION_PARAMETERS = (
+    *("num_consts", "num_carry", "ft_in", "ft_out", "call_jaxpr", "branches"),
+    *("dimension_numbers", "rhs_spec"),
+)
 # `config` is read by the folders above only; programs need no builder.
 SAME_LEVEL = {("build", "program"), ("build", "devices")}
 
@@ -51,6 +55,21 @@ def test_imports_go_down():
             allowed = LEVEL[other] < LEVEL[room]
             # Operations are built for spaces' names, and know nothing of them.
             assert allowed, f"{path.relative_to(PACKAGE)} imports {other}"
+
+
+def test_one_module_alone_names_a_parameter_of_an_equation():
+    for path in PACKAGE.rglob("*.py"):
+        if path.name == "jaxprs.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (
+                isinstance(node, ast.Attribute)
+                and node.attr == "params"
+                and getattr(node.value, "id", None)
+                in ("eqn", "equation", "alone", "change")
+            ), f"{path}: line {node.lineno}"
+            if isinstance(node, ast.Constant):
+                assert node.value not in EQUATION_PARAMETERS, f"{path}: {node.lineno}"
 
 
 def test_spaces_need_the_standard_library_only():

@@ -1,31 +1,41 @@
 """Which results of a traced program depend on which of its arguments."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import Jaxpr, JaxprEqn, Literal
+
+from darts_jax.jaxprs import (
+    Program,
+    bodies,
+    is_conditional,
+    is_scan,
+    open_program,
+    scan_parts,
+    with_bodies,
+)
 
 Depends = list[bool]
 
 
-def dependent_results(jaxpr: ClosedJaxpr | Jaxpr, given: Sequence[bool]) -> Depends:
+def dependent_results(jaxpr: Program, given: Sequence[bool]) -> Depends:
     """For every result, whether some given argument enters it.
 
     Args:
       jaxpr: what `jax.make_jaxpr` returns.
       given: for every argument, whether it is one of those asked about.
     """
-    return _followed(_open(jaxpr), given)[1]
+    return _followed(open_program(jaxpr), given)[1]
 
 
-def without_fixed_factors(jaxpr: ClosedJaxpr | Jaxpr, given: Sequence[bool]) -> Jaxpr:
+def without_fixed_factors(jaxpr: Program, given: Sequence[bool]) -> Jaxpr:
     """A program less its equations whose right operand no given argument enters.
 
     That operand is the kernel of a convolution: what is left out of these are windows
     with fixed taps, as of average pooling. What remains is to be counted, not to be
     run.
     """
-    return _followed(_open(jaxpr), given)[0]
+    return _followed(open_program(jaxpr), given)[0]
 
 
 def _followed(jaxpr: Jaxpr, given: Sequence[bool]) -> tuple[Jaxpr, Depends]:
@@ -41,47 +51,39 @@ def _followed(jaxpr: Jaxpr, given: Sequence[bool]) -> tuple[Jaxpr, Depends]:
         inner, results = _inside(equation, operands)
         depends |= zip(equation.outvars, results, strict=True)
         if inner:
-            kept.append(equation.replace(params={**equation.params, **inner}))
+            kept.append(with_bodies(equation, inner))
         elif all(operands[1:]):
             kept.append(equation)
     return jaxpr.replace(eqns=kept), asked(jaxpr.outvars)
 
 
-def _inside(equation: Any, operands: Depends) -> tuple[dict[str, Any], Depends]:
-    """The programs in an equation's parameters, followed, and its dependent results."""
-    name, params = equation.primitive.name, equation.params
+def _inside(equation: JaxprEqn, operands: Depends) -> tuple[list[Jaxpr], Depends]:
+    """Follows an equation's programs; returns them and its dependent results."""
+    followed = [
+        _followed(body, _given(equation, body, operands)) for body in bodies(equation)
+    ]
     results = [any(operands)] * len(equation.outvars)
-    inner: dict[str, Any] = {}
-    for key, jaxprs in _programs(params):
-        given = [_given(name, params, body, operands) for body in jaxprs]
-        followed = [_followed(*pair) for pair in zip(jaxprs, given, strict=True)]
-        bodies = tuple(body for body, _ in followed)
-        inner[key] = bodies if isinstance(params[key], tuple | list) else bodies[0]
-        told = [found for _, found in followed if len(found) == len(results)]
-        if told and name != "while":
-            results = [any(each) for each in zip(*told, strict=True)]
-    return inner, results
+    told = [found for _, found in followed if len(found) == len(results)]
+    if told and not _is_while(equation):
+        results = [any(each) for each in zip(*told, strict=True)]
+    return [body for body, _ in followed], results
 
 
-def _programs(params: dict[str, Any]) -> Iterator[tuple[str, list[Jaxpr]]]:
-    for key, value in params.items():
-        items = value if isinstance(value, tuple | list) else (value,)
-        if items and all(isinstance(item, ClosedJaxpr | Jaxpr) for item in items):
-            yield key, [_open(item) for item in items]
-
-
-def _given(
-    name: str, params: dict[str, Any], body: Jaxpr, operands: Depends
-) -> Depends:
-    """Which arguments of a body depend, as the equation's operands do."""
-    if name == "scan":
-        return _carried(body, operands, params["num_consts"], params["num_carry"])
-    if name == "cond":
+def _given(equation: JaxprEqn, body: Jaxpr, operands: Depends) -> Depends:
+    """Returns which arguments of a body depend, as the equation's operands do."""
+    if is_scan(equation):
+        parts = scan_parts(equation)
+        return _carried(body, operands, parts.constants, parts.carry)
+    if is_conditional(equation):
         return operands[1:]
-    if len(body.invars) == len(operands) and name != "while":
+    if len(body.invars) == len(operands) and not _is_while(equation):
         return operands
     # Of what is not known, too much is said to depend and never too little.
     return [any(operands)] * len(body.invars)
+
+
+def _is_while(equation: JaxprEqn) -> bool:
+    return bool(equation.primitive.name == "while")
 
 
 def _carried(body: Jaxpr, operands: Depends, consts: int, carry: int) -> Depends:
@@ -95,7 +97,3 @@ def _carried(body: Jaxpr, operands: Depends, consts: int, carry: int) -> Depends
             break
         given[consts : consts + carry] = now
     return given
-
-
-def _open(jaxpr: ClosedJaxpr | Jaxpr) -> Jaxpr:
-    return jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr

@@ -1,13 +1,25 @@
 """Multiply-accumulates of a traced program, counted and not measured."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import JaxprEqn
+
+from darts_jax.jaxprs import (
+    Program,
+    bodies,
+    contracted_axes,
+    has_window,
+    is_conditional,
+    kernel_shape,
+    open_program,
+    output_features_axis,
+    shapes,
+    turns,
+)
 
 
-def count_macs(jaxpr: ClosedJaxpr | Jaxpr) -> int:
+def count_macs(jaxpr: Program) -> int:
     """Multiply-accumulates of one run: of convolutions and matrix products alone.
 
     Every tap of a window counts, also where it lies in the padding. A loop counts as
@@ -20,55 +32,40 @@ def count_macs(jaxpr: ClosedJaxpr | Jaxpr) -> int:
     Raises:
       ValueError: convolutions or products run a number of times that is not known.
     """
-    return sum(map(_count, _open(jaxpr).eqns))
+    return sum(map(_count, open_program(jaxpr).eqns))
 
 
-def _count(equation: Any) -> int:
+def _count(equation: JaxprEqn) -> int:
     name = equation.primitive.name
     if name in _COUNTS:
-        shapes = (v.aval.shape for v in (*equation.invars, *equation.outvars))
-        return _COUNTS[name](equation.params, *shapes)
-    inner = [count_macs(jaxpr) for jaxpr in _jaxprs(equation.params)]
-    if name == "cond":
+        return _COUNTS[name](equation, *shapes(equation))
+    inner = [count_macs(body) for body in bodies(equation)]
+    if is_conditional(equation):
         return max(inner)
     if name in _UNKNOWN_TIMES and any(inner):
         raise ValueError(f"how often {name} runs its body is not known")
-    times = equation.params["length"] if name == "scan" else 1
-    return times * sum(inner)
+    return turns(equation) * sum(inner)
 
 
-def reads_an_image(equation: Any) -> bool:
-    """Whether it is a convolution of ours, whose first array is an image."""
-    return "window" in equation.params and equation.primitive.name in _COUNTS
+def reads_an_image(equation: JaxprEqn) -> bool:
+    """Returns whether it is a convolution of ours, whose first array is an image."""
+    return has_window(equation) and equation.primitive.name in _COUNTS
 
 
 _UNKNOWN_TIMES = ("while", "pallas_call", "shard_map")
 
-
-def _jaxprs(params: dict[str, Any]) -> Iterator[ClosedJaxpr | Jaxpr]:
-    for value in params.values():
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(item, ClosedJaxpr | Jaxpr):
-                yield item
-
-
-def _open(jaxpr: ClosedJaxpr | Jaxpr) -> Jaxpr:
-    return jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
-
-
 Shape = tuple[int, ...]
 
 
-def _dot(params: dict[str, Any], left: Shape, right: Shape, result: Shape) -> int:
+def _dot(equation: JaxprEqn, left: Shape, right: Shape, result: Shape) -> int:
     del right
-    (contracted, _), _ = params["dimension_numbers"]
-    return math.prod(result) * math.prod(left[axis] for axis in contracted)
+    summed = math.prod(left[axis] for axis in contracted_axes(equation))
+    return math.prod(result) * summed
 
 
-def _conv(params: dict[str, Any], image: Shape, kernel: Shape, result: Shape) -> int:
+def _conv(equation: JaxprEqn, image: Shape, kernel: Shape, result: Shape) -> int:
     del image
-    # The kernel's first dimension by this specification is that of its outputs.
-    features = kernel[params["dimension_numbers"].rhs_spec[0]]
+    features = kernel[output_features_axis(equation)]
     return math.prod(result) * (math.prod(kernel) // features)
 
 
@@ -76,16 +73,16 @@ def _conv(params: dict[str, Any], image: Shape, kernel: Shape, result: Shape) ->
 # width, channel] sees each of its taps.
 
 
-def _depthwise(outputs: Shape, params: dict[str, Any]) -> int:
-    return math.prod(outputs) * math.prod(params["window"].kernel)
+def _depthwise(outputs: Shape, equation: JaxprEqn) -> int:
+    return math.prod(outputs) * math.prod(kernel_shape(equation))
 
 
-def _dense(outputs: Shape, inputs: int, params: dict[str, Any]) -> int:
-    return _depthwise(outputs, params) * inputs
+def _dense(outputs: Shape, inputs: int, equation: JaxprEqn) -> int:
+    return _depthwise(outputs, equation) * inputs
 
 
 def _separable(
-    params: dict[str, Any], outputs: Shape, kernel: Shape, times: tuple[int, int]
+    equation: JaxprEqn, outputs: Shape, kernel: Shape, times: tuple[int, int]
 ) -> int:
     """So many depthwise and pointwise convolutions.
 
@@ -93,66 +90,66 @@ def _separable(
       kernel: of the pointwise one, [edge, 1, 1, in, out].
     """
     *_, between, features = kernel
-    each = times[0] * math.prod(params["window"].kernel) + times[1] * features
+    each = times[0] * math.prod(kernel_shape(equation)) + times[1] * features
     return math.prod(outputs[:-1]) * between * each
 
 
-# Name of a primitive -> (parameters, shapes of the arguments and of the results).
+# Name of a primitive -> (equation, shapes of the arguments and of the results).
 _COUNTS: dict[str, Callable[..., int]] = {
     "dot_general": _dot,
     "conv_general_dilated": _conv,
-    "depthwise": lambda params, x, kernel, y: _depthwise(y, params),
-    "depthwise_input": lambda params, y, kernel, x: _depthwise(y, params),
-    "depthwise_kernel": lambda params, x, y, kernel: _depthwise(y, params),
-    "conv": lambda params, x, kernel, y: _dense(y, x[-1], params),
-    "conv_input": lambda params, y, kernel, x: _dense(y, x[-1], params),
-    "conv_kernel": lambda params, x, y, kernel: _dense(y, x[-1], params),
-    "separable": lambda params, x, depthwise, pointwise, guess, y, moments: _separable(
-        params, y, pointwise, (1, 1)
+    "depthwise": lambda equation, x, kernel, y: _depthwise(y, equation),
+    "depthwise_input": lambda equation, y, kernel, x: _depthwise(y, equation),
+    "depthwise_kernel": lambda equation, x, y, kernel: _depthwise(y, equation),
+    "conv": lambda equation, x, kernel, y: _dense(y, x[-1], equation),
+    "conv_input": lambda equation, y, kernel, x: _dense(y, x[-1], equation),
+    "conv_kernel": lambda equation, x, y, kernel: _dense(y, x[-1], equation),
+    "separable": lambda equation, x, depthwise, pointwise, guess, y, moments: (
+        _separable(equation, y, pointwise, (1, 1))
     ),
-    "separable_change": lambda params, *shapes: _separable(
-        params, shapes[-1], shapes[5], (3, 2)
+    "separable_change": lambda equation, *shapes: _separable(
+        equation, shapes[-1], shapes[5], (3, 2)
     ),
-    "separable_both": lambda params, *shapes: _separable(
-        params, shapes[-2], shapes[5], (3, 3)
+    "separable_both": lambda equation, *shapes: _separable(
+        equation, shapes[-2], shapes[5], (3, 3)
     ),
-    "separable_image_back_both": lambda params, *shapes: _separable(
-        params, shapes[4], shapes[7], (3, 3)
+    "separable_image_back_both": lambda equation, *shapes: _separable(
+        equation, shapes[4], shapes[7], (3, 3)
     ),
-    "separable_back": lambda params, y, x, depthwise, pointwise, *results: _separable(
-        params, y, pointwise, (3, 2)
+    "separable_back": lambda equation, y, x, depthwise, pointwise, *results: _separable(
+        equation, y, pointwise, (3, 2)
     ),
-    "separable_back_change": lambda params, *shapes: _separable(
-        params, shapes[4], shapes[7], (7, 5)
+    "separable_back_change": lambda equation, *shapes: _separable(
+        equation, shapes[4], shapes[7], (7, 5)
     ),
-    "separable_image_change": lambda params, dx, x, depthwise, pointwise, y: _separable(
-        params, y, pointwise, (1, 1)
+    "separable_image_change": lambda equation, dx, x, depthwise, pointwise, y: (
+        _separable(equation, y, pointwise, (1, 1))
     ),
-    "separable_image_back": lambda params, y, x, depthwise, pointwise, *results: (
-        _separable(params, y, pointwise, (1, 1))
+    "separable_image_back": lambda equation, y, x, depthwise, pointwise, *results: (
+        _separable(equation, y, pointwise, (1, 1))
     ),
-    "separable_image_back_change": lambda params, *shapes: _separable(
-        params, shapes[4], shapes[7], (2, 3)
+    "separable_image_back_change": lambda equation, *shapes: _separable(
+        equation, shapes[4], shapes[7], (2, 3)
     ),
-    "rectified_conv": lambda params, x, kernel, guess, y, moments: _dense(
-        y, x[-1], params
+    "rectified_conv": lambda equation, x, kernel, guess, y, moments: _dense(
+        y, x[-1], equation
     ),
-    "rectified_conv_change": lambda params, dx, dk, x, kernel, y: (
-        2 * _dense(y, x[-1], params)
+    "rectified_conv_change": lambda equation, dx, dk, x, kernel, y: (
+        2 * _dense(y, x[-1], equation)
     ),
-    "rectified_conv_back": lambda params, y, x, kernel, *results: (
-        2 * _dense(y, x[-1], params)
+    "rectified_conv_back": lambda equation, y, x, kernel, *results: (
+        2 * _dense(y, x[-1], equation)
     ),
-    "rectified_conv_image_change": lambda params, dx, x, kernel, y: _dense(
-        y, x[-1], params
+    "rectified_conv_image_change": lambda equation, dx, x, kernel, y: _dense(
+        y, x[-1], equation
     ),
-    "rectified_conv_image_back": lambda params, y, x, kernel, *results: _dense(
-        y, x[-1], params
+    "rectified_conv_image_back": lambda equation, y, x, kernel, *results: _dense(
+        y, x[-1], equation
     ),
-    "rectified_conv_image_back_change": lambda params, dy, dx, dk, y, x, *others: (
-        2 * _dense(y, x[-1], params)
+    "rectified_conv_image_back_change": lambda equation, dy, dx, dk, y, x, *others: (
+        2 * _dense(y, x[-1], equation)
     ),
-    "rectified_conv_back_change": lambda params, dy, dx, dk, y, x, kernel, *results: (
-        4 * _dense(y, x[-1], params)
+    "rectified_conv_back_change": lambda equation, dy, dx, dk, y, x, kernel, *results: (
+        4 * _dense(y, x[-1], equation)
     ),
 }

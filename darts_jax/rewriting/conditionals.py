@@ -5,13 +5,10 @@ back. Behind a checkpoint the first computes nothing. It hands its operands thro
 a loop's body waits for their copies.
 """
 
-from jax import lax
-from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
-from jax.interpreters import partial_eval
+from jax.extend.core import Jaxpr, JaxprEqn, Var
 
-from darts_jax.rewriting.walk import unchanged
+from darts_jax.jaxprs import Atom, alive, bodies, is_conditional, unchanged
 
-Atom = Var | Literal
 Made = dict[Atom, tuple[JaxprEqn, int]]
 """Variable -> the conditional that made it, and which of its results it is."""
 
@@ -21,15 +18,13 @@ def around_conditionals(jaxpr: Jaxpr) -> Jaxpr:
     made: Made = {}
     eqns = []
     for eqn in jaxpr.eqns:
-        if eqn.primitive is lax.cond_p:
+        if is_conditional(eqn):
             eqn = _around(eqn, made)
             made |= {result: (eqn, i) for i, result in enumerate(eqn.outvars)}
         eqns.append(eqn)
     if unchanged(eqns, jaxpr.eqns):
         return jaxpr
-    every = [True] * len(jaxpr.outvars)
-    alive, _ = partial_eval.dce_jaxpr(jaxpr.replace(eqns=eqns), every, instantiate=True)
-    return alive
+    return alive(jaxpr.replace(eqns=eqns))
 
 
 def _around(eqn: JaxprEqn, made: Made) -> JaxprEqn:
@@ -47,11 +42,11 @@ def _origin(eqn: JaxprEqn, place: int, operand: Atom, made: Made) -> Atom:
     before, result = made[operand]
     if before.invars[0] is not eqn.invars[0]:
         return operand
-    pairs = zip(eqn.params["branches"], before.params["branches"], strict=True)
+    pairs = zip(bodies(eqn), bodies(before), strict=True)
     origins = {
-        _handed(before, maker.jaxpr, result) or operand
+        _handed(before, maker, result) or operand
         for branch, maker in pairs
-        if _asks(branch.jaxpr, branch.jaxpr.invars[place])
+        if _asks(branch, branch.invars[place])
     }
     return origins.pop() if len(origins) == 1 else operand
 

@@ -14,6 +14,7 @@ import jax
 from jax.extend.core import Jaxpr, JaxprEqn, Primitive
 from jaxtyping import Array
 
+from darts_jax.jaxprs import same_parameters
 from darts_jax.operations.derivatives import Derivatives, native_results
 from darts_jax.operations.edges import make_primitive
 from darts_jax.operations.rectified import SEPARABLE
@@ -75,7 +76,7 @@ class Pair:
         """Both as one; None if they do not belong together."""
         primals = len(change.invars) // 2
         fits = change.invars[primals:] == alone.invars[:primals]
-        if not fits or change.params != alone.params:
+        if not fits or not same_parameters(change, alone):
             return None
         return change.replace(
             primitive=self.both,

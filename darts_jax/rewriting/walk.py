@@ -1,11 +1,20 @@
 """Every list of equations of a traced program, from the innermost outwards."""
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+
+from darts_jax import jaxprs
+from darts_jax.jaxprs import (
+    bodies,
+    open_program,
+    unchanged,
+    with_bodies,
+    with_equations,
+)
 
 Rewrite = Callable[[Jaxpr], Jaxpr]
 """One list to one that computes the same, itself where there is nothing to do."""
@@ -19,15 +28,10 @@ def rewritten(
     def run(*arguments: Any) -> Any:
         traced, results = jax.make_jaxpr(function, return_shape=True)(*arguments)
         better = _Walk(rewrites).closed(traced)
-        flat = jaxpr_as_fun(better)(*jax.tree.leaves(arguments))
+        flat = jaxprs.run(better, *jax.tree.leaves(arguments))
         return jax.tree.unflatten(jax.tree.structure(results), flat)
 
     return run
-
-
-def unchanged(ones: Iterable[Any], others: Iterable[Any]) -> bool:
-    """Whether they are the very same, one by one."""
-    return all(a is b for a, b in zip(ones, others, strict=True))
 
 
 class _Walk:
@@ -38,8 +42,8 @@ class _Walk:
         self._done: dict[int, tuple[Jaxpr, Jaxpr]] = {}
 
     def closed(self, closed: ClosedJaxpr) -> ClosedJaxpr:
-        inner = self.open(closed.jaxpr)
-        return closed if inner is closed.jaxpr else closed.replace(jaxpr=inner)
+        inner = self.open(open_program(closed))
+        return cast(ClosedJaxpr, with_equations(closed, inner))
 
     def open(self, jaxpr: Jaxpr) -> Jaxpr:
         if id(jaxpr) not in self._done:
@@ -54,19 +58,5 @@ class _Walk:
         return functools.reduce(lambda each, by: by(each), self._rewrites, jaxpr)
 
     def _inside(self, eqn: JaxprEqn) -> JaxprEqn:
-        """Of a loop, a conditional or a call, what it holds."""
-        params = {name: self._value(value) for name, value in eqn.params.items()}
-        if unchanged(params.values(), eqn.params.values()):
-            return eqn
-        return eqn.replace(params=params)
-
-    def _value(self, value: Any) -> Any:
-        if isinstance(value, ClosedJaxpr):
-            return self.closed(value)
-        if isinstance(value, Jaxpr):
-            return self.open(value)
-        if isinstance(value, tuple) and any(isinstance(v, ClosedJaxpr) for v in value):
-            # A named tuple, as a linear solve's, stays one.
-            values = jax.tree.map(self._value, value)
-            return value if unchanged(values, value) else values
-        return value
+        """Rewrites what a loop, a conditional or a call holds."""
+        return with_bodies(eqn, [self.open(body) for body in bodies(eqn)])

@@ -1,18 +1,18 @@
 """A trained network as one closed program, and that program as bytes."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import export
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
-from jax.interpreters import partial_eval
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 from jaxtyping import Array
 
+from darts_jax import jaxprs
 from darts_jax.errors import InputError
+from darts_jax.jaxprs import open_program
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -40,8 +40,7 @@ def close(
     images = jax.ShapeDtypeStruct((batch, *image_shape), jnp.uint8)
     traced = jax.make_jaxpr(inference)(images)
     # Keys of drop path that nobody draws from would be carried along, kernels and all.
-    used, _ = partial_eval.dce_jaxpr(traced.jaxpr, [True], instantiate=True)
-    return Program(inference, ClosedJaxpr(used, traced.consts), images)
+    return Program(inference, jaxprs.without_dead_equations(traced), images)
 
 
 def to_jax_export(program: Program) -> bytes:
@@ -52,7 +51,7 @@ def to_jax_export(program: Program) -> bytes:
     """
 
     def logits(images: Array) -> Array:
-        return jaxpr_as_fun(program.closed)(images)[0]
+        return jaxprs.run(program.closed, images)[0]
 
     try:
         exported = export.export(jax.jit(logits), platforms=PLATFORMS)(program.images)
@@ -75,12 +74,12 @@ def replayed(
       forms: primitive -> function of its operands and parameters; it may be made of
         other primitives that have one.
     """
-    jaxpr = closed.jaxpr
+    jaxpr = open_program(closed)
     values = dict(zip(jaxpr.constvars, closed.consts, strict=True))
     values |= zip(jaxpr.invars, arguments, strict=True)
 
     def read(variables: Any) -> list[Any]:
-        return [v.val if hasattr(v, "val") else values[v] for v in variables]
+        return [v.val if isinstance(v, Literal) else values[v] for v in variables]
 
     for equation in jaxpr.eqns:
         results = _results(equation, forms, read(equation.invars))
@@ -89,37 +88,35 @@ def replayed(
 
 
 def _results(
-    equation: Any, forms: dict[Any, Callable[..., Any]], operands: list[Any]
+    equation: JaxprEqn, forms: dict[Any, Callable[..., Any]], operands: list[Any]
 ) -> list[Any]:
-    primitive, params = equation.primitive, equation.params
+    primitive = equation.primitive
     if primitive in forms:
         others = {other: forms[other] for other in forms if other is not primitive}
-        form = functools.partial(forms[primitive], **params)
-        return replayed(jax.make_jaxpr(form)(*operands), others, *operands)
-    if primitive.name == "scan":
-        return _scanned(params, forms, operands)
-    inner = params.get("jaxpr", params.get("call_jaxpr"))
-    if isinstance(inner, ClosedJaxpr):
-        return replayed(inner, forms, *operands)
-    results = primitive.bind(*operands, **params)
-    return list(results) if primitive.multiple_results else [results]
+        traced = jaxprs.trace_in_place(equation, forms[primitive], *operands)
+        return replayed(traced, others, *operands)
+    if jaxprs.is_scan(equation):
+        return _scanned(jaxprs.scan_parts(equation), forms, operands)
+    called = jaxprs.called_program(equation)
+    if called is not None:
+        return replayed(called, forms, *operands)
+    return jaxprs.bind(equation, *operands)
 
 
 def _scanned(
-    params: dict[str, Any], forms: dict[Any, Callable[..., Any]], operands: list[Any]
+    scan: jaxprs.Scan, forms: dict[Any, Callable[..., Any]], operands: list[Any]
 ) -> list[Any]:
-    consts, carried = params["num_consts"], params["num_carry"]
-    fixed, first = operands[:consts], operands[consts : consts + carried]
+    fixed, first = operands[: scan.constants], operands[scan.constants :][: scan.carry]
 
     def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
-        results = replayed(params["jaxpr"], forms, *fixed, *carry, *x)
-        return results[:carried], results[carried:]
+        results = replayed(scan.body, forms, *fixed, *carry, *x)
+        return results[: scan.carry], results[scan.carry :]
 
     last, stacked = jax.lax.scan(
         step,
         first,
-        operands[consts + carried :],
-        length=params["length"],
-        reverse=params["reverse"],
+        operands[scan.constants + scan.carry :],
+        length=scan.length,
+        reverse=scan.reverse,
     )
     return [*last, *stacked]

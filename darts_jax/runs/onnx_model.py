@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import jaxpr_as_fun, primitives
+from jax.extend.core import primitives
 from jaxtyping import Array
 
+from darts_jax import jaxprs
 from darts_jax.errors import InputError
 from darts_jax.operations.edges import PLAIN_FORMS
 from darts_jax.runs.artifact import Program, first_line, replayed
@@ -42,7 +43,7 @@ def to_onnx(program: Program) -> bytes:
     with _quiet():
         try:
             model = jax2onnx.to_onnx(
-                lambda images: jaxpr_as_fun(plain)(images)[0],
+                lambda images: jaxprs.run(plain, images)[0],
                 [program.images],
                 model_name="darts_jax",
                 input_names=["images"],
