@@ -129,6 +129,8 @@ _CHECKS: dict[str, _Check] = {
     "retrain.warmup_epochs": _COUNT,
     "retrain.decay_per_epoch": (lambda v: 0 < v <= 1, "in (0, 1]"),
     "baseline.random_genotypes": _COUNT,
+    "baseline.repeats": _COUNT,
+    "baseline.execution": _one_of(("separate", "shared")),
     "score.paths": _COUNT,
     "score.images": _COUNT,
     "score.batch_size": _POSITIVE,

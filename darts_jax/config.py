@@ -195,6 +195,10 @@ def default_config() -> ConfigDict:
             "random_genotypes": 0,
             # Draws those that cost what the searched one does, and at most 5 % less:
             "equal_cost": "",  # macs | parameters | a table's file; "": draws any
+            "repeats": 0,  # further trainings of the searched genotype
+            # Random networks one by one, or all as one program: compiled once, for
+            # images in memory without drop path and auxiliary head.
+            "execution": "separate",  # | shared
         }
     )
     # Of every path of a trained supernet: darts-jax score.

@@ -22,6 +22,7 @@ from darts_jax.build.networks import make_network, make_supernet
 from darts_jax.build.paths import STATISTICS, make_path_scores
 from darts_jax.build.population import make_population
 from darts_jax.build.search import make_search, search_start
+from darts_jax.build.shared import count_network_parameters, make_shared_training
 from darts_jax.build.sizes import blank_retrained
 from darts_jax.build.task import Problem, Score, Supermodel, Task
 from darts_jax.build.tasks import TASKS, dataset_of, require_images, task_of
@@ -41,6 +42,7 @@ __all__ = [
     "Task",
     "blank_retrained",
     "bound",
+    "count_network_parameters",
     "dataset_of",
     "full_mask",
     "has_budget",
@@ -54,6 +56,7 @@ __all__ = [
     "make_population",
     "make_pricing",
     "make_search",
+    "make_shared_training",
     "make_stop",
     "make_supernet",
     "make_training",

@@ -53,7 +53,7 @@ def _search(config: ConfigDict, dataset: AnyDataset, layout: Layout) -> Problem:
         feed=supply.training([train, valid], size),
         prepare=preparation(dataset, config.data, layout),
         held_out=supply.held_out(valid, size),
-        examination=_answers(predict),
+        examination=count_correct(predict),
         per_step=2 * size,
     )
 
@@ -79,7 +79,7 @@ def _training(
         feed=supply.training([np.arange(supply.images)], size),
         prepare=preparation(dataset, settings, layout),
         held_out=supply.test(size),
-        examination=_answers(predict),
+        examination=count_correct(predict),
         per_step=size,
     )
 
@@ -118,8 +118,8 @@ def _prediction(
     return predict
 
 
-def _answers(predict: Callable[[Any, Array], Array]) -> Examination:
-    """Counts correct predictions, int32.
+def count_correct(predict: Callable[[Any, Array], Array]) -> Examination:
+    """Counts correct predictions of stored images, int32.
 
     Images that only fill a batch up have a label that no prediction equals.
     """

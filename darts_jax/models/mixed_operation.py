@@ -55,6 +55,7 @@ class MixedOperation:
         later, which the cache of a trace must tell apart.
       sampled: whether an operation of weight 0 does not run, as it has no slope either.
       corruptions: operation -> what happens to its output in training.
+      discrete: whether operations are those of a genotype's network.
     """
 
     width: int
@@ -63,9 +64,10 @@ class MixedOperation:
     train: bool
     sampled: bool = False
     corruptions: tuple[tuple[str, Corruption], ...] = ()
+    discrete: bool = False
 
     def module(self, operation: str, stride: int) -> nn.Module:
-        return dict(self.makers)[operation](self.width, stride, False)
+        return dict(self.makers)[operation](self.width, stride, self.discrete)
 
     def shared(
         self,

@@ -37,6 +37,7 @@ class MixedEdges(nn.Module):
       recompute: whether the backward pass computes edges again, for want of memory.
       sampled: whether operations of weight 0 do not run.
       corruptions: operation -> what happens to its output in training.
+      discrete: whether operations are those of a genotype's network.
     """
 
     cell: Cell
@@ -47,6 +48,7 @@ class MixedEdges(nn.Module):
     recompute: bool
     sampled: bool
     corruptions: tuple[tuple[str, Corruption], ...]
+    discrete: bool = False
 
     @nn.compact
     def __call__(
@@ -74,6 +76,7 @@ class MixedEdges(nn.Module):
             train,
             self.sampled,
             self.corruptions,
+            self.discrete,
         )
         plan = _Plan(self.cell, operation, self.execution, self.recompute)
         entering = inputs[0]

@@ -39,6 +39,7 @@ class SuperCell(nn.Module):
     recompute: bool
     sampled: bool
     corruptions: tuple[tuple[str, Corruption], ...]
+    discrete: bool
 
     @nn.compact
     def __call__(
@@ -51,7 +52,7 @@ class SuperCell(nn.Module):
     ) -> Image:
         inputs: tuple[Image, ...] = (earlier, last)[-self.cell.inputs :]
         if self.preprocesses:
-            inputs = Preprocess(self.block, affine=False)(earlier, last, train)
+            inputs = Preprocess(self.block, self.discrete)(earlier, last, train)
         edges = MixedEdges(
             self.cell,
             self.block.channels,
@@ -61,6 +62,7 @@ class SuperCell(nn.Module):
             self.recompute,
             self.sampled,
             self.corruptions,
+            self.discrete,
             name="edges",
         )
         nodes = edges(jnp.stack(inputs), mixture, strength, train)
@@ -83,6 +85,8 @@ class Supernet(nn.Module):
         that of the images.
       sampled: whether operations of weight 0 do not run; their weights' slope is 0.
       corruptions: operation -> what happens to its output in training.
+      discrete: whether operations are those of a genotype's network, with affine BN:
+        at the one-hot mixture of a genotype this is its network, without drop path.
       top: in place of the classifier, called as ``(last state, train)``.
     """
 
@@ -96,6 +100,7 @@ class Supernet(nn.Module):
     dtype: Any = None
     sampled: bool = False
     corruptions: tuple[tuple[str, Corruption], ...] = ()
+    discrete: bool = False
     top: nn.Module | None = None
 
     @nn.compact
@@ -140,11 +145,12 @@ class Supernet(nn.Module):
             block,
             self.space.macro.preprocesses,
             self.partial,
-            tuple(self.space.supernet_variants.items()),
+            () if self.discrete else tuple(self.space.supernet_variants.items()),
             self.execution,
             recompute=self.remat != "none",
             sampled=self.sampled,
             corruptions=self.corruptions,
+            discrete=self.discrete,
         )
 
 

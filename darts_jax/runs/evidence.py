@@ -119,7 +119,8 @@ def random_answer(
         return by_table
     if retrained is not None and retrained.baselines:
         random = [100 * network.score for network in retrained.baselines]
-        return beats_random([100 * retrained.accuracy], random)
+        own = [100 * score for score in retrained.scores]
+        return beats_random(own, random, what="trainings of the searched cell")
     recorded = last.get("benchmark_accuracy")
     if recorded is not None:
         because = (

@@ -330,11 +330,13 @@ class _Epochs:
         if np.any(first_bad == program.NEVER):
             return
         bad = int(np.max(first_bad))
+        searches = self.verb.startswith(("search", "population"))
+        section = "search" if searches else "retrain"
         steps = self.checkpoints.steps()
         kept = f"checkpoint {steps[-1]} is kept" if steps else "no checkpoint was due"
         raise InputError(
             f"{self.verb}: the loss became NaN or infinite at step {bad}; {kept}; a "
-            f"smaller {self.verb.split('_')[0]}.weights.learning_rate may help"
+            f"smaller {section}.weights.learning_rate may help"
         )
 
 

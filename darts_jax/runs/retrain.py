@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,22 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from darts_jax.baselines.comparison import improvement
 from darts_jax.baselines.equal_cost import random_of_cost
 from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.build import (
     Job,
     Pricing,
     Score,
+    count_network_parameters,
     dataset_of,
     make_pricing,
+    make_shared_training,
     make_training,
     task_of,
 )
 from darts_jax.checks import validate_config
-from darts_jax.config import load_config
+from darts_jax.config import load_config, with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
@@ -42,7 +45,8 @@ class Trained:
     """One network after its training.
 
     Attributes:
-      name: "retrain" for the genotype asked for, "random_0" and so on for baselines.
+      name: "retrain" for the genotype asked for, "retrain_1" and so on for its further
+        trainings, "random_0" and so on for baselines.
       parameters: trainable scalars, without the auxiliary head.
       score: on the test data, with running statistics.
       held_out: on what every epoch was tested on, where that is not the test data.
@@ -59,11 +63,17 @@ class Trained:
     cost: float | None = None
 
 
+def is_repeat(name: str) -> bool:
+    """Returns whether a network's name is that of a further training."""
+    return name.startswith("retrain_")
+
+
 @dataclasses.dataclass(frozen=True)
 class RetrainResult:
     """The genotype's network and the random ones trained by the same recipe.
 
     Attributes:
+      repeats: further trainings of the same genotype from other seeds.
       unit: of the networks' costs, if they were asked for.
     """
 
@@ -73,6 +83,7 @@ class RetrainResult:
     run: RunDirectory
     measure: Score
     unit: str = ""
+    repeats: tuple[Trained, ...] = ()
 
     @property
     def score(self) -> float:
@@ -86,12 +97,18 @@ class RetrainResult:
         return self.score
 
     @property
+    def scores(self) -> list[float]:
+        """Scores of all trainings of the genotype."""
+        return [trained.score for trained in (self.network, *self.repeats)]
+
+    @property
     def random_mean(self) -> float:
         """Mean score of the random genotypes."""
         return statistics.mean(b.score for b in self.baselines)
 
     def __str__(self) -> str:
-        measure, networks = self.measure, (self.network, *self.baselines)
+        measure = self.measure
+        networks = (self.network, *self.repeats, *self.baselines)
         test, valid = f"test {measure.title}", f"valid {measure.title}"
         columns = ["network", "parameters", test]
         if self.network.held_out is not None:
@@ -113,16 +130,23 @@ class RetrainResult:
         columns += others
         text = table(rows, columns)
         if self.baselines:
-            scores = [measure.shown(b.score) for b in self.baselines]
-            mean = measure.shown(self.random_mean)
-            spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
-            unit = f" {measure.unit}".rstrip()
-            text += (
-                f"\n{len(scores)} random genotypes: mean {mean:.2f}{unit}, standard "
-                f"deviation {spread:.2f}; searched minus random "
-                f"{measure.shown(self.score) - mean:+.2f}\n"
-            )
+            text += f"\n{self._beside_random()}\n"
         return text + (f"\n{self.note}\n" if self.note else "")
+
+
+    def _beside_random(self) -> str:
+        """Compares the genotype's trainings with the random genotypes', in one line."""
+        unit = f" {self.measure.unit}".rstrip()
+        own = [self.measure.shown(score) for score in self.scores]
+        random = [self.measure.shown(b.score) for b in self.baselines]
+        spread = statistics.stdev(random) if len(random) > 1 else 0.0
+        gained = f"{statistics.mean(own) - statistics.mean(random):+.2f}"
+        if min(len(own), len(random)) > 1:
+            gained = str(improvement(own, random))
+        return (
+            f"{len(random)} random genotypes: mean {statistics.mean(random):.2f}{unit}, "
+            f"standard deviation {spread:.2f}; searched minus random {gained}"
+        )
 
 
 def retrain(
@@ -135,7 +159,8 @@ def retrain(
 
     Beside it, ``config.baseline.random_genotypes`` random genotypes of the same space
     are trained by the same recipe; of the same cost, if ``config.baseline.equal_cost``
-    says what is counted.
+    says what is counted. ``config.baseline.repeats`` further trainings of the genotype
+    itself, from other seeds, tell how far its score hangs on chance.
 
     Args:
       run: directory; with a finished search in it, its genotype is the default.
@@ -154,14 +179,23 @@ def retrain(
     directory = open_run(run, config, "retrain")
     _claim(directory, genotype)
     trained = [_train("retrain", job, config, directory, genotype)]
-    for i, other in enumerate(others):
-        job = make_training(config, dataset, other)
-        trained.append(_train(f"random_{i}", job, config, directory, other))
-    ran, unit = (dataset.note, directory, job.score), ""
+    beside = {f"retrain_{i + 1}": genotype for i in range(config.baseline.repeats)}
+    beside |= {f"random_{i}": other for i, other in enumerate(others)}
+    train_beside = BASELINE_EXECUTIONS[config.baseline.execution]
+    trained += train_beside(config, dataset, directory, beside)
+    unit = ""
     if pricing is not None:
         unit, cost = pricing.expected.unit, pricing.cost
         trained = [dataclasses.replace(t, cost=cost(t.genotype)) for t in trained]
-    result = RetrainResult(trained[0], tuple(trained[1:]), *ran, unit)
+    result = RetrainResult(
+        network=trained[0],
+        repeats=tuple(t for t in trained if is_repeat(t.name)),
+        baselines=tuple(t for t in trained if t.name.startswith("random_")),
+        note=dataset.note,
+        run=directory,
+        measure=job.score,
+        unit=unit,
+    )
     _summarize(result)
     return result
 
@@ -229,8 +263,15 @@ def read_retrained(run: str | Path) -> RetrainResult | None:
         note, unit = summary["note"], summary.get("cost", "")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{directory.summary_json} is damaged") from None
-    others = tuple(networks[1:])
-    return RetrainResult(networks[0], others, note, directory, measure, unit)
+    return RetrainResult(
+        network=networks[0],
+        repeats=tuple(t for t in networks if is_repeat(t.name)),
+        baselines=tuple(t for t in networks if t.name.startswith("random_")),
+        note=note,
+        run=directory,
+        measure=measure,
+        unit=unit,
+    )
 
 
 def _found(path: Path) -> Genotype:
@@ -272,6 +313,51 @@ def _train(
     return Trained(name, genotype, counted, score, held_out, also)
 
 
+def _train_each(
+    config: ConfigDict,
+    dataset: AnyDataset,
+    directory: RunDirectory,
+    genotypes: Mapping[str, Genotype],
+) -> list[Trained]:
+    """Trains genotypes one after another, each by a program of its own."""
+    trained = []
+    for i, (name, genotype) in enumerate(genotypes.items()):
+        # Repeated trainings of one genotype must differ by their seeds.
+        own = with_overrides(config, [f"seed={config.seed + i}"])
+        job = make_training(own if is_repeat(name) else config, dataset, genotype)
+        trained.append(_train(name, job, config, directory, genotype))
+    return trained
+
+
+def _train_together(
+    config: ConfigDict,
+    dataset: AnyDataset,
+    directory: RunDirectory,
+    genotypes: Mapping[str, Genotype],
+) -> list[Trained]:
+    """Trains genotypes as the members of one program."""
+    if not genotypes:
+        return []
+    job = make_shared_training(config, dataset, list(genotypes.values()))
+    state = run_epochs(job, directory, "baselines", config.checkpoint)
+    model = job.model(state, job.scalars(job.epochs - 1))
+    measures = HeldOut(job, last=True).measures(model)
+    scores = measures.pop(job.score.name)
+    trained = []
+    for i, (name, genotype) in enumerate(genotypes.items()):
+        if not is_repeat(name):
+            atomic_write(directory.path / f"{name}.json", genotype.to_json())
+        also = {other: float(value[i]) for other, value in measures.items()}
+        counted = count_network_parameters(config, dataset, genotype)
+        score = float(scores[i])
+        trained.append(Trained(name, genotype, counted, score, also=also))
+    return trained
+
+
+BASELINE_EXECUTIONS = {"separate": _train_each, "shared": _train_together}
+"""How what stands beside a network is trained; ``baseline.execution`` names it."""
+
+
 def _tested(job: Job, state: Any, last: bool) -> dict[str, float]:
     model = job.model(state, job.scalars(job.epochs - 1))
     measures = HeldOut(job, last).measures(model).items()
@@ -279,7 +365,7 @@ def _tested(job: Job, state: Any, last: bool) -> dict[str, float]:
 
 
 def _summarize(result: RetrainResult) -> None:
-    networks: Sequence[Trained] = (result.network, *result.baselines)
+    networks = (result.network, *result.repeats, *result.baselines)
     name = result.measure.name
     summary = {
         "networks": [

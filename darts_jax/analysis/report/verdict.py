@@ -59,19 +59,26 @@ def unknown(question: str, because: str, command: str = "") -> Answer:
     return Answer(question, UNKNOWN, "Not known", evidence, command)
 
 
-def beats_random(searched: Sequence[float], random: Sequence[float]) -> Answer:
+def beats_random(
+    searched: Sequence[float],
+    random: Sequence[float],
+    what: str = "searched cells",
+) -> Answer:
     """By test accuracies in percent of networks trained by one recipe.
 
     Two searches or more have an interval (Welch, 1947). One has its place among the
     random cells: were it one of them, it would be in the first ``r`` of ``n`` with
     chance ``r / n``.
+
+    Args:
+      what: names what ``searched`` are results of, where they are several.
     """
     mean = float(np.mean(random))
     if min(len(searched), len(random)) > 1:
         found = improvement(searched, random)
         tone, words = _by_interval(found.low, found.high)
         evidence = (
-            f"{len(searched)} searched cells against {len(random)} random ones, "
+            f"{len(searched)} {what} against {len(random)} random cells, "
             f"trained alike: a difference of {found} points of test accuracy."
         )
         figure = f"{found.difference:+.2f} points"
