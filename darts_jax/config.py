@@ -15,6 +15,7 @@ from darts_jax.bilevel.hypergradient import PUBLISHED_RADIUS
 from darts_jax.bilevel.implicit import DARTS_RATE, PUBLISHED_TERMS
 from darts_jax.bilevel.regularization import TERMS
 from darts_jax.checks import flatten, validate_config
+from darts_jax.config_files import find_config
 from darts_jax.errors import InputError, unknown_name
 
 
@@ -250,16 +251,18 @@ def load_config(
     """Defaults, then a file, then single settings.
 
     Args:
-      source: a Python file with ``get_config()``, a resolved ``config.json``, or the
-        bare name of a file in ``configs/``.
+      source: a Python file with ``get_config()``, a resolved ``config.json``, or a
+        bare name, as ``"digits"`` or ``"pc_darts"``: of a file in ``./configs`` or its
+        ``methods``, else of one that is shipped.
       overrides: ``"search.epochs=3"`` and the like.
 
     Raises:
-      InputError: no such file, unknown key (with the nearest one), or wrong type.
+      InputError: no such file or name, unknown key (with the nearest one), or wrong
+        type.
     """
     config = default_config()
     if source is not None:
-        for key, value in flatten(_read(Path(source))):
+        for key, value in flatten(_read(find_config(source))):
             _set(config, key, value)
     return with_overrides(config, overrides)
 
@@ -292,14 +295,6 @@ def config_difference(old: ConfigDict, new: ConfigDict) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        named = Path("configs") / f"{path}.py"
-        known = sorted(p.stem for p in Path("configs").glob("*.py"))
-        if path.suffix in (".py", ".json") or not known:
-            raise InputError(f"no config file {path}")
-        if not named.is_file():
-            raise unknown_name("config", str(path), known)
-        path = named
     if path.suffix != ".json":
         return _call_get_config(path)
     try:

@@ -7,13 +7,13 @@ cores; its results are not comparable with the published figure that stands besi
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from darts_jax.config import default_config, load_config, with_overrides
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.config_files import published_search
+from darts_jax.errors import unknown_name
 from darts_jax.methods import METHODS, apply_method, has_curvature
 
 Settings = Mapping[str, Any]
@@ -242,19 +242,12 @@ def experiment_config(experiment: Experiment, seed: int) -> ConfigDict:
     """The settings of one of its searches.
 
     Raises:
-      InputError: the method cannot be searched by this protocol, or the config that it
-        needs is not here.
+      InputError: the method cannot be searched by this protocol.
     """
     settings, method = experiment.protocol.settings, experiment.method
     overrides = [f"seed={seed}"]
     if settings is None:
-        path = Path("configs") / "methods" / f"{method}.py"
-        if not path.is_file():
-            raise InputError(
-                f"{experiment.name} takes its settings from {path}: want to be where "
-                "that is"
-            )
-        return load_config(path, overrides)
+        return load_config(published_search(method), overrides)
     config = with_overrides(
         default_config(), [f"{key}={value}" for key, value in settings.items()]
     )

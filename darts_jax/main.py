@@ -7,12 +7,14 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+import darts_jax
 from darts_jax import flags, memory
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.published import NAMED, get_genotype
 
 _OVERRIDE = "--config."
+_CONFIG = "file with get_config(), config.json, or a name, such as digits or pc_darts"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Any setting: --config.search.epochs=3. All of them, with defaults: "
         "darts-jax settings.",
     )
+    version = f"darts_jax {darts_jax.__version__}"
+    parser.add_argument("--version", action="version", version=version)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for name, function, text in (
         ("run", _run, "search, draw, retrain and evaluate"),
@@ -79,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         verb = verbs.add_parser(name, help=text, description=text)
         verb.set_defaults(verb=function)
-        verb.add_argument("--config", help="file with get_config(), or config.json")
+        verb.add_argument("--config", help=_CONFIG)
         verb.add_argument(
             "--method", help="a published method's choices: see darts-jax methods"
         )

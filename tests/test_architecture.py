@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "darts_jax"
 LAYERS = [
     {"errors"},
-    {"files", "types", "memory", "jaxprs"},
+    {"files", "types", "memory", "jaxprs", "config_files"},
     {"native"},
     {"spaces", "operations", "data"},
     {"models", "bilevel", "baselines", "benchmarks", "rewriting"},

@@ -12,7 +12,9 @@ from darts_jax.config import (
     load_config,
     validate_config,
 )
+from darts_jax.config_files import find_config, shipped_configs
 from darts_jax.errors import InputError
+from darts_jax.methods import METHODS
 
 
 def test_defaults_are_valid_and_locked() -> None:
@@ -114,20 +116,72 @@ def get_config():
 """
 
 
+def _write(path: Path, line: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_FILE.format(line))
+    return path
+
+
 def test_python_file_by_path_and_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "configs").mkdir()
-    path = tmp_path / "configs" / "small.py"
-    path.write_text(_FILE.format("config.search.epochs = 3"))
+    path = _write(tmp_path / "configs" / "small.py", "config.search.epochs = 3")
     (tmp_path / "small").mkdir()  # a directory of that name is no config
     assert load_config(path).search.epochs == 3
     assert load_config("small") == load_config(path)
     with pytest.raises(InputError, match="unknown config 'smal'; did you mean 'small'"):
         load_config("smal")
-    with pytest.raises(InputError, match=r"no config file none.json"):
+    with pytest.raises(InputError, match=r"no config file none.json$"):
         load_config("none.json")
+
+
+def test_shipped_configs_are_found_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = shipped_configs()
+    assert {path.stem for path in (shipped / "methods").glob("*.py")} == set(METHODS)
+    for path in shipped.rglob("*.py"):
+        assert find_config(path.stem) == path  # so no two have one name
+        assert find_config(path.relative_to(shipped).with_suffix("")) == path
+    assert load_config("digits") == load_config(shipped / "digits.py")
+    assert load_config("pc_darts").supernet.partial_channels == 4
+
+
+def test_own_configs_come_before_shipped_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = _write(tmp_path / "configs" / "digits.py", "config.search.epochs = 3")
+    mine = _write(tmp_path / "configs" / "methods" / "gdas.py", "config.seed = 9")
+    assert load_config("digits") == load_config(own)
+    assert load_config("gdas") == load_config("methods/gdas") == load_config(mine)
+    assert load_config("pc_darts").supernet.partial_channels == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("digit", "unknown config 'digit'; did you mean 'digits'?"),
+        ("methods/gdaz", "unknown config 'methods/gdaz'; did you mean 'methods/gdas'?"),
+        ("configs/digits", "'configs/digits'; did you mean 'digits'?"),
+        ("zzz", "unknown config 'zzz'; known: chars, "),
+        ("", "config . is a folder; want a file in it"),
+        ("runs", "config runs is a folder; want a file in it"),
+        ("configs/digits.py", "no config file configs/digits.py; did you mean the con"),
+        ("x" * 999, "can't be read: File name too long"),
+    ],
+)
+def test_unknown_names_are_told_what_is_near(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(InputError) as caught:
+        load_config(name)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_has_valid_settings(name, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_every_experiment_has_valid_settings(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     config = experiment_config(EXPERIMENTS[name], 3)
     validate_config(config)
     assert config.seed == 3

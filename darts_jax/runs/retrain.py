@@ -133,7 +133,6 @@ class RetrainResult:
             text += f"\n{self._beside_random()}\n"
         return text + (f"\n{self.note}\n" if self.note else "")
 
-
     def _beside_random(self) -> str:
         """Compares the genotype's trainings with the random genotypes', in one line."""
         unit = f" {self.measure.unit}".rstrip()
@@ -144,7 +143,8 @@ class RetrainResult:
         if min(len(own), len(random)) > 1:
             gained = str(improvement(own, random))
         return (
-            f"{len(random)} random genotypes: mean {statistics.mean(random):.2f}{unit}, "
+            f"{len(random)} random genotypes: "
+            f"mean {statistics.mean(random):.2f}{unit}, "
             f"standard deviation {spread:.2f}; searched minus random {gained}"
         )
 
