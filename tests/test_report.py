@@ -297,6 +297,47 @@ def test_what_is_not_there_is_told(runs, tmp_path):
     assert darts_jax.report(both, tmp_path / "both.html", images()).exists()
 
 
+def without_numbers(run, epoch=2, value=np.nan):
+    """Writes a value into a stored alpha; where its file is."""
+    place = run / "architecture" / f"epoch_{epoch:04d}.npz"
+    with np.load(place) as stored:
+        alpha = {kind: stored[kind] for kind in stored.files}
+    alpha["normal"][1, 1] = value
+    np.savez(place, **alpha)
+    return place
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_parameters_that_are_no_numbers_are_told(runs, tmp_path, capsys, value):
+    run = tmp_path / "run"
+    shutil.copytree(runs / "plain", run)
+    place = without_numbers(run, value=value)
+    for rule in ("argmax", "two_strongest", "best_of_policy"):
+        assert main(["select", str(run), "--rule", rule]) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert f"of the normal cell in {place} are NaN or infinite" in told
+    assert main(["select", str(run), "--rule", "argmax", "--epoch", "1"]) == 0
+    page = darts_jax.report(run, dataset=images()).read_text()
+    assert "Are its architecture parameters numbers?" in page
+    assert "After epoch 2 of 2 they are NaN or infinite" in page
+    assert "Weights of every edge" not in page
+    both = darts_jax.report([run, runs / "other"], tmp_path / "b.html", images())
+    assert "After epoch 2 of 2 they are NaN or infinite" in both.read_text()
+    found = darts_jax.load_run(run)
+    for plot in (found.plot_alpha, found.plot_heatmap, found.draw_supernet):
+        with pytest.raises(InputError, match="NaN or infinite"):
+            plot()
+
+
+def test_parameters_that_become_no_numbers_end_a_search(tmp_path):
+    """The loss of random paths does not depend on them, and stays finite."""
+    start = {"search.architecture.init_scale": 3e38}
+    made = config(1, **{"search.relaxation": "uniform_one_hot"}, **start)
+    with pytest.raises(InputError, match="normal cell after epoch 1 are NaN"):
+        darts_jax.search(made, tmp_path / "run", images())
+
+
 def test_a_network_without_a_search_has_a_page(runs, tmp_path):
     shutil.copytree(runs / "whole", tmp_path / "only")
     shutil.rmtree(tmp_path / "only" / "architecture")

@@ -24,10 +24,11 @@ from darts_jax.analysis.report.verdict import (
     collapsed,
     costs,
     keeps_accuracy,
+    lost_numbers,
     ranks_truly,
     unknown,
 )
-from darts_jax.bilevel.discretization import reading_of
+from darts_jax.bilevel.discretization import kinds_without_numbers, reading_of
 from darts_jax.build import dataset_of, known_accuracies, make_network
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
@@ -76,13 +77,27 @@ def search_answers(found: SearchResult, data: Data) -> list[Answer]:
     """The verdict on one search."""
     retrained = read_retrained(found.run.path)
     last = found.records[-1] if found.records else {}
-    alpha = {kind: found.alpha[kind][-1] for kind in found.space.cells}
     return [
+        *_numbers_answers(found),
         random_answer(found.config, found.run.path, [found.known], retrained, last),
-        collapse_answer(found.config, alpha, found.genotype),
+        _search_collapse(found),
         ranking_answer(found.run, last, found.known is not None),
         cost_answer(found.config, data, found.genotype, retrained),
     ]
+
+
+def _numbers_answers(found: SearchResult) -> list[Answer]:
+    """Returns one answer where architecture parameters are no numbers, else none."""
+    lost = found.epochs_without_numbers()
+    count = len(next(iter(found.alpha.values())))
+    return [lost_numbers(lost, count)] if lost else []
+
+
+def _search_collapse(found: SearchResult) -> Answer:
+    alpha = {kind: found.alpha[kind][-1] for kind in found.space.cells}
+    if kinds_without_numbers(found.space, alpha):
+        return unknown(COLLAPSE, "the last epoch's parameters are no numbers")
+    return collapse_answer(found.config, alpha, found.genotype)
 
 
 def retrained_answers(

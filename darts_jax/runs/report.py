@@ -98,18 +98,14 @@ def _page(found: Any, dataset: AnyDataset | None) -> str:
 @_page.register
 def _(found: SearchResult, dataset: AnyDataset | None) -> str:
     data, figures = Data(found.config, dataset), Figures()
-    cells = [
-        Picture(found.draw(), "The cells that were found."),
-        Picture(
-            found.draw_supernet(),
-            "The supernet after the last epoch: the stronger an edge, the more its "
-            "strongest operation weighs.",
-        ),
-    ]
-    weights = [
-        Picture(found.plot_alpha(), "Weights of every edge's operations by epoch."),
-        Picture(found.plot_heatmap(), "The same after the last epoch."),
-    ]
+    cells = [Picture(found.draw(), "The cells that were found.")]
+    weights = list[Picture]()
+    if not found.epochs_without_numbers():
+        cells += [_drawn_supernet(found)]
+        weights += [
+            Picture(found.plot_alpha(), "Weights of every edge's operations by epoch."),
+            Picture(found.plot_heatmap(), "The same after the last epoch."),
+        ]
     retrained = read_retrained(found.run.path)
     sections = [
         verdict(search_answers(found, data)),
@@ -124,6 +120,14 @@ def _(found: SearchResult, dataset: AnyDataset | None) -> str:
         genotype({"genotype": found.genotype.to_json()}),
     ]
     return page(name_of(found.run), "Search report", about_search(found), sections)
+
+
+def _drawn_supernet(found: SearchResult) -> Picture:
+    return Picture(
+        found.draw_supernet(),
+        "The supernet after the last epoch: the stronger an edge, the more its "
+        "strongest operation weighs.",
+    )
 
 
 @_page.register

@@ -31,6 +31,7 @@ RANDOM = "Did it beat random cells?"
 COLLAPSE = "Did it collapse?"
 RANKING = "Is the supernet's ranking to be trusted?"
 COST = "What does the architecture cost?"
+NUMBERS = "Are its architecture parameters numbers?"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +167,21 @@ def collapsed(warnings: Sequence[str], skips: Mapping[str, tuple[int, int]]) -> 
     return Answer(COLLAPSE, BAD, words, f"{told} {evidence}".strip(), figure=figure)
 
 
+def lost_numbers(epochs: Sequence[int], count: int) -> Answer:
+    """Returns the answer for a search whose architecture parameters are no numbers.
+
+    Args:
+      epochs: those, from 1, after which they are NaN or infinite.
+      count: of all epochs.
+    """
+    evidence = (
+        f"After {_epochs(epochs)} of {count} they are NaN or infinite, so no genotype "
+        "can be read off them, and their pictures are left out. A smaller "
+        "search.architecture.learning_rate may help."
+    )
+    return Answer(NUMBERS, BAD, "No", evidence, figure=_epochs(epochs))
+
+
 def ranks_truly(
     kendall: float, regret: float, paths: int, epoch: int, title: str
 ) -> Answer:
@@ -249,6 +265,12 @@ def _by_chance(chance: float, is_above: bool) -> tuple[str, str]:
     if chance <= CHANCE:
         return GOOD, "Yes"
     return (UNSURE, "Not shown") if is_above else (BAD, "No")
+
+
+def _epochs(epochs: Sequence[int]) -> str:
+    if len(epochs) == 1:
+        return f"epoch {epochs[0]}"
+    return f"{len(epochs)} epochs, {epochs[0]} to {epochs[-1]},"
 
 
 def _percent(share: float) -> str:
