@@ -237,12 +237,17 @@ def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
-    from darts_jax.build import task_of
+    from darts_jax.build import score_of
+    from darts_jax.runs.directory import RunDirectory
+    from darts_jax.runs.evaluation import read_evaluation
     from darts_jax.runs.retrain import evaluate
 
     config = _config(options, overrides)
     score = evaluate(config, options.run)
-    print(f"test {task_of(config).score.told(score)}")
+    print(f"test {score_of(config).told(score)}")
+    by_class = read_evaluation(RunDirectory(Path(options.run)))
+    if by_class is not None:
+        print(by_class, end="")
 
 
 def _settings(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -299,12 +299,17 @@ def _require_parameters(setting: str, costs: str) -> None:
 
 
 _NOT_IN_SEARCH = {
+    "data.class_weights": "none",
     "supernet.partial_channels": 1,
     "supernet.dtype": "float32",
     "search.microbatches": 1,
     "search.validation": "train",
 }
-_NOT_IN_TRAINING = {"retrain.microbatches": 1, "retrain.dtype": "float32"}
+_NOT_IN_TRAINING = {
+    "data.class_weights": "none",
+    "retrain.microbatches": 1,
+    "retrain.dtype": "float32",
+}
 
 LANGUAGE = Task(
     "language",
@@ -313,6 +318,7 @@ LANGUAGE = Task(
         "perplexity",
         lambda sums, count: math.exp(min(sums["loss"] / sums["count"], 700.0)),
         more=False,
+        loss=lambda sums, count: sums["loss"] / sums["count"],
     ),
     _load,
     _search,

@@ -84,6 +84,11 @@ class RunDirectory:
         return self.path / "summary.txt"
 
     @property
+    def evaluation(self) -> Path:
+        """Results by class of the retrained network on the test data."""
+        return self.path / "evaluation.json"
+
+    @property
     def events(self) -> Path:
         """The directory that TensorBoard reads."""
         return self.path / "events"

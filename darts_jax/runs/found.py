@@ -15,7 +15,7 @@ from darts_jax.bilevel.discretization import (
     reading_of,
     require_numbers,
 )
-from darts_jax.build import known_accuracies, task_of
+from darts_jax.build import known_accuracies, score_of
 from darts_jax.config import load_config
 from darts_jax.runs.console import html_table
 from darts_jax.runs.directory import RunDirectory, load_architecture
@@ -130,7 +130,7 @@ class SearchResult(HistoryPlots):
         """What there is to say of the last epoch, in words and numbers."""
         # A directory that was copied may lack its records.
         last = self.records[-1] if self.records else {}
-        score = task_of(self.config).score
+        score = score_of(self.config)
 
         def shown(name: str) -> float | None:
             value = last.get(f"{name}_{score.name}")

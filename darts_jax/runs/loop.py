@@ -162,6 +162,21 @@ def compile_run(job: Job, state: Any, totals: Any) -> tuple[Callable[..., Any], 
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Tested:
+    """What a test tells of a model; of each member, if any.
+
+    Attributes:
+      measures: the score by its name, and what is told beside it.
+      loss: mean over the examples; None where the task does not know it.
+      confusion: examples by true and by predicted class; None where there are none.
+    """
+
+    measures: dict[str, np.ndarray]
+    loss: np.ndarray | None
+    confusion: np.ndarray | None
+
+
 class HeldOut:
     """The data that a job is tested on, ready to be read again and again.
 
@@ -181,10 +196,13 @@ class HeldOut:
         """The task's score of a model; of each member, if any."""
         return self._told(self._sums(model), self._score.of)
 
-    def measures(self, model: Any) -> dict[str, np.ndarray]:
-        """The score by its name, and what is told beside it."""
-        sums, measures = self._sums(model), self._score.measures
-        return {name: self._told(sums, of) for name, of in measures.items()}
+    def test(self, model: Any) -> Tested:
+        """Everything that a test of a model tells; of each member, if any."""
+        sums, score = self._sums(model), self._score
+        measures = {name: self._told(sums, of) for name, of in score.measures.items()}
+        loss = None if score.loss is None else self._told(sums, score.loss)
+        confusion = None if score.confusion is None else score.confusion(sums)
+        return Tested(measures, loss, confusion)
 
     def _sums(self, model: Any) -> Any:
         found, start = list[Any](), 0
@@ -273,12 +291,13 @@ class _Epochs:
                 self._obey(state, totals, start)
         seconds = time.perf_counter() - began
         score, model = self.ready.held_out.score, self.model(state, scalars)
-        measures = self.ready.held_out.measures(model)
-        held_out = measures[job.score.name]
+        tested = self.ready.held_out.test(model)
+        held_out = tested.measures[job.score.name]
         self.scores.append(float(np.mean(held_out)))
         values = _means(totals) | {
             "learning_rate": np.asarray(scalars["weights"]["learning_rate"]),
-            **{f"held_out_{name}": value for name, value in measures.items()},
+            **{f"held_out_{name}": value for name, value in tested.measures.items()},
+            **({} if tested.loss is None else {"valid_loss": tested.loss}),
         }
         seen = job, state, scalars, model, data, score, held_out
         moment = Moment(epoch + 1, *seen)

@@ -21,7 +21,7 @@ from darts_jax.build import (
     dataset_of,
     make_discretization,
     make_population,
-    task_of,
+    score_of,
 )
 from darts_jax.config import get_setting, load_config, with_overrides
 from darts_jax.data.stream import AnyDataset
@@ -295,7 +295,7 @@ def _read(
             )
         )
     genotypes = [member.genotype for member in members]
-    shared, score = agreement(genotypes), task_of(config).score
+    shared, score = agreement(genotypes), score_of(config)
     return PopulationResult(tuple(members), shared, directory, score)
 
 

@@ -23,7 +23,7 @@ from darts_jax.build import (
     make_pricing,
     make_shared_training,
     make_training,
-    task_of,
+    score_of,
 )
 from darts_jax.checks import validate_config
 from darts_jax.config import load_config, with_overrides
@@ -33,7 +33,8 @@ from darts_jax.models.functional import count_parameters
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
-from darts_jax.runs.loop import HeldOut, run_epochs
+from darts_jax.runs.evaluation import keep_evaluation
+from darts_jax.runs.loop import HeldOut, Tested, run_epochs
 from darts_jax.runs.processes import wait_for_all
 from darts_jax.runs.saved import restore_network
 from darts_jax.spaces import get_space
@@ -178,7 +179,7 @@ def retrain(
     others = _random_genotypes(config, genotype, pricing)
     directory = open_run(run, config, "retrain")
     _claim(directory, genotype)
-    trained = [_train("retrain", job, config, directory, genotype)]
+    trained = [_train("retrain", job, config, directory, genotype, dataset)]
     beside = {f"retrain_{i + 1}": genotype for i in range(config.baseline.repeats)}
     beside |= {f"random_{i}": other for i, other in enumerate(others)}
     train_beside = BASELINE_EXECUTIONS[config.baseline.execution]
@@ -224,6 +225,8 @@ def evaluate(
 ) -> float:
     """Test score of the network that `retrain` left in a run directory.
 
+    Where the task has classes, the results of each go into ``evaluation.json``.
+
     Raises:
       InputError: there is none, or it was trained by other settings.
     """
@@ -233,7 +236,9 @@ def evaluate(
     directory = RunDirectory(Path(run))
     job = make_training(config, dataset, _found(directory.path))
     state = restore_network(directory, job, config.checkpoint.keep)
-    return _tested(job, state, last=True)[job.score.name]
+    tested = _tested(job, state, last=True)
+    keep_evaluation(directory, dataset, tested)
+    return float(tested.measures[job.score.name])
 
 
 def read_retrained(run: str | Path) -> RetrainResult | None:
@@ -245,7 +250,7 @@ def read_retrained(run: str | Path) -> RetrainResult | None:
     directory = RunDirectory(Path(run))
     if not directory.summary_json.exists():
         return None
-    measure = task_of(load_config(directory.config)).score
+    measure = score_of(load_config(directory.config))
     try:
         summary = json.loads(directory.summary_json.read_text())
         networks = [
@@ -299,16 +304,20 @@ def _train(
     config: ConfigDict,
     directory: RunDirectory,
     genotype: Genotype,
+    dataset: AnyDataset,
 ) -> Trained:
     state = run_epochs(job, directory, name, config.checkpoint)
     params = {k: v for k, v in state.params.items() if k != "auxiliary"}
     if name != "retrain":
         atomic_write(directory.path / f"{name}.json", genotype.to_json())
-    also = _tested(job, state, last=True)
+    tested = _tested(job, state, last=True)
+    if name == "retrain":
+        keep_evaluation(directory, dataset, tested)
+    also = {k: float(value) for k, value in tested.measures.items()}
     score = also.pop(job.score.name)
     held_out = None
     if job.test is not None:
-        held_out = _tested(job, state, last=False)[job.score.name]
+        held_out = float(_tested(job, state, last=False).measures[job.score.name])
     counted = count_parameters(params)
     return Trained(name, genotype, counted, score, held_out, also)
 
@@ -325,7 +334,7 @@ def _train_each(
         # Repeated trainings of one genotype must differ by their seeds.
         own = with_overrides(config, [f"seed={config.seed + i}"])
         job = make_training(own if is_repeat(name) else config, dataset, genotype)
-        trained.append(_train(name, job, config, directory, genotype))
+        trained.append(_train(name, job, config, directory, genotype, dataset))
     return trained
 
 
@@ -341,7 +350,7 @@ def _train_together(
     job = make_shared_training(config, dataset, list(genotypes.values()))
     state = run_epochs(job, directory, "baselines", config.checkpoint)
     model = job.model(state, job.scalars(job.epochs - 1))
-    measures = HeldOut(job, last=True).measures(model)
+    measures = dict(HeldOut(job, last=True).test(model).measures)
     scores = measures.pop(job.score.name)
     trained = []
     for i, (name, genotype) in enumerate(genotypes.items()):
@@ -358,10 +367,9 @@ BASELINE_EXECUTIONS = {"separate": _train_each, "shared": _train_together}
 """How what stands beside a network is trained; ``baseline.execution`` names it."""
 
 
-def _tested(job: Job, state: Any, last: bool) -> dict[str, float]:
+def _tested(job: Job, state: Any, last: bool) -> Tested:
     model = job.model(state, job.scalars(job.epochs - 1))
-    measures = HeldOut(job, last).measures(model).items()
-    return {name: float(value) for name, value in measures}
+    return HeldOut(job, last).test(model)
 
 
 def _summarize(result: RetrainResult) -> None:
