@@ -21,6 +21,8 @@ from darts_jax.analysis.by_class import (
     class_results,
     worst_first,
 )
+from darts_jax.analysis.confusion import plot_confusion
+from darts_jax.analysis.style import svg_text
 from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.bilevel.losses import classification, cross_entropy
 from darts_jax.build.class_weights import class_weights, training_counts
@@ -293,7 +295,7 @@ def test_retraining_and_evaluation_agree_on_every_class(runs):
     assert score == balanced[0]["test_balanced_accuracy"]
     assert read_evaluation(RunDirectory(runs / "balanced")).names == by_class.names
     told = str(darts_jax.load_run(runs / "balanced"))
-    assert "balanced_accuracy" in told
+    assert "balanced accuracy %" in told
 
 
 def test_weights_reach_the_problems_of_search_and_retraining():
@@ -325,6 +327,20 @@ def test_a_score_that_a_task_has_not_gets_one_line(tmp_path, capsys):
         assert told in capsys.readouterr().err
     assert main(["settings", "--config.data.metric=recall"]) == 2
     assert "want one of auto, accuracy, balanced_accuracy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [3, 30, 801])
+def test_a_confusion_matrix_is_drawn_whatever_its_size_and_names(count):
+    confusion = np.diag(np.arange(count))
+    confusion[7 % count, 1] = 40
+    names = [rf"$\wrong{i}$_{{" for i in range(count)]
+    figure = plot_confusion(confusion, names)
+    told = figure.get_label()
+    assert f"of {count} classes" in told
+    assert f"{names[7 % count]}, " in told
+    assert len(svg_text(figure)) < 100_000
+    mesh = figure.axes[0].collections or figure.axes[0].images
+    assert np.nanmax(mesh[0].get_array()) == 1
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"data": 1}', None])

@@ -213,6 +213,11 @@ def poison(run):
     for name in ("versions.json", "summary.json", "scores.json"):
         path = run / name
         path.write_text(json.dumps(poisoned(json.loads(path.read_text()))))
+    by_class = json.loads((run / "evaluation.json").read_text())
+    by_class["data"] = HOSTILE
+    for one in by_class["classes"]:
+        one["name"] = HOSTILE
+    (run / "evaluation.json").write_text(json.dumps(by_class))
     settings = json.loads((run / "config.json").read_text())
     settings["data"]["name"] = settings["data"]["directory"] = HOSTILE
     (run / "config.json").write_text(json.dumps(settings))
@@ -275,7 +280,8 @@ def test_a_page_says_what_was_found(written):
     page = written["one"].read_text()
     assert "one random cell trained alike" in page
     assert "tau over 30 paths is 0.10" in page
-    for title in ("Verdict", "Cells", "Supernet against truth", "Beside random cells"):
+    titles = ["Verdict", "Cells", "Supernet against truth", "Beside random cells"]
+    for title in (*titles, "Results by class"):
         assert f">{title}</h2>" in page
     three = written["three"].read_text()
     assert "Not known" in three

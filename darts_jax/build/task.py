@@ -53,9 +53,14 @@ class Score:
     loss: Callable[[Any, int], float] | None = None
 
     @property
+    def words(self) -> str:
+        """The name as it stands in a sentence."""
+        return self.name.replace("_", " ")
+
+    @property
     def title(self) -> str:
         """Over a column of `shown` numbers."""
-        return f"{self.name} {self.unit}".rstrip()
+        return f"{self.words} {self.unit}".rstrip()
 
     @property
     def measures(self) -> dict[str, Callable[[Any, int], float]]:
@@ -67,7 +72,7 @@ class Score:
 
     def told(self, value: float) -> str:
         """Of one network, for people."""
-        return f"{self.name} {self.shown(value):.2f} {self.unit}".rstrip()
+        return f"{self.words} {self.shown(value):.2f} {self.unit}".rstrip()
 
     def merit(self, value: Any) -> Any:
         """The same so that more is better."""

@@ -29,7 +29,13 @@ from darts_jax.analysis.report.verdict import (
     unknown,
 )
 from darts_jax.bilevel.discretization import kinds_without_numbers, reading_of
-from darts_jax.build import dataset_of, known_accuracies, make_network
+from darts_jax.build import (
+    Score,
+    dataset_of,
+    known_accuracies,
+    make_network,
+    score_of,
+)
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import read_npz
@@ -81,7 +87,9 @@ def search_answers(found: SearchResult, data: Data) -> list[Answer]:
         *_numbers_answers(found),
         random_answer(found.config, found.run.path, [found.known], retrained, last),
         _search_collapse(found),
-        ranking_answer(found.run, last, found.known is not None),
+        ranking_answer(
+            found.run, last, found.known is not None, score_of(found.config)
+        ),
         cost_answer(found.config, data, found.genotype, retrained),
     ]
 
@@ -135,7 +143,8 @@ def random_answer(
     if retrained is not None and retrained.baselines:
         random = [100 * network.score for network in retrained.baselines]
         own = [100 * score for score in retrained.scores]
-        return beats_random(own, random, what="trainings of the searched cell")
+        words, what = retrained.measure.words, "trainings of the searched cell"
+        return beats_random(own, random, words, what)
     recorded = last.get("benchmark_accuracy")
     if recorded is not None:
         because = (
@@ -179,13 +188,14 @@ def collapse_answer(
 
 
 def ranking_answer(
-    run: RunDirectory, last: Mapping[str, Any], has_truth: bool
+    run: RunDirectory, last: Mapping[str, Any], has_truth: bool, score: Score
 ) -> Answer:
     """By `score`, else by what the supernet loses without the rest.
 
     Args:
       last: the last epoch's record.
       has_truth: whether a benchmark would know.
+      score: by which the search was measured.
     """
     scored = read_scores(run)
     if scored is not None:
@@ -201,10 +211,10 @@ def ranking_answer(
     because = "its paths were not compared with the truth"
     if not has_truth:
         because = "no benchmark at hand knows this space's architectures"
-    soft, hard = last.get("held_out_accuracy"), last.get("discretized_accuracy")
+    soft, hard = (last.get(f"{of}_{score.name}") for of in ("held_out", "discretized"))
     if soft is None or hard is None:
         return unknown(RANKING, because, command)
-    return keeps_accuracy(soft, hard, because, command)
+    return keeps_accuracy(soft, hard, because, command, score.words)
 
 
 def read_scores(run: RunDirectory) -> Scored | None:
@@ -255,20 +265,26 @@ def cost_answer(
     return unknown(COST, because)
 
 
+def test_column(measure: Score) -> str:
+    """Returns the name of the column of scores in `network_rows`."""
+    return f"test {measure.title}"
+
+
 def network_rows(found: RetrainResult) -> list[dict[str, Any]]:
     """A row for each network that was trained, the best first."""
+    column = test_column(found.measure)
     named = [("searched", found.network)]
     named += [(f"random {i + 1}", other) for i, other in enumerate(found.baselines)]
     rows = [
         {
             "network": name,
-            "test accuracy %": 100 * network.score,
+            column: found.measure.shown(network.score),
             "parameters": network.parameters,
             "skip connections": sum(c.skips for c in network.genotype.cells.values()),
         }
         for name, network in named
     ]
-    return sorted(rows, key=lambda row: -float(row["test accuracy %"]))
+    return sorted(rows, key=lambda row: -float(row[column]))
 
 
 def seeds_together(
@@ -294,6 +310,7 @@ def group_answer(group: Mapping[str, SearchResult]) -> Answer | None:
         random = [100 * b.score for one in trained for b in one.baselines]
         if len(trained) < 2 or len(random) < 2:
             return None
-        by_table = beats_random([100 * one.accuracy for one in trained], random)
+        words = trained[0].measure.words
+        by_table = beats_random([100 * one.score for one in trained], random, words)
     question = f"Did {', '.join(group)} beat random cells?"
     return dataclasses.replace(by_table, question=question)

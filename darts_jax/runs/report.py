@@ -44,6 +44,7 @@ from darts_jax.runs.report_parts import (
     about_search,
     against_cost,
     background,
+    by_class,
     curves,
     differences,
     name_of,
@@ -116,6 +117,7 @@ def _(found: SearchResult, dataset: AnyDataset | None) -> str:
         ),
         *truth(found.run, figures),
         *([networks(retrained, figures)] if retrained else []),
+        *by_class(found.run, figures),
         *background(found.run, found.config, data),
         genotype({"genotype": found.genotype.to_json()}),
     ]
@@ -140,12 +142,13 @@ def _(found: RetrainResult, dataset: AnyDataset | None) -> str:
     told = {
         "space": config.space,
         "data": config.data.name,
-        "test accuracy": f"{100 * found.accuracy:.2f} %",
+        f"test {found.measure.words}": f"{found.measure.shown(found.score):.2f} %",
     }
     sections = [
         verdict(retrained_answers(found, config, data)),
         pictures("Cells", [Picture(drawn, "The cells that were trained.")], figures),
         networks(found, figures),
+        *by_class(found.run, figures),
         *background(found.run, config, data),
         genotype({"genotype": found.network.genotype.to_json()}),
     ]

@@ -63,6 +63,7 @@ def unknown(question: str, because: str, command: str = "") -> Answer:
 def beats_random(
     searched: Sequence[float],
     random: Sequence[float],
+    measure: str = "accuracy",
     what: str = "searched cells",
 ) -> Answer:
     """By test accuracies in percent of networks trained by one recipe.
@@ -72,6 +73,7 @@ def beats_random(
     chance ``r / n``.
 
     Args:
+      measure: which accuracy that is.
       what: names what ``searched`` are results of, where they are several.
     """
     mean = float(np.mean(random))
@@ -80,7 +82,7 @@ def beats_random(
         tone, words = _by_interval(found.low, found.high)
         evidence = (
             f"{len(searched)} {what} against {len(random)} random cells, "
-            f"trained alike: a difference of {found} points of test accuracy."
+            f"trained alike: a difference of {found} points of test {measure}."
         )
         figure = f"{found.difference:+.2f} points"
         return Answer(RANDOM, tone, words, evidence, figure=figure)
@@ -90,7 +92,7 @@ def beats_random(
     tone, words = _by_chance(place / count, own > mean)
     of = "one random cell" if count == 2 else f"{count - 1} random cells"
     evidence = (
-        f"{own:.2f} % test accuracy, {own - mean:+.2f} points from the mean of {of} "
+        f"{own:.2f} % test {measure}, {own - mean:+.2f} points from the mean of {of} "
         f"trained alike ({mean:.2f} %). It is number {place} of {count}; by luck alone "
         f"one is that high in {place / count:.0%} of cases."
     )
@@ -210,7 +212,11 @@ def ranks_truly(
 
 
 def keeps_accuracy(
-    supernet: float, genotype: float, because: str, command: str = ""
+    supernet: float,
+    genotype: float,
+    because: str,
+    command: str = "",
+    measure: str = "accuracy",
 ) -> Answer:
     """By what the supernet loses without all that the genotype drops.
 
@@ -220,10 +226,12 @@ def keeps_accuracy(
       supernet: held-out accuracy in [0, 1].
       genotype: of the same weights with the genotype's operations alone.
       because: why nothing better is known.
+      measure: which accuracy that is.
     """
+    of = "" if measure == "accuracy" else f" {measure}"
     told = (
-        f"the supernet has {supernet:.1%} on held-out images, and {genotype:.1%} with "
-        "the genotype's operations alone"
+        f"the supernet has {supernet:.1%}{of} on held-out images, and {genotype:.1%} "
+        "with the genotype's operations alone"
     )
     if supernet - genotype > LOST:
         evidence = (
