@@ -27,6 +27,7 @@ from darts_jax.analysis.report.verdict import (
     lost_numbers,
     ranks_truly,
     unknown,
+    wild_losses,
 )
 from darts_jax.bilevel.discretization import kinds_without_numbers, reading_of
 from darts_jax.build import (
@@ -41,6 +42,8 @@ from darts_jax.errors import InputError
 from darts_jax.files import read_npz
 from darts_jax.runs.directory import RunDirectory
 from darts_jax.runs.found import SearchResult
+from darts_jax.runs.metrics import read_metrics
+from darts_jax.runs.reason import WARNING
 from darts_jax.runs.retrain import RetrainResult, read_retrained
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
@@ -84,6 +87,7 @@ def search_answers(found: SearchResult, data: Data) -> list[Answer]:
     retrained = read_retrained(found.run.path)
     last = found.records[-1] if found.records else {}
     return [
+        *loss_answers(found.run),
         *_numbers_answers(found),
         random_answer(found.config, found.run.path, [found.known], retrained, last),
         _search_collapse(found),
@@ -92,6 +96,15 @@ def search_answers(found: SearchResult, data: Data) -> list[Answer]:
         ),
         cost_answer(found.config, data, found.genotype, retrained),
     ]
+
+
+def loss_answers(run: RunDirectory) -> list[Answer]:
+    """Returns one answer where a loss in a run's records is beyond reason, else none."""
+    warnings: dict[str, list[str]] = {}
+    for record in read_metrics(run.metrics):
+        if record.get(WARNING):
+            warnings.setdefault(str(record["verb"]), []).append(str(record[WARNING]))
+    return [wild_losses(warnings)] if warnings else []
 
 
 def _numbers_answers(found: SearchResult) -> list[Answer]:
@@ -117,6 +130,7 @@ def retrained_answers(
     known = known_accuracies(config)
     of_table = known.accuracy(genotype) if known else None
     return [
+        *loss_answers(found.run),
         random_answer(config, path, [of_table], found, {}),
         unknown(COLLAPSE, because),
         unknown(RANKING, because),

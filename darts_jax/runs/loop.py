@@ -24,6 +24,7 @@ from darts_jax.runs.console import Progress, progress
 from darts_jax.runs.directory import RunDirectory
 from darts_jax.runs.metrics import MetricsLog, read_metrics
 from darts_jax.runs.processes import any_of_all, is_writer, of_the_writer
+from darts_jax.runs.reason import WARNING, LossWatch
 
 # A call of the program lasts about this long, so that the bar moves and signals count.
 _SECONDS_PER_CALL = 1.0
@@ -130,7 +131,7 @@ def run_epochs(
         progress(total, verb, done, job.unit) as bar,
     ):
         log.truncate_after(done)
-        seen = caught, observer, _scores(job, run, verb, epochs)
+        seen = caught, observer, _records(run, verb, epochs)
         work = _Epochs(job, verb, ready, checkpoints, log, bar, *seen)
         for epoch in range(epochs, job.epochs):
             state, totals = work.epoch(epoch, state, totals)
@@ -258,12 +259,13 @@ class _Epochs:
         bar: Progress,
         caught: list[int],
         observer: Observer,
-        scores: list[float],
+        records: list[dict[str, Any]],
     ) -> None:
         self.job, self.verb, self.ready = job, verb, ready
         self.observer, self.model = observer, jax.jit(job.model)
         self.checkpoints, self.log, self.bar = checkpoints, log, bar
-        self.caught, self.scores = caught, scores
+        self.caught, self.scores = caught, _scores(job, records)
+        self.losses = LossWatch(_rate(verb), job.chance, records)
         self.steps_per_call = 1
 
     def save(self, state: Any, totals: Any) -> None:
@@ -308,9 +310,14 @@ class _Epochs:
             "compile_seconds": self.ready.compile_seconds,
             **measured,
         }
+        wild = self.losses.notice(epoch + 1, values)
+        if wild:
+            record[WARNING] = "; ".join(wild.values())
         self.log.write(step_of(state), record)
         self.observer.recorded(record | {"epochs": job.epochs})
         self.bar.end_epoch(epoch + 1, job.epochs, held_out=self.scores[-1])
+        for line in self.losses.news(wild):
+            say(f"{self.verb}: warning: {line}")
         return state, totals
 
     def _obey(self, state: Any, totals: Any, step: int) -> None:
@@ -349,21 +356,29 @@ class _Epochs:
         if np.any(first_bad == program.NEVER):
             return
         bad = int(np.max(first_bad))
-        searches = self.verb.startswith(("search", "population"))
-        section = "search" if searches else "retrain"
         steps = self.checkpoints.steps()
         kept = f"checkpoint {steps[-1]} is kept" if steps else "no checkpoint was due"
         raise InputError(
             f"{self.verb}: the loss became NaN or infinite at step {bad}; {kept}; a "
-            f"smaller {section}.weights.learning_rate may help"
+            f"smaller {_rate(self.verb)} may help"
         )
 
 
-def _scores(job: Job, run: RunDirectory, verb: str, epochs: int) -> list[float]:
-    """Of the epochs that are done, as they were recorded."""
+def _rate(verb: str) -> str:
+    """The setting of the learning rate of the weights."""
+    part = "search" if verb.split("_")[0] in ("search", "population") else "retrain"
+    return f"{part}.weights.learning_rate"
+
+
+def _records(run: RunDirectory, verb: str, epochs: int) -> list[dict[str, Any]]:
+    """Those of the epochs that are done."""
     records = [r for r in read_metrics(run.metrics) if r["verb"] == verb]
+    return [record for record in records if record["epoch"] <= epochs]
+
+
+def _scores(job: Job, records: list[dict[str, Any]]) -> list[float]:
     name = f"held_out_{job.score.name}"
-    return [float(np.mean(r[name])) for r in records if r["epoch"] <= epochs]
+    return [float(np.mean(record[name])) for record in records]
 
 
 def step_of(state: Any) -> int:

@@ -30,6 +30,7 @@ from darts_jax.runs.evidence import (
     Data,
     collapse_answer,
     group_answer,
+    loss_answers,
     retrained_answers,
     search_answers,
     seeds_together,
@@ -177,7 +178,7 @@ def _(found: PopulationResult, dataset: AnyDataset | None) -> str:
     ]
     told = about(config) | {"searches": len(named)}
     sections = [
-        verdicts([], answers, lead),
+        verdicts(loss_answers(found.run), answers, lead),
         Section("Members", table(found.rows(), "Every member after its last epoch")),
         curves("Curves", found, found.history.columns, CURVES, [], figures),
         curves(

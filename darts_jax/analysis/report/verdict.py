@@ -31,6 +31,7 @@ RANDOM = "Did it beat random cells?"
 COLLAPSE = "Did it collapse?"
 RANKING = "Is the supernet's ranking to be trusted?"
 COST = "What does the architecture cost?"
+LOSS = "Did the losses stay within reason?"
 NUMBERS = "Are its architecture parameters numbers?"
 
 
@@ -167,6 +168,19 @@ def collapsed(warnings: Sequence[str], skips: Mapping[str, tuple[int, int]]) -> 
     told = " ".join(f"{line[:1].upper()}{line[1:]}." for line in warnings)
     words = f"{signs} of trouble"
     return Answer(COLLAPSE, BAD, words, f"{told} {evidence}".strip(), figure=figure)
+
+
+def wild_losses(warnings: Mapping[str, Sequence[str]]) -> Answer:
+    """Returns the answer for losses that grew beyond reason, though finite.
+
+    Args:
+      warnings: what was trained -> what was said of its epochs, in order; one or more.
+    """
+    told = []
+    for name, lines in warnings.items():
+        more = f" ({len(lines)} epochs in all)" if len(lines) > 1 else ""
+        told.append(f"{name}{more}: {lines[0]}.")
+    return Answer(LOSS, BAD, "No", " ".join(told), figure=", ".join(warnings))
 
 
 def lost_numbers(epochs: Sequence[int], count: int) -> Answer:
