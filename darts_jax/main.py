@@ -188,7 +188,8 @@ def _estimate(options: argparse.Namespace, overrides: list[str]) -> None:
 def _search(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.runs.search import search
 
-    found = search(_config(options, overrides), options.run)
+    config = _config(options, overrides)
+    found = search(config, options.run, start_from=options.start_from)
     print(found.genotype)
     print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
 
@@ -233,7 +234,8 @@ def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.runs.retrain import retrain
 
     genotype = read_genotype(options.genotype) if options.genotype else None
-    print(retrain(_config(options, overrides), options.run, genotype), end="")
+    config, start = _config(options, overrides), options.start_from
+    print(retrain(config, options.run, genotype, start_from=start), end="")
 
 
 def _evaluate(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -99,7 +99,7 @@ def search_answers(found: SearchResult, data: Data) -> list[Answer]:
 
 
 def loss_answers(run: RunDirectory) -> list[Answer]:
-    """Returns one answer where a loss in a run's records is beyond reason, else none."""
+    """Returns one answer where a recorded loss is beyond reason, else none."""
     warnings: dict[str, list[str]] = {}
     for record in read_metrics(run.metrics):
         if record.get(WARNING):

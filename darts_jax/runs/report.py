@@ -26,6 +26,7 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import write_whole
 from darts_jax.runs.compare import Comparison, compare, load_run
+from darts_jax.runs.directory import RunDirectory
 from darts_jax.runs.evidence import (
     Data,
     collapse_answer,
@@ -35,7 +36,6 @@ from darts_jax.runs.evidence import (
     search_answers,
     seeds_together,
 )
-from darts_jax.runs.directory import RunDirectory
 from darts_jax.runs.found import SearchResult
 from darts_jax.runs.population import Member, PopulationResult
 from darts_jax.runs.report_parts import (

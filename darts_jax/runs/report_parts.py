@@ -27,8 +27,8 @@ from darts_jax.analysis.report.sections import (
 from darts_jax.data.dataset import Dataset
 from darts_jax.methods import METHODS, method_of
 from darts_jax.runs.directory import RunDirectory
-from darts_jax.runs.evidence import Data, network_rows, read_scores, test_column
 from darts_jax.runs.evaluation import read_evaluation
+from darts_jax.runs.evidence import Data, network_rows, read_scores, test_column
 from darts_jax.runs.found import SearchResult
 from darts_jax.runs.pictures import HistoryPlots
 from darts_jax.runs.recipe import commands, read_versions, settings_of
@@ -45,8 +45,8 @@ CURVES: Plots = {
     ),
     "held_out_balanced_accuracy": (
         "plot_balanced_accuracies",
-        "Balanced accuracies, the mean recall of the classes, of the supernet by epoch, "
-        "and of its genotype's operations alone.",
+        "Balanced accuracies, the mean recall of the classes, of the supernet by "
+        "epoch, and of its genotype's operations alone.",
     ),
     "benchmark_accuracy": (
         "plot_truth",

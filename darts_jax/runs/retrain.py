@@ -1,6 +1,7 @@
 """`retrain` and `evaluate`: a genotype from scratch, beside random ones."""
 
 import dataclasses
+import functools
 import json
 import statistics
 from collections.abc import Mapping
@@ -37,6 +38,12 @@ from darts_jax.runs.evaluation import keep_evaluation
 from darts_jax.runs.loop import HeldOut, Tested, run_epochs
 from darts_jax.runs.processes import wait_for_all
 from darts_jax.runs.saved import restore_network
+from darts_jax.runs.start import (
+    Beginning,
+    Source,
+    require_genotypes,
+    training_beginning,
+)
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 
@@ -136,7 +143,6 @@ class RetrainResult:
             text += f"\n{self._beside_random()}\n"
         return text + (f"\n{self.note}\n" if self.note else "")
 
-
     def _beside_random(self) -> str:
         """Compares the genotype's trainings with the random genotypes', in one line."""
         unit = f" {self.measure.unit}".rstrip()
@@ -147,8 +153,8 @@ class RetrainResult:
         if min(len(own), len(random)) > 1:
             gained = str(improvement(own, random))
         return (
-            f"{len(random)} random genotypes: mean {statistics.mean(random):.2f}{unit}, "
-            f"standard deviation {spread:.2f}; searched minus random {gained}"
+            f"{len(random)} random genotypes: mean "
+            f"{statistics.mean(random):.2f}{unit}, standard deviation {spread:.2f}; searched minus random {gained}"
         )
 
 
@@ -157,6 +163,7 @@ def retrain(
     run: str | Path,
     genotype: Genotype | None = None,
     dataset: AnyDataset | None = None,
+    start_from: str | Path | None = None,
 ) -> RetrainResult:
     """Trains a genotype from scratch on all training data and tests it.
 
@@ -168,6 +175,8 @@ def retrain(
     Args:
       run: directory; with a finished search in it, its genotype is the default.
       genotype: what to train.
+      start_from: a run whose networks' last weights and statistics are the first of
+        these, in place of random ones; its genotype is the default then.
 
     Raises:
       InputError: a mistake in the settings, the data or the genotype.
@@ -175,15 +184,20 @@ def retrain(
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or dataset_of(config)
-    genotype = genotype or _found(Path(run))
+    source = None if start_from is None else Source(Path(start_from))
+    genotype = genotype or (source.genotype() if source else _found(Path(run)))
     job = make_training(config, dataset, genotype)
     pricing = _pricing(config, dataset)
     others = _random_genotypes(config, genotype, pricing)
-    directory = open_run(run, config, "retrain")
-    _claim(directory, genotype)
-    trained = [_train("retrain", job, config, directory, genotype, dataset)]
     beside = {f"retrain_{i + 1}": genotype for i in range(config.baseline.repeats)}
     beside |= {f"random_{i}": other for i, other in enumerate(others)}
+    place = RunDirectory(Path(run))
+    beginnings = _beginnings(source, config, dataset, place, genotype, beside)
+    directory = open_run(run, config, "retrain")
+    _claim(directory, genotype)
+    for beginning in beginnings:
+        beginning.write(directory)
+    trained = [_train("retrain", job, config, directory, genotype, dataset)]
     train_beside = BASELINE_EXECUTIONS[config.baseline.execution]
     trained += train_beside(config, dataset, directory, beside)
     unit = ""
@@ -201,6 +215,35 @@ def retrain(
     )
     _summarize(result)
     return result
+
+
+def _beginnings(
+    source: Source | None,
+    config: ConfigDict,
+    dataset: AnyDataset,
+    directory: RunDirectory,
+    genotype: Genotype,
+    beside: Mapping[str, Genotype],
+) -> list[Beginning]:
+    """Returns the first states of the networks that start from another run's.
+
+    Args:
+      source: the other run; None: they start from random weights, or go on.
+      genotype: of the network "retrain".
+      beside: those of the other networks, by name.
+    """
+    if source is not None:
+        if beside and config.baseline.execution == "shared":
+            raise InputError(
+                "networks that share one program start from random weights; want "
+                "baseline.execution=separate with --from"
+            )
+        require_genotypes(source, {"retrain": genotype, **beside})
+    jobs = {"retrain": lambda: make_training(config, dataset, genotype)}
+    for i, (name, other) in enumerate(beside.items()):
+        jobs[name] = functools.partial(_job_beside, config, dataset, i, name, other)
+    every = [training_beginning(source, directory, *named) for named in jobs.items()]
+    return [beginning for beginning in every if beginning is not None]
 
 
 def _pricing(config: ConfigDict, dataset: AnyDataset) -> Pricing | None:
@@ -333,11 +376,18 @@ def _train_each(
     """Trains genotypes one after another, each by a program of its own."""
     trained = []
     for i, (name, genotype) in enumerate(genotypes.items()):
-        # Repeated trainings of one genotype must differ by their seeds.
-        own = with_overrides(config, [f"seed={config.seed + i}"])
-        job = make_training(own if is_repeat(name) else config, dataset, genotype)
+        job = _job_beside(config, dataset, i, name, genotype)
         trained.append(_train(name, job, config, directory, genotype, dataset))
     return trained
+
+
+def _job_beside(
+    config: ConfigDict, dataset: AnyDataset, i: int, name: str, genotype: Genotype
+) -> Job:
+    """The training of the i-th network beside the searched one."""
+    # Repeated trainings of one genotype must differ by their seeds.
+    own = with_overrides(config, [f"seed={config.seed + i}"])
+    return make_training(own if is_repeat(name) else config, dataset, genotype)
 
 
 def _train_together(

@@ -176,8 +176,8 @@ def _stack(mixtures: list[dict[str, np.ndarray]]) -> Any:
 def _protocol(config: Any, dataset: AnyDataset) -> str:
     settings = config.score
     text = (
-        f"{score_of(config).words} with shared weights on {settings.images or 'all'} validation images "
-        f"of {dataset.name}, statistics {settings.statistics}"
+        f"{score_of(config).words} with shared weights on "
+        f"{settings.images or 'all'} validation images of {dataset.name}, statistics {settings.statistics}"
     )
     return f"{text}; {dataset.note}" if dataset.note else text
 
