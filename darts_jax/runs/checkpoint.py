@@ -135,6 +135,7 @@ def read_newest(
     Raises:
       InputError: the checkpoint is whole, but of another state than ``like``.
     """
+    directory = directory.absolute()  # Orbax refuses relative paths
     damaged: dict[int, str] = {}
     found = None
     for step in reversed(_steps(directory) if directory.is_dir() else []):
