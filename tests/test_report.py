@@ -318,7 +318,9 @@ def test_parameters_that_are_no_numbers_are_told(runs, tmp_path, capsys, value):
     run = tmp_path / "run"
     shutil.copytree(runs / "plain", run)
     place = without_numbers(run, value=value)
-    for rule in ("argmax", "two_strongest", "best_of_policy"):
+    with pytest.raises(InputError, match="are NaN or infinite"):
+        darts_jax.select(run, "best_of_policy", dataset=images())
+    for rule in ("argmax", "two_strongest"):
         assert main(["select", str(run), "--rule", rule]) == 2
         told = capsys.readouterr().err
         assert told.count("\n") == 1

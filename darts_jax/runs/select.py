@@ -37,11 +37,12 @@ def select(
     if rule not in known:
         raise unknown_name("rule", rule, known)
     saved = SavedSearch(run, [f"search.discretization={rule}"])
-    alpha = saved.architecture(epoch)
     if rule in DISCRETIZATIONS:
+        alpha = saved.architecture(epoch)
         genotype = make_discretization(saved.config)(saved.space, alpha)
     else:
         job, state = saved.restored(epoch, dataset)
+        alpha = saved.architecture(epoch)
         genotype = by_supernet(saved.config, job, state)
     how = saved.config, saved.directory
     fitted = within_budget(*how, genotype, alpha)
