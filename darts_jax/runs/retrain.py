@@ -154,7 +154,8 @@ class RetrainResult:
             gained = str(improvement(own, random))
         return (
             f"{len(random)} random genotypes: mean "
-            f"{statistics.mean(random):.2f}{unit}, standard deviation {spread:.2f}; searched minus random {gained}"
+            f"{statistics.mean(random):.2f}{unit}, standard deviation {spread:.2f}; "
+            f"searched minus random {gained}"
         )
 
 

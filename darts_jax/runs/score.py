@@ -177,7 +177,8 @@ def _protocol(config: Any, dataset: AnyDataset) -> str:
     settings = config.score
     text = (
         f"{score_of(config).words} with shared weights on "
-        f"{settings.images or 'all'} validation images of {dataset.name}, statistics {settings.statistics}"
+        f"{settings.images or 'all'} validation images of {dataset.name}, "
+        f"statistics {settings.statistics}"
     )
     return f"{text}; {dataset.note}" if dataset.note else text
 

@@ -71,7 +71,7 @@ class Watch(Observer):
         epoch, state = moment.epoch, moment.state
         alpha = self._without_pruned(to_host(state.alpha), to_host(state.mask))
         if self.members is None:
-            # The loss may be finite still: that of random paths does not depend on them.
+            # The loss may be finite: that of random paths does not depend on them.
             require_numbers(self.space, alpha, f" after epoch {epoch}")
         save_architecture(self.directory, self.offset + epoch, alpha)
         before = self._before(epoch) or alpha
