@@ -46,6 +46,21 @@ def _schedule(holds: Callable[[Schedule], bool], wanted: str) -> _Check:
 _SCHEDULE_COUNT = _schedule(lambda s: s.low >= 0, "of 0 or more")
 
 
+def class_weight_numbers(text: str) -> list[float]:
+    """Returns the numbers of ``data.class_weights``; [] where they are none."""
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        return []
+    sound = all(math.isfinite(number) and number >= 0 for number in numbers)
+    return numbers if sound and any(numbers) else []
+
+
+METRICS = ("auto", "accuracy", "balanced_accuracy")
+_CLASS_WEIGHTS: _Check = (
+    lambda v: v in ("none", "balanced") or bool(class_weight_numbers(v)),
+    "none, balanced, or a number of 0 or more for each class, as 1,2,0.5",
+)
 _OPTIMIZER_CHECKS = {
     "learning_rate": _COUNT,
     "final_learning_rate": _COUNT,
@@ -62,6 +77,8 @@ _CHECKS: dict[str, _Check] = {
     "data.cutout": _COUNT,
     "data.chunk": _POSITIVE,
     "data.workers": _COUNT,
+    "data.class_weights": _CLASS_WEIGHTS,
+    "data.metric": _one_of(METRICS),
     "supernet.cells": _POSITIVE,
     "supernet.channels": _POSITIVE,
     "supernet.partial_channels": _POSITIVE,

@@ -35,6 +35,10 @@ def default_config() -> ConfigDict:
             "cutout": 0,
             "chunk": 8,  # steps of a stream whose images are put on the device at once
             "workers": 0,  # processes that decode a stream; 0: threads
+            # Of an image in the loss, by its class: none | balanced | "1,2,0.5".
+            "class_weights": "none",
+            # Of scores: auto (the task's own) | accuracy | balanced_accuracy.
+            "metric": "auto",
         }
     )
     config.supernet = ConfigDict(

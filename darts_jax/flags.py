@@ -54,8 +54,18 @@ def _baseline(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def _search(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="RUN",
+        help="a run whose last parameters this one starts from",
+    )
+
+
 def _retrain(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--genotype", help="name, file, run or benchmark string")
+    _search(verb)
 
 
 OWN: dict[str, Callable[[argparse.ArgumentParser], None]] = {
@@ -64,4 +74,5 @@ OWN: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "front": _front,
     "baseline": _baseline,
     "retrain": _retrain,
+    "search": _search,
 }

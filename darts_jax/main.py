@@ -192,7 +192,8 @@ def _estimate(options: argparse.Namespace, overrides: list[str]) -> None:
 def _search(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.runs.search import search
 
-    found = search(_config(options, overrides), options.run)
+    config = _config(options, overrides)
+    found = search(config, options.run, start_from=options.start_from)
     print(found.genotype)
     print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
 
@@ -237,16 +238,22 @@ def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.runs.retrain import retrain
 
     genotype = read_genotype(options.genotype) if options.genotype else None
-    print(retrain(_config(options, overrides), options.run, genotype), end="")
+    config, start = _config(options, overrides), options.start_from
+    print(retrain(config, options.run, genotype, start_from=start), end="")
 
 
 def _evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
-    from darts_jax.build import task_of
+    from darts_jax.build import score_of
+    from darts_jax.runs.directory import RunDirectory
+    from darts_jax.runs.evaluation import read_evaluation
     from darts_jax.runs.retrain import evaluate
 
     config = _config(options, overrides)
     score = evaluate(config, options.run)
-    print(f"test {task_of(config).score.told(score)}")
+    print(f"test {score_of(config).told(score)}")
+    by_class = read_evaluation(RunDirectory(Path(options.run)))
+    if by_class is not None:
+        print(by_class, end="")
 
 
 def _settings(options: argparse.Namespace, overrides: list[str]) -> None:

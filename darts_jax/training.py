@@ -10,9 +10,10 @@ import optax
 from jaxtyping import Array, Float
 
 from darts_jax.bilevel import optimizers
-from darts_jax.bilevel.losses import CLASSIFICATION, Criterion, cross_entropy
+from darts_jax.bilevel.losses import Criterion, classification, cross_entropy
 from darts_jax.bilevel.microbatches import over_microbatches
 from darts_jax.types import (
+    AnyArray,
     Batch,
     Examples,
     Metrics,
@@ -32,24 +33,32 @@ def sgd(scalars: Scalars) -> optax.GradientTransformation:
     return optimizers.sgd(**scalars["weights"])
 
 
-def _loss(logits: Any, batch: Examples, scalars: Scalars) -> Float[Array, ""]:
-    smoothing = scalars["label_smoothing"]
-    value = cross_entropy(logits.main, batch.labels, smoothing)
-    if logits.auxiliary is not None:
-        extra = cross_entropy(logits.auxiliary, batch.labels, smoothing)
-        value = value + scalars["auxiliary_weight"] * extra
-    return value
+def with_auxiliary(weights: Float[AnyArray, " class"] | None = None) -> Criterion:
+    """Returns the criterion of a network that has logits and an auxiliary head's.
+
+    Args:
+      weights: of an image by its class; None: all are equal.
+    """
+    of_main = classification(weights)
+
+    def loss(logits: Any, batch: Examples, scalars: Scalars) -> Float[Array, ""]:
+        smoothing = scalars["label_smoothing"]
+        value = cross_entropy(logits.main, batch.labels, smoothing, weights)
+        if logits.auxiliary is not None:
+            extra = cross_entropy(logits.auxiliary, batch.labels, smoothing, weights)
+            value = value + scalars["auxiliary_weight"] * extra
+        return value
+
+    return Criterion(
+        inputs=of_main.inputs,
+        loss=loss,
+        metrics=lambda loss, logits, batch: of_main.metrics(loss, logits.main, batch),
+        rewards=lambda logits, batch: of_main.rewards(logits.main, batch),
+    )
 
 
-WITH_AUXILIARY = Criterion(
-    inputs=CLASSIFICATION.inputs,
-    loss=_loss,
-    metrics=lambda loss, logits, batch: CLASSIFICATION.metrics(
-        loss, logits.main, batch
-    ),
-    rewards=lambda logits, batch: CLASSIFICATION.rewards(logits.main, batch),
-)
-"""Of images by class, as a network gives logits and those of its auxiliary head."""
+WITH_AUXILIARY = with_auxiliary()
+"""Of images by class that all weigh the same."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -172,7 +172,12 @@ def test_evaluate_gives_the_accuracy_of_retrain(finished, capsys):
     assert main(["evaluate", "--run", str(finished), *TINY]) == 0
     summary = json.loads((finished / "summary.json").read_text())
     accuracy = 100 * summary["networks"][0]["test_accuracy"]
-    assert capsys.readouterr().out == f"test accuracy {accuracy:.2f} %\n"
+    first, *by_class = capsys.readouterr().out.splitlines()
+    assert first == f"test accuracy {accuracy:.2f} %"
+    assert by_class[2].split() == [
+        *("class", "images", "predicted", "recall", "%", "precision", "%"),
+        *("most", "taken", "for"),
+    ]
 
 
 REFUSALS = {

@@ -213,6 +213,11 @@ def poison(run):
     for name in ("versions.json", "summary.json", "scores.json"):
         path = run / name
         path.write_text(json.dumps(poisoned(json.loads(path.read_text()))))
+    by_class = json.loads((run / "evaluation.json").read_text())
+    by_class["data"] = HOSTILE
+    for one in by_class["classes"]:
+        one["name"] = HOSTILE
+    (run / "evaluation.json").write_text(json.dumps(by_class))
     settings = json.loads((run / "config.json").read_text())
     settings["data"]["name"] = settings["data"]["directory"] = HOSTILE
     (run / "config.json").write_text(json.dumps(settings))
@@ -275,7 +280,8 @@ def test_a_page_says_what_was_found(written):
     page = written["one"].read_text()
     assert "one random cell trained alike" in page
     assert "tau over 30 paths is 0.10" in page
-    for title in ("Verdict", "Cells", "Supernet against truth", "Beside random cells"):
+    titles = ["Verdict", "Cells", "Supernet against truth", "Beside random cells"]
+    for title in (*titles, "Results by class"):
         assert f">{title}</h2>" in page
     three = written["three"].read_text()
     assert "Not known" in three
@@ -295,6 +301,49 @@ def test_what_is_not_there_is_told(runs, tmp_path):
     assert "Not known" in page
     both = [place, runs / "plain"]
     assert darts_jax.report(both, tmp_path / "both.html", images()).exists()
+
+
+def without_numbers(run, epoch=2, value=np.nan):
+    """Writes a value into a stored alpha; where its file is."""
+    place = run / "architecture" / f"epoch_{epoch:04d}.npz"
+    with np.load(place) as stored:
+        alpha = {kind: stored[kind] for kind in stored.files}
+    alpha["normal"][1, 1] = value
+    np.savez(place, **alpha)
+    return place
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_parameters_that_are_no_numbers_are_told(runs, tmp_path, capsys, value):
+    run = tmp_path / "run"
+    shutil.copytree(runs / "plain", run)
+    place = without_numbers(run, value=value)
+    with pytest.raises(InputError, match="are NaN or infinite"):
+        darts_jax.select(run, "best_of_policy", dataset=images())
+    for rule in ("argmax", "two_strongest"):
+        assert main(["select", str(run), "--rule", rule]) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert f"of the normal cell in {place} are NaN or infinite" in told
+    assert main(["select", str(run), "--rule", "argmax", "--epoch", "1"]) == 0
+    page = darts_jax.report(run, dataset=images()).read_text()
+    assert "Are its architecture parameters numbers?" in page
+    assert "After epoch 2 of 2 they are NaN or infinite" in page
+    assert "Weights of every edge" not in page
+    both = darts_jax.report([run, runs / "other"], tmp_path / "b.html", images())
+    assert "After epoch 2 of 2 they are NaN or infinite" in both.read_text()
+    found = darts_jax.load_run(run)
+    for plot in (found.plot_alpha, found.plot_heatmap, found.draw_supernet):
+        with pytest.raises(InputError, match="NaN or infinite"):
+            plot()
+
+
+def test_parameters_that_become_no_numbers_end_a_search(tmp_path):
+    """The loss of random paths does not depend on them, and stays finite."""
+    start = {"search.architecture.init_scale": 3e38}
+    made = config(1, **{"search.relaxation": "uniform_one_hot"}, **start)
+    with pytest.raises(InputError, match="normal cell after epoch 1 are NaN"):
+        darts_jax.search(made, tmp_path / "run", images())
 
 
 def test_a_network_without_a_search_has_a_page(runs, tmp_path):

@@ -16,10 +16,12 @@ from tiny import quick_jit
 
 import darts_jax
 from darts_jax.analysis.ranking import ranking
+from darts_jax.bilevel.discretization import one_hot
 from darts_jax.data.pipeline import split_train
 from darts_jax.errors import InputError
 from darts_jax.models.functional import initialize, network_apply
 from darts_jax.models.network import Network
+from darts_jax.runs.loop import HeldOut
 from darts_jax.runs.saved import SavedSearch
 from darts_jax.runs.score import paths_of
 from darts_jax.spaces import get_space
@@ -135,6 +137,23 @@ def test_scores_stand_beside_the_truth(found, tmp_path):
     with np.load(found.run.path / "scores.npz") as stored:
         assert stored["mixture_normal"].shape == (200, 6, 5)
         np.testing.assert_array_equal(stored["accuracy"], scored.accuracy)
+
+
+@pytest.mark.parametrize("metric", ["auto", "balanced_accuracy"])
+def test_paths_are_scored_as_the_supernet_is_tested(found, metric):
+    settings = [f"score.images={IMAGES}", "score.paths=3", "score.statistics=running"]
+    settings += [f"score.batch_size={SIZE}", f"data.metric={metric}"]
+    scored = darts_jax.score(found.run.path, overrides=settings)
+    saved = SavedSearch(found.run.path, settings)
+    job, state = saved.restored()
+    model, held_out = jax.jit(job.model)(state, job.scalars(0)), HeldOut(job)
+    want = [
+        held_out.score(model.replace(mixture=one_hot(saved.space, genotype)))
+        for genotype in scored.genotypes
+    ]
+    np.testing.assert_allclose(scored.accuracy, want, atol=1e-6)
+    words = {"auto": "accuracy with", "balanced_accuracy": "balanced accuracy with"}
+    assert scored.protocol.startswith(words[metric])
 
 
 def test_ranks_against_their_definitions():

@@ -26,7 +26,7 @@ from darts_jax.analysis.style import (
     whole_numbers,
     widest,
 )
-from darts_jax.bilevel.discretization import Reading, softmax_weights
+from darts_jax.bilevel.discretization import Reading, require_numbers, softmax_weights
 from darts_jax.spaces.graph import Cell, Space
 
 Logits = Mapping[str, Float[np.ndarray, "epoch edge op"]]
@@ -142,7 +142,15 @@ def _names(cell: Cell) -> list[str]:
 def _weights(
     space: Space, alpha: Logits, read: Reading
 ) -> dict[str, Float[np.ndarray, "epoch edge op"]]:
-    """kind -> weights; negative where an edge has no such operation."""
+    """kind -> weights; negative where an edge has no such operation.
+
+    Raises:
+      InputError: the parameters of an epoch are NaN or infinite.
+    """
+    epochs = len(next(iter(alpha.values())))
+    for epoch in range(epochs):
+        own = {kind: alpha[kind][epoch] for kind in space.cells}
+        require_numbers(space, own, f" after epoch {epoch + 1}")
     return {
         kind: np.stack([read(cell, epoch) for epoch in np.asarray(alpha[kind])])
         for kind, cell in space.cells.items()

@@ -49,6 +49,7 @@ _GAP, _TURN, _SAMPLE = 0.1, 0.14, 0.36  # from an axes' end to the text beside i
 
 _LOSSES = ("loss", "valid_loss")
 _ACCURACIES = ("accuracy", "held_out_accuracy", "discretized_accuracy")
+_BALANCED = ("held_out_balanced_accuracy", "discretized_balanced_accuracy")
 _SKIPS = ("skips", "skip_share")
 
 
@@ -60,6 +61,11 @@ def plot_losses(history: pd.DataFrame) -> Figure:
 def plot_accuracies(history: pd.DataFrame) -> Figure:
     """Accuracies of the supernet, and of what its genotype keeps of it."""
     return _plot(history, [_ACCURACIES])
+
+
+def plot_balanced_accuracies(history: pd.DataFrame) -> Figure:
+    """Draws the mean over classes of the supernet's accuracies, and its genotype's."""
+    return _plot(history, [_BALANCED])
 
 
 def plot_entropy(history: pd.DataFrame) -> Figure:

@@ -52,6 +52,22 @@ MEASURES = {
     "discretized_accuracy": Measure(
         "discretised accuracy", "discretised", "%", 100.0, ".1f"
     ),
+    "held_out_balanced_accuracy": Measure(
+        "held-out mean recall",
+        "held out",
+        "%",
+        100.0,
+        ".1f",
+        source="data.metric=balanced_accuracy records it",
+    ),
+    "discretized_balanced_accuracy": Measure(
+        "discretised mean recall",
+        "discretised",
+        "%",
+        100.0,
+        ".1f",
+        source="data.metric=balanced_accuracy records it",
+    ),
     "held_out_perplexity": Measure("held-out perplexity", "held out", form=".1f"),
     "discretized_perplexity": Measure(
         "discretised perplexity", "discretised", form=".1f"

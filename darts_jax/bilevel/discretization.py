@@ -41,6 +41,39 @@ def simplex_weights(cell: Cell, shares: Float[np.ndarray, "edge op"]) -> Weights
     return np.where(cell.mask, masked / masked.sum(-1, keepdims=True), -1.0)
 
 
+def kinds_without_numbers(space: Space, alpha: Saved) -> list[str]:
+    """Returns the kinds of cells whose parameters are NaN or infinitely strong.
+
+    Minus infinity is sound, as it marks what was pruned, unless an edge has no other.
+    """
+
+    def is_sound(kind: str, cell: Cell) -> bool:
+        own = np.where(cell.mask, np.asarray(alpha[kind], np.float64), -np.inf)
+        edges = np.asarray(alpha.get(kind + EDGES, 0.0), np.float64)
+        return bool(np.isfinite(own.max(-1)).all() and np.isfinite(edges).all())
+
+    return [kind for kind, cell in space.cells.items() if not is_sound(kind, cell)]
+
+
+def require_numbers(space: Space, alpha: Saved, where: str = "") -> None:
+    """Refuses architecture parameters off which nothing can be read.
+
+    Args:
+      where: follows the words "the architecture parameters of a cell".
+
+    Raises:
+      InputError: those of a kind of cell are NaN or infinitely strong.
+    """
+    kinds = kinds_without_numbers(space, alpha)
+    if kinds:
+        raise InputError(
+            f"the architecture parameters of the {kinds[0]} cell{where} are NaN or "
+            "infinite, so that no genotype can be read off them; want those of an "
+            "earlier epoch, or a search with a smaller search.architecture."
+            "learning_rate"
+        )
+
+
 def two_strongest(
     space: Space, alpha: Saved, read: Reading = softmax_weights
 ) -> Genotype:
@@ -194,6 +227,7 @@ def _genotype(
     read: Reading,
     rule: Callable[[str, Cell, Weights], tuple[Choice, ...]],
 ) -> Genotype:
+    require_numbers(space, alpha)
     cells = {
         kind: CellGenotype(
             cell.inputs, rule(kind, cell, read(cell, alpha[kind])), cell.output

@@ -32,12 +32,37 @@ def cross_entropy(
     logits: Float[Array, "batch class"],
     labels: AnyArray,
     smoothing: float | Float[Array, ""] = 0.0,
+    weights: Float[AnyArray, " class"] | None = None,
 ) -> Float[Array, ""]:
-    """Mean cross entropy; a share ``smoothing`` of the target is spread evenly."""
+    """Mean cross entropy; a share ``smoothing`` of the target is spread evenly.
+
+    Args:
+      weights: of an image by its class. The sum is divided by the number of images and
+        not by their weights, so that the mean over parts of a batch is that of the
+        whole.
+    """
+    each = cross_entropies(logits, labels, smoothing)
+    return jnp.mean(each if weights is None else by_class(weights, labels, each))
+
+
+def cross_entropies(
+    logits: Float[Array, "batch class"],
+    labels: AnyArray,
+    smoothing: float | Float[Array, ""] = 0.0,
+) -> Float[Array, " batch"]:
+    """Cross entropy of every image, as `cross_entropy` averages it."""
     wide = logits.dtype if jnp.finfo(logits.dtype).bits >= 32 else jnp.float32
     log_p = jax.nn.log_softmax(logits.astype(wide))
     hard = -jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
-    return jnp.mean((1 - smoothing) * hard - smoothing * log_p.mean(-1))
+    return (1 - smoothing) * hard - smoothing * log_p.mean(-1)
+
+
+def by_class(
+    weights: Float[AnyArray, " class"], labels: AnyArray, values: Array
+) -> Float[Array, " batch"]:
+    """Multiplies a value of every image by the weight of its class."""
+    kind = values.dtype if jnp.issubdtype(values.dtype, jnp.floating) else jnp.float32
+    return jnp.asarray(weights, kind)[labels] * values.astype(kind)
 
 
 def focal_loss(
@@ -79,15 +104,28 @@ def hits(
     return jnp.argmax(logits, -1).astype(labels.dtype) == labels
 
 
-def _loss(logits: Array, batch: Examples, scalars: Scalars) -> Float[Array, ""]:
-    del scalars
-    return cross_entropy(logits, batch.labels)
+def classification(weights: Float[AnyArray, " class"] | None = None) -> Criterion:
+    """Returns the criterion of images by class, as a supernet gives logits.
+
+    Args:
+      weights: of an image by its class, in the loss and in rewards; None: all equal.
+    """
+
+    def loss(logits: Array, batch: Examples, scalars: Scalars) -> Float[Array, ""]:
+        del scalars
+        return cross_entropy(logits, batch.labels, weights=weights)
+
+    def rewards(logits: Array, batch: Examples) -> Array:
+        right = hits(logits, batch.labels)
+        return right if weights is None else by_class(weights, batch.labels, right)
+
+    return Criterion(
+        inputs=lambda batch: batch.images,
+        loss=loss,
+        metrics=lambda loss, logits, batch: batch_metrics(loss, logits, batch.labels),
+        rewards=rewards,
+    )
 
 
-CLASSIFICATION = Criterion(
-    inputs=lambda batch: batch.images,
-    loss=_loss,
-    metrics=lambda loss, logits, batch: batch_metrics(loss, logits, batch.labels),
-    rewards=lambda logits, batch: hits(logits, batch.labels),
-)
-"""Of images by class, as a supernet gives logits."""
+CLASSIFICATION = classification()
+"""Of images by class that all weigh the same."""

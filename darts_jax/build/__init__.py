@@ -25,7 +25,13 @@ from darts_jax.build.search import make_search, search_start
 from darts_jax.build.shared import count_network_parameters, make_shared_training
 from darts_jax.build.sizes import blank_retrained
 from darts_jax.build.task import Problem, Score, Supermodel, Task
-from darts_jax.build.tasks import TASKS, dataset_of, require_images, task_of
+from darts_jax.build.tasks import (
+    TASKS,
+    dataset_of,
+    require_images,
+    score_of,
+    task_of,
+)
 from darts_jax.build.training import make_training
 
 __all__ = [
@@ -61,6 +67,7 @@ __all__ = [
     "make_supernet",
     "make_training",
     "require_images",
+    "score_of",
     "search_start",
     "task_of",
 ]

@@ -336,11 +336,13 @@ def _precision_at_half(sums: Any, count: int) -> float:
 
 
 _NOT_IN_SEARCH = {
+    "data.class_weights": "none",
     "data.pad": 0,
     "data.cutout": 0,
     "search.validation": "train",
 }
 _NOT_IN_TRAINING = {
+    "data.class_weights": "none",
     "retrain.pad": 0,
     "retrain.cutout": 0,
     "retrain.auxiliary_weight": 0.0,

@@ -41,6 +41,7 @@ class Job:
         ``held_out`` and its own.
       adapt: (scalars, scores of the epochs before) -> an epoch's scalars, if these
         follow scores.
+      chance: the loss of a guess, where it is known.
       members: None, or the size of the population that leads states and totals.
     """
 
@@ -62,6 +63,7 @@ class Job:
     adapt: Callable[[Any, Sequence[float]], Any] | None = None
     metrics: tuple[str, ...] = METRICS
     probes: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    chance: float | None = None
     members: int | None = None
 
     def empty_totals(self) -> dict[str, np.ndarray]:
@@ -69,8 +71,12 @@ class Job:
         return empty_totals(self.members, self.metrics)
 
 
-def job_of(task: Task, problem: Problem, **rest: Any) -> Job:
-    """A job with what it takes from its task; the rest is told."""
+def job_of(task: Task, score: Score, problem: Problem, **rest: Any) -> Job:
+    """A job with what it takes from its task; the rest is told.
+
+    Args:
+      score: of the task's, the one that models are measured by.
+    """
 
     def evaluation(feed: Feed) -> Callable[..., Any]:
         return evaluation_program(problem.examination, feed.batches)
@@ -80,12 +86,13 @@ def job_of(task: Task, problem: Problem, **rest: Any) -> Job:
         feed=problem.feed,
         held_out=problem.held_out,
         evaluate=evaluation(problem.held_out),
-        score=task.score,
+        score=score,
         steps_per_epoch=problem.feed.steps,
         per_step=problem.per_step,
         unit=task.unit,
         test=None if test is None else (test, evaluation(test)),
         adapt=problem.adapt,
+        chance=problem.chance,
         **rest,
     )
 

@@ -84,6 +84,7 @@ def _search(config: ConfigDict, corpus: Corpus, layout: Layout) -> Problem:
         held_out=_pass(config, corpus.valid),
         examination=_perplexity(forward, config.language.test_batch_size),
         per_step=round(2 * size * _windows(config, settings).mean),
+        chance=math.log(len(corpus.vocabulary)),
         metrics=METRICS,
         paced=_paced(config.language.window),
         followed=_followed(search),
@@ -124,6 +125,7 @@ def _training(
         held_out=_pass(config, corpus.valid),
         examination=_perplexity(forward, config.language.test_batch_size),
         per_step=round(size * windows.mean),
+        chance=math.log(len(corpus.vocabulary)),
         metrics=METRICS,
         test=_pass(config, corpus.test),
         paced=_paced(config.language.window),
@@ -299,12 +301,17 @@ def _require_parameters(setting: str, costs: str) -> None:
 
 
 _NOT_IN_SEARCH = {
+    "data.class_weights": "none",
     "supernet.partial_channels": 1,
     "supernet.dtype": "float32",
     "search.microbatches": 1,
     "search.validation": "train",
 }
-_NOT_IN_TRAINING = {"retrain.microbatches": 1, "retrain.dtype": "float32"}
+_NOT_IN_TRAINING = {
+    "data.class_weights": "none",
+    "retrain.microbatches": 1,
+    "retrain.dtype": "float32",
+}
 
 LANGUAGE = Task(
     "language",
@@ -313,6 +320,7 @@ LANGUAGE = Task(
         "perplexity",
         lambda sums, count: math.exp(min(sums["loss"] / sums["count"], 700.0)),
         more=False,
+        loss=lambda sums, count: sums["loss"] / sums["count"],
     ),
     _load,
     _search,

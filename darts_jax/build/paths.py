@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
@@ -17,7 +18,7 @@ from darts_jax.build.dataset import searched_parts
 from darts_jax.build.images import normalized
 from darts_jax.build.networks import make_supernet
 from darts_jax.build.population import member_execution
-from darts_jax.build.tasks import require_images
+from darts_jax.build.tasks import require_images, score_of
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import Layout
@@ -58,10 +59,11 @@ STATISTICS = {"running": running, "batch": of_batch, "recalibrated": recalibrate
 def make_path_scores(
     config: ConfigDict, dataset: AnyDataset, layout: Layout
 ) -> Callable[[Params, Stats, Mixture], Float[Array, " path"]]:
-    """(params, stats, mixtures [path, edge, op]) -> accuracy of every path.
+    """(params, stats, mixtures [path, edge, op]) -> score of every path.
 
-    On the first ``config.score.images`` of a search's validation images; one program,
-    whose paths the devices share out.
+    The score is the accuracy, or what ``data.metric`` names, on the first
+    ``config.score.images`` of a search's validation images; one program, whose paths
+    the devices share out.
 
     Raises:
       InputError: another task, a stream, or fewer images than a batch.
@@ -74,6 +76,19 @@ def make_path_scores(
     )
     apply, rule = supernet_apply(net), STATISTICS[settings.statistics]
     valid, calibration = _images(config, dataset)
+    balanced = score_of(config).name == "balanced_accuracy"
+    total, classes = valid.labels.size, dataset.classes
+    counts = np.bincount(np.asarray(valid.labels).ravel(), minlength=classes)
+    sizes = counts.astype(np.float32)
+    there = np.flatnonzero(sizes)
+    shape = (classes,) if balanced else ()
+
+    def counted(hits: Array, labels: Any) -> Array:
+        """Right answers: all of them, or those of each class."""
+        if not balanced:
+            return jnp.sum(hits)
+        each = hits[:, None] & (labels[:, None] == jnp.arange(classes))
+        return jnp.sum(each, 0, dtype=jnp.int32)
 
     def score(mixture: Mixture, shared: Any) -> Float[Array, ""]:
         params, stats, valid, calibration = shared
@@ -87,10 +102,12 @@ def make_path_scores(
         def count(correct: Array, batch: Examples) -> tuple[Array, None]:
             images = jnp.asarray(batch.images)
             hits = jnp.argmax(predict(images), -1) == batch.labels
-            return correct + jnp.sum(hits), None
+            return correct + counted(hits, batch.labels), None
 
-        correct, _ = lax.scan(count, jnp.zeros((), jnp.int32), valid)
-        return correct / valid.labels.size
+        correct, _ = lax.scan(count, jnp.zeros(shape, jnp.int32), valid)
+        if not balanced:
+            return correct / total
+        return jnp.mean(correct[there].astype(jnp.float32) / sizes[there])
 
     over = jax.jit(layout.over_members(score, member_execution(config)))
     shared = layout.put(valid), layout.put(calibration)

@@ -18,7 +18,7 @@ from darts_jax.build.budget import make_budget
 from darts_jax.build.job import Job, arrays, job_of
 from darts_jax.build.methods import full_mask, initial_alpha
 from darts_jax.build.task import Supermodel
-from darts_jax.build.tasks import task_of
+from darts_jax.build.tasks import score_of, task_of
 from darts_jax.devices import Layout, make_layout
 from darts_jax.rewriting import shortened
 from darts_jax.spaces import get_space
@@ -77,6 +77,7 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
     products = settings.diagnostics.products
     return job_of(
         task,
+        score_of(config),
         problem,
         layout=layout,
         start=search_start(config),

@@ -6,6 +6,7 @@ genotype is an array, and networks of one space differ in it alone.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,15 +19,17 @@ from ml_collections import ConfigDict
 
 from darts_jax import program, schedules
 from darts_jax.bilevel.discretization import one_hot
+from darts_jax.bilevel.losses import Criterion
 from darts_jax.build import seeds
-from darts_jax.build.classification import count_correct
+from darts_jax.build.class_weights import class_weights
+from darts_jax.build.classification import count_by_class
 from darts_jax.build.feed import whole_batches
 from darts_jax.build.images import make_supply, normalized, preparation
 from darts_jax.build.job import Job, arrays, job_of
 from darts_jax.build.networks import make_network
 from darts_jax.build.population import member_execution
 from darts_jax.build.task import Problem
-from darts_jax.build.tasks import task_of
+from darts_jax.build.tasks import score_of, task_of
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import Layout, make_layout
@@ -37,7 +40,7 @@ from darts_jax.models.network import Logits
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype, Space
-from darts_jax.training import Training
+from darts_jax.training import Training, with_auxiliary
 from darts_jax.types import Mixture, TrainState, step_key
 
 
@@ -64,19 +67,20 @@ def make_shared_training(
     task, settings = task_of(config), config.retrain
     layout = make_layout(config.devices, len(genotypes), "the members", members=True)
     net = _shared_network(config, dataset, space)
+    criterion = with_auxiliary(class_weights(config, dataset))
     apply = functional.supernet_apply(net)
-    problem = _problem(config, dataset, net, apply)
+    problem = _problem(config, dataset, net, apply, criterion)
     feed = problem.feed
 
     def init(seed: Array) -> TrainState:
         params, stats = problem.init(seeds.key_of(seed, seeds.INIT))
         raw_key = seeds.raw_key_of(seed, seeds.STEPS)
-        return _training_at({}, apply, settings).init(raw_key, params, stats)
+        return _training_at({}, apply, settings, criterion).init(raw_key, params, stats)
 
     def step(state: TrainState, data: Any, order: Any, i: Any, scalars: Any) -> Any:
         key = step_key(state.key, state.step)
         (batch,) = problem.prepare(key, feed.batches(data, order, i))
-        training = _training_at(scalars["mixture"], apply, settings)
+        training = _training_at(scalars["mixture"], apply, settings, criterion)
         return training.step(state, batch, scalars)
 
     run = program.epoch_program(feed.order, step)
@@ -94,6 +98,7 @@ def make_shared_training(
 
     job = job_of(
         task,
+        score_of(config),
         problem,
         layout=layout,
         start=config.seed + np.arange(len(genotypes), dtype=np.int32),
@@ -151,7 +156,11 @@ def _shared_network(config: ConfigDict, dataset: Any, space: Space) -> Supernet:
 
 
 def _problem(
-    config: ConfigDict, dataset: AnyDataset, net: Supernet, apply: Apply
+    config: ConfigDict,
+    dataset: AnyDataset,
+    net: Supernet,
+    apply: Apply,
+    criterion: Criterion,
 ) -> Problem:
     settings = config.retrain
     size, supply = settings.batch_size, make_supply(dataset, config)
@@ -168,17 +177,20 @@ def _problem(
         return logits
 
     return Problem(
-        _training_at({}, apply, settings),
+        _training_at({}, apply, settings, criterion),
         init,
         feed=supply.training([np.arange(supply.images)], size),
         prepare=preparation(dataset, settings, Layout()),
         held_out=supply.test(size),
-        examination=count_correct(predict),
+        examination=count_by_class(predict, dataset.classes),
         per_step=size,
+        chance=math.log(dataset.classes),
     )
 
 
-def _training_at(mixture: Mixture, apply: Apply, settings: ConfigDict) -> Training:
+def _training_at(
+    mixture: Mixture, apply: Apply, settings: ConfigDict, criterion: Criterion
+) -> Training:
     """Returns the training of the network that a mixture chooses."""
 
     def at_mixture(
@@ -188,7 +200,7 @@ def _training_at(mixture: Mixture, apply: Apply, settings: ConfigDict) -> Traini
         logits, stats = apply(params, stats, mixture, images, key, train=train)
         return Logits(logits, None), stats
 
-    return Training(at_mixture, settings.microbatches)
+    return Training(at_mixture, settings.microbatches, criterion)
 
 
 def _stacked_mixtures(space: Space, genotypes: Sequence[Genotype]) -> dict[str, Any]:

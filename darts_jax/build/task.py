@@ -10,8 +10,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from flax import struct
-from jaxtyping import Array, PRNGKeyArray, UInt
+from jaxtyping import Array, Int, PRNGKeyArray, UInt
 from ml_collections import ConfigDict
 
 from darts_jax.analysis.expected import Expected
@@ -36,6 +37,8 @@ class Score:
       scale: by which it is multiplied for people.
       unit: of that.
       also: name -> another number of the same kind, told beside it.
+      confusion: the sums -> images by true and by predicted class, where they have it.
+      loss: (the sums, how many examples) -> their mean loss, where they have it.
     """
 
     name: str
@@ -46,11 +49,18 @@ class Score:
     also: Mapping[str, Callable[[Any, int], float]] = dataclasses.field(
         default_factory=dict
     )
+    confusion: Callable[[Any], Int[np.ndarray, "true predicted"]] | None = None
+    loss: Callable[[Any, int], float] | None = None
+
+    @property
+    def words(self) -> str:
+        """The name as it stands in a sentence."""
+        return self.name.replace("_", " ")
 
     @property
     def title(self) -> str:
         """Over a column of `shown` numbers."""
-        return f"{self.name} {self.unit}".rstrip()
+        return f"{self.words} {self.unit}".rstrip()
 
     @property
     def measures(self) -> dict[str, Callable[[Any, int], float]]:
@@ -62,7 +72,7 @@ class Score:
 
     def told(self, value: float) -> str:
         """Of one network, for people."""
-        return f"{self.name} {self.shown(value):.2f} {self.unit}".rstrip()
+        return f"{self.words} {self.shown(value):.2f} {self.unit}".rstrip()
 
     def merit(self, value: Any) -> Any:
         """The same so that more is better."""
@@ -92,6 +102,7 @@ class Problem:
       held_out: what a model is tested on after every epoch.
       examination: of a `Supermodel`, or of a training's state.
       per_step: how many examples a step reads, in the task's unit.
+      chance: the loss of a guess, where it is known: ln of the number of classes.
       metrics: names of the criterion's sums.
       test: what a trained network is tested on at last, where ``held_out`` is not that.
       paced: (scalars, training batch) -> the scalars as that batch wants them.
@@ -108,6 +119,7 @@ class Problem:
     held_out: Feed
     examination: Examination
     per_step: int
+    chance: float | None = None
     metrics: tuple[str, ...] = METRICS
     test: Feed | None = None
     paced: Callable[[Scalars, Batch], Scalars] = lambda scalars, batch: scalars
@@ -127,6 +139,7 @@ class Task:
       search: (config, data set, layout) -> the problem of a search.
       training: (config, data set, genotype, layout) -> that of a training from scratch.
       expected: (config, data set, what is counted) -> the cost of what is retrained.
+      others: scores that ``data.metric`` may name in place of ``score``.
     """
 
     name: str
@@ -136,6 +149,7 @@ class Task:
     search: Callable[[ConfigDict, Any, Layout], Problem]
     training: Callable[[ConfigDict, Any, Genotype, Layout], Problem]
     expected: Callable[[ConfigDict, Any, str], Expected]
+    others: tuple[Score, ...] = ()
 
 
 def require_settings(config: ConfigDict, wanted: Mapping[str, Any], what: str) -> None:

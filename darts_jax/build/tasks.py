@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from darts_jax.build.classification import CLASSIFICATION
 from darts_jax.build.detection import DETECTION
 from darts_jax.build.language import LANGUAGE
-from darts_jax.build.task import Task
+from darts_jax.build.task import Score, Task
 from darts_jax.errors import InputError, unknown_name
 
 TASKS: dict[str, Task] = {
@@ -20,6 +20,24 @@ def task_of(config: ConfigDict) -> Task:
     if config.task not in TASKS:
         raise unknown_name("task", config.task, list(TASKS))
     return TASKS[config.task]
+
+
+def score_of(config: ConfigDict) -> Score:
+    """Returns the score that ``data.metric`` names: by default the task's own.
+
+    Raises:
+      InputError: the task has no such score.
+    """
+    task, named = task_of(config), config.data.metric
+    known = {score.name: score for score in (task.score, *task.others)}
+    if named == "auto":
+        return task.score
+    if named not in known:
+        raise InputError(
+            f"setting data.metric is {named}; task={config.task} is measured by "
+            f"{', '.join(known)}: want auto"
+        )
+    return known[named]
 
 
 def dataset_of(config: ConfigDict) -> Any:

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from darts_jax import program, schedules
 from darts_jax.build import seeds
 from darts_jax.build.job import Job, arrays, job_of
-from darts_jax.build.tasks import task_of
+from darts_jax.build.tasks import score_of, task_of
 from darts_jax.devices import make_layout
 from darts_jax.spaces.graph import Genotype
 from darts_jax.types import step_key
@@ -41,6 +41,7 @@ def make_training(config: ConfigDict, dataset: Any, genotype: Genotype) -> Job:
 
     return job_of(
         task,
+        score_of(config),
         problem,
         layout=layout,
         start=np.asarray(config.seed, np.int32),

@@ -73,6 +73,10 @@ class StreamedDataset:
         """The number of training images."""
         return len(self.train)
 
+    def train_label(self, index: int) -> int:
+        """Returns the label of a training image, which is not decoded for it."""
+        return _label(self.train, index)
+
     def first(self, images: int) -> "StreamedDataset":
         """The same of so many images of either part, fewer where there are fewer."""
         train, test = _First(self.train, images), _First(self.test, images)
@@ -91,6 +95,14 @@ class _First:
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         return self.source[index]
+
+
+def _label(source: Source, index: int) -> int:
+    if isinstance(source, _First):
+        return _label(source.source, index)
+    if isinstance(source, _Fitted):
+        return source.checked(source.source[index][1], index)
+    return int(source[index][1])
 
 
 AnyDataset = Dataset | StreamedDataset
@@ -295,12 +307,17 @@ class _Fitted:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         image, label = self.source[index]
-        what = f"{self.what} {index}"
+        label = self.checked(label, index)
+        return fit(image, self.image_shape, f"{self.what} {index}"), label
+
+    def checked(self, label: int, index: int) -> int:
+        """Returns the label; raises InputError if there is no such class."""
         if not 0 <= label < self.classes:
             raise InputError(
-                f"{what} has the label {label}, must be in [0, {self.classes})"
+                f"{self.what} {index} has the label {label}, must be in "
+                f"[0, {self.classes})"
             )
-        return fit(image, self.image_shape, what), int(label)
+        return int(label)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

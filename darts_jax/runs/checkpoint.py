@@ -54,8 +54,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints present, damaged ones too, oldest first."""
-        names = (p.name for p in self.directory.iterdir())
-        return sorted(int(name) for name in names if name.isdecimal())
+        return _steps(self.directory)
 
     def save(self, step: int, state: PyTree) -> None:
         """Writes a checkpoint and then forgets the oldest. Returns when it is on disk.
@@ -66,7 +65,7 @@ class Checkpoints:
         Raises:
           InputError: no room on disk; the earlier checkpoints are intact.
         """
-        arrays = dict(_named_leaves(to_host(state)))
+        arrays = named_arrays(state)
         if is_writer():
             self._write(step, arrays)
         wait_for_all(f"checkpoint {step}")
@@ -101,20 +100,8 @@ class Checkpoints:
         Raises:
           InputError: the checkpoint is whole, but of another state than ``like``.
         """
-        damaged: dict[int, str] = {}
-        found = None
-        for step in reversed(self.steps()):
-            try:
-                arrays = _read(self.directory / str(step), step, like)
-            except _DamagedError as damage:
-                damaged[step] = str(damage)
-            else:
-                found = step, _fill(like, arrays)
-                break
-        going_on = f"going on from {found[0]}" if found else "no earlier one is whole"
-        for step, what in damaged.items():
-            notify(f"checkpoint {step} is damaged ({what}); {going_on}")
-        return found
+        found = read_newest(self.directory, notify, like)
+        return None if found is None else (found[0], _fill(like, found[1]))
 
     def restore(self, step: int, like: PyTree) -> PyTree:
         """The checkpoint of one step, as `restore_latest` restores it.
@@ -133,6 +120,47 @@ class Checkpoints:
             raise InputError(f"checkpoint {step} is damaged ({damage})") from None
 
 
+def read_newest(
+    directory: Path, notify: Callable[[str], None], like: PyTree | None = None
+) -> tuple[int, dict[str, np.ndarray]] | None:
+    """Reads the newest checkpoint of a folder that is whole, and writes nothing.
+
+    Args:
+      notify: is told in one line of each damaged checkpoint passed over.
+      like: a state that the checkpoint must be one of, if given.
+
+    Returns:
+      Its step, and dotted path -> array; None without one.
+
+    Raises:
+      InputError: the checkpoint is whole, but of another state than ``like``.
+    """
+    directory = directory.absolute()  # Orbax refuses relative paths
+    damaged: dict[int, str] = {}
+    found = None
+    for step in reversed(_steps(directory) if directory.is_dir() else []):
+        try:
+            found = step, _read(directory / str(step), step, like)
+        except _DamagedError as damage:
+            damaged[step] = str(damage)
+        else:
+            break
+    going_on = f"going on from {found[0]}" if found else "no earlier one is whole"
+    for step, what in damaged.items():
+        notify(f"checkpoint {step} is damaged ({what}); {going_on}")
+    return found
+
+
+def named_arrays(state: PyTree) -> dict[str, np.ndarray]:
+    """Returns the leaves of a state on the host, as a checkpoint names them."""
+    return dict(_named_leaves(to_host(state)))
+
+
+def signature(leaf: Any) -> str:
+    """Returns the dtype and the shape of an array, for people."""
+    return f"{leaf.dtype}{list(leaf.shape)}"
+
+
 class _DamagedError(Exception):
     """What is wrong with a checkpoint, in few words."""
 
@@ -141,14 +169,19 @@ def _write(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     with _orbax() as checkpointer:
         folder.mkdir()
         checkpointer.save(folder / _STATE, arrays)
-    leaves = {name: _signature(array) for name, array in arrays.items()}
+    leaves = {name: signature(array) for name, array in arrays.items()}
     (folder / _LEAVES).write_text(json.dumps(leaves, indent=1))
     (folder / _MANIFEST).write_text(json.dumps(_digests(folder), indent=1))
     for path in (folder, *folder.rglob("*")):
         sync(path)
 
 
-def _read(folder: Path, step: int, like: PyTree) -> dict[str, np.ndarray]:
+def _steps(directory: Path) -> list[int]:
+    names = (p.name for p in directory.iterdir())
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _read(folder: Path, step: int, like: PyTree | None) -> dict[str, np.ndarray]:
     """The arrays of a checkpoint, after every check."""
     try:
         manifest = dict(json.loads((folder / _MANIFEST).read_text()))
@@ -164,7 +197,8 @@ def _read(folder: Path, step: int, like: PyTree) -> dict[str, np.ndarray]:
         state = "has changed" if bad in digests else "is missing"
         raise _DamagedError(f"{bad} {state}")
     stored = json.loads((folder / _LEAVES).read_text())
-    _require_same(step, stored, {n: _signature(x) for n, x in _named_leaves(like)})
+    if like is not None:
+        _require_same(step, stored, {n: signature(x) for n, x in _named_leaves(like)})
     with _orbax() as checkpointer:
         return checkpointer.restore(folder / _STATE)
 
@@ -212,10 +246,6 @@ def _named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
         (jax.tree_util.keystr(path, simple=True, separator="."), leaf)
         for path, leaf in paths
     ]
-
-
-def _signature(leaf: Any) -> str:
-    return f"{leaf.dtype}{list(leaf.shape)}"
 
 
 def _checkpointer(ocp: Any) -> Any:

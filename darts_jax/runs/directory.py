@@ -1,7 +1,8 @@
 """The directory of a run: where everything lies, and whose it is.
 
 A directory belongs to the settings that its verbs have used. Opening it with others
-fails before anything in it is touched.
+fails before anything in it is touched, unless they are the same but for more epochs and
+the run can go on (`extension`).
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ from ml_collections import ConfigDict
 from darts_jax.config import config_difference, config_to_json, load_config
 from darts_jax.errors import InputError
 from darts_jax.files import disk_errors, read_npz, write_whole
+from darts_jax.runs.extension import extended
 from darts_jax.runs.processes import is_writer, wait_for_all
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "darts-jax")
@@ -82,6 +84,16 @@ class RunDirectory:
     @property
     def summary_text(self) -> Path:
         return self.path / "summary.txt"
+
+    @property
+    def evaluation(self) -> Path:
+        """Results by class of the retrained network on the test data."""
+        return self.path / "evaluation.json"
+
+    @property
+    def start(self) -> Path:
+        """The run whose parameters this one started from, if any."""
+        return self.path / "start.json"
 
     @property
     def events(self) -> Path:
@@ -189,24 +201,41 @@ def _create(run: RunDirectory, config: ConfigDict, verb: str) -> None:
 
 
 def _reopen(run: RunDirectory, config: ConfigDict, verb: str) -> None:
-    differences = config_difference(load_config(run.config), config)
+    old = load_config(run.config)
+    differences = config_difference(old, config)
     versions = read_versions(run)
     everything = tuple(config)
     used = {s for name in versions for s in _SECTIONS.get(name, everything)}
     binding = [
         line for line in differences if line.partition(":")[0].split(".")[0] in used
     ]
-    if binding:
+    keys = [line.partition(":")[0] for line in binding]
+    longer = extended(run.path, old, config, keys, versions) if binding else []
+    if binding and not longer:
         raise InputError(
             f"run directory {run.path} holds another config ({', '.join(binding)}); "
             "choose another --run, or the old settings"
         )
     if not os.access(run.path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    # Before the settings: a run that is killed in between has its old end again.
+    for name in longer:
+        _forget_end(run, name)
     if differences:
         atomic_write(run.config, config_to_json(config))
     if verb not in versions:
         _record_versions(run, versions, config, verb)
+
+
+def _forget_end(run: RunDirectory, verb: str) -> None:
+    """Removes what tells that a verb has ended, and what it found by then."""
+    drawings = [run.genotype.with_suffix(suffix) for suffix in (".png", ".svg")]
+    ends = {
+        "search": [*drawings, run.genotype],
+        "retrain": [run.summary_json, run.summary_text, run.evaluation],
+    }
+    for path in ends[verb]:
+        path.unlink(missing_ok=True)
 
 
 def _record_versions(

@@ -24,16 +24,26 @@ from darts_jax.analysis.report.verdict import (
     collapsed,
     costs,
     keeps_accuracy,
+    lost_numbers,
     ranks_truly,
     unknown,
+    wild_losses,
 )
-from darts_jax.bilevel.discretization import reading_of
-from darts_jax.build import dataset_of, known_accuracies, make_network
+from darts_jax.bilevel.discretization import kinds_without_numbers, reading_of
+from darts_jax.build import (
+    Score,
+    dataset_of,
+    known_accuracies,
+    make_network,
+    score_of,
+)
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import read_npz
 from darts_jax.runs.directory import RunDirectory
 from darts_jax.runs.found import SearchResult
+from darts_jax.runs.metrics import read_metrics
+from darts_jax.runs.reason import WARNING
 from darts_jax.runs.retrain import RetrainResult, read_retrained
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
@@ -76,13 +86,39 @@ def search_answers(found: SearchResult, data: Data) -> list[Answer]:
     """The verdict on one search."""
     retrained = read_retrained(found.run.path)
     last = found.records[-1] if found.records else {}
-    alpha = {kind: found.alpha[kind][-1] for kind in found.space.cells}
     return [
+        *loss_answers(found.run),
+        *_numbers_answers(found),
         random_answer(found.config, found.run.path, [found.known], retrained, last),
-        collapse_answer(found.config, alpha, found.genotype),
-        ranking_answer(found.run, last, found.known is not None),
+        _search_collapse(found),
+        ranking_answer(
+            found.run, last, found.known is not None, score_of(found.config)
+        ),
         cost_answer(found.config, data, found.genotype, retrained),
     ]
+
+
+def loss_answers(run: RunDirectory) -> list[Answer]:
+    """Returns one answer where a recorded loss is beyond reason, else none."""
+    warnings: dict[str, list[str]] = {}
+    for record in read_metrics(run.metrics):
+        if record.get(WARNING):
+            warnings.setdefault(str(record["verb"]), []).append(str(record[WARNING]))
+    return [wild_losses(warnings)] if warnings else []
+
+
+def _numbers_answers(found: SearchResult) -> list[Answer]:
+    """Returns one answer where architecture parameters are no numbers, else none."""
+    lost = found.epochs_without_numbers()
+    count = len(next(iter(found.alpha.values())))
+    return [lost_numbers(lost, count)] if lost else []
+
+
+def _search_collapse(found: SearchResult) -> Answer:
+    alpha = {kind: found.alpha[kind][-1] for kind in found.space.cells}
+    if kinds_without_numbers(found.space, alpha):
+        return unknown(COLLAPSE, "the last epoch's parameters are no numbers")
+    return collapse_answer(found.config, alpha, found.genotype)
 
 
 def retrained_answers(
@@ -94,6 +130,7 @@ def retrained_answers(
     known = known_accuracies(config)
     of_table = known.accuracy(genotype) if known else None
     return [
+        *loss_answers(found.run),
         random_answer(config, path, [of_table], found, {}),
         unknown(COLLAPSE, because),
         unknown(RANKING, because),
@@ -120,7 +157,8 @@ def random_answer(
     if retrained is not None and retrained.baselines:
         random = [100 * network.score for network in retrained.baselines]
         own = [100 * score for score in retrained.scores]
-        return beats_random(own, random, what="trainings of the searched cell")
+        words, what = retrained.measure.words, "trainings of the searched cell"
+        return beats_random(own, random, words, what)
     recorded = last.get("benchmark_accuracy")
     if recorded is not None:
         because = (
@@ -164,13 +202,14 @@ def collapse_answer(
 
 
 def ranking_answer(
-    run: RunDirectory, last: Mapping[str, Any], has_truth: bool
+    run: RunDirectory, last: Mapping[str, Any], has_truth: bool, score: Score
 ) -> Answer:
     """By `score`, else by what the supernet loses without the rest.
 
     Args:
       last: the last epoch's record.
       has_truth: whether a benchmark would know.
+      score: by which the search was measured.
     """
     scored = read_scores(run)
     if scored is not None:
@@ -186,10 +225,10 @@ def ranking_answer(
     because = "its paths were not compared with the truth"
     if not has_truth:
         because = "no benchmark at hand knows this space's architectures"
-    soft, hard = last.get("held_out_accuracy"), last.get("discretized_accuracy")
+    soft, hard = (last.get(f"{of}_{score.name}") for of in ("held_out", "discretized"))
     if soft is None or hard is None:
         return unknown(RANKING, because, command)
-    return keeps_accuracy(soft, hard, because, command)
+    return keeps_accuracy(soft, hard, because, command, score.words)
 
 
 def read_scores(run: RunDirectory) -> Scored | None:
@@ -240,20 +279,26 @@ def cost_answer(
     return unknown(COST, because)
 
 
+def test_column(measure: Score) -> str:
+    """Returns the name of the column of scores in `network_rows`."""
+    return f"test {measure.title}"
+
+
 def network_rows(found: RetrainResult) -> list[dict[str, Any]]:
     """A row for each network that was trained, the best first."""
+    column = test_column(found.measure)
     named = [("searched", found.network)]
     named += [(f"random {i + 1}", other) for i, other in enumerate(found.baselines)]
     rows = [
         {
             "network": name,
-            "test accuracy %": 100 * network.score,
+            column: found.measure.shown(network.score),
             "parameters": network.parameters,
             "skip connections": sum(c.skips for c in network.genotype.cells.values()),
         }
         for name, network in named
     ]
-    return sorted(rows, key=lambda row: -float(row["test accuracy %"]))
+    return sorted(rows, key=lambda row: -float(row[column]))
 
 
 def seeds_together(
@@ -279,6 +324,7 @@ def group_answer(group: Mapping[str, SearchResult]) -> Answer | None:
         random = [100 * b.score for one in trained for b in one.baselines]
         if len(trained) < 2 or len(random) < 2:
             return None
-        by_table = beats_random([100 * one.accuracy for one in trained], random)
+        words = trained[0].measure.words
+        by_table = beats_random([100 * one.score for one in trained], random, words)
     question = f"Did {', '.join(group)} beat random cells?"
     return dataclasses.replace(by_table, question=question)

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.bilevel.discretization import Reading, reading_of
-from darts_jax.build import known_accuracies, task_of
+from darts_jax.bilevel.discretization import (
+    Reading,
+    kinds_without_numbers,
+    reading_of,
+    require_numbers,
+)
+from darts_jax.build import known_accuracies, score_of
 from darts_jax.config import load_config
 from darts_jax.runs.console import html_table
 from darts_jax.runs.directory import RunDirectory, load_architecture
@@ -73,9 +78,25 @@ class SearchResult(HistoryPlots):
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
-        """kind -> mixing weights [edge, op] of the last epoch."""
+        """kind -> mixing weights [edge, op] of the last epoch.
+
+        Raises:
+          InputError: its parameters are NaN or infinite.
+        """
         cells = self.space.cells.items()
+        last = {kind: self.alpha[kind][-1] for kind, _ in cells}
+        require_numbers(self.space, last, " after the last epoch")
         return {kind: self._read(cell, self.alpha[kind][-1]) for kind, cell in cells}
+
+    def epochs_without_numbers(self) -> list[int]:
+        """Returns the epochs, from 1, after which parameters are NaN or infinite."""
+        count = len(next(iter(self.alpha.values())))
+        every = ({k: a[epoch] for k, a in self.alpha.items()} for epoch in range(count))
+        return [
+            epoch
+            for epoch, alpha in enumerate(every, start=1)
+            if kinds_without_numbers(self.space, alpha)
+        ]
 
     def draw(self) -> Figure:
         """The cells of the genotype."""
@@ -109,7 +130,7 @@ class SearchResult(HistoryPlots):
         """What there is to say of the last epoch, in words and numbers."""
         # A directory that was copied may lack its records.
         last = self.records[-1] if self.records else {}
-        score = task_of(self.config).score
+        score = score_of(self.config)
 
         def shown(name: str) -> float | None:
             value = last.get(f"{name}_{score.name}")

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.baselines.equal_cost import random_of_cost
-from darts_jax.build import Score, dataset_of, has_budget, task_of
+from darts_jax.build import Score, dataset_of, has_budget, score_of
 from darts_jax.config import with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
@@ -106,7 +106,7 @@ def front(
     """
     if not has_budget(config):
         raise InputError("a front needs search.budget.rule, such as augmented")
-    measure = task_of(config).score
+    measure = score_of(config)
     if not measure.more:
         raise InputError(
             f"a front draws what should be high; task={config.task} has {measure.name}"

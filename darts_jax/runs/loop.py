@@ -24,6 +24,7 @@ from darts_jax.runs.console import Progress, progress
 from darts_jax.runs.directory import RunDirectory
 from darts_jax.runs.metrics import MetricsLog, read_metrics
 from darts_jax.runs.processes import any_of_all, is_writer, of_the_writer
+from darts_jax.runs.reason import WARNING, LossWatch
 
 # A call of the program lasts about this long, so that the bar moves and signals count.
 _SECONDS_PER_CALL = 1.0
@@ -130,7 +131,7 @@ def run_epochs(
         progress(total, verb, done, job.unit) as bar,
     ):
         log.truncate_after(done)
-        seen = caught, observer, _scores(job, run, verb, epochs)
+        seen = caught, observer, _records(run, verb, epochs)
         work = _Epochs(job, verb, ready, checkpoints, log, bar, *seen)
         for epoch in range(epochs, job.epochs):
             state, totals = work.epoch(epoch, state, totals)
@@ -162,6 +163,21 @@ def compile_run(job: Job, state: Any, totals: Any) -> tuple[Callable[..., Any], 
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Tested:
+    """What a test tells of a model; of each member, if any.
+
+    Attributes:
+      measures: the score by its name, and what is told beside it.
+      loss: mean over the examples; None where the task does not know it.
+      confusion: examples by true and by predicted class; None where there are none.
+    """
+
+    measures: dict[str, np.ndarray]
+    loss: np.ndarray | None
+    confusion: np.ndarray | None
+
+
 class HeldOut:
     """The data that a job is tested on, ready to be read again and again.
 
@@ -181,10 +197,13 @@ class HeldOut:
         """The task's score of a model; of each member, if any."""
         return self._told(self._sums(model), self._score.of)
 
-    def measures(self, model: Any) -> dict[str, np.ndarray]:
-        """The score by its name, and what is told beside it."""
-        sums, measures = self._sums(model), self._score.measures
-        return {name: self._told(sums, of) for name, of in measures.items()}
+    def test(self, model: Any) -> Tested:
+        """Everything that a test of a model tells; of each member, if any."""
+        sums, score = self._sums(model), self._score
+        measures = {name: self._told(sums, of) for name, of in score.measures.items()}
+        loss = None if score.loss is None else self._told(sums, score.loss)
+        confusion = None if score.confusion is None else score.confusion(sums)
+        return Tested(measures, loss, confusion)
 
     def _sums(self, model: Any) -> Any:
         found, start = list[Any](), 0
@@ -240,12 +259,13 @@ class _Epochs:
         bar: Progress,
         caught: list[int],
         observer: Observer,
-        scores: list[float],
+        records: list[dict[str, Any]],
     ) -> None:
         self.job, self.verb, self.ready = job, verb, ready
         self.observer, self.model = observer, jax.jit(job.model)
         self.checkpoints, self.log, self.bar = checkpoints, log, bar
-        self.caught, self.scores = caught, scores
+        self.caught, self.scores = caught, _scores(job, records)
+        self.losses = LossWatch(_rate(verb), job.chance, records)
         self.steps_per_call = 1
 
     def save(self, state: Any, totals: Any) -> None:
@@ -273,12 +293,13 @@ class _Epochs:
                 self._obey(state, totals, start)
         seconds = time.perf_counter() - began
         score, model = self.ready.held_out.score, self.model(state, scalars)
-        measures = self.ready.held_out.measures(model)
-        held_out = measures[job.score.name]
+        tested = self.ready.held_out.test(model)
+        held_out = tested.measures[job.score.name]
         self.scores.append(float(np.mean(held_out)))
         values = _means(totals) | {
             "learning_rate": np.asarray(scalars["weights"]["learning_rate"]),
-            **{f"held_out_{name}": value for name, value in measures.items()},
+            **{f"held_out_{name}": value for name, value in tested.measures.items()},
+            **({} if tested.loss is None else {"valid_loss": tested.loss}),
         }
         seen = job, state, scalars, model, data, score, held_out
         moment = Moment(epoch + 1, *seen)
@@ -289,9 +310,14 @@ class _Epochs:
             "compile_seconds": self.ready.compile_seconds,
             **measured,
         }
+        wild = self.losses.notice(epoch + 1, values)
+        if wild:
+            record[WARNING] = "; ".join(wild.values())
         self.log.write(step_of(state), record)
         self.observer.recorded(record | {"epochs": job.epochs})
         self.bar.end_epoch(epoch + 1, job.epochs, held_out=self.scores[-1])
+        for line in self.losses.news(wild):
+            say(f"{self.verb}: warning: {line}")
         return state, totals
 
     def _obey(self, state: Any, totals: Any, step: int) -> None:
@@ -330,21 +356,29 @@ class _Epochs:
         if np.any(first_bad == program.NEVER):
             return
         bad = int(np.max(first_bad))
-        searches = self.verb.startswith(("search", "population"))
-        section = "search" if searches else "retrain"
         steps = self.checkpoints.steps()
         kept = f"checkpoint {steps[-1]} is kept" if steps else "no checkpoint was due"
         raise InputError(
             f"{self.verb}: the loss became NaN or infinite at step {bad}; {kept}; a "
-            f"smaller {section}.weights.learning_rate may help"
+            f"smaller {_rate(self.verb)} may help"
         )
 
 
-def _scores(job: Job, run: RunDirectory, verb: str, epochs: int) -> list[float]:
-    """Of the epochs that are done, as they were recorded."""
+def _rate(verb: str) -> str:
+    """The setting of the learning rate of the weights."""
+    part = "search" if verb.split("_")[0] in ("search", "population") else "retrain"
+    return f"{part}.weights.learning_rate"
+
+
+def _records(run: RunDirectory, verb: str, epochs: int) -> list[dict[str, Any]]:
+    """Those of the epochs that are done."""
     records = [r for r in read_metrics(run.metrics) if r["verb"] == verb]
+    return [record for record in records if record["epoch"] <= epochs]
+
+
+def _scores(job: Job, records: list[dict[str, Any]]) -> list[float]:
     name = f"held_out_{job.score.name}"
-    return [float(np.mean(r[name])) for r in records if r["epoch"] <= epochs]
+    return [float(np.mean(record[name])) for record in records]
 
 
 def step_of(state: Any) -> int:

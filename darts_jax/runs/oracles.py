@@ -113,6 +113,6 @@ def by_training(
         number = known.setdefault(genotype.to_json(), len(known))
         run = Path(place) / f"network_{number}"
         trained = retrain(alone, run, genotype, held_out)
-        return Evaluation(100 * trained.accuracy, time.perf_counter() - began)
+        return Evaluation(100 * trained.score, time.perf_counter() - began)
 
     return evaluate

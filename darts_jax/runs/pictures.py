@@ -33,6 +33,10 @@ class HistoryPlots(abc.ABC):
         """Accuracies of the supernet by epoch, and of its genotype alone."""
         return _curves().plot_accuracies(self.history)
 
+    def plot_balanced_accuracies(self) -> Figure:
+        """Accuracies of the supernet and of its genotype alone, mean over classes."""
+        return _curves().plot_balanced_accuracies(self.history)
+
     def plot_entropy(self) -> Figure:
         """How undecided the edges are by epoch: 1 is not at all, 0 is decided."""
         return _curves().plot_entropy(self.history)

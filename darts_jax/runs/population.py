@@ -14,13 +14,14 @@ import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
+from darts_jax.bilevel.discretization import kinds_without_numbers
 from darts_jax.bilevel.regularization import TERMS
 from darts_jax.build import (
     Score,
     dataset_of,
     make_discretization,
     make_population,
-    task_of,
+    score_of,
 )
 from darts_jax.config import get_setting, load_config, with_overrides
 from darts_jax.data.stream import AnyDataset
@@ -281,7 +282,7 @@ def _read(
     for i, chosen in enumerate(settings):
         own = {kind: values[:, i] for kind, values in alpha.items()}
         last = {kind: values[-1] for kind, values in own.items()}
-        sound = not any(np.isnan(values).any() for values in last.values())
+        sound = not kinds_without_numbers(space, last)
         own_config = with_overrides(config, [f"{k}={v}" for k, v in chosen.items()])
         members.append(
             Member(
@@ -294,7 +295,7 @@ def _read(
             )
         )
     genotypes = [member.genotype for member in members]
-    shared, score = agreement(genotypes), task_of(config).score
+    shared, score = agreement(genotypes), score_of(config)
     return PopulationResult(tuple(members), shared, directory, score)
 
 

@@ -12,6 +12,7 @@ from darts_jax.checks import flatten
 from darts_jax.config import default_config
 from darts_jax.errors import InputError
 from darts_jax.runs.directory import RunDirectory
+from darts_jax.runs.start import read_start
 
 _RUN = {"search", "retrain"}
 _NEXT = " \\\n  "  # where a shell goes on in the next line
@@ -65,11 +66,18 @@ def _verb(run: RunDirectory, verbs: set[str]) -> tuple[str, list[str]]:
     """The verb that does what was done, and what it takes beside settings."""
     if "population" in verbs:
         return "population", _grid(run)
-    if verbs >= _RUN:
+    started = read_start(run)
+    if verbs >= _RUN and not started:
         return "run", []
-    if "retrain" in verbs:
-        return "retrain", ["--genotype", str(run.path)]
-    return "search", []
+    if "retrain" in verbs and "search" not in started:
+        own = ["--genotype", str(run.path)]
+        return "retrain", [*own, *_origin(started.get("retrain"))]
+    return "search", _origin(started.get("search"))
+
+
+def _origin(started: Mapping[str, Any] | None) -> list[str]:
+    """What makes a run start from another's parameters, if it did."""
+    return ["--from", str(started["run"])] if started and "run" in started else []
 
 
 def _grid(run: RunDirectory) -> list[str]:

@@ -31,6 +31,7 @@ from darts_jax.runs.evidence import (
     Data,
     collapse_answer,
     group_answer,
+    loss_answers,
     retrained_answers,
     search_answers,
     seeds_together,
@@ -44,6 +45,7 @@ from darts_jax.runs.report_parts import (
     about_search,
     against_cost,
     background,
+    by_class,
     curves,
     differences,
     name_of,
@@ -98,18 +100,14 @@ def _page(found: Any, dataset: AnyDataset | None) -> str:
 @_page.register
 def _(found: SearchResult, dataset: AnyDataset | None) -> str:
     data, figures = Data(found.config, dataset), Figures()
-    cells = [
-        Picture(found.draw(), "The cells that were found."),
-        Picture(
-            found.draw_supernet(),
-            "The supernet after the last epoch: the stronger an edge, the more its "
-            "strongest operation weighs.",
-        ),
-    ]
-    weights = [
-        Picture(found.plot_alpha(), "Weights of every edge's operations by epoch."),
-        Picture(found.plot_heatmap(), "The same after the last epoch."),
-    ]
+    cells = [Picture(found.draw(), "The cells that were found.")]
+    weights = list[Picture]()
+    if not found.epochs_without_numbers():
+        cells += [_drawn_supernet(found)]
+        weights += [
+            Picture(found.plot_alpha(), "Weights of every edge's operations by epoch."),
+            Picture(found.plot_heatmap(), "The same after the last epoch."),
+        ]
     retrained = read_retrained(found.run.path)
     sections = [
         verdict(search_answers(found, data)),
@@ -120,10 +118,19 @@ def _(found: SearchResult, dataset: AnyDataset | None) -> str:
         ),
         *truth(found.run, figures),
         *([networks(retrained, figures)] if retrained else []),
+        *by_class(found.run, figures),
         *background(found.run, found.config, data),
         genotype({"genotype": found.genotype.to_json()}),
     ]
     return page(name_of(found.run), "Search report", about_search(found), sections)
+
+
+def _drawn_supernet(found: SearchResult) -> Picture:
+    return Picture(
+        found.draw_supernet(),
+        "The supernet after the last epoch: the stronger an edge, the more its "
+        "strongest operation weighs.",
+    )
 
 
 @_page.register
@@ -136,12 +143,13 @@ def _(found: RetrainResult, dataset: AnyDataset | None) -> str:
     told = {
         "space": config.space,
         "data": config.data.name,
-        "test accuracy": f"{100 * found.accuracy:.2f} %",
+        f"test {found.measure.words}": f"{found.measure.shown(found.score):.2f} %",
     }
     sections = [
         verdict(retrained_answers(found, config, data)),
         pictures("Cells", [Picture(drawn, "The cells that were trained.")], figures),
         networks(found, figures),
+        *by_class(found.run, figures),
         *background(found.run, config, data),
         genotype({"genotype": found.network.genotype.to_json()}),
     ]
@@ -170,7 +178,7 @@ def _(found: PopulationResult, dataset: AnyDataset | None) -> str:
     ]
     told = about(config) | {"searches": len(named)}
     sections = [
-        verdicts([], answers, lead),
+        verdicts(loss_answers(found.run), answers, lead),
         Section("Members", table(found.rows(), "Every member after its last epoch")),
         curves("Curves", found, found.history.columns, CURVES, [], figures),
         curves(

@@ -27,7 +27,8 @@ from darts_jax.analysis.report.sections import (
 from darts_jax.data.dataset import Dataset
 from darts_jax.methods import METHODS, method_of
 from darts_jax.runs.directory import RunDirectory
-from darts_jax.runs.evidence import Data, network_rows, read_scores
+from darts_jax.runs.evaluation import read_evaluation
+from darts_jax.runs.evidence import Data, network_rows, read_scores, test_column
 from darts_jax.runs.found import SearchResult
 from darts_jax.runs.pictures import HistoryPlots
 from darts_jax.runs.recipe import commands, read_versions, settings_of
@@ -41,6 +42,11 @@ CURVES: Plots = {
     "held_out_accuracy": (
         "plot_accuracies",
         "Accuracies of the supernet by epoch, and of its genotype's operations alone.",
+    ),
+    "held_out_balanced_accuracy": (
+        "plot_balanced_accuracies",
+        "Balanced accuracies, the mean recall of the classes, of the supernet by "
+        "epoch, and of its genotype's operations alone.",
     ),
     "benchmark_accuracy": (
         "plot_truth",
@@ -131,8 +137,32 @@ def networks(found: RetrainResult, figures: Figures) -> Section:
     if not found.baselines:
         return Section("Retrained network", body, lead)
     kinds = [row | {"group": str(row["network"]).split()[0]} for row in rows]
-    drawn = gallery([_front(kinds)], figures)
+    drawn = gallery([_front(kinds, test_column(found.measure))], figures)
     return Section("Beside random cells", body + drawn, lead)
+
+
+def by_class(run: RunDirectory, figures: Figures) -> list[Section]:
+    """Returns the results of the retrained network by class, where they are kept."""
+    found = read_evaluation(run)
+    if found is None:
+        return []
+    from darts_jax.analysis.confusion import plot_confusion
+
+    rows, count = found.rows(), len(found.names)
+    lead = (
+        f"The retrained network on {int(found.confusion.sum()):,} test images of "
+        f"{found.data}: accuracy {100 * found.accuracy:.2f} %, balanced accuracy, the "
+        f"mean recall of the classes, {100 * found.balanced_accuracy:.2f} %."
+    )
+    if len(rows) < count:
+        lead += f" Of {count} classes the table has the {len(rows)} of least recall."
+    drawn = Picture(
+        plot_confusion(found.confusion, found.names),
+        "Confusion matrix: each row is a true class, shared out among the classes that "
+        "its images are taken for.",
+    )
+    body = table(rows, "Results by class") + gallery([drawn], figures)
+    return [Section("Results by class", body, lead)]
 
 
 def against_cost(
@@ -140,15 +170,17 @@ def against_cost(
 ) -> list[Section]:
     """What was trained from scratch, where any was."""
     every = {name: read_retrained(one.run.path) for name, one in searches.items()}
+    trained = {name: one for name, one in every.items() if one is not None}
+    if not trained:
+        return []
+    column = test_column(next(iter(trained.values())).measure)
     rows = [
         row | {"group": name}
-        for name, retrained in every.items()
-        if retrained is not None
-        for row in network_rows(retrained)
+        for name, one in trained.items()
+        if test_column(one.measure) == column
+        for row in network_rows(one)
     ]
-    if not rows:
-        return []
-    return [pictures("Accuracy against cost", [_front(rows)], figures)]
+    return [pictures("Accuracy against cost", [_front(rows, column)], figures)]
 
 
 def truth(run: RunDirectory, figures: Figures) -> list[Section]:
@@ -193,14 +225,15 @@ def of_each(runs: Mapping[str, tuple[RunDirectory, ConfigDict, Data]]) -> Sectio
     return Section("Settings, environment, commands", body, "Of each search by itself.")
 
 
-def _front(rows: Sequence[Mapping[str, Any]]) -> Picture:
+def _front(rows: Sequence[Mapping[str, Any]], column: str) -> Picture:
     import pandas as pd
 
     from darts_jax.analysis.front import plot_front
 
-    columns = "parameters", "test accuracy %", "network"
-    caption = "Parameters and test accuracy of every network; the steps are the best."
-    return Picture(plot_front(pd.DataFrame(rows), *columns), caption)
+    measure = column.removesuffix(" %")
+    caption = f"Parameters and {measure} of every network; the steps are the best."
+    drawn = plot_front(pd.DataFrame(rows), "parameters", column, "network")
+    return Picture(drawn, caption)
 
 
 def _nested(section: Section) -> str:

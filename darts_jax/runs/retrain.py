@@ -1,6 +1,7 @@
 """`retrain` and `evaluate`: a genotype from scratch, beside random ones."""
 
 import dataclasses
+import functools
 import json
 import statistics
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from darts_jax.build import (
     make_pricing,
     make_shared_training,
     make_training,
-    task_of,
+    score_of,
 )
 from darts_jax.checks import validate_config
 from darts_jax.config import load_config, with_overrides
@@ -33,9 +34,16 @@ from darts_jax.models.functional import count_parameters
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
-from darts_jax.runs.loop import HeldOut, run_epochs
+from darts_jax.runs.evaluation import keep_evaluation
+from darts_jax.runs.loop import HeldOut, Tested, run_epochs
 from darts_jax.runs.processes import wait_for_all
 from darts_jax.runs.saved import restore_network
+from darts_jax.runs.start import (
+    Beginning,
+    Source,
+    require_genotypes,
+    training_beginning,
+)
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 
@@ -91,7 +99,9 @@ class RetrainResult:
 
     @property
     def accuracy(self) -> float:
-        """The score, where it is one."""
+        """Accuracy on the test data, where the task has one."""
+        if "accuracy" in self.network.also:
+            return self.network.also["accuracy"]
         if self.measure.name != "accuracy":
             raise InputError(f"networks are measured by {self.measure.name}: see score")
         return self.score
@@ -154,6 +164,7 @@ def retrain(
     run: str | Path,
     genotype: Genotype | None = None,
     dataset: AnyDataset | None = None,
+    start_from: str | Path | None = None,
 ) -> RetrainResult:
     """Trains a genotype from scratch on all training data and tests it.
 
@@ -165,6 +176,8 @@ def retrain(
     Args:
       run: directory; with a finished search in it, its genotype is the default.
       genotype: what to train.
+      start_from: a run whose networks' last weights and statistics are the first of
+        these, in place of random ones; its genotype is the default then.
 
     Raises:
       InputError: a mistake in the settings, the data or the genotype.
@@ -172,15 +185,20 @@ def retrain(
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or dataset_of(config)
-    genotype = genotype or _found(Path(run))
+    source = None if start_from is None else Source(Path(start_from))
+    genotype = genotype or (source.genotype() if source else _found(Path(run)))
     job = make_training(config, dataset, genotype)
     pricing = _pricing(config, dataset)
     others = _random_genotypes(config, genotype, pricing)
-    directory = open_run(run, config, "retrain")
-    _claim(directory, genotype)
-    trained = [_train("retrain", job, config, directory, genotype)]
     beside = {f"retrain_{i + 1}": genotype for i in range(config.baseline.repeats)}
     beside |= {f"random_{i}": other for i, other in enumerate(others)}
+    place = RunDirectory(Path(run))
+    beginnings = _beginnings(source, config, dataset, place, genotype, beside)
+    directory = open_run(run, config, "retrain")
+    _claim(directory, genotype)
+    for beginning in beginnings:
+        beginning.write(directory)
+    trained = [_train("retrain", job, config, directory, genotype, dataset)]
     train_beside = BASELINE_EXECUTIONS[config.baseline.execution]
     trained += train_beside(config, dataset, directory, beside)
     unit = ""
@@ -198,6 +216,35 @@ def retrain(
     )
     _summarize(result)
     return result
+
+
+def _beginnings(
+    source: Source | None,
+    config: ConfigDict,
+    dataset: AnyDataset,
+    directory: RunDirectory,
+    genotype: Genotype,
+    beside: Mapping[str, Genotype],
+) -> list[Beginning]:
+    """Returns the first states of the networks that start from another run's.
+
+    Args:
+      source: the other run; None: they start from random weights, or go on.
+      genotype: of the network "retrain".
+      beside: those of the other networks, by name.
+    """
+    if source is not None:
+        if beside and config.baseline.execution == "shared":
+            raise InputError(
+                "networks that share one program start from random weights; want "
+                "baseline.execution=separate with --from"
+            )
+        require_genotypes(source, {"retrain": genotype, **beside})
+    jobs = {"retrain": lambda: make_training(config, dataset, genotype)}
+    for i, (name, other) in enumerate(beside.items()):
+        jobs[name] = functools.partial(_job_beside, config, dataset, i, name, other)
+    every = [training_beginning(source, directory, *named) for named in jobs.items()]
+    return [beginning for beginning in every if beginning is not None]
 
 
 def _pricing(config: ConfigDict, dataset: AnyDataset) -> Pricing | None:
@@ -224,6 +271,8 @@ def evaluate(
 ) -> float:
     """Test score of the network that `retrain` left in a run directory.
 
+    Where the task has classes, the results of each go into ``evaluation.json``.
+
     Raises:
       InputError: there is none, or it was trained by other settings.
     """
@@ -233,7 +282,9 @@ def evaluate(
     directory = RunDirectory(Path(run))
     job = make_training(config, dataset, _found(directory.path))
     state = restore_network(directory, job, config.checkpoint.keep)
-    return _tested(job, state, last=True)[job.score.name]
+    tested = _tested(job, state, last=True)
+    keep_evaluation(directory, dataset, tested)
+    return float(tested.measures[job.score.name])
 
 
 def read_retrained(run: str | Path) -> RetrainResult | None:
@@ -245,7 +296,7 @@ def read_retrained(run: str | Path) -> RetrainResult | None:
     directory = RunDirectory(Path(run))
     if not directory.summary_json.exists():
         return None
-    measure = task_of(load_config(directory.config)).score
+    measure = score_of(load_config(directory.config))
     try:
         summary = json.loads(directory.summary_json.read_text())
         networks = [
@@ -299,16 +350,20 @@ def _train(
     config: ConfigDict,
     directory: RunDirectory,
     genotype: Genotype,
+    dataset: AnyDataset,
 ) -> Trained:
     state = run_epochs(job, directory, name, config.checkpoint)
     params = {k: v for k, v in state.params.items() if k != "auxiliary"}
     if name != "retrain":
         atomic_write(directory.path / f"{name}.json", genotype.to_json())
-    also = _tested(job, state, last=True)
+    tested = _tested(job, state, last=True)
+    if name == "retrain":
+        keep_evaluation(directory, dataset, tested)
+    also = {k: float(value) for k, value in tested.measures.items()}
     score = also.pop(job.score.name)
     held_out = None
     if job.test is not None:
-        held_out = _tested(job, state, last=False)[job.score.name]
+        held_out = float(_tested(job, state, last=False).measures[job.score.name])
     counted = count_parameters(params)
     return Trained(name, genotype, counted, score, held_out, also)
 
@@ -322,11 +377,18 @@ def _train_each(
     """Trains genotypes one after another, each by a program of its own."""
     trained = []
     for i, (name, genotype) in enumerate(genotypes.items()):
-        # Repeated trainings of one genotype must differ by their seeds.
-        own = with_overrides(config, [f"seed={config.seed + i}"])
-        job = make_training(own if is_repeat(name) else config, dataset, genotype)
-        trained.append(_train(name, job, config, directory, genotype))
+        job = _job_beside(config, dataset, i, name, genotype)
+        trained.append(_train(name, job, config, directory, genotype, dataset))
     return trained
+
+
+def _job_beside(
+    config: ConfigDict, dataset: AnyDataset, i: int, name: str, genotype: Genotype
+) -> Job:
+    """The training of the i-th network beside the searched one."""
+    # Repeated trainings of one genotype must differ by their seeds.
+    own = with_overrides(config, [f"seed={config.seed + i}"])
+    return make_training(own if is_repeat(name) else config, dataset, genotype)
 
 
 def _train_together(
@@ -341,7 +403,7 @@ def _train_together(
     job = make_shared_training(config, dataset, list(genotypes.values()))
     state = run_epochs(job, directory, "baselines", config.checkpoint)
     model = job.model(state, job.scalars(job.epochs - 1))
-    measures = HeldOut(job, last=True).measures(model)
+    measures = dict(HeldOut(job, last=True).test(model).measures)
     scores = measures.pop(job.score.name)
     trained = []
     for i, (name, genotype) in enumerate(genotypes.items()):
@@ -358,10 +420,9 @@ BASELINE_EXECUTIONS = {"separate": _train_each, "shared": _train_together}
 """How what stands beside a network is trained; ``baseline.execution`` names it."""
 
 
-def _tested(job: Job, state: Any, last: bool) -> dict[str, float]:
+def _tested(job: Job, state: Any, last: bool) -> Tested:
     model = job.model(state, job.scalars(job.epochs - 1))
-    measures = HeldOut(job, last).measures(model).items()
-    return {name: float(value) for name, value in measures}
+    return HeldOut(job, last).test(model)
 
 
 def _summarize(result: RetrainResult) -> None:

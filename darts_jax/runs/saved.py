@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from darts_jax.bilevel.discretization import DISCRETIZATIONS
+from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_numbers
 from darts_jax.build import Job, dataset_of, make_search
 from darts_jax.config import load_config
 from darts_jax.data.stream import AnyDataset
@@ -52,11 +52,14 @@ class SavedSearch:
         """The parameters after an epoch, from 1; 0 for the last.
 
         Raises:
-          InputError: there is no such epoch.
+          InputError: there is no such epoch, or its parameters are no numbers.
         """
         if not self.epochs:
             raise InputError(f"no epoch of a search is saved in {self.directory.path}")
-        return load_architecture(self.directory.architecture_at(epoch or self.epochs))
+        place = self.directory.architecture_at(epoch or self.epochs)
+        alpha = load_architecture(place)
+        require_numbers(self.space, alpha, f" in {place}")
+        return alpha
 
     def restored(
         self, epoch: int = 0, dataset: AnyDataset | None = None

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from darts_jax.analysis.ranking import Ranking, ranking
 from darts_jax.bilevel.discretization import one_hot, random_genotype
-from darts_jax.build import dataset_of, known_accuracies, make_path_scores
+from darts_jax.build import dataset_of, known_accuracies, make_path_scores, score_of
 from darts_jax.data.stream import AnyDataset
 from darts_jax.devices import make_layout, to_host
 from darts_jax.runs.compilation import use_compilation_cache
@@ -40,7 +40,8 @@ class Scores:
 
     Attributes:
       genotypes: the paths.
-      accuracy: of each, with shared weights, in [0, 1].
+      accuracy: of each, with shared weights, in [0, 1]; balanced, if ``data.metric``
+        says so.
       truth: of each in percent, by the benchmark; None where there is none.
       title: what the truth is.
       ranking: of accuracies beside the truth.
@@ -175,8 +176,9 @@ def _stack(mixtures: list[dict[str, np.ndarray]]) -> Any:
 def _protocol(config: Any, dataset: AnyDataset) -> str:
     settings = config.score
     text = (
-        f"accuracy with shared weights on {settings.images or 'all'} validation images "
-        f"of {dataset.name}, statistics {settings.statistics}"
+        f"{score_of(config).words} with shared weights on "
+        f"{settings.images or 'all'} validation images of {dataset.name}, "
+        f"statistics {settings.statistics}"
     )
     return f"{text}; {dataset.note}" if dataset.note else text
 

@@ -31,6 +31,7 @@ from darts_jax.runs.loop import first_tree, run_epochs, say, step_of
 from darts_jax.runs.processes import is_writer, wait_for_all
 from darts_jax.runs.select import by_supernet
 from darts_jax.runs.stages import Stage, pruned_mask, stages_of
+from darts_jax.runs.start import Source, search_beginning
 from darts_jax.runs.watch import Watch
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
@@ -44,6 +45,7 @@ def search(
     run: str | Path,
     dataset: AnyDataset | None = None,
     live: Live | None = None,
+    start_from: str | Path | None = None,
 ) -> SearchResult:
     """Searches an architecture, or goes on where an earlier call was stopped.
 
@@ -51,6 +53,8 @@ def search(
       config: see `config.default_config`.
       run: a new directory, or that of a run with the same settings.
       dataset: in place of the one that the config names.
+      start_from: a run whose search's last weights, statistics and architecture are
+        the first of this one, in place of random ones.
       live: is shown every epoch's record; by default, in a notebook, a plot.
 
     Raises:
@@ -62,7 +66,12 @@ def search(
     stages, known = stages_of(config), known_accuracies(config)
     # Whatever a later stage asks is refused before the first one runs.
     jobs = [make_search(stage.config, dataset) for stage in stages]
+    source = None if start_from is None else Source(Path(start_from))
+    new = RunDirectory(Path(run))
+    beginning = search_beginning(source, config, new, jobs[0])
     directory = open_run(run, config, "search")
+    if beginning is not None:
+        beginning.write(directory)
     keep_costs(config, dataset, directory)
     drawing = directory.path / "genotype"
     # What a search writes last: a finished one is read.

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.bilevel.discretization import DISCRETIZATIONS
+from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_numbers
 from darts_jax.bilevel.selection import SELECTIONS, HostMask, HostMixture, Trained
 from darts_jax.build import Job, bound, make_discretization
 from darts_jax.data.stream import AnyDataset
@@ -42,19 +42,21 @@ def select(
         genotype = make_discretization(saved.config)(saved.space, alpha)
     else:
         job, state = saved.restored(epoch, dataset)
+        alpha = saved.architecture(epoch)
         genotype = by_supernet(saved.config, job, state)
     how = saved.config, saved.directory
-    fitted = within_budget(*how, genotype, saved.architecture(epoch))
+    fitted = within_budget(*how, genotype, alpha)
     tell_budget(*how, fitted, genotype)
     return fitted
 
 
 def by_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:
     """The genotype of a rule that tests the supernet: ``search.discretization``."""
-    settings = config.search
+    settings, space = config.search, get_space(config.space)
+    require_numbers(space, to_host(state.alpha))
     choose = bound(SELECTIONS[settings.discretization], settings.selection)
     rng = np.random.default_rng(config.seed)
-    return choose(get_space(config.space), _trained(config, job, state), rng)
+    return choose(space, _trained(config, job, state), rng)
 
 
 def _trained(config: ConfigDict, job: Job, state: Any) -> Trained:

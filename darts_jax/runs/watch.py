@@ -8,7 +8,12 @@ import numpy as np
 from jaxtyping import Float
 
 from darts_jax.analysis.diagnostics import UNDECIDED, collapse_warnings, describe
-from darts_jax.bilevel.discretization import one_hot, reading_of
+from darts_jax.bilevel.discretization import (
+    kinds_without_numbers,
+    one_hot,
+    reading_of,
+    require_numbers,
+)
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.stopping import Record, Stop
 from darts_jax.build import known_accuracies, make_discretization, make_stop
@@ -65,6 +70,9 @@ class Watch(Observer):
         """Of each member, if there are any; a member without numbers measures NaN."""
         epoch, state = moment.epoch, moment.state
         alpha = self._without_pruned(to_host(state.alpha), to_host(state.mask))
+        if self.members is None:
+            # The loss may be finite: that of random paths does not depend on them.
+            require_numbers(self.space, alpha, f" after epoch {epoch}")
         save_architecture(self.directory, self.offset + epoch, alpha)
         before = self._before(epoch) or alpha
         self.last = epoch, alpha
@@ -140,8 +148,9 @@ class Watch(Observer):
             yield {name: values[i] for name, values in alpha.items()}
 
     def _genotype(self, alpha: Saved) -> Genotype | None:
-        sound = all(not np.isnan(values).any() for values in alpha.values())
-        return self.discretize(self.space, alpha) if sound else None
+        if kinds_without_numbers(self.space, alpha):
+            return None
+        return self.discretize(self.space, alpha)
 
     def _described(
         self, alpha: Saved, before: Saved, genotypes: list[Genotype | None]

@@ -31,6 +31,8 @@ RANDOM = "Did it beat random cells?"
 COLLAPSE = "Did it collapse?"
 RANKING = "Is the supernet's ranking to be trusted?"
 COST = "What does the architecture cost?"
+LOSS = "Did the losses stay within reason?"
+NUMBERS = "Are its architecture parameters numbers?"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +64,7 @@ def unknown(question: str, because: str, command: str = "") -> Answer:
 def beats_random(
     searched: Sequence[float],
     random: Sequence[float],
+    measure: str = "accuracy",
     what: str = "searched cells",
 ) -> Answer:
     """By test accuracies in percent of networks trained by one recipe.
@@ -71,6 +74,7 @@ def beats_random(
     chance ``r / n``.
 
     Args:
+      measure: which accuracy that is.
       what: names what ``searched`` are results of, where they are several.
     """
     mean = float(np.mean(random))
@@ -79,7 +83,7 @@ def beats_random(
         tone, words = _by_interval(found.low, found.high)
         evidence = (
             f"{len(searched)} {what} against {len(random)} random cells, "
-            f"trained alike: a difference of {found} points of test accuracy."
+            f"trained alike: a difference of {found} points of test {measure}."
         )
         figure = f"{found.difference:+.2f} points"
         return Answer(RANDOM, tone, words, evidence, figure=figure)
@@ -89,7 +93,7 @@ def beats_random(
     tone, words = _by_chance(place / count, own > mean)
     of = "one random cell" if count == 2 else f"{count - 1} random cells"
     evidence = (
-        f"{own:.2f} % test accuracy, {own - mean:+.2f} points from the mean of {of} "
+        f"{own:.2f} % test {measure}, {own - mean:+.2f} points from the mean of {of} "
         f"trained alike ({mean:.2f} %). It is number {place} of {count}; by luck alone "
         f"one is that high in {place / count:.0%} of cases."
     )
@@ -166,6 +170,34 @@ def collapsed(warnings: Sequence[str], skips: Mapping[str, tuple[int, int]]) -> 
     return Answer(COLLAPSE, BAD, words, f"{told} {evidence}".strip(), figure=figure)
 
 
+def wild_losses(warnings: Mapping[str, Sequence[str]]) -> Answer:
+    """Returns the answer for losses that grew beyond reason, though finite.
+
+    Args:
+      warnings: what was trained -> what was said of its epochs, in order; one or more.
+    """
+    told = []
+    for name, lines in warnings.items():
+        more = f" ({len(lines)} epochs in all)" if len(lines) > 1 else ""
+        told.append(f"{name}{more}: {lines[0]}.")
+    return Answer(LOSS, BAD, "No", " ".join(told), figure=", ".join(warnings))
+
+
+def lost_numbers(epochs: Sequence[int], count: int) -> Answer:
+    """Returns the answer for a search whose architecture parameters are no numbers.
+
+    Args:
+      epochs: those, from 1, after which they are NaN or infinite.
+      count: of all epochs.
+    """
+    evidence = (
+        f"After {_epochs(epochs)} of {count} they are NaN or infinite, so no genotype "
+        "can be read off them, and their pictures are left out. A smaller "
+        "search.architecture.learning_rate may help."
+    )
+    return Answer(NUMBERS, BAD, "No", evidence, figure=_epochs(epochs))
+
+
 def ranks_truly(
     kendall: float, regret: float, paths: int, epoch: int, title: str
 ) -> Answer:
@@ -194,7 +226,11 @@ def ranks_truly(
 
 
 def keeps_accuracy(
-    supernet: float, genotype: float, because: str, command: str = ""
+    supernet: float,
+    genotype: float,
+    because: str,
+    command: str = "",
+    measure: str = "accuracy",
 ) -> Answer:
     """By what the supernet loses without all that the genotype drops.
 
@@ -204,10 +240,12 @@ def keeps_accuracy(
       supernet: held-out accuracy in [0, 1].
       genotype: of the same weights with the genotype's operations alone.
       because: why nothing better is known.
+      measure: which accuracy that is.
     """
+    of = "" if measure == "accuracy" else f" {measure}"
     told = (
-        f"the supernet has {supernet:.1%} on held-out images, and {genotype:.1%} with "
-        "the genotype's operations alone"
+        f"the supernet has {supernet:.1%}{of} on held-out images, and {genotype:.1%} "
+        "with the genotype's operations alone"
     )
     if supernet - genotype > LOST:
         evidence = (
@@ -249,6 +287,12 @@ def _by_chance(chance: float, is_above: bool) -> tuple[str, str]:
     if chance <= CHANCE:
         return GOOD, "Yes"
     return (UNSURE, "Not shown") if is_above else (BAD, "No")
+
+
+def _epochs(epochs: Sequence[int]) -> str:
+    if len(epochs) == 1:
+        return f"epoch {epochs[0]}"
+    return f"{len(epochs)} epochs, {epochs[0]} to {epochs[-1]},"
 
 
 def _percent(share: float) -> str:
