@@ -55,7 +55,9 @@ def _baseline(verb: argparse.ArgumentParser) -> None:
 
 
 def _retrain(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--genotype", help="name, file, run or benchmark string")
+    verb.add_argument(
+        "--genotype", help="name, run, file, log, or text as it was printed"
+    )
 
 
 OWN: dict[str, Callable[[argparse.ArgumentParser], None]] = {
