@@ -68,9 +68,9 @@ def export(
     # One device: the state is restored to run alone, wherever it was trained.
     config = load_config(directory.config, ["devices=1"])
     require_images(config, "an export")
+    genotype = _genotype_of(directory, summary)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or dataset_of(config)
-    genotype = _genotype_of(directory, summary)
     job = make_training(config, dataset, genotype)
     state = restore_network(directory, job, config.checkpoint.keep)
     if int(state.step) != job.epochs * job.steps_per_epoch:

@@ -197,10 +197,9 @@ def _left_out(
 
 def _check_operation(kind: str, choice: Choice, operations: Sequence[str]) -> None:
     if choice.operation not in operations:
+        wanted = unknown_name("operation", choice.operation[:60], operations)
         raise InputError(
-            f"{kind} of the genotype, edge {choice.source}->{choice.target}: "
-            f"operation {choice.operation[:60]!r} is none of its space's; want "
-            f"{_either(operations)}"
+            f"{kind} of the genotype, edge {choice.source}->{choice.target}: {wanted}"
         )
 
 
@@ -242,10 +241,6 @@ def _edges(count: int) -> str:
 def _listed(kinds: Sequence[str] | collections.abc.Mapping[str, object]) -> str:
     names = ", ".join(_few(repr(kind[:60]) for kind in kinds))
     return f"cells {names}" if names else "no cells"
-
-
-def _either(operations: Sequence[str]) -> str:
-    return ", ".join(_few(operations))
 
 
 def _few(texts: "Iterator[str] | Sequence[str]") -> list[str]:

@@ -258,8 +258,10 @@ class CellGenotype:
                     f"edge {c.source}->{c.target} ({c.operation}) is not forward"
                 )
         known = range(self.states)
-        if not self.output or not all(state in known for state in self.output):
-            raise InputError(f"genotype output {list(self.output)} names no states")
+        strange = [state for state in self.output if state not in known]
+        if strange or not self.output:
+            told = f"state {strange[0]}, to which no edge leads" if strange else "none"
+            raise InputError(f"genotype output {list(self.output)[:12]} names {told}")
 
 
 @dataclasses.dataclass(frozen=True)

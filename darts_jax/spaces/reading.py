@@ -66,7 +66,8 @@ def read_genotype(
         return NAMED[text]
     if isinstance(source, Path) or Path(text).suffix or len(Path(text).parts) > 1:
         raise InputError(f"no genotype file {_short(text)}")
-    raise unknown_name("genotype", text, list(NAMED))
+    name = text if len(text) <= 60 else f"{text[:57]}..."
+    raise unknown_name("genotype", name, list(NAMED))
 
 
 def read_genotype_file(
@@ -92,13 +93,12 @@ def _file(text: str) -> Path | None:
     """The file that is meant, if a path is."""
     try:
         path = Path(text)
-        if path.is_dir():
-            if not (path / _FILE).is_file():
-                raise InputError(_absent(path))
-            return path / _FILE
-        return path if path.is_file() else None
+        is_run, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError):  # a text that is too long for a name, or holds a NUL
         return None
+    if is_run and not (path / _FILE).is_file():
+        raise InputError(_absent(path))
+    return path / _FILE if is_run else path if is_file else None
 
 
 def _absent(run: Path) -> str:
@@ -142,6 +142,8 @@ def _last(text: str) -> _Found:
         if m.group().startswith("|") and "~" in m.group()
     ]
     places = sorted(printed + cells)
+    if not places and whole.startswith("|"):
+        return _Found(of_benchmark(whole))
     if not places:
         raise InputError(
             f"not a genotype: {_short(whole)}; want JSON, Genotype(normal=[...], ...) "

@@ -46,7 +46,9 @@ def of_json(text: str) -> Genotype:
         tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=_once)
     except InputError:
         raise
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise InputError("not a genotype: nested too deep") from None
+    except ValueError as error:
         raise InputError(f"not a genotype: {_line(error)}") from None
     return of_tree(tree)
 
@@ -220,13 +222,13 @@ def _paired_cell(space: Space, kind: str, edges: Any, concat: Any) -> CellGenoty
         return _made(where, inputs, [c for node in nodes for c in node], output)
     targets = _targets(space, kind)
     choices = [_of_pair(where, row, next(targets)) for row in rows]
+    own = range(inputs, space.cells[kind].states)
+    wanted = sum(_usual(space, kind, node) for node in own)
     # A pair is of a node by its place alone: where one is missing, all later shift.
-    if choices and choices[-1].target == next(targets):
-        own = range(inputs, space.cells[kind].states)
-        wanted = sum(_usual(space, kind, node) for node in own)
+    if len(rows) < wanted or (choices and choices[-1].target == next(targets)):
         raise InputError(
-            f"{where} has {len(rows)} pairs, so that a node lacks one; space "
-            f"{space.name!r} wants {wanted}"
+            f"{where} has a list of {len(rows)} edges; space {space.name!r} wants "
+            f"{wanted}, each node's after the other's"
         )
     return _made(where, inputs, choices, output)
 
