@@ -1,5 +1,6 @@
 """Genotypes in every form and file that people have them in."""
 
+import collections
 import json
 import re
 
@@ -115,7 +116,7 @@ def test_triples_name_their_node():
     assert normal.output == (2, 4, 5)
     assert len(reduction.choices) == 8
     assert notes[0] == (
-        "state 3 of normal keeps no edges, and 2 edges by the rule of space 'darts'"
+        "state 3 of normal keeps no edges; the rule of space 'darts' keeps 2"
     )
     turned = re.sub(r", (\d), (\d)\)", r", \2, \1)", FAIR)
     assert turned != FAIR
@@ -190,6 +191,7 @@ def test_bytes_that_are_no_text_beside_a_genotype_are_passed_over(tmp_path):
         (b"[]", "not a genotype"),
         (b"{", "not a genotype"),
         (b"{'normal': [], ", "cut off"),
+        (b"Genotype(" + b"# " * 20_000, "not a genotype"),
         (b'{"a":' * 50_000, "nested too deep"),
         (b"Genotype(normal=" + b"[" * 50_000, "nested more than"),
         (b"Genotype(normal=['" + b"x" * 200_000 + b"'])", "longer than"),
@@ -386,6 +388,10 @@ def test_pairs_may_be_what_python_has(tmp_path):
         tree[kind] = tuple((name, np.int64(source)) for name, source in tree[kind])
         tree[f"{kind}_concat"] = range(2, 6)
     assert Genotype.from_pairs(tree) == LAST
+    named = collections.namedtuple("Published", tree)
+    assert Genotype.from_pairs(named(**tree)) == LAST
+    with pytest.raises(InputError, match="want a mapping of pairs"):
+        Genotype.from_pairs([tree])
     own = Genotype.from_pairs(tree, "darts_no_none")
     assert (own.space, own.cells) == ("darts_no_none", LAST.cells)
     with pytest.raises(InputError, match="unknown operation 'dil_conv_3x3'"):

@@ -288,6 +288,8 @@ def read_retrained(run: str | Path) -> RetrainResult | None:
             for network in summary["networks"]
         ]
         note, unit = summary["note"], summary.get("cost", "")
+    except InputError as error:
+        raise InputError(f"{directory.summary_json}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{directory.summary_json} is damaged") from None
     return RetrainResult(

@@ -99,8 +99,8 @@ def departures(genotype: Genotype) -> list[str]:
             usual = most if rule.keeps is None else min(rule.keeps, most)
             if counts[node] != usual:
                 told.append(
-                    f"state {node} of {kind} keeps {_edges(counts[node])}, and "
-                    f"{_edges(usual)} by the rule of space {space.name!r}"
+                    f"state {node} of {kind} keeps {_edges(counts[node])}; the rule of "
+                    f"space {space.name!r} keeps {usual}"
                 )
     return told
 

@@ -325,9 +325,7 @@ class Genotype:
         return of_json(text)
 
     @classmethod
-    def from_pairs(
-        cls, tree: Mapping[str, Any], space: str | None = None
-    ) -> "Genotype":
+    def from_pairs(cls, tree: Any, space: str | None = None) -> "Genotype":
         """From ``{"normal": [[operation, source], ...], "normal_concat": [...], ...}``.
 
         Two consecutive pairs are the inputs of one node (Liu et al., 2019, code); a
@@ -335,6 +333,7 @@ class Genotype:
         An edge may be a triple that names its node as well, as FairDARTS's are.
 
         Args:
+          tree: a mapping, or a named tuple as published code has it.
           space: whose genotype it is; None: the usual one of such pairs, or the first
             that it fits.
 

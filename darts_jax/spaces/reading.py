@@ -30,7 +30,7 @@ _MARKS = {
 }
 # A call whose first argument is written out, not one in code or of a named tuple.
 _PRINTED = re.compile(
-    r"""(?<![A-Za-z0-9_])Genotype\(\s*(?:\#[^\n]*\s*)*
+    r"""(?<![A-Za-z0-9_])Genotype\(\s*(?:\#[^\n]*\n\s*)*
     (?:\w+\s*=\s*[\[('"]|\w*\s*=?\s*\Z)""",
     re.VERBOSE,
 )
@@ -71,7 +71,7 @@ def read_genotype(
 
 
 def read_genotype_file(
-    path: Path, notify: Callable[[str], Any] = warnings.warn
+    path: Path, notify: Callable[[str], Any] = lambda note: None
 ) -> Genotype:
     """Reads the genotype in a file as `read_genotype`, and raises what it does."""
     try:

@@ -63,16 +63,20 @@ def of_tree(tree: Any) -> Genotype:
     return check(_of_cells(tree)) if "cells" in tree else of_pairs(tree)
 
 
-def of_pairs(tree: Mapping[str, Any], space: str | None = None) -> Genotype:
+def of_pairs(pairs: Any, space: str | None = None) -> Genotype:
     """Reads pairs or triples, ``{"normal": [...], "normal_concat": [...], ...}``.
 
     Args:
+      pairs: a mapping, or a named tuple as published code has it.
       space: whose genotype it is; None: ``recurrent`` where ``concat`` is the only one,
         ``darts`` otherwise, or the first space that it fits.
 
     Raises:
       InputError: it is not a genotype, or none of the space.
     """
+    tree: Any = pairs._asdict() if hasattr(pairs, "_asdict") else pairs
+    if not isinstance(tree, Mapping):
+        raise InputError(f"not a genotype: {_short(pairs)}; want a mapping of pairs")
     single = "concat" in tree
     if single:
         kinds = [k for k in tree if k != "concat"]
