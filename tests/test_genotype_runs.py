@@ -1,10 +1,13 @@
 """Genotypes that `retrain` is given: what it compares them with, what it warns of."""
 
+import json
+
 import numpy as np
 import pytest
 
 import darts_jax
-from darts_jax.build import task_of
+from darts_jax.build import make_shared_training, task_of
+from darts_jax.errors import InputError
 from darts_jax.main import main
 from darts_jax.runs import retrain as verb
 from darts_jax.spaces.graph import Genotype
@@ -92,3 +95,22 @@ def test_random_networks_of_the_settings_space_are_those_of_before():
     rng = np.random.default_rng(config.seed)
     space = darts_jax.get_space("darts")
     assert drawn == [verb.random_genotype(space, rng) for _ in range(2)]
+
+
+@pytest.mark.parametrize("name", ["NASNet", "sparse"])
+def test_repeats_that_no_mixture_is_are_not_trained_as_one(name):
+    """The shared network has every state of its space; these cells have others."""
+    sparse = [["skip_connect", source, 2] for source in (0, 1)]
+    cell = {"inputs": 2, "edges": sparse, "output": [2]}
+    tree = {"space": "darts", "cells": {"normal": cell, "reduce": cell}}
+    genotype = (
+        get_genotype(name)
+        if name in darts_jax.PUBLISHED
+        else Genotype.from_json(json.dumps(tree))
+    )
+    config = darts_jax.load_config(None, [s.removeprefix("--config.") for s in given()])
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (8, 8, 8), dtype=np.uint8)
+    data = darts_jax.from_arrays(images, np.arange(8) % 2, images, np.arange(8) % 2)
+    with pytest.raises(InputError, match="other states than its space; want baseline"):
+        make_shared_training(config, data, [genotype])
