@@ -46,6 +46,7 @@ _PUBLIC = {
     "load_table": "darts_jax.benchmarks",
     "population": "darts_jax.runs.population",
     "read_arrays": "darts_jax.interop",
+    "read_genotype": "darts_jax.spaces.reading",
     "report": "darts_jax.runs.report",
     "retrain": "darts_jax.runs.retrain",
     "score": "darts_jax.runs.score",

@@ -64,7 +64,9 @@ def _search(verb: argparse.ArgumentParser) -> None:
 
 
 def _retrain(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--genotype", help="name, file, run or benchmark string")
+    verb.add_argument(
+        "--genotype", help="name, run, file, log, or text as it was printed"
+    )
     _search(verb)
 
 

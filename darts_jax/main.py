@@ -9,12 +9,13 @@ from ml_collections import ConfigDict
 
 import darts_jax
 from darts_jax import flags, memory
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Genotype
-from darts_jax.spaces.published import NAMED, get_genotype
+from darts_jax.spaces.reading import read_genotype
 
 _OVERRIDE = "--config."
 _CONFIG = "file with get_config(), config.json, or a name, such as digits or pc_darts"
+_TAKEN = "name, run, file or log, or the genotype's text as it was printed"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,20 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read_genotype(text: str) -> Genotype:
-    """A published name, a JSON file, a run directory, or a NAS-Bench-201 string."""
-    path = Path(text)
-    if path.is_dir():
-        path = path / "genotype.json"
-    if path.is_file():
-        return Genotype.from_json(path.read_text())
-    if text.startswith("|"):
-        return Genotype.from_nasbench201(text)
-    if text in NAMED:
-        return get_genotype(text)
-    if path.suffix:
-        raise InputError(f"no genotype file {text}")
-    raise unknown_name("genotype", text, list(NAMED))
+def _genotype(text: str) -> Genotype:
+    """The genotype that is meant; what is worth knowing of it is told."""
+    return read_genotype(text, lambda note: print(note, file=sys.stderr))
 
 
 def _override(argument: str) -> str:
@@ -114,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--epoch", type=int, default=0, help="from 1; 0: the newest")
     cost = verbs.add_parser("cost", help="what a genotype's network costs, exactly")
     cost.set_defaults(verb=_cost)
-    cost.add_argument("genotype", help="name, file, run or benchmark string")
+    cost.add_argument("genotype", help=_TAKEN)
     cost.add_argument("--config", help="as of retrain: its sizes and data hold")
     cost.add_argument("--latency", action="store_true", help="measured here, too")
     cost.add_argument("--batch", type=int, default=1, help="images of a measurement")
@@ -150,7 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--out", help="HTML file; RUN/report.html by default")
     draw = verbs.add_parser("draw", help="draw a genotype as SVG and PNG")
     draw.set_defaults(verb=_draw)
-    draw.add_argument("genotype", help="name, file, run or benchmark string")
+    draw.add_argument("genotype", help=_TAKEN)
+    draw.add_argument("--config", help="file that registers a space of your own")
     draw.add_argument("--out", default="genotype", help="file name without ending")
     return parser
 
@@ -237,8 +228,10 @@ def _baseline(options: argparse.Namespace, overrides: list[str]) -> None:
 def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.runs.retrain import retrain
 
-    genotype = read_genotype(options.genotype) if options.genotype else None
-    config, start = _config(options, overrides), options.start_from
+    # The file of settings may register the genotype's space.
+    config = _config(options, overrides)
+    genotype = _genotype(options.genotype) if options.genotype else None
+    start = options.start_from
     print(retrain(config, options.run, genotype, start_from=start), end="")
 
 
@@ -317,7 +310,7 @@ def _cost(options: argparse.Namespace, overrides: list[str]) -> None:
 
     config = load_config(options.config, overrides)
     latency = options.batch if options.latency else None
-    print(cost(config, read_genotype(options.genotype), latency), end="")
+    print(cost(config, _genotype(options.genotype), latency), end="")
     if options.table:
         write_operation_latencies(config, options.batch, Path(options.table))
         print(f"latencies of operations: {options.table}")
@@ -373,8 +366,11 @@ def _report(options: argparse.Namespace, overrides: list[str]) -> None:
 
 def _draw(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.analysis.draw import save_drawing
+    from darts_jax.config import load_config
 
     if overrides:
         raise InputError("draw takes no settings")
-    written = save_drawing(read_genotype(options.genotype), Path(options.out))
+    if options.config:
+        load_config(options.config)
+    written = save_drawing(_genotype(options.genotype), Path(options.out))
     print("\n".join(map(str, written)))

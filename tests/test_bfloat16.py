@@ -69,7 +69,9 @@ def searched(dataset, dtype):
 
 def retrained(dataset, dtype):
     config = configured(dtype)
-    job = build.make_training(config, dataset, tiny_genotype())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SPACES, "tiny", tiny_space())  # which has the genotype
+        job = build.make_training(config, dataset, tiny_genotype())
     apply = network_apply(
         Network(tiny_genotype(), SPACE.macro, dataset.classes, 1, 8, dtype=dtype)
     )

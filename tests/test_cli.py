@@ -13,6 +13,7 @@ import pytest
 
 from darts_jax.main import main
 from darts_jax.runs.directory import load_architecture
+from darts_jax.spaces.published import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = [  # S2 on the digits: seconds to compile
@@ -271,12 +272,9 @@ def test_bad_genotypes(genotype, told, tmp_path, capsys):
 
 
 def test_an_unknown_operation_in_a_genotype(tmp_path, capsys):
-    text = (
-        '{"normal": [["sep_conv_4x4", 0]], "normal_concat": [2], '
-        '"reduce": [["skip_connect", 0]], "reduce_concat": [2]}'
-    )
     path = tmp_path / "g.json"
-    path.write_text(text)
+    text = PUBLISHED["DARTS_V2"].to_json()
+    path.write_text(text.replace("sep_conv_3x3", "sep_conv_4x4"))
     run = tmp_path / "run"
     given = ["--genotype", str(path), "--run", str(run), *TINY]
     assert main(["retrain", *given]) == 2

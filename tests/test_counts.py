@@ -12,6 +12,8 @@ from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import get_space
 from darts_jax.spaces.darts import MACRO
 from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.published import PUBLISHED
+from darts_jax.spaces.reading import read_genotype
 
 
 def shapes_of(module, *example):
@@ -97,3 +99,48 @@ def test_darts_v2_without_the_shared_table():
         "reduce_concat": [2, 3, 4, 5],
     }
     assert discrete(Genotype.from_pairs(pairs), False) == (3_349_342, 3_825_768)
+
+
+FAIR = {
+    # As the released code prints them: operation, node, source. No edge leads to state
+    # 3 of a normal cell; in g, one leads from there, which that code passes over.
+    "a": (
+        "Genotype(normal=[('sep_conv_3x3', 2, 0), ('sep_conv_5x5', 2, 1), "
+        "('max_pool_3x3', 4, 0), ('sep_conv_3x3', 5, 0)], normal_concat=range(2, 6), "
+        "reduce=[('max_pool_3x3', 2, 0), ('avg_pool_3x3', 2, 1), "
+        "('avg_pool_3x3', 3, 0), ('dil_conv_5x5', 3, 1), ('avg_pool_3x3', 4, 0), "
+        "('sep_conv_5x5', 4, 1), ('skip_connect', 5, 0), ('skip_connect', 5, 1)], "
+        "reduce_concat=range(2, 6))",
+        2.83,
+    ),
+    "g": (
+        "Genotype(normal=[('sep_conv_3x3', 2, 0), ('sep_conv_3x3', 2, 1), "
+        "('skip_connect', 4, 3), ('sep_conv_5x5', 4, 1), ('dil_conv_3x3', 5, 0), "
+        "('sep_conv_3x3', 5, 1)], normal_concat=range(2, 6), "
+        "reduce=[('avg_pool_3x3', 2, 1), ('skip_connect', 2, 0), "
+        "('skip_connect', 3, 2), ('max_pool_3x3', 3, 1), ('sep_conv_5x5', 4, 3), "
+        "('max_pool_3x3', 4, 0), ('dil_conv_3x3', 5, 1), ('dil_conv_3x3', 5, 4)], "
+        "reduce_concat=range(2, 6))",
+        3.375,
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "millions"), FAIR.values(), ids=[*FAIR])
+def test_fairdarts_cells_have_the_published_counts(text, millions):
+    """Chu et al. (2020): in millions, auxiliary head included, cut off or rounded."""
+    _, with_head = discrete(read_genotype(text, lambda note: None), False)
+    assert millions <= with_head / 1e6 < millions + 0.01
+
+
+def test_published_cells_are_those_of_the_shared_table_as_they_are_printed(shared):
+    table = json.loads((shared / "genotypes.json").read_text())["genotypes"]
+    assert len(table) == 14
+    for name, row in table.items():
+        pairs = row["genotype"]
+        fields = [
+            f"{key}={list(map(tuple, rows)) if 'concat' not in key else rows}"
+            for key, rows in pairs.items()
+        ]
+        text = f"Genotype({', '.join(fields)})"
+        assert read_genotype(text) == Genotype.from_pairs(pairs) == PUBLISHED[name]

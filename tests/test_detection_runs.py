@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_detection import slow_overlap
 from test_language_runs import cut, flags
-from tiny import quick_jit, tiny_genotype, tiny_space
+from tiny import quick_jit, tiny_space
 
 import darts_jax
 from darts_jax.bilevel.discretization import one_hot, random_genotype
@@ -202,9 +202,13 @@ def test_what_is_said_rightly_of_every_location_is_found_rightly():
     assert score.of(more, 12) < 1
 
 
+def some_genotype():
+    return random_genotype(darts_jax.SPACES["tiny"], np.random.default_rng(0))
+
+
 def test_the_loss_is_that_of_a_slow_account():
     config, dataset = made()
-    problem = task_of(config).training(config, dataset, tiny_genotype(), Layout())
+    problem = task_of(config).training(config, dataset, some_genotype(), Layout())
     criterion = problem.method.criterion
     rng, part = np.random.default_rng(0), jax.tree.map(lambda x: x[:3], dataset.train)
     said = Located(
@@ -306,7 +310,7 @@ def test_a_cost_is_that_of_backbone_and_head():
 def test_an_auxiliary_head_is_refused(tmp_path):
     config, dataset = made(["retrain.auxiliary_weight=0.4"])
     with pytest.raises(InputError, match=r"auxiliary_weight is 0\.4; detection"):
-        darts_jax.retrain(config, tmp_path / "run", tiny_genotype(), dataset)
+        darts_jax.retrain(config, tmp_path / "run", some_genotype(), dataset)
 
 
 def test_what_is_of_classes_alone_says_so():

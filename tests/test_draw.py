@@ -113,7 +113,7 @@ def test_sparse_cell_is_drawn():
 
 
 def test_cell_without_operations_is_drawn():
-    figure = draw_genotype(Genotype("darts", {"normal": CellGenotype(2, (), (1,))}))
+    figure = draw_genotype(Genotype("none", {"normal": CellGenotype(2, (), (1,))}))
     figure.savefig(io.BytesIO())
 
 

@@ -17,7 +17,7 @@ from darts_jax.operations.image import OPERATIONS
 from darts_jax.operations.layers import Linear
 from darts_jax.spaces import get_space
 from darts_jax.spaces.darts import MACRO
-from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.spaces.nasbench201 import MACRO as NB201_MACRO
 from darts_jax.spaces.published import get_genotype
 
@@ -38,10 +38,9 @@ def nasbench201(text):
 
 def one_node():
     """Narrow cells, so that equal ones soon follow each other."""
-    pairs = [["sep_conv_3x3", 0], ["skip_connect", 1]]
-    return Genotype.from_pairs(
-        {"normal": pairs, "normal_concat": [2], "reduce": pairs, "reduce_concat": [2]}
-    )
+    choices = (Choice(2, 0, "sep_conv_3x3"), Choice(2, 1, "skip_connect"))
+    cell = CellGenotype(2, choices, (2,))
+    return Genotype("darts", {"normal": cell, "reduce": cell})
 
 
 NETS = {

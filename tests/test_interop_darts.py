@@ -15,7 +15,7 @@ from darts_jax import interop
 from darts_jax.models.functional import network_apply
 from darts_jax.models.network import AuxiliaryHead, Network
 from darts_jax.spaces.darts import MACRO
-from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.spaces.published import get_genotype
 
 torch = pytest.importorskip("torch")
@@ -261,6 +261,18 @@ NARROW = {
 ALIKE = dataclasses.replace(MACRO, layout=lambda cells: ("normal",) * cells)
 
 
+def genotype_of(pairs):
+    """The genotype of cells of any size, whether a space has them or not."""
+    cells = {}
+    for kind in ("normal", "reduce"):
+        choices = tuple(
+            Choice(2 + i // 2, source, operation)
+            for i, (operation, source) in enumerate(pairs[kind])
+        )
+        cells[kind] = CellGenotype(2, choices, tuple(pairs[f"{kind}_concat"]))
+    return Genotype("darts", cells)
+
+
 def kept(pairs, cells, channels, imagenet=False, thirds=True):
     """The PyTorch network of a genotype."""
 
@@ -291,7 +303,7 @@ NETWORKS = {
 def test_network_gives_the_logits_of_the_original(name):
     pairs, macro, cells, imagenet = NETWORKS[name]
     module = kept(pairs, cells, 4, imagenet, thirds=macro is MACRO)
-    genotype = Genotype.from_pairs(pairs)
+    genotype = genotype_of(pairs)
     net = Network(genotype, macro, CLASSES, cells, 4, imagenet)
     check_network(net, module, 64 if imagenet else 16)
 
@@ -302,7 +314,7 @@ def test_auxiliary_head_gives_the_logits_of_the_original(imagenet, side):
     module = kept(NARROW, 3, 8, imagenet)
     head = AuxiliaryHeadOf(module.auxiliary_width, stride, normed)
     module.auxiliary_head = randomize(head, 3)
-    genotype = Genotype.from_pairs(NARROW)
+    genotype = genotype_of(NARROW)
     net = Network(genotype, MACRO, CLASSES, 3, 8, imagenet, auxiliary=True)
     params, stats = interop.import_weights(net, module.state_dict())
     random = np.random.default_rng(4)

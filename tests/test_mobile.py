@@ -21,7 +21,7 @@ from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
 from darts_jax.operations.image import make_operation
 from darts_jax.operations.mobile import joined, make_block
-from darts_jax.spaces import get_space, moves
+from darts_jax.spaces import SPACES, get_space, moves
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.mobile import Stage, blocks, mobile_space
 from darts_jax.spaces.published import get_genotype
@@ -238,8 +238,9 @@ def test_narrow_widths_close_the_last_channels():
         assert open_channels.tolist() == [i < closed for i in range(16)]
 
 
-def test_a_genotype_of_narrow_stages_is_a_narrow_network():
+def test_a_genotype_of_narrow_stages_is_a_narrow_network(monkeypatch):
     space = tiny((0.5, 1.0))
+    monkeypatch.setitem(SPACES, space.name, space)
     rng = np.random.default_rng(0)
     found = {random_genotype(space, rng).cells["stage_2"].width_share for _ in range(9)}
     assert found == {0.5, 1.0}
@@ -254,8 +255,9 @@ def test_a_genotype_of_narrow_stages_is_a_narrow_network():
     assert len(moves.neighbours(space, narrow)) > 4
 
 
-def test_scaling_a_found_genotype():
+def test_scaling_a_found_genotype(monkeypatch):
     space = tiny((0.5, 1.0))
+    monkeypatch.setitem(SPACES, space.name, space)
     rng = np.random.default_rng(3)
     genotype = random_genotype(space, rng)
     larger, side = scaled(

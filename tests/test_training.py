@@ -16,7 +16,7 @@ from darts_jax.models.network import AuxiliaryHead, Network
 from darts_jax.operations.layers import draw, drop_path
 from darts_jax.schedules import learning_rate, search_scalars, training_scalars
 from darts_jax.spaces import get_space
-from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 
 KEY = jax.random.key(0)
 
@@ -71,12 +71,8 @@ def test_drop_path_zeroes_whole_images_and_keeps_the_mean():
 
 def test_identity_is_exempt_from_drop_path():
     for operation, exempt in (("skip_connect", True), ("max_pool_3x3", False)):
-        cell = Genotype.from_pairs(
-            {
-                "normal": [[operation, 0], [operation, 1]],
-                "normal_concat": [2],
-            }
-        )
+        choices = tuple(Choice(2, source, operation) for source in (0, 1))
+        cell = Genotype("darts", {"normal": CellGenotype(2, choices, (2,))})
         macro = get_space("darts").macro
         # One cell of the usual layout would reduce, and its skips be convolutions.
         plain = dataclasses.replace(macro, layout=lambda n: ("normal",) * n)

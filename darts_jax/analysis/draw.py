@@ -31,6 +31,8 @@ from darts_jax.analysis.style import (
     save_pictures,
     write,
 )
+from darts_jax.spaces import SPACES
+from darts_jax.spaces.fit import check
 from darts_jax.spaces.graph import CellGenotype, Genotype
 
 _TITLES = {"reduce": "reduction"}
@@ -44,8 +46,11 @@ def draw_genotype(genotype: Genotype, path: str | Path | None = None) -> Figure:
       path: where to save the drawing too; its suffix names the format.
 
     Raises:
-      InputError: matplotlib cannot write that format.
+      InputError: matplotlib cannot write that format, or the genotype is none of its
+        space, where that is registered.
     """
+    if genotype.space in SPACES:
+        check(genotype)
     cells = {kind: Layout(cell) for kind, cell in genotype.cells.items()}
     styles = {kind: edge_styles(layout) for kind, layout in cells.items()}
     figure = draw_layouts(cells, styles)

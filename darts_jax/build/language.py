@@ -37,6 +37,7 @@ from darts_jax.models.functional import Initialized
 from darts_jax.models.language import HIDDEN, Reading
 from darts_jax.program import Examination
 from darts_jax.spaces import get_space, moves
+from darts_jax.spaces.fit import check
 from darts_jax.spaces.graph import Genotype
 from darts_jax.types import Metrics, Scalars, SearchState, Stats, Text, step_key
 
@@ -97,7 +98,7 @@ def _training(
     """On the training text; the validation text tells when to average weights."""
     require_settings(config, _NOT_IN_TRAINING, "text")
     settings, size = config.language.network, config.retrain.batch_size
-    space = get_space(genotype.space)
+    space = get_space(check(genotype).space)
     net = require_family(space, NETWORKS)(settings, corpus, genotype)
     method = training.Training(
         functional.network_apply(net),

@@ -61,7 +61,7 @@ def make_shared_training(
         something that the shared network does not have.
     """
     space = get_space(genotypes[0].space)
-    _require_shareable(config, dataset, space)
+    _require_shareable(config, dataset, space, genotypes)
     for genotype in genotypes:
         make_network(config, dataset, genotype)
     task, settings = task_of(config), config.retrain
@@ -122,7 +122,12 @@ def make_shared_training(
     )
 
 
-def _require_shareable(config: ConfigDict, dataset: AnyDataset, space: Space) -> None:
+def _require_shareable(
+    config: ConfigDict,
+    dataset: AnyDataset,
+    space: Space,
+    genotypes: Sequence[Genotype],
+) -> None:
     settings = config.retrain
     problems = {
         f"task {config.task!r}": config.task != "classification",
@@ -131,6 +136,9 @@ def _require_shareable(config: ConfigDict, dataset: AnyDataset, space: Space) ->
         f"retrain.network={settings.network}": settings.network != "cifar",
         "retrain.drop_path": settings.drop_path > 0,
         "retrain.auxiliary_weight": settings.auxiliary_weight > 0,
+        "a genotype that has other states than its space": not all(
+            _is_mixture(space, genotype) for genotype in genotypes
+        ),
     }
     found = [name for name, holds in problems.items() if holds]
     if found:
@@ -138,6 +146,20 @@ def _require_shareable(config: ConfigDict, dataset: AnyDataset, space: Space) ->
             f"random networks do not share one program with {found[0]}; want "
             "baseline.execution=separate"
         )
+
+
+def _is_mixture(space: Space, genotype: Genotype) -> bool:
+    """Returns whether a mixture of the space's cells is the genotype's very network."""
+    return not genotype.widths and all(
+        cell.output == space.cells[kind].output
+        and all(
+            choice.operation in edge.operations
+            for choice in cell.choices
+            for edge in space.cells[kind].edges
+            if (edge.source, edge.target) == (choice.source, choice.target)
+        )
+        for kind, cell in genotype.cells.items()
+    )
 
 
 def _shared_network(config: ConfigDict, dataset: Any, space: Space) -> Supernet:

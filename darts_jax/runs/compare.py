@@ -17,7 +17,7 @@ from darts_jax.runs.population import PopulationResult, agreement, read_populati
 from darts_jax.runs.retrain import RetrainResult, read_retrained
 from darts_jax.runs.saved import SavedSearch
 from darts_jax.runs.select import select
-from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.reading import read_genotype_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ def load_search(run: str | Path) -> SearchResult:
     if not saved.epochs:
         raise InputError(f"no epoch of a search is saved in {run}")
     if saved.directory.genotype.exists():
-        genotype = Genotype.from_json(saved.directory.genotype.read_text())
+        genotype = read_genotype_file(saved.directory.genotype)
     else:
         genotype = select(run, saved.rule)
     return read_search(saved.directory, genotype, saved.stages)

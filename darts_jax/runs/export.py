@@ -24,6 +24,7 @@ from darts_jax.runs.directory import RunDirectory, atomic_write
 from darts_jax.runs.onnx_model import to_onnx
 from darts_jax.runs.saved import restore_network
 from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.written import of_tree
 
 MODEL = "model.jax_export"
 CARD = "card.json"
@@ -67,9 +68,9 @@ def export(
     # One device: the state is restored to run alone, wherever it was trained.
     config = load_config(directory.config, ["devices=1"])
     require_images(config, "an export")
+    genotype = _genotype_of(directory, summary)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or dataset_of(config)
-    genotype = Genotype.from_json(json.dumps(summary["networks"][0]["genotype"]))
     job = make_training(config, dataset, genotype)
     state = restore_network(directory, job, config.checkpoint.keep)
     if int(state.step) != job.epochs * job.steps_per_epoch:
@@ -98,6 +99,13 @@ def _summary_of(directory: RunDirectory) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise InputError(f"{directory.summary_json} is damaged: {error!r}") from None
     return summary
+
+
+def _genotype_of(directory: RunDirectory, summary: dict[str, Any]) -> Genotype:
+    try:
+        return of_tree(summary["networks"][0]["genotype"])
+    except InputError as error:
+        raise InputError(f"{directory.summary_json}: {error}") from None
 
 
 def _require_ours(folder: Path) -> None:

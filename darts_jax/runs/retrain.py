@@ -35,7 +35,7 @@ from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
 from darts_jax.runs.evaluation import keep_evaluation
-from darts_jax.runs.loop import HeldOut, Tested, run_epochs
+from darts_jax.runs.loop import HeldOut, Tested, run_epochs, say
 from darts_jax.runs.processes import wait_for_all
 from darts_jax.runs.saved import restore_network
 from darts_jax.runs.start import (
@@ -45,7 +45,10 @@ from darts_jax.runs.start import (
     training_beginning,
 )
 from darts_jax.spaces import get_space
+from darts_jax.spaces.fit import check, doubts
 from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.reading import read_genotype_file
+from darts_jax.spaces.written import of_tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,9 +156,10 @@ class RetrainResult:
         if min(len(own), len(random)) > 1:
             gained = str(improvement(own, random))
         return (
-            f"{len(random)} random genotypes: "
-            f"mean {statistics.mean(random):.2f}{unit}, "
-            f"standard deviation {spread:.2f}; searched minus random {gained}"
+            f"{len(random)} random genotypes of space "
+            f"{self.baselines[0].genotype.space}: mean "
+            f"{statistics.mean(random):.2f}{unit}, standard deviation {spread:.2f}; "
+            f"searched minus random {gained}"
         )
 
 
@@ -168,10 +172,11 @@ def retrain(
 ) -> RetrainResult:
     """Trains a genotype from scratch on all training data and tests it.
 
-    Beside it, ``config.baseline.random_genotypes`` random genotypes of the same space
-    are trained by the same recipe; of the same cost, if ``config.baseline.equal_cost``
-    says what is counted. ``config.baseline.repeats`` further trainings of the genotype
-    itself, from other seeds, tell how far its score hangs on chance.
+    Beside it, ``config.baseline.random_genotypes`` random genotypes of its space,
+    whatever ``config.space`` is, are trained by the same recipe; of the same cost, if
+    ``config.baseline.equal_cost`` says what is counted. ``config.baseline.repeats``
+    further trainings of the genotype itself, from other seeds, tell how far its score
+    hangs on chance. A genotype that cannot learn is warned of before.
 
     Args:
       run: directory; with a finished search in it, its genotype is the default.
@@ -187,9 +192,11 @@ def retrain(
     dataset = dataset or dataset_of(config)
     source = None if start_from is None else Source(Path(start_from))
     genotype = genotype or (source.genotype() if source else _found(Path(run)))
+    genotype = check(genotype)
     job = make_training(config, dataset, genotype)
-    pricing = _pricing(config, dataset)
-    others = _random_genotypes(config, genotype, pricing)
+    own = _in_space_of(genotype, config)
+    pricing = _pricing(own, dataset)
+    others = _random_genotypes(own, genotype, pricing)
     beside = {f"retrain_{i + 1}": genotype for i in range(config.baseline.repeats)}
     beside |= {f"random_{i}": other for i, other in enumerate(others)}
     place = RunDirectory(Path(run))
@@ -198,6 +205,7 @@ def retrain(
     _claim(directory, genotype)
     for beginning in beginnings:
         beginning.write(directory)
+    _warn(config, genotype)
     trained = [_train("retrain", job, config, directory, genotype, dataset)]
     train_beside = BASELINE_EXECUTIONS[config.baseline.execution]
     trained += train_beside(config, dataset, directory, beside)
@@ -245,6 +253,25 @@ def _beginnings(
         jobs[name] = functools.partial(_job_beside, config, dataset, i, name, other)
     every = [training_beginning(source, directory, *named) for named in jobs.items()]
     return [beginning for beginning in every if beginning is not None]
+
+
+def _in_space_of(genotype: Genotype, config: ConfigDict) -> ConfigDict:
+    """The settings by which genotypes are drawn that are comparable to this one."""
+    if genotype.space == config.space:
+        return config
+    own = ConfigDict(config.to_dict())
+    own.space, own.search.discretization = genotype.space, "auto"
+    return own
+
+
+def _warn(config: ConfigDict, genotype: Genotype) -> None:
+    for doubt in doubts(genotype):
+        say(f"warning: {doubt}")
+    if config.baseline.random_genotypes and genotype.space != config.space:
+        say(
+            f"retrain: random genotypes are drawn from space {genotype.space!r}, the "
+            f"genotype's own, and not from config.space, {config.space!r}"
+        )
 
 
 def _pricing(config: ConfigDict, dataset: AnyDataset) -> Pricing | None:
@@ -302,7 +329,7 @@ def read_retrained(run: str | Path) -> RetrainResult | None:
         networks = [
             Trained(
                 network["name"],
-                Genotype.from_json(json.dumps(network["genotype"])),
+                of_tree(network["genotype"]),
                 network["parameters"],
                 network[f"test_{measure.name}"],
                 network.get(f"valid_{measure.name}"),
@@ -312,6 +339,8 @@ def read_retrained(run: str | Path) -> RetrainResult | None:
             for network in summary["networks"]
         ]
         note, unit = summary["note"], summary.get("cost", "")
+    except InputError as error:
+        raise InputError(f"{directory.summary_json}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{directory.summary_json} is damaged") from None
     return RetrainResult(
@@ -329,7 +358,7 @@ def _found(path: Path) -> Genotype:
     directory = RunDirectory(path)
     if not directory.genotype.exists():
         raise InputError(f"no genotype in {path}; search first, or give --genotype")
-    return Genotype.from_json(directory.genotype.read_text())
+    return read_genotype_file(directory.genotype)
 
 
 def _claim(directory: RunDirectory, genotype: Genotype) -> None:
@@ -337,7 +366,7 @@ def _claim(directory: RunDirectory, genotype: Genotype) -> None:
     if not directory.genotype.exists():
         wait_for_all("no genotype yet")
         atomic_write(directory.genotype, genotype.to_json())
-    elif Genotype.from_json(directory.genotype.read_text()) != genotype:
+    elif read_genotype_file(directory.genotype) != genotype:
         raise InputError(
             f"run directory {directory.path} holds another genotype; choose another "
             "--run"

@@ -35,6 +35,7 @@ from darts_jax.runs.start import Source, search_beginning
 from darts_jax.runs.watch import Watch
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.reading import read_genotype_file
 
 LARGEST_DECAY = 0.03
 """Of the weights, however often a search begins anew (R-DARTS's released code)."""
@@ -77,7 +78,7 @@ def search(
     # What a search writes last: a finished one is read.
     finished = drawing.with_suffix(".png").exists()
     if finished:
-        genotype = Genotype.from_json(directory.genotype.read_text())
+        genotype = read_genotype_file(directory.genotype)
     else:
         place = _Place(dataset, directory, live or live_plot())
         genotype = _searched(config, stages, jobs, place)

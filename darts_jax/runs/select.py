@@ -17,6 +17,7 @@ from darts_jax.runs.budget import tell_budget, within_budget
 from darts_jax.runs.loop import HeldOut, compile_run, say
 from darts_jax.runs.saved import SavedSearch
 from darts_jax.spaces import get_space
+from darts_jax.spaces.fit import check
 from darts_jax.spaces.graph import Genotype
 
 
@@ -47,7 +48,7 @@ def select(
     how = saved.config, saved.directory
     fitted = within_budget(*how, genotype, alpha)
     tell_budget(*how, fitted, genotype)
-    return fitted
+    return check(fitted)
 
 
 def by_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:

@@ -258,8 +258,10 @@ class CellGenotype:
                     f"edge {c.source}->{c.target} ({c.operation}) is not forward"
                 )
         known = range(self.states)
-        if not self.output or not all(state in known for state in self.output):
-            raise InputError(f"genotype output {list(self.output)} names no states")
+        strange = [state for state in self.output if state not in known]
+        if strange or not self.output:
+            told = f"state {strange[0]}, to which no edge leads" if strange else "none"
+            raise InputError(f"genotype output {list(self.output)[:12]} names {told}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -313,50 +315,34 @@ class Genotype:
 
     @classmethod
     def from_json(cls, text: str) -> "Genotype":
-        """Reads this project's form or the published two-edges-per-node form.
+        """Reads this project's form, or pairs, and checks it against its space.
 
         Raises:
-          InputError: the text is not JSON or not a genotype.
+          InputError: the text is not JSON, not a genotype, or none of its space.
         """
-        try:
-            tree = json.loads(text)
-            if "cells" not in tree:
-                return cls.from_pairs(tree)
-            cells = {
-                kind: CellGenotype(
-                    int(cell["inputs"]),
-                    tuple(
-                        Choice(int(t), int(s), str(op)) for op, s, t in cell["edges"]
-                    ),
-                    tuple(int(state) for state in cell["output"]),
-                )
-                for kind, cell in tree["cells"].items()
-            }
-            widths = {str(k): int(v) for k, v in tree.get("widths", {}).items()}
-            return cls(str(tree["space"]), cells, widths)
-        except InputError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"not a genotype: {error!r}") from None
+        from darts_jax.spaces.written import of_json
+
+        return of_json(text)
 
     @classmethod
-    def from_pairs(cls, tree: Mapping[str, Any], space: str = "darts") -> "Genotype":
+    def from_pairs(cls, tree: Any, space: str | None = None) -> "Genotype":
         """From ``{"normal": [[operation, source], ...], "normal_concat": [...], ...}``.
 
-        Two consecutive pairs are the inputs of one node (Liu et al., 2019, code).
+        Two consecutive pairs are the inputs of one node (Liu et al., 2019, code); a
+        node of the recurrent cell, ``{"recurrent": [...], "concat": [...]}``, has one.
+        An edge may be a triple that names its node as well, as FairDARTS's are.
+
+        Args:
+          tree: a mapping, or a named tuple as published code has it.
+          space: whose genotype it is; None: the usual one of such pairs, or the first
+            that it fits.
+
+        Raises:
+          InputError: it is no genotype, or none of the space.
         """
-        cells = {}
-        for kind in (k for k in tree if f"{k}_concat" in tree):
-            choices = tuple(
-                Choice(2 + i // 2, int(source), str(op))
-                for i, (op, source) in enumerate(tree[kind])
-            )
-            cells[kind] = CellGenotype(2, choices, tuple(tree[f"{kind}_concat"]))
-        if not cells:
-            raise InputError(
-                "not a genotype: no cells; wanted 'cells' or '<kind>_concat'"
-            )
-        return cls(space, cells)
+        from darts_jax.spaces.written import of_pairs
+
+        return of_pairs(tree, space)
 
     def to_nasbench201(self) -> str:
         """The benchmark's string: ``|op~0|+|op~0|op~1|+...``, one group per node."""
@@ -369,16 +355,15 @@ class Genotype:
         return "+".join(groups)
 
     @classmethod
-    def from_nasbench201(cls, text: str) -> "Genotype":
-        """Reads the benchmark's string; raises InputError if it is not one."""
-        choices = []
-        for node, group in enumerate(text.strip().split("+"), start=1):
-            for part in group.strip("|").split("|"):
-                op, tilde, source = part.partition("~")
-                if not (op and tilde and source.isdigit()):
-                    raise InputError(
-                        f"not a NAS-Bench-201 string: {part!r} in {text!r}"
-                    )
-                choices.append(Choice(node, int(source), op))
-        cell = CellGenotype(1, tuple(choices), (choices[-1].target,))
-        return cls("nasbench201", {"normal": cell})
+    def from_nasbench201(cls, text: str, space: str | None = None) -> "Genotype":
+        """Reads the benchmark's string, which lists every edge in order.
+
+        Args:
+          space: whose genotype it is; None: ``nasbench201``, or the first that it fits.
+
+        Raises:
+          InputError: it is no such string, or none of the space.
+        """
+        from darts_jax.spaces.written import of_benchmark
+
+        return of_benchmark(text, space)

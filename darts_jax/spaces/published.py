@@ -8,7 +8,6 @@ space, but their networks are stacked the DARTS way, so they name that space too
 This module needs the standard library only.
 """
 
-from darts_jax.errors import unknown_name
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.spaces.published_mobile import MOBILE_NETWORKS, MOBILE_SOURCES
 from darts_jax.spaces.recurrent import PUBLISHED_RECURRENT
@@ -148,7 +147,11 @@ NAMED: dict[str, Genotype] = PUBLISHED | PUBLISHED_RECURRENT
 
 
 def get_genotype(name: str) -> Genotype:
-    """The published genotype of that name; raises InputError with the nearest name."""
-    if name not in NAMED:
-        raise unknown_name("genotype", name, list(NAMED))
-    return NAMED[name]
+    """Returns the published genotype of that name, or what `read_genotype` reads.
+
+    Raises:
+      InputError: it is no name, with the nearest one, and nothing that can be read.
+    """
+    from darts_jax.spaces.reading import read_genotype
+
+    return NAMED[name] if name in NAMED else read_genotype(name)
