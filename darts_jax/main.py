@@ -1,6 +1,9 @@
 """The command line: flags and verbs, nothing else."""
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +12,7 @@ from ml_collections import ConfigDict
 
 from darts_jax import flags, memory
 from darts_jax.errors import InputError, unknown_name
+from darts_jax.files import failure_to_write
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.published import NAMED, get_genotype
 
@@ -16,7 +20,10 @@ _OVERRIDE = "--config."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns the exit status: 2 for a mistake, told in one line."""
+    """Runs one verb; returns the exit status: 2 for a mistake, told in one line.
+
+    So is what the system refuses, such as room on a full disk.
+    """
     memory.share_arenas()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args([a for a in given if not a.startswith(_OVERRIDE)])
@@ -25,10 +32,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(options, "coordinator"):
             _join(options)
         options.verb(options, overrides)
+        sys.stdout.flush()
     except InputError as error:
-        print(f"darts-jax: {error}", file=sys.stderr)
-        return 2
+        return _refused(str(error))
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        _drop_output()
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.filename is not None:
+            return _refused(f"{error.filename}: {error.strerror}")
+        _drop_output()
+        return _refused(str(failure_to_write("the output", error)))
     return 0
+
+
+def _refused(why: str) -> int:
+    print(f"darts-jax: {why}", file=sys.stderr)
+    return 2
+
+
+def _drop_output() -> None:
+    """Keeps the interpreter from another try to write what could not be printed."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def read_genotype(text: str) -> Genotype:

@@ -1,5 +1,6 @@
 """The persistent compilation cache: a program that was compiled once is loaded."""
 
+import warnings
 from pathlib import Path
 
 import jax
@@ -23,6 +24,9 @@ def use_compilation_cache(setting: str) -> Path | None:
     Raises:
       InputError: the folder cannot be made.
     """
+    # A full disk stops the run in one line soon enough; the cache only saves time.
+    full = "Error writing persistent compilation cache.*(No space left|quota)"
+    warnings.filterwarnings("ignore", full)
     if setting == "off":
         return None
     if known := cache_folder():

@@ -107,6 +107,7 @@ def run_epochs(
       StoppedError: SIGTERM or SIGINT came; the state was saved first.
     """
     checkpoints = Checkpoints(run.checkpoints / verb, settings.keep)
+    checkpoints.clean()
     like = first_tree(job)
     state, totals = like["state"], like["totals"]
     saved = checkpoints.restore_latest(like, notify=say)
@@ -124,12 +125,12 @@ def run_epochs(
     if done:
         say(f"{verb}: going on from step {done} of {total}")
     ready = _make_ready(job, verb, state, totals)
+    log = MetricsLog(run, verb)
+    log.truncate_after(done)
     with (
-        MetricsLog(run, verb) as log,
         _caught_signals() as caught,
         progress(total, verb, done, job.unit) as bar,
     ):
-        log.truncate_after(done)
         seen = caught, observer, _scores(job, run, verb, epochs)
         work = _Epochs(job, verb, ready, checkpoints, log, bar, *seen)
         for epoch in range(epochs, job.epochs):
