@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import os
+import re
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,28 @@ import numpy as np
 from darts_jax.errors import InputError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# One letter before the colon is a drive.
+_ELSEWHERE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*)|(?=/))(/?.*)", re.S)
 _WRITING = (*_FULL, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+def local_path(place: str | Path) -> Path:
+    """Returns a place as a path of this machine; ``file:///a`` is ``/a``.
+
+    Raises:
+      InputError: it is elsewhere, as ``gs://bucket/a`` is.
+    """
+    # `Path` makes one slash of two, so that a path is met that was a place elsewhere.
+    match = _ELSEWHERE.match(str(place))
+    if match is None:
+        return Path(place)
+    scheme, host, rest = match.groups()
+    if scheme.lower() == "file" and host in (None, "", "localhost"):
+        return Path(urllib.request.url2pathname(rest))
+    raise InputError(
+        f"{re.sub(':/+', '://', str(place), count=1)} is not on a local disk, where runs, data and caches must be for now "
+        "(other places come later); want a path, such as runs/a"
+    )
 
 
 def user_cache(name: str) -> Path:
@@ -27,6 +50,7 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
       InputError: no room on disk, or no right to write; the old file is intact.
     """
+    path = local_path(path)
     with disk_errors(str(path)):
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

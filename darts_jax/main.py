@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args([a for a in given if not a.startswith(_OVERRIDE)])
     try:
+        flags.make_local(options)
         overrides = [_override(a) for a in given if a.startswith(_OVERRIDE)]
         if hasattr(options, "coordinator"):
             _join(options)
@@ -195,14 +196,16 @@ def _config(options: argparse.Namespace, overrides: list[str]) -> ConfigDict:
 
 
 def _run(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.lock import run_lock
     from darts_jax.runs.retrain import retrain
     from darts_jax.runs.search import search
 
     config = _config(options, overrides)
-    found = search(config, options.run)
-    print(found.genotype)
-    print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
-    print(retrain(config, options.run, found.genotype), end="")
+    with run_lock(options.run):
+        found = search(config, options.run)
+        print(found.genotype)
+        print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
+        print(retrain(config, options.run, found.genotype), end="")
 
 
 def _estimate(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -288,7 +291,7 @@ def _methods(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _select(options: argparse.Namespace, overrides: list[str]) -> None:
-    from darts_jax.runs.directory import atomic_write
+    from darts_jax.runs.lock import write_locked
     from darts_jax.runs.select import select
 
     if overrides:
@@ -296,7 +299,7 @@ def _select(options: argparse.Namespace, overrides: list[str]) -> None:
     genotype = select(options.run, options.rule, options.epoch)
     print(genotype)
     if options.out:
-        atomic_write(Path(options.out), genotype.to_json())
+        write_locked(Path(options.out), genotype.to_json())
 
 
 def _diagnose(options: argparse.Namespace, overrides: list[str]) -> None:

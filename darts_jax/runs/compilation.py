@@ -7,7 +7,7 @@ import jax
 
 from darts_jax import native
 from darts_jax.errors import InputError
-from darts_jax.files import user_cache
+from darts_jax.files import local_path, user_cache
 
 
 def use_compilation_cache(setting: str) -> Path | None:
@@ -31,7 +31,7 @@ def use_compilation_cache(setting: str) -> Path | None:
         return None
     if known := cache_folder():
         return known
-    folder = user_cache("programs") if setting == "auto" else Path(setting).expanduser()
+    folder = user_cache("programs") if setting == "auto" else local_path(setting).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

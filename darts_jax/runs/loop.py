@@ -22,6 +22,7 @@ from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import compilation_told
 from darts_jax.runs.console import Progress, progress
 from darts_jax.runs.directory import RunDirectory
+from darts_jax.runs.lock import require_held
 from darts_jax.runs.metrics import MetricsLog, read_metrics
 from darts_jax.runs.processes import any_of_all, is_writer, of_the_writer
 
@@ -132,7 +133,7 @@ def run_epochs(
         progress(total, verb, done, job.unit) as bar,
     ):
         seen = caught, observer, _scores(job, run, verb, epochs)
-        work = _Epochs(job, verb, ready, checkpoints, log, bar, *seen)
+        work = _Epochs(job, run, verb, ready, checkpoints, log, bar, *seen)
         for epoch in range(epochs, job.epochs):
             state, totals = work.epoch(epoch, state, totals)
             last = epoch + 1 == job.epochs or observer.ended(epoch + 1)
@@ -234,6 +235,7 @@ class _Epochs:
     def __init__(
         self,
         job: Job,
+        run: RunDirectory,
         verb: str,
         ready: _Ready,
         checkpoints: Checkpoints,
@@ -243,13 +245,14 @@ class _Epochs:
         observer: Observer,
         scores: list[float],
     ) -> None:
-        self.job, self.verb, self.ready = job, verb, ready
+        self.job, self.run, self.verb, self.ready = job, run, verb, ready
         self.observer, self.model = observer, jax.jit(job.model)
         self.checkpoints, self.log, self.bar = checkpoints, log, bar
         self.caught, self.scores = caught, scores
         self.steps_per_call = 1
 
     def save(self, state: Any, totals: Any) -> None:
+        require_held(self.run.path)
         self.checkpoints.save(step_of(state), {"state": state, "totals": totals})
 
     def stop(self, state: Any) -> NoReturn:
@@ -283,6 +286,7 @@ class _Epochs:
         }
         seen = job, state, scalars, model, data, score, held_out
         moment = Moment(epoch + 1, *seen)
+        require_held(self.run.path)
         measured = self.observer.measure(moment)
         record = {name: value.tolist() for name, value in values.items()} | {
             "epoch": epoch + 1,

@@ -29,10 +29,12 @@ from darts_jax.checks import validate_config
 from darts_jax.config import load_config, with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
+from darts_jax.files import local_path
 from darts_jax.models.functional import count_parameters
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
+from darts_jax.runs.lock import one_writer
 from darts_jax.runs.loop import HeldOut, run_epochs
 from darts_jax.runs.processes import wait_for_all
 from darts_jax.runs.saved import restore_network
@@ -149,6 +151,7 @@ class RetrainResult:
         )
 
 
+@one_writer
 def retrain(
     config: ConfigDict,
     run: str | Path,
@@ -172,7 +175,7 @@ def retrain(
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or dataset_of(config)
-    genotype = genotype or _found(Path(run))
+    genotype = genotype or _found(local_path(run))
     job = make_training(config, dataset, genotype)
     pricing = _pricing(config, dataset)
     others = _random_genotypes(config, genotype, pricing)
