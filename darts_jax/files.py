@@ -32,8 +32,9 @@ def local_path(place: str | Path) -> Path:
     scheme, host, rest = match.groups()
     if scheme.lower() == "file" and host in (None, "", "localhost"):
         return Path(urllib.request.url2pathname(rest))
+    named = re.sub(":/+", "://", str(place), count=1)
     raise InputError(
-        f"{re.sub(':/+', '://', str(place), count=1)} is not on a local disk, where runs, data and caches must be for now "
+        f"{named} is not on a local disk, where runs, data and caches must be for now "
         "(other places come later); want a path, such as runs/a"
     )
 
