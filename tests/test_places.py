@@ -80,9 +80,7 @@ def test_python_refuses_a_bucket_too(
             call()
     # A path has lost one of the slashes.
     for call in (local_path, RunDirectory, lambda path: write_whole(path, b"")):
-        with pytest.raises(
-            InputError, match=r"^s3://bucket/run is not on"
-        ):
+        with pytest.raises(InputError, match=r"^s3://bucket/run is not on"):
             call(Path("s3://bucket/run"))
     assert not list(tmp_path.iterdir())
 
