@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import os
+import re
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,29 @@ import numpy as np
 from darts_jax.errors import InputError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# One letter before the colon is a drive.
+_ELSEWHERE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*)|(?=/))(/?.*)", re.S)
+_WRITING = (*_FULL, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+def local_path(place: str | Path) -> Path:
+    """Returns a place as a path of this machine; ``file:///a`` is ``/a``.
+
+    Raises:
+      InputError: it is elsewhere, as ``gs://bucket/a`` is.
+    """
+    # `Path` makes one slash of two, so that a path is met that was a place elsewhere.
+    match = _ELSEWHERE.match(str(place))
+    if match is None:
+        return Path(place)
+    scheme, host, rest = match.groups()
+    if scheme.lower() == "file" and host in (None, "", "localhost"):
+        return Path(urllib.request.url2pathname(rest))
+    named = re.sub(":/+", "://", str(place), count=1)
+    raise InputError(
+        f"{named} is not on a local disk, where runs, data and caches must be for now "
+        "(other places come later); want a path, such as runs/a"
+    )
 
 
 def user_cache(name: str) -> Path:
@@ -26,6 +51,7 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
       InputError: no room on disk, or no right to write; the old file is intact.
     """
+    path = local_path(path)
     with disk_errors(str(path)):
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -40,6 +66,24 @@ def write_whole(path: Path, data: bytes) -> None:
             Path(name).unlink(missing_ok=True)
             raise
         sync(path.parent)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Writes at the end of a file, which is made with its folders if absent.
+
+    On disk when this returns. Nothing is kept back for a later try, which would fail
+    again where nobody expects it.
+
+    Raises:
+      InputError: no room on disk, or no right to write; a part may have been written.
+    """
+    with disk_errors(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
 
 
 def read_npz(path: Path, absent: str, damaged: str) -> dict[str, np.ndarray]:
@@ -71,12 +115,26 @@ def disk_errors(what: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        told = str(error)  # tensorstore raises ValueError, with the system's words
-        if getattr(error, "errno", None) in _FULL or "No space left" in told:
-            raise InputError(f"no room on disk for {what}") from None
-        if not isinstance(error, OSError):
+        told = failure_to_write(what, error)
+        if told is None:
             raise
-        raise InputError(f"cannot write {what}: {error.strerror or told}") from None
+        raise InputError(told) from None
+
+
+def failure_to_write(what: str, error: Exception) -> str | None:
+    """One line about an error met while ``what`` was written; None if of another kind.
+
+    tensorstore raises a ValueError that has the system's words in it.
+    """
+    words = str(error)
+    code = error.errno if isinstance(error, OSError) else None
+    if code is None:
+        code = next((c for c in _WRITING if os.strerror(c) in words), None)
+    if code in _FULL:
+        return f"no room on disk for {what}"
+    if code is not None:
+        return f"cannot write {what}: {os.strerror(code)}"
+    return f"cannot write {what}: {words}" if isinstance(error, OSError) else None
 
 
 def sync(path: Path) -> None:

@@ -3,6 +3,13 @@
 import argparse
 from collections.abc import Callable
 
+from darts_jax.files import local_path
+
+_PLACES = (
+    *("run", "runs", "out", "results", "supernet"),
+    *("table", "source", "genotype", "config"),
+)
+
 
 def add_processes(verb: argparse.ArgumentParser) -> None:
     """Of a verb that several processes may run together."""
@@ -12,6 +19,16 @@ def add_processes(verb: argparse.ArgumentParser) -> None:
     group.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0")
     group.add_argument("--processes", type=int, help="how many there are")
     group.add_argument("--process", type=int, help="which one this is, from 0")
+
+
+def make_local(options: argparse.Namespace) -> None:
+    """Makes paths of the places that a verb is told; raises InputError for others."""
+    for name in _PLACES:
+        given = getattr(options, name, None)
+        if isinstance(given, list):
+            setattr(options, name, [str(local_path(place)) for place in given])
+        elif given:
+            setattr(options, name, str(local_path(given)))
 
 
 def _estimate(verb: argparse.ArgumentParser) -> None:

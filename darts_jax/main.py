@@ -1,6 +1,9 @@
 """The command line: flags and verbs, nothing else."""
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +13,7 @@ from ml_collections import ConfigDict
 import darts_jax
 from darts_jax import flags, memory
 from darts_jax.errors import InputError
+from darts_jax.files import failure_to_write
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype
 
@@ -19,24 +23,47 @@ _TAKEN = "name, run, file or log, or the genotype's text as it was printed"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns the exit status: 2 for a mistake, told in one line."""
+    """Runs one verb; returns the exit status: 2 for a mistake, told in one line.
+
+    So is what the system refuses, such as room on a full disk.
+    """
     memory.share_arenas()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args([a for a in given if not a.startswith(_OVERRIDE)])
     try:
+        flags.make_local(options)
         overrides = [_override(a) for a in given if a.startswith(_OVERRIDE)]
         if hasattr(options, "coordinator"):
             _join(options)
         options.verb(options, overrides)
+        sys.stdout.flush()
     except InputError as error:
-        print(f"darts-jax: {error}", file=sys.stderr)
-        return 2
+        return _refused(str(error))
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        _drop_output()
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.filename is not None:
+            return _refused(f"{error.filename}: {error.strerror}")
+        _drop_output()
+        return _refused(str(failure_to_write("the output", error)))
     return 0
 
 
 def _genotype(text: str) -> Genotype:
     """The genotype that is meant; what is worth knowing of it is told."""
     return read_genotype(text, lambda note: print(note, file=sys.stderr))
+
+
+def _refused(why: str) -> int:
+    print(f"darts-jax: {why}", file=sys.stderr)
+    return 2
+
+
+def _drop_output() -> None:
+    """Keeps the interpreter from another try to write what could not be printed."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _override(argument: str) -> str:
@@ -164,14 +191,16 @@ def _config(options: argparse.Namespace, overrides: list[str]) -> ConfigDict:
 
 
 def _run(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.runs.lock import run_lock
     from darts_jax.runs.retrain import retrain
     from darts_jax.runs.search import search
 
     config = _config(options, overrides)
-    found = search(config, options.run)
-    print(found.genotype)
-    print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
-    print(retrain(config, options.run, found.genotype), end="")
+    with run_lock(options.run):
+        found = search(config, options.run)
+        print(found.genotype)
+        print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
+        print(retrain(config, options.run, found.genotype), end="")
 
 
 def _estimate(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -266,7 +295,7 @@ def _methods(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _select(options: argparse.Namespace, overrides: list[str]) -> None:
-    from darts_jax.runs.directory import atomic_write
+    from darts_jax.runs.lock import write_locked
     from darts_jax.runs.select import select
 
     if overrides:
@@ -274,7 +303,7 @@ def _select(options: argparse.Namespace, overrides: list[str]) -> None:
     genotype = select(options.run, options.rule, options.epoch)
     print(genotype)
     if options.out:
-        atomic_write(Path(options.out), genotype.to_json())
+        write_locked(Path(options.out), genotype.to_json())
 
 
 def _diagnose(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -284,6 +284,9 @@ def test_leftovers_of_a_kill_are_removed(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "1", tmp_path / ".tmp-2")
     assert store.steps() == [1]
     assert restored(Checkpoints(tmp_path, keep=3)) == (1, [])
+    # Who only reads must spare what another process is writing.
+    assert {p.name for p in tmp_path.iterdir()} == {"1", ".tmp-2"}
+    store.clean()
     assert {p.name for p in tmp_path.iterdir()} == {"1"}
 
 
@@ -310,14 +313,14 @@ def test_full_disk_leaves_earlier_checkpoints(
 
 def test_metrics_resume_without_duplicates(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    with MetricsLog(run, "search") as log:
-        for step in (1, 2, 3):
-            log.write(step, {"loss": 1 / step, "genotype": "text"})
-    with MetricsLog(run, "retrain") as log:
-        log.write(9, {"loss": 0.5})
-    with MetricsLog(run, "search") as log:
-        log.truncate_after(1)
-        log.write(2, {"loss": 0.25})
+    log = MetricsLog(run, "search")
+    for step in (1, 2, 3):
+        log.write(step, {"loss": 1 / step, "genotype": "text"})
+    log = MetricsLog(run, "retrain")
+    log.write(9, {"loss": 0.5})
+    log = MetricsLog(run, "search")
+    log.truncate_after(1)
+    log.write(2, {"loss": 0.25})
     assert read_metrics(run.metrics) == [
         {"verb": "search", "step": 1, "loss": 1.0, "genotype": "text"},
         {"verb": "retrain", "step": 9, "loss": 0.5},
@@ -332,8 +335,8 @@ def test_torn_last_line(tmp_path: Path) -> None:
     assert read_metrics(run.metrics) == []
     run.metrics.write_bytes(b'{"step": 1}\n{"step": 2, "lo\xc3')
     assert read_metrics(run.metrics) == [{"step": 1}]
-    with MetricsLog(run, "search") as log:
-        log.write(2, {"loss": 1.0})
+    log = MetricsLog(run, "search")
+    log.write(2, {"loss": 1.0})
     assert [record["step"] for record in read_metrics(run.metrics)] == [1, 2]
     run.metrics.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
     with pytest.raises(InputError, match=r"line 2 of .* is not a JSON record"):

@@ -225,15 +225,26 @@ def _block_parts(net: Network, place: Placed, dtype: str) -> Iterator[Part]:
     if net.macro.preprocesses:
         cost = _layer_cost(Preprocess(block, affine=True), *inputs, dtype=dtype)
         yield "", f"projections of {block.kind} cells", cost
-    reduces = block.kind in net.macro.reductions
     for choice in cell.choices:
-        enters = choice.source < cell.inputs
-        size = (place.last if enters else place.output)[:2]
-        stride = 2 if reduces and enters else 1
-        widths = site_widths(block, net.macro, enters)
-        site = Site(choice.operation, *widths, stride, *size)
         edge = f"{choice.source}->{choice.target} {choice.operation}"
-        yield block.kind, edge, operation_cost(site, dtype)
+        yield block.kind, edge, operation_cost(_site(net, place, choice), dtype)
+
+
+def network_sites(net: Network, image_shape: ImageShape) -> Iterator[Site]:
+    """Yields where every operation of a genotype's network stands."""
+    cells = net.genotype.cells
+    for place in placed_blocks(net, image_shape):
+        if place.block.kind in cells:
+            for choice in cells[place.block.kind].choices:
+                yield _site(net, place, choice)
+
+
+def _site(net: Network, place: Placed, choice: Choice) -> Site:
+    block = place.block
+    enters = choice.source < net.genotype.cells[block.kind].inputs
+    size = (place.last if enters else place.output)[:2]
+    stride = 2 if block.kind in net.macro.reductions and enters else 1
+    return Site(choice.operation, *site_widths(block, net.macro, enters), stride, *size)
 
 
 def _auxiliary_cost(net: Network, image_shape: ImageShape) -> Cost:

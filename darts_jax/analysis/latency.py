@@ -19,7 +19,7 @@ from darts_jax.errors import InputError
 from darts_jax.models import stack
 from darts_jax.models.network import Network
 from darts_jax.operations.image import make_operation
-from darts_jax.operations.layers import Image, draw
+from darts_jax.operations.layers import STREAMS, Image, draw
 
 Clock = Callable[[], float]
 """Seconds since whenever; never goes back."""
@@ -153,7 +153,7 @@ def _program(
     images = jax.random.normal(key, (how.batch, *image_shape), jnp.dtype(how.dtype))
 
     def begin(key: PRNGKeyArray) -> Any:
-        streams = dict.fromkeys(("params", "noise", "drop_path"), key)
+        streams = dict.fromkeys(("params", *STREAMS), key)
         return draw(key, net.init(streams, images, *others, False))
 
     def forward(variables: Any, images: Image, key: PRNGKeyArray) -> Any:

@@ -18,6 +18,7 @@ from darts_jax.models.functional import count_parameters
 from darts_jax.models.macro import Block
 from darts_jax.models.supernet import Supernet
 from darts_jax.operations.image import get_operation
+from darts_jax.operations.layers import STREAMS
 from darts_jax.spaces.graph import Macro
 
 Size = tuple[int, int]
@@ -62,7 +63,7 @@ def operation_parameters(site: Site) -> int:
     module = get_operation(site.operation)(site.channels, site.stride, True)
     image = jnp.zeros((1, site.height, site.width, site.inputs))
     key = jax.random.key(0)
-    streams = dict.fromkeys(("params", "noise", "drop_path"), key)
+    streams = dict.fromkeys(("params", *STREAMS), key)
     made = jax.eval_shape(lambda: module.init(streams, image, False))
     return count_parameters(made.get("params", {}))
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from darts_jax.errors import InputError, unknown_name
-from darts_jax.files import read_npz
+from darts_jax.files import local_path, read_npz
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 
 TABLE = "nasbench201_table.npz"
@@ -139,11 +139,11 @@ def find_table(given: str = "", directory: str = "") -> Path | None:
       InputError: nothing lies at the path given.
     """
     if given:
-        if not Path(given).expanduser().is_file():
+        if not local_path(given).expanduser().is_file():
             raise InputError(f"no NAS-Bench-201 table at {given}")
-        return Path(given).expanduser()
+        return local_path(given).expanduser()
     place = directory or os.environ.get("DARTS_JAX_DATA_DIR")
-    found = Path(place).expanduser() / TABLE if place else None
+    found = local_path(place).expanduser() / TABLE if place else None
     return found if found is not None and found.is_file() else None
 
 

@@ -4,6 +4,7 @@ A family of spaces has a builder of supernets and one of a genotype's networks: 
 that are called as `Supernet` and `Network` are. To add one: a row in each table.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,15 +13,19 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from darts_jax import native
+from darts_jax.analysis.cost import network_sites
+from darts_jax.analysis.sites import Site, sites
+from darts_jax.bilevel.discretization import DISCRETIZATIONS
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.combinations import corruption_operations
 from darts_jax.data.dataset import ImageSet
-from darts_jax.errors import InputError
+from darts_jax.errors import InputError, unknown_name
 from darts_jax.models.execution import Execution
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
 from darts_jax.operations.corruption import CORRUPTIONS
-from darts_jax.operations.image import require_operation
+from darts_jax.operations.image import get_operation, require_operation
+from darts_jax.operations.soundness import require_operation_sound
 from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check
 from darts_jax.spaces.graph import Cell, Genotype, Space
@@ -40,7 +45,14 @@ def make_network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> A
 
 
 def require_family(space: Space, known: Mapping[str, Any]) -> Any:
-    """What a task knows of a space's family; raises InputError if it does not."""
+    """Returns what a task knows of a space's family.
+
+    Raises:
+      InputError: it knows nothing, or the space's rule of discretization is unknown.
+    """
+    if space.discretization not in DISCRETIZATIONS:
+        what = f"discretization of space {space.name!r}:"
+        raise unknown_name(what, space.discretization, list(DISCRETIZATIONS))
     if space.family not in known:
         raise InputError(
             f"space {space.name!r} makes networks of {space.family}, and this task "
@@ -55,7 +67,7 @@ def _supernet(config: ConfigDict, dataset: ImageSet) -> Supernet:
     sampled = RELAXATIONS[config.search.relaxation].sampled
     dtype = jnp.dtype(settings.dtype)
     kind = config.search.corruption.kind
-    return Supernet(
+    net = Supernet(
         space,
         dataset.classes,
         settings.cells,
@@ -70,6 +82,33 @@ def _supernet(config: ConfigDict, dataset: ImageSet) -> Supernet:
         corruptions=tuple(
             (name, CORRUPTIONS[kind]) for name in corruption_operations(config)
         ),
+    )
+    _require_operations(net, dataset.image_shape)
+    return net
+
+
+def _require_operations(net: Supernet, image_shape: tuple[int, int, int]) -> None:
+    """Checks the operations of a supernet, each where it stands."""
+    variants = net.space.supernet_variants
+    for operation in (*variants.values(), *_operations_of(net.space)):
+        require_operation(operation)
+    for _, _, _, site in sites(net, image_shape[:2]):
+        named = variants.get(site.operation, site.operation)
+        _require_sound(dataclasses.replace(site, operation=named), discrete=False)
+
+
+def _operations_of(space: Space) -> set[str]:
+    return {name for cell in space.cells.values() for name in cell.operations}
+
+
+def _require_sound(site: Site, *, discrete: bool) -> None:
+    require_operation_sound(
+        site.operation,
+        get_operation(site.operation),
+        (site.height, site.width, site.inputs),
+        site.channels,
+        site.stride,
+        discrete=discrete,
     )
 
 
@@ -112,7 +151,7 @@ def _network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Netwo
             f"{genotype.space!r} another; want cifar, which is for any size"
         )
     _require_size(dataset, macro.halvings(settings.cells) + 3 * imagenet)
-    return Network(
+    net = Network(
         genotype,
         macro,
         dataset.classes,
@@ -122,6 +161,9 @@ def _network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Netwo
         auxiliary=settings.auxiliary_weight > 0,
         dtype=jnp.dtype(settings.dtype),
     )
+    for site in network_sites(net, dataset.image_shape):
+        _require_sound(site, discrete=True)
+    return net
 
 
 def _require_size(dataset: ImageSet, halvings: int) -> None:

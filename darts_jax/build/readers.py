@@ -25,7 +25,11 @@ from darts_jax.models.transformer import (
     TransformerSupernet,
 )
 from darts_jax.operations.activations import get_activation
-from darts_jax.operations.sequence import require_sequence_operation
+from darts_jax.operations.sequence import (
+    SEQUENCE_OPERATIONS,
+    require_sequence_operation,
+)
+from darts_jax.operations.soundness import require_sequence_sound
 from darts_jax.spaces import recurrent, transformer
 from darts_jax.spaces.graph import CellGenotype, Genotype, Space
 
@@ -61,7 +65,7 @@ def _transformer_supernet(
     cell, units = space.cells[transformer.KIND], settings.units
     _require_chain(space.name, [(edge.source, edge.target) for edge in cell.edges])
     for operation in cell.operations:
-        require_sequence_operation(operation, units)
+        _require_mixer(operation, units)
     size = len(corpus.vocabulary)
     return TransformerSupernet(space, size, units, _dropouts(settings))
 
@@ -73,9 +77,16 @@ def _transformer_network(
     choices = sorted(cell.choices)
     _require_chain("the genotype", [(c.source, c.target) for c in choices])
     for choice in choices:
-        require_sequence_operation(choice.operation, units)
+        _require_mixer(choice.operation, units)
     size = len(corpus.vocabulary)
     return TransformerNetwork(cell, size, units, _dropouts(settings))
+
+
+def _require_mixer(operation: str, units: int) -> None:
+    require_sequence_operation(operation, units)
+    if operation in SEQUENCE_OPERATIONS:
+        make = SEQUENCE_OPERATIONS[operation]
+        require_sequence_sound(operation, make, units)
 
 
 def _require_chain(what: str, edges: list[tuple[int, int]]) -> None:

@@ -21,6 +21,7 @@ from darts_jax.data.idx import fashion_mnist
 from darts_jax.data.licences import LICENCES
 from darts_jax.data.stream import AnyDataset, StreamedDataset
 from darts_jax.errors import InputError, unknown_name
+from darts_jax.files import local_path
 
 PREFIXES = ("tfds:NAME", "folder:PATH", "npz:PATH")
 STREAMS = ("stream:tfds:NAME", "stream:folder:PATH")
@@ -47,7 +48,7 @@ def load_dataset(name: str, directory: str | None = None) -> AnyDataset:
     prefix, _, rest = name.partition(":")
     if prefix in ("folder", "npz") and rest:
         load = load_folder if prefix == "folder" else load_npz
-        return load(Path(rest).expanduser())
+        return load(local_path(rest).expanduser())
     if prefix == "stream":
         return _open_stream(rest, place)
     builder = tfds.find_builder(name.removeprefix("tfds:"), place)
@@ -59,7 +60,7 @@ def load_dataset(name: str, directory: str | None = None) -> AnyDataset:
 def data_place(directory: str | None) -> Path | None:
     """Where data lie: as given, or as the environment says."""
     given = directory or os.environ.get("DARTS_JAX_DATA_DIR")
-    return Path(given).expanduser() if given else None
+    return local_path(given).expanduser() if given else None
 
 
 def digits(directory: Path | None = None) -> Dataset:
@@ -142,7 +143,7 @@ def _open_stream(rest: str, place: Path | None) -> StreamedDataset:
     image_shape = (side, side, 3)
     prefix, _, target = bare.partition(":")
     if prefix == "folder" and target:
-        return stream_folder(Path(target).expanduser(), image_shape)
+        return stream_folder(local_path(target).expanduser(), image_shape)
     if prefix == "tfds" and target:
         builder = tfds.find_builder(target, place)
         if builder is None:

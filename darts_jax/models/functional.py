@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from darts_jax.models import stack
 from darts_jax.models.network import Logits, Network
 from darts_jax.models.supernet import Supernet
-from darts_jax.operations.layers import Image, draw
+from darts_jax.operations.layers import STREAMS, Image, draw
 from darts_jax.types import Mixture, Params, Stats
 
 
@@ -51,7 +51,7 @@ def initialize(module: nn.Module, key: PRNGKeyArray, *example: Any) -> Initializ
     """
 
     def init(key: PRNGKeyArray) -> Any:
-        streams = dict.fromkeys(("params", "noise", "drop_path"), key)
+        streams = dict.fromkeys(("params", *STREAMS), key)
         return draw(key, module.init(streams, *example, False))
 
     variables = jax.jit(init)(key)

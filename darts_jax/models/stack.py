@@ -12,6 +12,8 @@ import jax
 from flax import linen as nn
 from jaxtyping import PRNGKeyArray
 
+from darts_jax.operations.layers import STREAMS
+
 Variables = dict[str, Any]
 _COLLECTIONS = ("params", "batch_stats")
 
@@ -31,10 +33,9 @@ def declare(
     """
     if parent.is_initializing():
         keys = jax.random.split(parent.make_rng("params"), size)
-        streams = {"noise", "drop_path"}
         made = jax.vmap(
             lambda key: module.init(
-                {"params": key} | dict.fromkeys(streams, key), *example, False
+                {"params": key} | dict.fromkeys(STREAMS, key), *example, False
             )
         )(keys)
         for collection, tree in made.items():
@@ -64,7 +65,7 @@ def call(
         *arguments,
         train,
         *behind,
-        rngs={"noise": key, "drop_path": key},
+        rngs=dict.fromkeys(STREAMS, key),
         mutable=["batch_stats"],
     )
     return output, changed.get("batch_stats", {})

@@ -25,6 +25,9 @@ Image = Float[Array, "batch height width channel"]
 Weight = Float[Array, " channel"]
 """What the channels of a layer's output are multiplied by."""
 
+STREAMS = ("noise", "drop_path", "dropout")
+"""Flax's streams of random numbers that a module may draw from."""
+
 BN_MOMENTUM = 0.1  # PyTorch's: the share of the new batch
 MOMENTS = "moments"
 """Running mean and variance, [2, channel], among a normalisation's statistics."""

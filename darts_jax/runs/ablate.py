@@ -19,9 +19,11 @@ from darts_jax.build import dataset_of
 from darts_jax.config import with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
+from darts_jax.files import local_path
 from darts_jax.methods import apply_method
 from darts_jax.runs.console import html_table, short, table
 from darts_jax.runs.directory import atomic_write
+from darts_jax.runs.lock import one_writer
 from darts_jax.runs.loop import say
 from darts_jax.runs.pictures import HistoryPlots
 from darts_jax.runs.population import SCALARS, agreement, population
@@ -204,6 +206,7 @@ class Ablation(HistoryPlots):
         return written
 
 
+@one_writer
 def ablate(
     base: ConfigDict,
     grid: Mapping[str, Sequence[Any]],
@@ -243,7 +246,7 @@ def ablate(
     found: list[Searched] = []
     for number, (choice, config) in enumerate(zip(programs, configs, strict=True), 1):
         say(f"ablation {number}/{len(programs)}: {_words(choice) or 'one program'}")
-        place = Path(run) / _folder(choice)
+        place = local_path(run) / _folder(choice)
         together = {**scalars, "seed": list(seeds)}
         run_all = _side_by_side if _in_step(config) else _one_by_one
         found += [
@@ -253,7 +256,7 @@ def ablate(
             for one in run_all(config, together, place, dataset)
         ]
     ablation = Ablation(tuple(found))
-    atomic_write(Path(run) / "ablation.md", ablation.to_markdown())
+    atomic_write(local_path(run) / "ablation.md", ablation.to_markdown())
     return ablation
 
 

@@ -12,8 +12,10 @@ from darts_jax.benchmarks import require_table
 from darts_jax.build import known_accuracies
 from darts_jax.checks import validate_config
 from darts_jax.errors import InputError, unknown_name
+from darts_jax.files import local_path
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
+from darts_jax.runs.lock import one_writer
 from darts_jax.runs.oracles import by_paths, by_table, by_training
 from darts_jax.spaces import get_space
 
@@ -47,6 +49,7 @@ class BaselineResult:
         return f"{table(named, ['', 'value'])}\n{best.genotype}\n"
 
 
+@one_writer
 def baseline(
     name: str,
     config: ConfigDict,
@@ -69,7 +72,7 @@ def baseline(
     """
     validate_config(config)
     search, known = get_baseline(name), known_accuracies(config)
-    path = Path(run) / "networks"
+    path = local_path(run) / "networks"
     evaluate = _oracle(oracle, config, path, supernet)
     directory = open_run(run, config, "baseline")
     path.mkdir(exist_ok=True)

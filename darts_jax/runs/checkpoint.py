@@ -22,6 +22,7 @@ import numpy as np
 from darts_jax.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.files import disk_errors, sync
+from darts_jax.runs.event_loops import settled_loops
 from darts_jax.runs.processes import is_writer, wait_for_all
 
 PyTree = Any
@@ -38,23 +39,28 @@ class Checkpoints:
     call, and one writes.
 
     Args:
-      directory: made if absent; what a killed process left half-written is removed.
+      directory: made by the first save if absent.
       keep: how many checkpoints remain after a save.
     """
 
     def __init__(self, directory: Path, keep: int) -> None:
         self.directory = Path(directory).absolute()  # Orbax refuses relative paths
         self.keep = keep
-        if is_writer():
-            with disk_errors(f"checkpoints in {directory}"):
-                self.directory.mkdir(parents=True, exist_ok=True)
-                for left in self.directory.glob(f"{_ASIDE}*"):
-                    shutil.rmtree(left)
-        wait_for_all(f"{self.directory} is open")
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints present, damaged ones too, oldest first."""
-        return _steps(self.directory)
+        return _steps(self.directory) if self.directory.is_dir() else []
+
+    def clean(self) -> None:
+        """Removes what a killed process left half-written.
+
+        For who alone writes here: another's half-written checkpoint is its next one.
+        """
+        if is_writer():
+            with disk_errors(f"checkpoints in {self.directory}"):
+                for left in self.directory.glob(f"{_ASIDE}*"):
+                    shutil.rmtree(left)
+        wait_for_all(f"{self.directory} is clean")
 
     def save(self, step: int, state: PyTree) -> None:
         """Writes a checkpoint and then forgets the oldest. Returns when it is on disk.
@@ -75,6 +81,7 @@ class Checkpoints:
         replaced = self.directory / f"{_ASIDE}replaced-{step}"
         try:
             with disk_errors(f"checkpoint {step} in {self.directory}"):
+                self.directory.mkdir(parents=True, exist_ok=True)
                 _write(aside, arrays)
                 if final.exists():
                     final.rename(replaced)
@@ -273,6 +280,7 @@ def _orbax() -> Iterator[Any]:
     try:
         with (
             warnings.catch_warnings(action="ignore"),
+            settled_loops(),
             _checkpointer(ocp) as checkpointer,
         ):
             yield checkpointer

@@ -1,12 +1,13 @@
 """The persistent compilation cache: a program that was compiled once is loaded."""
 
+import warnings
 from pathlib import Path
 
 import jax
 
 from darts_jax import native
 from darts_jax.errors import InputError
-from darts_jax.files import user_cache
+from darts_jax.files import local_path, user_cache
 
 
 def use_compilation_cache(setting: str) -> Path | None:
@@ -23,11 +24,18 @@ def use_compilation_cache(setting: str) -> Path | None:
     Raises:
       InputError: the folder cannot be made.
     """
+    # A full disk stops the run in one line soon enough; the cache only saves time.
+    full = "Error writing persistent compilation cache.*(No space left|quota)"
+    warnings.filterwarnings("ignore", full)
     if setting == "off":
         return None
     if known := cache_folder():
         return known
-    folder = user_cache("programs") if setting == "auto" else Path(setting).expanduser()
+    folder = (
+        user_cache("programs")
+        if setting == "auto"
+        else local_path(setting).expanduser()
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

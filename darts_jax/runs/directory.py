@@ -21,9 +21,9 @@ from ml_collections import ConfigDict
 
 from darts_jax.config import config_difference, config_to_json, load_config
 from darts_jax.errors import InputError
-from darts_jax.files import disk_errors, read_npz, write_whole
+from darts_jax.files import disk_errors, local_path, read_npz, write_whole
 from darts_jax.runs.extension import extended
-from darts_jax.runs.processes import is_writer, wait_for_all
+from darts_jax.runs.processes import by_the_writer, is_writer
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "darts-jax")
 
@@ -41,9 +41,12 @@ _SECTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """Names of what a run writes."""
+    """Names of what a run writes; raises InputError for a place that is not local."""
 
     path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", local_path(self.path))
 
     @property
     def config(self) -> Path:
@@ -113,14 +116,16 @@ def open_run(path: str | Path, config: ConfigDict, verb: str) -> RunDirectory:
         cannot be written. Nothing in it has been touched then.
     """
     run = RunDirectory(Path(path))
-    if is_writer():
-        with disk_errors(f"run directory {run.path}"):
-            if run.config.exists():
-                _reopen(run, config, verb)
-            else:
-                _create(run, config, verb)
-    wait_for_all(f"{run.path} is open")
+    by_the_writer(lambda: _open(run, config, verb), f"to open {run.path}")
     return run
+
+
+def _open(run: RunDirectory, config: ConfigDict, verb: str) -> None:
+    with disk_errors(f"run directory {run.path}"):
+        if run.config.exists():
+            _reopen(run, config, verb)
+        else:
+            _create(run, config, verb)
 
 
 def verbs_of(run: RunDirectory) -> list[str]:

@@ -16,7 +16,7 @@ from darts_jax.build import (
 from darts_jax.config import load_config
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError, unknown_name
-from darts_jax.files import disk_errors
+from darts_jax.files import disk_errors, local_path
 from darts_jax.runs.artifact import Program, close, to_jax_export
 from darts_jax.runs.card import card_of, is_card, readable
 from darts_jax.runs.compilation import use_compilation_cache
@@ -62,7 +62,7 @@ def export(
     for name in also:
         if name not in FORMATS:
             raise unknown_name("format", name, list(FORMATS))
-    directory, folder = RunDirectory(Path(run)), Path(out)
+    directory, folder = RunDirectory(Path(run)), local_path(out)
     summary = _summary_of(directory)
     _require_ours(folder)
     # One device: the state is restored to run alone, wherever it was trained.

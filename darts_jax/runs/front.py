@@ -16,9 +16,11 @@ from darts_jax.build import Score, dataset_of, has_budget, score_of
 from darts_jax.config import with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
+from darts_jax.files import local_path
 from darts_jax.runs.budget import limit_of
 from darts_jax.runs.console import html_table, table
 from darts_jax.runs.directory import RunDirectory, atomic_write
+from darts_jax.runs.lock import one_writer
 from darts_jax.runs.loop import say
 from darts_jax.runs.population import population
 from darts_jax.runs.processes import is_writer, wait_for_all
@@ -85,6 +87,7 @@ class Front:
         return img_tag(self.plot()) + html_table(self.rows)
 
 
+@one_writer
 def front(
     config: ConfigDict,
     targets: Sequence[float],
@@ -112,7 +115,7 @@ def front(
             f"a front draws what should be high; task={config.task} has {measure.name}"
         )
     dataset = dataset or dataset_of(config)
-    path = Path(run)
+    path = local_path(run)
     found = population(config, {TARGET: list(targets)}, path / "search", dataset)
     rng = np.random.default_rng(config.seed)
     rows, unit = [], ""

@@ -22,6 +22,7 @@ from darts_jax.runs.checkpoint import Checkpoints
 from darts_jax.runs.compilation import compilation_told
 from darts_jax.runs.console import Progress, progress
 from darts_jax.runs.directory import RunDirectory
+from darts_jax.runs.lock import require_held
 from darts_jax.runs.metrics import MetricsLog, read_metrics
 from darts_jax.runs.processes import any_of_all, is_writer, of_the_writer
 from darts_jax.runs.reason import WARNING, LossWatch
@@ -108,6 +109,7 @@ def run_epochs(
       StoppedError: SIGTERM or SIGINT came; the state was saved first.
     """
     checkpoints = Checkpoints(run.checkpoints / verb, settings.keep)
+    checkpoints.clean()
     like = first_tree(job)
     state, totals = like["state"], like["totals"]
     saved = checkpoints.restore_latest(like, notify=say)
@@ -125,14 +127,14 @@ def run_epochs(
     if done:
         say(f"{verb}: going on from step {done} of {total}")
     ready = _make_ready(job, verb, state, totals)
+    log = MetricsLog(run, verb)
+    log.truncate_after(done)
     with (
-        MetricsLog(run, verb) as log,
         _caught_signals() as caught,
         progress(total, verb, done, job.unit) as bar,
     ):
-        log.truncate_after(done)
         seen = caught, observer, _records(run, verb, epochs)
-        work = _Epochs(job, verb, ready, checkpoints, log, bar, *seen)
+        work = _Epochs(job, run, verb, ready, checkpoints, log, bar, *seen)
         for epoch in range(epochs, job.epochs):
             state, totals = work.epoch(epoch, state, totals)
             last = epoch + 1 == job.epochs or observer.ended(epoch + 1)
@@ -252,6 +254,7 @@ class _Epochs:
     def __init__(
         self,
         job: Job,
+        run: RunDirectory,
         verb: str,
         ready: _Ready,
         checkpoints: Checkpoints,
@@ -261,7 +264,7 @@ class _Epochs:
         observer: Observer,
         records: list[dict[str, Any]],
     ) -> None:
-        self.job, self.verb, self.ready = job, verb, ready
+        self.job, self.run, self.verb, self.ready = job, run, verb, ready
         self.observer, self.model = observer, jax.jit(job.model)
         self.checkpoints, self.log, self.bar = checkpoints, log, bar
         self.caught, self.scores = caught, _scores(job, records)
@@ -269,6 +272,7 @@ class _Epochs:
         self.steps_per_call = 1
 
     def save(self, state: Any, totals: Any) -> None:
+        require_held(self.run.path)
         self.checkpoints.save(step_of(state), {"state": state, "totals": totals})
 
     def stop(self, state: Any) -> NoReturn:
@@ -303,6 +307,7 @@ class _Epochs:
         }
         seen = job, state, scalars, model, data, score, held_out
         moment = Moment(epoch + 1, *seen)
+        require_held(self.run.path)
         measured = self.observer.measure(moment)
         record = {name: value.tolist() for name, value in values.items()} | {
             "epoch": epoch + 1,

@@ -1,21 +1,19 @@
 """Numbers of a run: one JSON line a record, and the same for TensorBoard."""
 
 import json
-import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from darts_jax.errors import InputError
-from darts_jax.files import disk_errors
+from darts_jax.files import append
 from darts_jax.runs.directory import RunDirectory, atomic_write
+from darts_jax.runs.events import EventFile
 from darts_jax.runs.processes import is_writer
 
 
 class MetricsLog:
-    """Appends the records of one verb; a context manager that closes its files.
+    """Appends the records of one verb.
 
     Verbs share ``metrics.jsonl``, so every record names its own.
 
@@ -25,9 +23,8 @@ class MetricsLog:
     """
 
     def __init__(self, run: RunDirectory, verb: str) -> None:
-        self._path, self._events, self._verb = run.metrics, run.events / verb, verb
-        self._purge_step: int | None = None
-        self._writer: Any = None
+        self._path, self._folder, self._verb = run.metrics, run.events / verb, verb
+        self._events = EventFile(self._folder)
         if is_writer():
             _drop_torn_line(self._path)
 
@@ -43,16 +40,13 @@ class MetricsLog:
         if not is_writer():
             return
         line = json.dumps({"verb": self._verb, "step": step, **record}) + "\n"
-        with disk_errors(str(self._path)):
-            with self._path.open("a") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-            writer = self._open_writer()
-            for name, value in record.items():
-                if isinstance(value, int | float) and not isinstance(value, bool):
-                    writer.add_scalar(name, value, step)
-            writer.flush()
+        append(self._path, line.encode())
+        scalars = {
+            name: value
+            for name, value in record.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        self._events.write(step, scalars)
 
     def truncate_after(self, step: int) -> None:
         """Forgets this verb's records after a step, from which the run goes on."""
@@ -65,36 +59,7 @@ class MetricsLog:
         ]
         if self._path.exists():
             atomic_write(self._path, "".join(json.dumps(r) + "\n" for r in kept))
-        self.close()
-        self._purge_step = step + 1
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _open_writer(self) -> Any:
-        if self._writer is None:
-            from tensorboardX import SummaryWriter
-
-            self._writer = SummaryWriter(
-                str(self._events),
-                purge_step=self._purge_step,
-                # Its names tell seconds only: the second file would replace the first.
-                filename_suffix=f".{time.time_ns()}",
-            )
-        return self._writer
+        self._events = EventFile(self._folder, purge_step=step + 1)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ from darts_jax.runs.directory import (
     load_architecture,
     open_run,
 )
+from darts_jax.runs.lock import one_writer
 from darts_jax.runs.loop import run_epochs
 from darts_jax.runs.metrics import read_metrics
 from darts_jax.runs.pictures import HistoryPlots
@@ -167,6 +168,7 @@ class PopulationResult(HistoryPlots):
         return html_table(self.rows())
 
 
+@one_writer
 def population(
     config: ConfigDict,
     grid: Mapping[str, Sequence[Any]],

@@ -1,12 +1,16 @@
 """Several processes that run one program: who writes, and what they must agree on."""
 
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from darts_jax.errors import InputError
+
+_Result = TypeVar("_Result")
 
 
 def join(
@@ -49,6 +53,29 @@ def wait_for_all(reason: str) -> None:
     """Returns when every process is here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(reason)
+
+
+def by_the_writer(work: Callable[[], _Result], what: str) -> _Result | None:
+    """Does work in the process that writes; every process must call.
+
+    Args:
+      what: names the work for the others, should it be refused.
+
+    Returns:
+      Its result there, None in the others.
+
+    Raises:
+      InputError: the work raised it, in every process, so that none waits for another.
+    """
+    result, refusal = None, None
+    if is_writer():
+        try:
+            result = work()
+        except InputError as error:
+            refusal = error
+    if not of_the_writer(refusal is None):
+        raise refusal or InputError(f"process 0 refused, and says why: {what}")
+    return result
 
 
 def any_of_all(flag: bool) -> bool:

@@ -14,6 +14,7 @@ from darts_jax.benchmarks import require_table
 from darts_jax.build import dataset_of, known_accuracies
 from darts_jax.config import config_to_json
 from darts_jax.errors import InputError
+from darts_jax.files import local_path
 from darts_jax.experiments import Experiment, experiment_config, get_experiment
 from darts_jax.runs.directory import atomic_write
 from darts_jax.runs.loop import say
@@ -51,7 +52,7 @@ def reproduce(
     random = None if experiment.protocol.retrains else _all_cells(configs[0])
     rows = []
     for config in configs:
-        run = Path(runs) / f"{name}_{config.seed}"
+        run = local_path(runs) / f"{name}_{config.seed}"
         found = search(config, run, dataset)
         row = _searched(found) | {"seed": config.seed}
         if experiment.protocol.retrains:
@@ -60,7 +61,7 @@ def reproduce(
             row["random"] = [100 * (1 - b.score) for b in trained.baselines]
         rows.append(row)
         say(f"{name}: seed {config.seed}: {row['result']:.2f}")
-    path = Path(results) / f"{name}.json"
+    path = local_path(results) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     stored = summary(experiment, rows, random) | {
         "data": dataset.name,

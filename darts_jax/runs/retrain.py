@@ -30,11 +30,13 @@ from darts_jax.checks import validate_config
 from darts_jax.config import load_config, with_overrides
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
+from darts_jax.files import local_path
 from darts_jax.models.functional import count_parameters
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import table
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
 from darts_jax.runs.evaluation import keep_evaluation
+from darts_jax.runs.lock import one_writer
 from darts_jax.runs.loop import HeldOut, Tested, run_epochs, say
 from darts_jax.runs.processes import wait_for_all
 from darts_jax.runs.saved import restore_network
@@ -163,6 +165,7 @@ class RetrainResult:
         )
 
 
+@one_writer
 def retrain(
     config: ConfigDict,
     run: str | Path,
@@ -190,8 +193,8 @@ def retrain(
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or dataset_of(config)
-    source = None if start_from is None else Source(Path(start_from))
-    genotype = genotype or (source.genotype() if source else _found(Path(run)))
+    source = None if start_from is None else Source(local_path(start_from))
+    genotype = genotype or (source.genotype() if source else _found(local_path(run)))
     genotype = check(genotype)
     job = make_training(config, dataset, genotype)
     own = _in_space_of(genotype, config)

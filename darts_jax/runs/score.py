@@ -22,6 +22,7 @@ from darts_jax.devices import make_layout, to_host
 from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.console import progress, table
 from darts_jax.runs.directory import atomic_write
+from darts_jax.runs.lock import one_writer
 from darts_jax.runs.saved import SavedSearch
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
 
@@ -83,6 +84,7 @@ class Scores:
         return f"{table(named, ['', 'value'])}\n{self.protocol}\n"
 
 
+@one_writer
 def score(
     run: str | Path,
     epoch: int = 0,

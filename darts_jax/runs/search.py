@@ -27,6 +27,7 @@ from darts_jax.runs.compilation import use_compilation_cache
 from darts_jax.runs.directory import RunDirectory, atomic_write, open_run
 from darts_jax.runs.found import SearchResult, read_search
 from darts_jax.runs.live import Live, live_plot
+from darts_jax.runs.lock import one_writer
 from darts_jax.runs.loop import first_tree, run_epochs, say, step_of
 from darts_jax.runs.processes import is_writer, wait_for_all
 from darts_jax.runs.select import by_supernet
@@ -41,6 +42,7 @@ LARGEST_DECAY = 0.03
 """Of the weights, however often a search begins anew (R-DARTS's released code)."""
 
 
+@one_writer
 def search(
     config: ConfigDict,
     run: str | Path,

@@ -1,6 +1,6 @@
 """What may be searched. A new space: a file here, or ``SPACES[name] = Space(...)``."""
 
-from darts_jax.errors import unknown_name
+from darts_jax.errors import InputError, unknown_name
 from darts_jax.spaces.darts import DARTS, DARTS_NO_NONE
 from darts_jax.spaces.graph import Space
 from darts_jax.spaces.mobile import EFFICIENTNET, FBNET, MOBILE, MOBILE_SMALL
@@ -19,10 +19,20 @@ SPACES: dict[str, Space] = {
 
 
 def get_space(name: str) -> Space:
-    """The space of that name; raises InputError with the nearest name."""
+    """Returns the space of that name.
+
+    Raises:
+      InputError: there is none, with the nearest name; or it is named otherwise.
+    """
     if name not in SPACES:
         raise unknown_name("space", name, list(SPACES))
-    return SPACES[name]
+    space = SPACES[name]
+    if space.name != name:
+        raise InputError(
+            f"SPACES[{name!r}] is named {space.name!r}, by which its genotypes would "
+            f"look for it; want a space of the name {name!r}"
+        )
+    return space
 
 
 __all__ = ["SPACES", "get_space"]

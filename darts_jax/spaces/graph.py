@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from darts_jax.errors import InputError
+from darts_jax.spaces.structure import require_cell, require_space
 from darts_jax.spaces.widths import STEM, rounded, width_share
 
 
@@ -48,13 +49,7 @@ class Cell:
     output: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if list(self.edges) != sorted(self.edges, key=lambda e: (e.target, e.source)):
-            raise InputError("edges of a cell must be ordered by (target, source)")
-        for edge in self.edges:
-            if not edge.source < edge.target or edge.target < self.inputs:
-                raise InputError(f"edge {edge.source}->{edge.target} is not forward")
-            if edge.target >= self.states:
-                raise InputError(f"edge to state {edge.target} of {self.states}")
+        require_cell(self)
 
     @property
     def states(self) -> int:
@@ -177,6 +172,9 @@ class Space:
     discretization: str
     supernet_variants: Mapping[str, str] = dataclasses.field(default_factory=dict)
     family: str = "cells"
+
+    def __post_init__(self) -> None:
+        require_space(self)
 
 
 def dense_edges(
