@@ -14,8 +14,8 @@ from darts_jax.benchmarks import require_table
 from darts_jax.build import dataset_of, known_accuracies
 from darts_jax.config import config_to_json
 from darts_jax.errors import InputError
-from darts_jax.files import local_path
 from darts_jax.experiments import Experiment, experiment_config, get_experiment
+from darts_jax.files import local_path
 from darts_jax.runs.directory import atomic_write
 from darts_jax.runs.loop import say
 from darts_jax.runs.retrain import retrain
