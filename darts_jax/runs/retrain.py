@@ -9,19 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.baselines.comparison import improvement
-from darts_jax.baselines.equal_cost import random_of_cost
-from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.build import (
     Job,
-    Pricing,
     Score,
     count_network_parameters,
     dataset_of,
-    make_pricing,
     make_shared_training,
     make_training,
     score_of,
@@ -39,6 +34,7 @@ from darts_jax.runs.evaluation import keep_evaluation
 from darts_jax.runs.lock import one_writer
 from darts_jax.runs.loop import HeldOut, Tested, run_epochs, say
 from darts_jax.runs.processes import wait_for_all
+from darts_jax.runs.random_networks import comparable
 from darts_jax.runs.saved import restore_network
 from darts_jax.runs.start import (
     Beginning,
@@ -46,7 +42,6 @@ from darts_jax.runs.start import (
     require_genotypes,
     training_beginning,
 )
-from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check, doubts
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
@@ -197,9 +192,7 @@ def retrain(
     genotype = genotype or (source.genotype() if source else _found(local_path(run)))
     genotype = check(genotype)
     job = make_training(config, dataset, genotype)
-    own = _in_space_of(genotype, config)
-    pricing = _pricing(own, dataset)
-    others = _random_genotypes(own, genotype, pricing)
+    pricing, others = comparable(config, dataset, genotype)
     beside = {f"retrain_{i + 1}": genotype for i in range(config.baseline.repeats)}
     beside |= {f"random_{i}": other for i, other in enumerate(others)}
     place = RunDirectory(Path(run))
@@ -208,7 +201,7 @@ def retrain(
     _claim(directory, genotype)
     for beginning in beginnings:
         beginning.write(directory)
-    _warn(config, genotype)
+    _warn(genotype)
     trained = [_train("retrain", job, config, directory, genotype, dataset)]
     train_beside = BASELINE_EXECUTIONS[config.baseline.execution]
     trained += train_beside(config, dataset, directory, beside)
@@ -258,42 +251,9 @@ def _beginnings(
     return [beginning for beginning in every if beginning is not None]
 
 
-def _in_space_of(genotype: Genotype, config: ConfigDict) -> ConfigDict:
-    """The settings by which genotypes are drawn that are comparable to this one."""
-    if genotype.space == config.space:
-        return config
-    own = ConfigDict(config.to_dict())
-    own.space, own.search.discretization = genotype.space, "auto"
-    return own
-
-
-def _warn(config: ConfigDict, genotype: Genotype) -> None:
+def _warn(genotype: Genotype) -> None:
     for doubt in doubts(genotype):
         say(f"warning: {doubt}")
-    if config.baseline.random_genotypes and genotype.space != config.space:
-        say(
-            f"retrain: random genotypes are drawn from space {genotype.space!r}, the "
-            f"genotype's own, and not from config.space, {config.space!r}"
-        )
-
-
-def _pricing(config: ConfigDict, dataset: AnyDataset) -> Pricing | None:
-    """What genotypes cost, where random ones are to cost the same."""
-    costs = config.baseline.equal_cost
-    if not (costs and config.baseline.random_genotypes):
-        return None
-    return make_pricing(config, dataset, costs)
-
-
-def _random_genotypes(
-    config: ConfigDict, genotype: Genotype, pricing: Pricing | None
-) -> list[Genotype]:
-    rng = np.random.default_rng(config.seed)
-    count = range(config.baseline.random_genotypes)
-    if pricing is None:
-        return [random_genotype(get_space(config.space), rng) for _ in count]
-    space, wanted = pricing.space, pricing.cost(genotype)
-    return [random_of_cost(space, pricing.cost, wanted, rng) for _ in count]
 
 
 def evaluate(
