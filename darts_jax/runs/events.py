@@ -1,0 +1,76 @@
+"""Numbers of a run as TensorBoard reads them.
+
+tensorboardX's own writer has a thread, a queue and an exit handler, each of which prints
+a traceback of its own where the disk is full. Its messages are written here at once, so
+that a failure to write reaches the caller alone.
+"""
+
+import functools
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from darts_jax.files import append
+
+_FORMAT = "brain.Event:2"
+
+
+class EventFile:
+    """A file of events in a directory, which it begins with its first record.
+
+    Args:
+      directory: where TensorBoard looks; made if absent.
+      purge_step: events of earlier files from this step on are forgotten.
+    """
+
+    def __init__(self, directory: Path, purge_step: int | None = None) -> None:
+        self._directory, self._purge_step = directory, purge_step
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Appends a step's scalars; on disk when this returns.
+
+        Raises:
+          InputError: no room on disk, or no right to write.
+        """
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
+        now = time.time()
+        events = [] if self._path.exists() else self._first(now)
+        events += [
+            Event(wall_time=now, step=step, summary=scalar(name, value))
+            for name, value in scalars.items()
+        ]
+        append(self._path, b"".join(_framed(e.SerializeToString()) for e in events))
+
+    @functools.cached_property
+    def _path(self) -> Path:
+        # Seconds and the host, as TensorBoard's own files have; and what tells files of
+        # one second apart.
+        now = time.time_ns()
+        name = f"events.out.tfevents.{now // 10**9}.{socket.gethostname()}.{now}"
+        return self._directory / name
+
+    def _first(self, now: float) -> list[Any]:
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        first = [Event(wall_time=now, file_version=_FORMAT)]
+        if self._purge_step is not None:
+            begins = SessionLog(status=SessionLog.START)
+            first += [
+                Event(wall_time=now, step=self._purge_step, file_version=_FORMAT),
+                Event(wall_time=now, step=self._purge_step, session_log=begins),
+            ]
+        return first
+
+
+def _framed(message: bytes) -> bytes:
+    """A record of the file: length, its checksum, the message, its checksum."""
+    from tensorboardX.record_writer import masked_crc32c
+
+    length = struct.pack("<Q", len(message))
+    sums = [struct.pack("<I", masked_crc32c(part)) for part in (length, message)]
+    return length + sums[0] + message + sums[1]
