@@ -1,8 +1,8 @@
 """Numbers of a run as TensorBoard reads them.
 
-tensorboardX's own writer has a thread, a queue and an exit handler, each of which prints
-a traceback of its own where the disk is full. Its messages are written here at once, so
-that a failure to write reaches the caller alone.
+tensorboardX's own writer has a thread, a queue and an exit handler, each of which
+prints a traceback of its own where the disk is full. Its messages are written here at
+once, so that a failure to write reaches the caller alone.
 """
 
 import functools

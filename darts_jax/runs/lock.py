@@ -1,10 +1,11 @@
 """One writer a run directory: a lock that names its holder.
 
-``.lock`` appears in the directory as a whole or not at all, while a verb writes there. Of
-several processes that run one program process 0 holds it for all. A holder on this machine
-whose process has ended is dead, and the next writer takes its place. Of one elsewhere, or
-in another container, nothing is known but the time of its last sign of life: a holder
-touches its lock every `BEAT` seconds, and is taken for dead after `SILENCE`.
+``.lock`` appears in the directory as a whole or not at all, while a verb writes there.
+Of several processes that run one program process 0 holds it for all. A holder on this
+machine whose process has ended is dead, and the next writer takes its place. Of one
+elsewhere, or in another container, nothing is known but the time of its last sign of
+life: a holder touches its lock every `BEAT` seconds, and is taken for dead after
+`SILENCE`.
 """
 
 import contextlib
@@ -232,7 +233,7 @@ def _alive(file: Path, holder: Holder | None) -> str:
 
 
 def _age(file: Path) -> float | None:
-    """Returns seconds since the last sign of life, by the clock of the file's own disk."""
+    """Returns seconds since the last sign of life, by the clock of the file's disk."""
     probe = file.with_name(f"{NAME}-{secrets.token_hex(8)}")
     try:
         probe.touch()
