@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from darts_jax import flags, memory
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import DataWarning, InputError, unknown_name
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.published import NAMED, get_genotype
 
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     memory.share_arenas()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args([a for a in given if not a.startswith(_OVERRIDE)])
+    warnings.formatwarning = _plain_warning
     try:
         overrides = [_override(a) for a in given if a.startswith(_OVERRIDE)]
         if hasattr(options, "coordinator"):
@@ -29,6 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"darts-jax: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _plain_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+    usual: Callable[..., str] = warnings.formatwarning,
+) -> str:
+    """Writes what users should know of their data in one line, and others as usual."""
+    if issubclass(category, DataWarning):
+        return f"darts-jax: {message}\n"
+    return usual(message, category, filename, lineno, line)
 
 
 def read_genotype(text: str) -> Genotype:
