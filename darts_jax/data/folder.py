@@ -307,7 +307,7 @@ def _is_folder(path: Path | os.DirEntry[str]) -> bool:
 
 
 def _is_file_or_broken(entry: os.DirEntry[str]) -> bool:
-    """Tells files and broken links, which can't be read, from pipes, which never end."""
+    """Tells files, and broken links as such, from pipes, which never end."""
     try:
         return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
     except OSError:  # a link to itself

@@ -1,8 +1,10 @@
 """Stored images one at a time: read, turned upright, made gray or RGB, and scaled."""
 
+import contextlib
 import dataclasses
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +108,11 @@ def read_picture(
         a channel than ``reading.bits`` allows.
     """
     try:
-        with open_image(image) as stored:
+        with _opened(image) as stored:
+            deep = _is_deep(stored)
             if near is not None:
                 height, width = _lying(stored, near) if reading.upright else near
                 stored.draft(None, (3 * width, 3 * height))
-            deep = _is_deep(stored)
             stored.load()
             picture = _eight_bits(stored, deep, reading.bits)
             picture = _opaque(picture, reading.background)
@@ -194,7 +196,7 @@ def fit_arrays(images: np.ndarray, reading: Reading) -> np.ndarray:
     for row, image in zip(fitted, images, strict=True):
         if channels != stored:
             mode = "L" if channels == 1 else "RGB"
-            image = np.asarray(open_image(image).convert(mode))
+            image = np.asarray(_picture_of(image).convert(mode))
         # Channel by channel, which are the same bits, for any number of channels.
         for c, plane in enumerate(np.moveaxis(np.atleast_3d(image), -1, 0)):
             picture = pillow.fromarray(np.ascontiguousarray(plane))
@@ -204,14 +206,25 @@ def fit_arrays(images: np.ndarray, reading: Reading) -> np.ndarray:
     return fitted
 
 
-def open_image(image: Image) -> Any:
+@contextlib.contextmanager
+def _opened(image: Image) -> Iterator[Any]:
     """Opens a file, its bytes or an array with Pillow; nothing is decoded yet."""
     from PIL import Image as pillow
 
     if isinstance(image, np.ndarray):
-        flat = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-        return pillow.fromarray(flat)
-    return pillow.open(io.BytesIO(image) if isinstance(image, bytes) else image)
+        yield _picture_of(image)
+        return
+    # Not by its name: Pillow 13 maps a TIFF of that into memory and turns it wrongly.
+    whole = io.BytesIO(image) if isinstance(image, bytes) else image.open("rb")
+    with whole, pillow.open(whole) as stored:
+        yield stored
+
+
+def _picture_of(image: np.ndarray) -> Any:
+    from PIL import Image as pillow
+
+    flat = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    return pillow.fromarray(flat)
 
 
 def _orientation(stored: Any) -> int:
