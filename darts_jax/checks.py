@@ -20,6 +20,7 @@ from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.stopping import STOPS
 from darts_jax.combinations import refuse_illegal
+from darts_jax.data.reading import FITS, parse_size
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.models.language import Dropouts
 from darts_jax.operations.corruption import CORRUPTIONS
@@ -37,6 +38,11 @@ _SHARE: _Check = (lambda v: 0 <= v < 1, "in [0, 1)")
 
 def _one_of(names: Iterable[str]) -> _Check:
     return lambda v: v in names, f"one of {', '.join(names)}"
+
+
+def _readable(parse: Callable[[Any], object]) -> _Check:
+    """Of a text that is right where a function reads it, which says what is wrong."""
+    return lambda v: (parse(v), True)[1], ""
 
 
 def _schedule(holds: Callable[[Schedule], bool], wanted: str) -> _Check:
@@ -73,6 +79,11 @@ _CHECKS: dict[str, _Check] = {
     "devices": _COUNT,
     "population.execution": _one_of(("auto", "map", "vmap")),
     "data.images": _COUNT,
+    "data.size": _readable(parse_size),
+    "data.fit": _one_of(FITS),
+    "data.channels": (lambda v: v in (0, 1, 3), "1, 3 or 0"),
+    "data.bits": (lambda v: 8 <= v <= 16, "8 to 16"),
+    "data.background": (lambda v: 0 <= v <= 255, "0 to 255"),
     "data.pad": _COUNT,
     "data.cutout": _COUNT,
     "data.chunk": _POSITIVE,

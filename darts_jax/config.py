@@ -30,6 +30,12 @@ def default_config() -> ConfigDict:
             "name": "digits",
             "directory": "",  # else DARTS_JAX_DATA_DIR
             "images": 0,  # the first so many of either part; 0: all
+            "size": "",  # that images are brought to: 32, or 48x64; "": as stored
+            "fit": "crop",  # at the centre, | squeeze
+            "channels": 0,  # 1: gray, 3: RGB, 0: as stored; of a stream RGB
+            "bits": 8,  # 9 to 16: those used by files of 16, of which the upper 8 count
+            "background": 255,  # gray level behind what is transparent
+            "skip_unreadable": False,  # leave out files of a folder, and name them
             "pad": 0,  # random crop after padding by so many pixels, in the search
             "flip": False,
             "cutout": 0,

@@ -8,6 +8,15 @@ class InputError(ValueError):
     """A mistake in what the user gave, explained in one line."""
 
 
+class DataWarning(UserWarning):
+    """Something about data that a user should know, though it is no mistake."""
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of what an exception says, or its name."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def unknown_name(kind: str, name: object, known: Sequence[str]) -> InputError:
     """The error for a name that is not in a table, with the nearest one."""
     near = difflib.get_close_matches(str(name), known, n=1)

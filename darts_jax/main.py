@@ -5,14 +5,15 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 import darts_jax
 from darts_jax import flags, memory
-from darts_jax.errors import InputError
+from darts_jax.errors import DataWarning, InputError
 from darts_jax.files import failure_to_write
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     memory.share_arenas()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args([a for a in given if not a.startswith(_OVERRIDE)])
+    warnings.formatwarning = _plain_warning
     try:
         flags.make_local(options)
         overrides = [_override(a) for a in given if a.startswith(_OVERRIDE)]
@@ -64,6 +66,20 @@ def _drop_output() -> None:
     """Keeps the interpreter from another try to write what could not be printed."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _plain_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+    usual: Callable[..., str] = warnings.formatwarning,
+) -> str:
+    """Writes what users should know of their data in one line, and others as usual."""
+    if issubclass(category, DataWarning):
+        return f"darts-jax: {message}\n"
+    return usual(message, category, filename, lineno, line)
 
 
 def _override(argument: str) -> str:

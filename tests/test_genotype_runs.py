@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from darts_jax.runs.random_networks import comparable
 
 import darts_jax
 from darts_jax.bilevel.discretization import random_genotype
@@ -12,6 +11,7 @@ from darts_jax.build import make_shared_training, task_of
 from darts_jax.errors import InputError
 from darts_jax.main import main
 from darts_jax.runs import retrain as verb
+from darts_jax.runs.random_networks import comparable
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.published import get_genotype
 

@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from darts_jax.runs.lock import require_held, run_lock, write_locked
 
 import darts_jax
 from darts_jax.errors import InputError
 from darts_jax.main import main
 from darts_jax.runs import lock
+from darts_jax.runs.lock import require_held, run_lock, write_locked
 
 HERE = Path(__file__).resolve().parent
 HOLD = """

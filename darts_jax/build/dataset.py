@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.pipeline import split_train
+from darts_jax.data.reading import Reading, parse_size
 from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
@@ -19,8 +20,22 @@ def load_images(config: ConfigDict) -> AnyDataset:
     Raises:
       InputError: the name is unknown, or the data are missing or damaged.
     """
-    whole = load_dataset(config.data.name, config.data.directory)
+    whole = load_dataset(
+        config.data.name, config.data.directory, reading_of(config.data)
+    )
     return whole.first(config.data.images) if config.data.images else whole
+
+
+def reading_of(settings: ConfigDict) -> Reading:
+    """Returns how images are read, by the settings of ``data``."""
+    return Reading(
+        size=parse_size(settings.size),
+        fit=settings.fit,
+        channels=settings.channels,
+        bits=settings.bits,
+        background=settings.background,
+        skip_unreadable=settings.skip_unreadable,
+    )
 
 
 def searched_parts(

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from darts_jax.analysis.expected import Expected
 from darts_jax.bilevel.losses import Criterion, focal_loss
 from darts_jax.build import seeds
+from darts_jax.build.dataset import reading_of
 from darts_jax.build.feed import Batches, whole_batches
 from darts_jax.build.images import normalized
 from darts_jax.build.methods import make_method
@@ -53,6 +54,7 @@ METRICS = ("loss", "count")
 
 
 def _load(config: ConfigDict) -> SceneSet:
+    require_settings(config, _NOT_IN_LOADING, "detection")
     settings = config.detection
     return load_scenes(
         config.data.name,
@@ -62,6 +64,7 @@ def _load(config: ConfigDict) -> SceneSet:
         images=config.data.images,
         counts=(settings.scenes, settings.test_scenes),
         seed=settings.seed,
+        reading=reading_of(config.data),
     )
 
 
@@ -335,6 +338,12 @@ def _precision_at_half(sums: Any, count: int) -> float:
     return _precision(sums, count, THRESHOLDS[:1])
 
 
+_NOT_IN_LOADING = {
+    "data.size": "",  # it has detection.side
+    "data.fit": "crop",
+    "data.channels": 0,
+    "data.skip_unreadable": False,
+}
 _NOT_IN_SEARCH = {
     "data.class_weights": "none",
     "data.pad": 0,

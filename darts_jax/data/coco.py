@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from darts_jax.data.scenes import Scene, SceneSet, gather, letterboxed, read_picture
+from darts_jax.data.reading import PLAIN, Reading
+from darts_jax.data.scenes import Scene, SceneSet, gather, letterboxed, read_scene
 from darts_jax.errors import InputError
 
 TRAIN = ("train", "train2017", "train2014")
@@ -15,7 +16,9 @@ TEST = ("test", "val", "val2017", "val2014")
 _FILES = ("{part}.json", "annotations/instances_{part}.json")
 
 
-def load_coco(path: Path, side: int, most: int, images: int) -> SceneSet:
+def load_coco(
+    path: Path, side: int, most: int, images: int, reading: Reading = PLAIN
+) -> SceneSet:
     """``path/train.json`` with ``path/train/``, and the same of ``test`` or ``val``.
 
     COCO's own places, ``annotations/instances_train2017.json`` with ``train2017/``, are
@@ -37,7 +40,7 @@ def load_coco(path: Path, side: int, most: int, images: int) -> SceneSet:
     numbers = {category: number for number, category in enumerate(names)}
     train_scenes, test_scenes = (
         gather(
-            _scenes(file, content, numbers, side, images),
+            _scenes(file, content, numbers, side, images, reading),
             most,
             len(names),
             str(file),
@@ -82,6 +85,7 @@ def _scenes(
     numbers: Mapping[int, int],
     side: int,
     images: int,
+    reading: Reading,
 ) -> list[Scene]:
     folder = file.parent / file.stem
     if file.parent.name == "annotations":
@@ -101,7 +105,7 @@ def _scenes(
             letterboxed(picture, boxes[image["id"]], side, str(path))
             for image in listed
             for path in [folder / image["file_name"]]
-            for picture in [read_picture(path, str(path))]
+            for picture in [read_scene(path, str(path), reading)]
         ]
     except InputError:
         raise

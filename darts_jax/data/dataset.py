@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from darts_jax.data.checked import checked_images, checked_labels, require_classes
 from darts_jax.data.licences import USERS_OWN
 from darts_jax.errors import InputError
 
@@ -156,30 +157,29 @@ def from_arrays(
     Args:
       train_images: uint8 [n, height, width, channel], or [n, height, width] for
         gray images.
-      train_labels: integers [n] in [0, classes).
+      train_labels: integers [n], or [n, 1], in [0, classes).
       test_images: like ``train_images``, of the same height, width and channels.
       test_labels: like ``train_labels``.
       class_names: one for each class; by default the numbers from 0 to the largest
-        training label.
+        training label, each of which must have images then. With names, classes
+        without training images are told by a `DataWarning`.
       note: what a reader of results on this set must know.
       licence: the terms under which the images may be used.
 
     Raises:
-      InputError: an array has the wrong type, shape, length or range.
+      InputError: an array has the wrong type, shape, length or range, or there are
+        training images of one class alone.
     """
-    train = _images(train_images, f"{name}: train images")
-    test = _images(test_images, f"{name}: test images")
+    train = checked_images(train_images, f"{name}: train images")
+    test = checked_images(test_images, f"{name}: test images")
     if train.shape[1:] != test.shape[1:]:
         raise InputError(
             f"{name}: train images are {train.shape[1:]} and test images "
             f"{test.shape[1:]}; both must have the same (height, width, channel)"
         )
-    of_train = _labels(train_labels, len(train), f"{name}: train labels")
-    of_test = _labels(test_labels, len(test), f"{name}: test labels")
-    if class_names is None:
-        class_names = [str(label) for label in range(int(of_train.max()) + 1)]
-    _check_range(of_train, len(class_names), f"{name}: train labels")
-    _check_range(of_test, len(class_names), f"{name}: test labels")
+    of_train = checked_labels(train_labels, len(train), f"{name}: train labels")
+    of_test = checked_labels(test_labels, len(test), f"{name}: test labels")
+    class_names = require_classes(of_train, of_test, class_names, name)
     return Dataset(
         name,
         train,
@@ -190,44 +190,3 @@ def from_arrays(
         note,
         licence,
     )
-
-
-def _images(images: Any, what: str) -> np.ndarray:
-    images = np.asarray(images)
-    if images.dtype != np.uint8:
-        raise InputError(
-            f"{what} are {images.dtype}, must be uint8 in 0..255; "
-            "convert floats in 0..1 by (255 * images).round().astype('uint8')"
-        )
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4:
-        raise InputError(
-            f"{what} have shape {images.shape}, must be [n, height, width, channel] "
-            "or [n, height, width]"
-        )
-    if not images.size:
-        raise InputError(f"{what} are empty: shape {images.shape}")
-    return np.ascontiguousarray(images)
-
-
-def _labels(labels: Any, count: int, what: str) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.ndim != 1:
-        raise InputError(
-            f"{what} have shape {labels.shape}, must be [n]; try labels.reshape(-1)"
-        )
-    if labels.dtype.kind not in "iu":
-        raise InputError(f"{what} are {labels.dtype}, must be integers")
-    if len(labels) != count:
-        raise InputError(f"{what} are {len(labels)} for {count} images")
-    return labels
-
-
-def _check_range(labels: np.ndarray, classes: int, what: str) -> None:
-    wrong = labels[(labels < 0) | (labels >= classes)]
-    if len(wrong):
-        raise InputError(
-            f"{what} out of range: {wrong[0]} is not in [0, {classes}), "
-            f"as there are {classes} classes"
-        )

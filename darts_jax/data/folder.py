@@ -1,64 +1,98 @@
 """Image files sorted into one folder for each class."""
 
+import collections
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from darts_jax.data.dataset import Dataset, from_arrays
-from darts_jax.data.stream import StreamedDataset, from_sources
-from darts_jax.errors import InputError
+from darts_jax.data.reading import (
+    PLAIN,
+    Reading,
+    read_picture,
+    scale_picture,
+    size_text,
+)
+from darts_jax.data.stream import StreamedDataset, from_sources, imagenet_statistics
+from darts_jax.errors import DataWarning, InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".webp")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".gif", ".webp"),
+    *(".pbm", ".pgm", ".ppm", ".pnm", ".tif", ".tiff"),
+)
+TRAIN = ("train", "training")
+TEST = ("test", "testing")
+VALIDATION = ("val", "valid", "validation")
+"""Names of the folders of a set that is split, in small letters or others."""
+
+# What systems put beside people's files; besides it, all that begins with a dot.
+_JUNK = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
+_NAMED = 5  # classes and endings that a message names
 
 # A file's place below the data set's folder, and its label. A million of them must fit
 # in memory, where a `Path` each would take the most.
 Labelled = tuple[str, int]
 
 
-def load_folder(path: Path) -> Dataset:
-    """A data set from ``path/train/CLASS/*.png`` and ``path/test/CLASS/*.png``.
+def load_folder(path: Path, reading: Reading = PLAIN) -> Dataset:
+    """Loads ``path/train/CLASS/*.png`` and ``path/test/CLASS/*.png``.
 
-    Without these two, ``path/CLASS/*.png`` is split: the files of each class are
+    Files may lie in sub-folders of a class. Without ``test``, ``path/val`` is tested
+    on. Without any of them, ``path/CLASS/*.png`` is split: the files of each class are
     ordered by the SHA-256 of ``CLASS/FILE`` and every fifth is a test image. Training
     images of all classes stand in the order of that hash, so that any first part of
-    them is a fair sample. Images are gray if all files are, otherwise RGB.
+    them is a fair sample. Images are gray if all files are, otherwise RGB. What is left
+    out is told by a `DataWarning` and in the data set's ``note``.
 
     Raises:
-      InputError: folders are missing, classes differ, or an image cannot be read or
-        has another size than the first.
+      InputError: folders are missing, classes differ or have no training images, or an
+        image cannot be read or has another size than the first.
     """
-    class_names, train, test = _list(path)
-    images = _read_all([path / file for file, _ in train + test])
+    found = _find(path, reading)
+    files = [path / file for file, _ in (*found.train, *found.test)]
+    images = _read_all(files, reading)
     return from_arrays(
-        images[: len(train)],
-        np.array([label for _, label in train]),
-        images[len(train) :],
-        np.array([label for _, label in test]),
+        images[: len(found.train)],
+        np.array([label for _, label in found.train]),
+        images[len(found.train) :],
+        np.array([label for _, label in found.test]),
         name=path.resolve().name,
-        class_names=class_names,
+        class_names=found.class_names,
+        note=found.note,
     )
 
 
-def stream_folder(path: Path, image_shape: tuple[int, int, int]) -> StreamedDataset:
-    """The same images in the same order, each read when it is needed.
+def stream_folder(
+    path: Path, image_shape: tuple[int, int, int], reading: Reading = PLAIN
+) -> StreamedDataset:
+    """Opens the same images in the same order, each read when it is needed.
+
+    To leave out unreadable files, all are read once here.
 
     Args:
       image_shape: height, width and channels that every image is brought to.
 
     Raises:
-      InputError: folders are missing, or classes differ.
+      InputError: as `load_folder`, but for the images themselves.
     """
-    class_names, train, test = _list(path)
+    found = _find(path, reading)
+    mean, std = imagenet_statistics(image_shape[2])
     return from_sources(
-        _Files.of(path, train),
-        _Files.of(path, test),
+        _Files.of(path, found.train),
+        _Files.of(path, found.test),
         name=path.resolve().name,
-        class_names=class_names,
+        class_names=found.class_names,
         image_shape=image_shape,
+        mean=mean,
+        std=std,
+        note=found.note,
+        reading=reading,
     )
 
 
@@ -82,82 +116,259 @@ class _Files:
         return self.path / self.files[index], int(self.labels[index])
 
 
-def _list(path: Path) -> tuple[list[str], list[Labelled], list[Labelled]]:
-    if not path.is_dir():
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """The files of a data set, and what a reader of results must know of them."""
+
+    class_names: list[str]
+    train: list[Labelled]
+    test: list[Labelled]
+    note: str
+
+
+def _find(path: Path, reading: Reading) -> _Found:
+    if not _is_folder(path):
         raise InputError(f"folder:{path} is no directory; wanted one folder per class")
-    halves = [half for half in ("train", "test") if (path / half).is_dir()]
-    if len(halves) == 1:
-        raise InputError(
-            f"folder:{path} has {halves[0]}/ only; wanted train/ and test/"
-        )
+    halves, told = _halves(path)
+    left_out: collections.Counter[str] = collections.Counter()
     if halves:
-        class_names = _class_names(path / "train")
-        _check_classes(path, class_names)
-        train = _files(path, "train/", class_names)
-        test = _files(path, "test/", class_names)
+        class_names = _class_names(path / halves[0])
+        _check_classes(path, halves, class_names)
+        train, test = (_files(path, f"{h}/", class_names, left_out) for h in halves)
     else:
         class_names = _class_names(path)
-        train, test = _split(_files(path, "", class_names))
+        train, test = _split(_files(path, "", class_names, left_out))
+    if reading.skip_unreadable:
+        bad = _unreadable(path, [file for file, _ in (*train, *test)], reading)
+        train, test = (
+            [item for item in part if item[0] not in bad] for part in (train, test)
+        )
+        told += _told_of_unreadable(bad)
+    if left_out:
+        counts = (f"{count} {what}" for what, count in left_out.most_common())
+        told.append(f"of the files left out {_some(counts)}")
     if not train or not test:
         raise InputError(
             f"folder:{path} holds {len(train)} train and {len(test)} test images; "
             f"both are needed (files that end in {', '.join(SUFFIXES)})"
+            + "".join(f"; {line}" for line in told)
         )
-    return class_names, train, test
+    told += _check_counts(path, class_names, halves, train, test, told)
+    if told:
+        warnings.warn(f"folder:{path}: {'; '.join(told)}", DataWarning, stacklevel=4)
+    return _Found(class_names, train, test, "; ".join(told))
+
+
+def _halves(path: Path) -> tuple[list[str], list[str]]:
+    """Finds the folders to train and to test on, or none, and says what is not used."""
+    folders = _folders(path)
+
+    def called(names: Sequence[str]) -> list[str]:
+        return [folder for folder in folders if folder.lower() in names]
+
+    trains, tests, validations = map(called, (TRAIN, TEST, VALIDATION))
+    if not trains or not (tests or validations):
+        lone = [folder for folder in folders if folder in ("train", "test")]
+        if not lone:
+            return [], []
+        hint = f"; folder:{path}/train is split by itself" if "train" in lone else ""
+        raise InputError(
+            f"folder:{path} has {lone[0]}/ only; wanted train/ and test/ (or val/)"
+            f"{hint}"
+        )
+    halves = [trains[0], (tests or validations)[0]]
+    told = [] if tests else [f"tested on {halves[1]}/, as there is no test/"]
+    unused = [folder for folder in folders if folder not in halves]
+    if unused:
+        told.append(f"not used: {_some(f'{folder}/' for folder in unused)}")
+    return halves, told
+
+
+def _entries(path: Path) -> list[os.DirEntry[str]]:
+    """Lists what a folder holds, by name, without what systems put there."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(
+                (e for e in entries if e.name[0] != "." and e.name not in _JUNK),
+                key=lambda entry: entry.name,
+            )
+    except OSError as error:
+        raise InputError(f"cannot list {path}: {error.strerror or error}") from None
+
+
+def _folders(path: Path) -> list[str]:
+    return [entry.name for entry in _entries(path) if _is_folder(entry)]
 
 
 def _class_names(path: Path) -> list[str]:
-    names = sorted(
-        entry.name
-        for entry in path.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
-    )
+    names = _folders(path)
     if not names:
         raise InputError(f"{path} has no sub-folders; wanted one for each class")
     return names
 
 
-def _check_classes(path: Path, class_names: Sequence[str]) -> None:
-    odd = set(_class_names(path / "test")) - set(class_names)
+def _check_classes(
+    path: Path, halves: Sequence[str], class_names: Sequence[str]
+) -> None:
+    train, test = halves
+    odd = set(_class_names(path / test)) - set(class_names)
     if odd:
         raise InputError(
-            f"folder:{path} has test/{min(odd)}/ and no train/{min(odd)}/; "
+            f"folder:{path} has {test}/{min(odd)}/ and no {train}/{min(odd)}/; "
             "both must have the same classes"
         )
 
 
-def _files(path: Path, half: str, class_names: Sequence[str]) -> list[Labelled]:
-    found = [
-        (f"{half}{name}/{file.name}", label)
-        for label, name in enumerate(class_names)
-        for file in (path / half / name).glob("*")
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    ]
-    return sorted(found, key=_hash)
+def _check_counts(
+    path: Path,
+    class_names: Sequence[str],
+    halves: Sequence[str],
+    train: Sequence[Labelled],
+    test: Sequence[Labelled],
+    told: Sequence[str],
+) -> list[str]:
+    """Refuses classes that nothing is learned of; says which are not tested.
+
+    Args:
+      told: what else is known of the set, for a refusal.
+    """
+    counts, tests = (
+        np.bincount([label for _, label in part], minlength=len(class_names))
+        for part in (train, test)
+    )
+    place = path / halves[0] if halves else path
+    if len(class_names) == 1:
+        inner = _folders(place / class_names[0])
+        hint = f"; did you mean folder:{place / class_names[0]}?" if inner else ""
+        raise InputError(
+            f"folder:{path} has one class, {class_names[0]!r} with {counts[0]} "
+            f"training images; wanted two at least{hint}"
+        )
+    empty = [name for name, count in zip(class_names, counts, strict=True) if not count]
+    if empty:
+        few = len(class_names) - len(empty)
+        raise InputError(
+            f"folder:{path} has no training images of {len(empty)} of its classes: "
+            f"{_some(empty)} ({few} others have {counts.sum()}); add files that end in "
+            f"{', '.join(SUFFIXES)}, or move these folders away"
+            + "".join(f"; {line}" for line in told)
+        )
+    untested = [n for n, count in zip(class_names, tests, strict=True) if not count]
+    return [f"no test images of the classes {_some(untested)}"] if untested else []
 
 
-def _hash(item: Labelled) -> bytes:
-    class_and_file = "/".join(item[0].split("/")[-2:])
-    return hashlib.sha256(class_and_file.encode()).digest()
+def _files(
+    path: Path,
+    half: str,
+    class_names: Sequence[str],
+    left_out: collections.Counter[str],
+) -> list[Labelled]:
+    """Finds the images of a half in the order of their hashes.
+
+    Args:
+      half: the half's folder with a slash, or nothing.
+      left_out: what other files there are is added here.
+    """
+    found = []
+    for label, name in enumerate(class_names):
+        for file in _walk(path / half / name):
+            if Path(file).suffix.lower() in SUFFIXES:
+                found.append((f"{half}{name}/{file}", label))
+            else:
+                ending = Path(file).suffix.lower()
+                left_out[f"end in {ending}" if ending else "have no ending"] += 1
+    for entry in _entries(path / half):
+        if not _is_folder(entry):
+            left_out["lie outside of the folders of classes"] += 1
+    return sorted(found, key=lambda item: _hash(item[0].removeprefix(half)))
+
+
+def _walk(path: Path) -> Iterator[str]:
+    """Yields the files below a folder, each by its place there."""
+    pending, seen = [""], set()
+    while pending:
+        inner = pending.pop()
+        here = os.path.realpath(path / inner)
+        if here in seen:  # a link to a folder that it lies in
+            continue
+        seen.add(here)
+        for entry in _entries(path / inner):
+            if _is_folder(entry):
+                pending.append(f"{inner}{entry.name}/")
+            elif _is_file_or_broken(entry):
+                yield f"{inner}{entry.name}"
+
+
+def _is_folder(path: Path | os.DirEntry[str]) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a link to itself, or a name that is too long
+        return False
+
+
+def _is_file_or_broken(entry: os.DirEntry[str]) -> bool:
+    """Tells files, and broken links as such, from pipes, which never end."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:  # a link to itself
+        return True
+
+
+def _hash(class_and_file: str) -> bytes:
+    return hashlib.sha256(os.fsencode(class_and_file)).digest()
 
 
 def _split(files: Sequence[Labelled]) -> tuple[list[Labelled], list[Labelled]]:
-    by_class = sorted(files, key=lambda item: item[1])  # stable: by hash within
-    chosen = set(by_class[::5])
+    """Tests on every fifth file of a class, from the first, unless it has one."""
+    of_class: dict[int, list[Labelled]] = {}
+    for item in files:
+        of_class.setdefault(item[1], []).append(item)
+    chosen = {item for own in of_class.values() if len(own) > 1 for item in own[::5]}
     return (
         [item for item in files if item not in chosen],
         [item for item in files if item in chosen],
     )
 
 
-def _read_all(files: Sequence[Path]) -> np.ndarray:
+def _unreadable(path: Path, files: Sequence[str], reading: Reading) -> dict[str, str]:
+    """Finds the files that cannot be read, each with what is said of it."""
+
+    def told(file: str) -> str:
+        try:
+            read_picture(path / file, file, reading)
+        except InputError as error:
+            return str(error)
+        return ""
+
     with ThreadPoolExecutor() as pool:
-        images = list(pool.map(_read, files))
+        said = pool.map(told, files)
+        return {file: line for file, line in zip(files, said, strict=True) if line}
+
+
+def _told_of_unreadable(bad: dict[str, str]) -> list[str]:
+    if not bad:
+        return []
+    return [f"left out {len(bad)} that cannot be read: {', '.join(sorted(bad))}"]
+
+
+def _read_all(files: Sequence[Path], reading: Reading) -> np.ndarray:
+    def read(file: Path) -> np.ndarray:
+        picture = read_picture(file, str(file), reading, near=reading.size)
+        if reading.channels:
+            picture = picture.convert("L" if reading.channels == 1 else "RGB")
+        if reading.size:
+            picture = scale_picture(picture, reading.size, reading.fit)
+        return np.asarray(picture)
+
+    with ThreadPoolExecutor() as pool:
+        images = list(pool.map(read, files))
     for file, image in zip(files, images, strict=True):
         if image.shape[:2] != images[0].shape[:2]:
+            size = size_text(images[0].shape[:2])
             raise InputError(
                 f"{file} is {image.shape[:2]} (height, width), must be "
-                f"{images[0].shape[:2]} like {files[0]}"
+                f"{images[0].shape[:2]} like {files[0]}; data.size={size} brings all "
+                "images to one size, as stream:folder:PATH@SIDE does"
             )
     channels = 1 if all(image.ndim == 2 for image in images) else 3
     stacked = np.empty((len(images), *images[0].shape[:2], channels), np.uint8)
@@ -166,15 +377,8 @@ def _read_all(files: Sequence[Path]) -> np.ndarray:
     return stacked
 
 
-def _read(file: Path) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            if image.mode.startswith(("I", "F")):
-                raise InputError(
-                    f"{file} has mode {image.mode}, must have 8 bits a channel"
-                )
-            return np.asarray(image if image.mode == "L" else image.convert("RGB"))
-    except OSError as error:
-        raise InputError(f"cannot read the image {file}: {error}") from None
+def _some(names: Iterable[str]) -> str:
+    """Writes the first few of some names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -12,7 +12,7 @@ import numpy as np
 
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.licences import LICENCES
-from darts_jax.errors import InputError
+from darts_jax.errors import InputError, first_line
 from darts_jax.files import user_cache
 
 ARCHIVE = "cifar10_jpeg_q75.npz"
@@ -52,7 +52,7 @@ def load_archive(path: Path) -> Dataset:
     except InputError:
         raise
     except Exception as error:  # a damaged zip raises half a dozen types
-        raise InputError(f"cannot read {path}: {error}") from error
+        raise InputError(f"cannot read {path}: {first_line(error)}") from error
 
 
 def decode_jpegs(files: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -98,8 +98,10 @@ def _decode(file: np.ndarray, index: int) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(file.tobytes()), formats=["JPEG"]) as image:
             return np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise InputError(f"JPEG {index} cannot be decoded: {error}") from None
+    except Exception as error:  # damaged files raise half a dozen types
+        raise InputError(
+            f"JPEG {index} cannot be decoded: {first_line(error)}"
+        ) from None
 
 
 def _cached_images(

@@ -8,6 +8,7 @@ from darts_jax.data.coco import load_coco
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.generated import generate
 from darts_jax.data.idx import fashion_mnist
+from darts_jax.data.reading import PLAIN, Reading
 from darts_jax.data.scenes import SceneSet
 from darts_jax.data.sources import digits
 from darts_jax.errors import InputError, unknown_name
@@ -31,6 +32,7 @@ def load_scenes(
     images: int,
     counts: tuple[int, int],
     seed: int,
+    reading: Reading = PLAIN,
 ) -> SceneSet:
     """Loads a set of scenes into memory, each a square of RGB.
 
@@ -42,6 +44,7 @@ def load_scenes(
       images: of either part, the first so many; 0: all.
       counts: of generated training and test scenes.
       seed: of these.
+      reading: how files and their bytes are read.
 
     Raises:
       InputError: the name is unknown, or the data are missing or damaged.
@@ -53,8 +56,8 @@ def load_scenes(
         fewer = [min(images or count, count) for count in counts]
         return generate(OBJECTS[rest](place), side, most, (fewer[0], fewer[1]), seed)
     if prefix == "coco" and rest:
-        return load_coco(local_path(rest).expanduser(), side, most, images)
+        return load_coco(local_path(rest).expanduser(), side, most, images, reading)
     builder = tfds.find_builder(rest, place) if prefix == "tfds" else None
     if builder is None:
         raise InputError(f"no set of scenes {name!r}; want {', '.join(NAMES)}")
-    return tfds_scenes.load_builder(builder, side, most, images)
+    return tfds_scenes.load_builder(builder, side, most, images, reading)

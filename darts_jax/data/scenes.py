@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from jaxtyping import Float, UInt
 
 from darts_jax.data.dataset import InMemory
 from darts_jax.data.licences import USERS_OWN
-from darts_jax.data.stream import open_image
+from darts_jax.data.reading import Image, Reading, read_picture
 from darts_jax.errors import InputError
 from darts_jax.types import Scenes
 
@@ -80,13 +79,14 @@ def gather(scenes: Sequence[Scene], most: int, classes: int, what: str) -> Scene
     return Scenes(images, boxes, labels, present, crowd)
 
 
-def read_picture(image: Path | bytes, what: str) -> Any:
-    """Pillow's RGB image of a file or its bytes; raises InputError if it is damaged."""
-    try:
-        with open_image(image) as stored:
-            return stored.convert("RGB")
-    except Exception as error:  # damaged files raise half a dozen types
-        raise InputError(f"cannot read the image {what}: {error}") from None
+def read_scene(image: Image, what: str, reading: Reading) -> Any:
+    """Reads Pillow's RGB image, as it lies: boxes are told in the pixels as stored.
+
+    Raises:
+      InputError: as `read_picture`.
+    """
+    lying = dataclasses.replace(reading, upright=False)
+    return read_picture(image, what, lying).convert("RGB")
 
 
 def letterboxed(
@@ -98,7 +98,7 @@ def letterboxed(
     """A picture of any size as a square: scaled, with black below or at its right.
 
     Args:
-      picture: as `read_picture` gives it.
+      picture: as `read_scene` gives it.
       boxes: in pixels of the picture.
 
     Raises:

@@ -4,11 +4,13 @@
 your own by ``SOURCES["mine"] = function``. Three prefixes load what has no name of
 its own: ``tfds:NAME``, ``folder:PATH`` and ``npz:PATH``. The first two may be streamed
 rather than loaded, as ``stream:tfds:NAME`` and ``stream:folder:PATH``, with ``@SIDE``
-behind for another size of images than 224x224.
+or ``@HEIGHTxWIDTH`` behind for another size of images than 224x224.
 """
 
+import dataclasses
 import difflib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.folder import load_folder, stream_folder
 from darts_jax.data.idx import fashion_mnist
 from darts_jax.data.licences import LICENCES
+from darts_jax.data.npz import load_npz
+from darts_jax.data.reading import PLAIN, Reading, fit_arrays, parse_size, size_text
 from darts_jax.data.stream import AnyDataset, StreamedDataset
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.files import local_path
@@ -28,7 +32,9 @@ STREAMS = ("stream:tfds:NAME", "stream:folder:PATH")
 SIDE = 224  # of streamed images, as published for ImageNet
 
 
-def load_dataset(name: str, directory: str | None = None) -> AnyDataset:
+def load_dataset(
+    name: str, directory: str | None = None, reading: Reading = PLAIN
+) -> AnyDataset:
     """Loads a data set into memory, or opens one that is read while a program runs.
 
     Args:
@@ -36,25 +42,28 @@ def load_dataset(name: str, directory: str | None = None) -> AnyDataset:
         the bare name of a set that TFDS knows or that lies prepared in the directory:
         a `Dataset`. Or ``stream:tfds:NAME`` or ``stream:folder:PATH``: a
         `StreamedDataset` of RGB images of 224x224; ``@SIDE`` behind it, as in
-        ``stream:tfds:imagenet2012@160``, makes them SIDExSIDE.
+        ``stream:tfds:imagenet2012@160``, makes them SIDExSIDE, ``@HEIGHTxWIDTH``
+        something else.
       directory: where the data lie, by default ``$DARTS_JAX_DATA_DIR``.
+      reading: the size, the channels and more that images are brought to.
 
     Raises:
       InputError: the name is unknown, or the data are missing or damaged.
     """
     place = data_place(directory)
     if name in SOURCES:
-        return SOURCES[name](place)
+        return _brought(SOURCES[name](place), reading)
     prefix, _, rest = name.partition(":")
-    if prefix in ("folder", "npz") and rest:
-        load = load_folder if prefix == "folder" else load_npz
-        return load(local_path(rest).expanduser())
+    if prefix == "folder" and rest:
+        return load_folder(local_path(rest).expanduser(), reading)
+    if prefix == "npz" and rest:
+        return load_npz(local_path(rest).expanduser(), reading)
     if prefix == "stream":
-        return _open_stream(rest, place)
+        return _open_stream(rest, place, reading)
     builder = tfds.find_builder(name.removeprefix("tfds:"), place)
     if builder is None:
         raise _unknown(name)
-    return tfds.load_builder(builder)
+    return tfds.load_builder(builder, reading)
 
 
 def data_place(directory: str | None) -> Path | None:
@@ -110,45 +119,47 @@ def cifar100(directory: Path | None) -> Dataset:
     return tfds.load_builder(tfds.find_builder("cifar100", directory))
 
 
-def load_npz(path: Path) -> Dataset:
-    """A data set from ``{train,test}_{images,labels}``, as `from_arrays` takes them.
-
-    Raises:
-      InputError: the file cannot be read, lacks an array, or an array is not right.
-    """
-    wanted = ("train_images", "train_labels", "test_images", "test_labels")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in wanted if key not in archive]
-            if missing:
-                raise InputError(
-                    f"npz:{path} lacks {', '.join(missing)}; "
-                    f"it has {', '.join(archive) or 'nothing'}"
-                )
-            arrays = [archive[key] for key in wanted]
-    except InputError:
-        raise
-    except Exception as error:  # a damaged zip raises half a dozen types
-        raise InputError(f"cannot read npz:{path}: {error}") from error
-    return from_arrays(*arrays, name=path.stem)
+def _brought(dataset: AnyDataset, reading: Reading) -> AnyDataset:
+    """Brings the images of a named set to a size; a stream of one's own has its own."""
+    if isinstance(dataset, Dataset):
+        train, test = (
+            fit_arrays(images, reading)
+            for images in (dataset.train_images, dataset.test_images)
+        )
+        if train is dataset.train_images and test is dataset.test_images:
+            return dataset
+        return dataclasses.replace(dataset, train_images=train, test_images=test)
+    height, width, channels = dataset.image_shape
+    wanted = (*(reading.size or (height, width)), reading.channels or channels)
+    if wanted != dataset.image_shape:
+        raise InputError(
+            f"the stream {dataset.name!r} has images of {dataset.image_shape}, which "
+            f"data.size and data.channels cannot make {wanted}"
+        )
+    return dataset
 
 
-def _open_stream(rest: str, place: Path | None) -> StreamedDataset:
-    # The last @ counts: a path that ends in @NUMBER itself needs a size behind it.
+def _open_stream(rest: str, place: Path | None, reading: Reading) -> StreamedDataset:
+    # The last @ counts: a path that ends in @SIZE itself needs a size behind it.
     front, _, behind = rest.rpartition("@")
-    sized = bool(front) and behind.isdecimal()
-    bare, side = (front, int(behind)) if sized else (rest, SIDE)
-    if side < 1:
-        raise InputError(f"stream:{rest} has images of side 0, must be 1 or more")
-    image_shape = (side, side, 3)
+    sized = bool(front) and re.fullmatch(r"\d+(x\d+)?", behind, re.ASCII)
+    bare, size = rest, reading.size
+    if sized:
+        bare, size = front, parse_size(behind)
+        if reading.size not in (None, size):
+            raise InputError(
+                f"stream:{rest} names a size, and data.size is "
+                f"{size_text(reading.size)}; want one of them"
+            )
+    image_shape = (*(size or (SIDE, SIDE)), reading.channels or 3)
     prefix, _, target = bare.partition(":")
     if prefix == "folder" and target:
-        return stream_folder(local_path(target).expanduser(), image_shape)
+        return stream_folder(local_path(target).expanduser(), image_shape, reading)
     if prefix == "tfds" and target:
         builder = tfds.find_builder(target, place)
         if builder is None:
             raise _unknown(target)
-        return tfds.stream_builder(builder, image_shape)
+        return tfds.stream_builder(builder, image_shape, reading)
     raise InputError(
         f"cannot stream {rest!r}; wanted {' or '.join(STREAMS)}, perhaps with @SIDE"
     )

@@ -6,26 +6,25 @@ processes reads its own part of every batch and nothing else.
 """
 
 import dataclasses
-import io
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.licences import USERS_OWN
+from darts_jax.data.reading import PLAIN, Reading, fit
 from darts_jax.errors import InputError
 
 # Of ImageNet's training pixels in units of 0..1, as nearly all published code has them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+GRAY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, as Pillow mixes them
 
 THREADS = 16  # that read and decode at once; Pillow lets go of the interpreter's lock
 PADDING = -1  # label of an image that only fills a batch up
 
-Image = np.ndarray | bytes | Path
 Batch = tuple[np.ndarray, np.ndarray]
 
 
@@ -119,6 +118,7 @@ def from_sources(
     std: Sequence[float] = IMAGENET_STD,
     note: str = "",
     licence: str = USERS_OWN,
+    reading: Reading = PLAIN,
 ) -> StreamedDataset:
     """A data set from what gives one stored image at a time.
 
@@ -131,6 +131,7 @@ def from_sources(
       image_shape: height, width and channels (1 or 3) that every image is brought to.
       mean, std: by default ImageNet's, as others mean reading the whole set first.
       note, licence: as `Dataset` has them.
+      reading: how images are read; its size and channels are not asked.
 
     Raises:
       InputError: a part is empty, or the shape or the statistics do not fit.
@@ -153,8 +154,8 @@ def from_sources(
             )
     return StreamedDataset(
         name,
-        _Fitted(train, f"{name} train image", shape, len(class_names)),
-        _Fitted(test, f"{name} test image", shape, len(class_names)),
+        _Fitted(train, f"{name} train image", shape, len(class_names), reading),
+        _Fitted(test, f"{name} test image", shape, len(class_names), reading),
         tuple(str(class_name) for class_name in class_names),
         shape,
         np.asarray(mean, np.float32),
@@ -162,6 +163,18 @@ def from_sources(
         note,
         licence,
     )
+
+
+def imagenet_statistics(channels: int) -> tuple[Sequence[float], Sequence[float]]:
+    """Returns ImageNet's mean and deviation of RGB (3 channels) or of gray (1) images.
+
+    The gray mean is exact; the gray deviation is that of channels which change
+    together, and the true one is a little below it.
+    """
+    if channels == 3:
+        return IMAGENET_MEAN, IMAGENET_STD
+    weights = np.array(GRAY_WEIGHTS)
+    return [float(weights @ IMAGENET_MEAN)], [float(weights @ IMAGENET_STD)]
 
 
 def batches(
@@ -240,48 +253,6 @@ def batches(
     return iter(images.to_iter_dataset(options).batch(local))
 
 
-def fit(image: Image, image_shape: tuple[int, int, int], what: str) -> np.ndarray:
-    """Brings an image to a shape: decoded, scaled to cover it, cropped at the centre.
-
-    For a square that scales the shorter side to the square's. The same image always
-    gives the same pixels; one that has the shape already keeps its own.
-
-    Args:
-      image: a file, its bytes, or uint8 [height, width] or [height, width, channel].
-      image_shape: height, width, channels; 1 channel is gray, 3 are RGB.
-      what: names the image in an error, unless it is a file, which has a name.
-
-    Returns:
-      uint8 of ``image_shape``.
-
-    Raises:
-      InputError: it cannot be read, or has more than 8 bits a channel.
-    """
-    from PIL import Image as pillow
-
-    height, width, channels = image_shape
-    try:
-        with open_image(image) as stored:
-            if stored.mode.startswith(("I", "F")):
-                raise InputError(f"mode {stored.mode}, must have 8 bits a channel")
-            # A JPEG three times too large may be decoded smaller, which is quicker.
-            stored.draft(None, (3 * width, 3 * height))
-            picture = stored.convert("L" if channels == 1 else "RGB")
-    except Exception as error:  # damaged files raise half a dozen types
-        name = image if isinstance(image, Path) else what
-        raise InputError(f"cannot read the image {name}: {error}") from None
-    scale = max(height / picture.height, width / picture.width)
-    crop_width = min(width / scale, picture.width)
-    crop_height = min(height / scale, picture.height)
-    left, top = (picture.width - crop_width) / 2, (picture.height - crop_height) / 2
-    fitted = picture.resize(
-        (width, height),
-        pillow.Resampling.BILINEAR,
-        box=(left, top, left + crop_width, top + crop_height),
-    )
-    return np.asarray(fitted).reshape(image_shape)
-
-
 def require_grain() -> Any:
     """The module `grain`; raises InputError where it is not installed."""
     try:
@@ -301,6 +272,7 @@ class _Fitted:
     what: str
     image_shape: tuple[int, int, int]
     classes: int
+    reading: Reading
 
     def __len__(self) -> int:
         return len(self.source)
@@ -308,7 +280,8 @@ class _Fitted:
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         image, label = self.source[index]
         label = self.checked(label, index)
-        return fit(image, self.image_shape, f"{self.what} {index}"), label
+        what = f"{self.what} {index}"
+        return fit(image, self.image_shape, what, self.reading), label
 
     def checked(self, label: int, index: int) -> int:
         """Returns the label; raises InputError if there is no such class."""
@@ -373,15 +346,6 @@ class _Part:
         row = self.rows[self.order[position % len(self.rows)]]
         image, label = self.source[int(row)]
         return image, np.int32(label if position < len(self.rows) else PADDING)
-
-
-def open_image(image: Image) -> Any:
-    from PIL import Image as pillow
-
-    if isinstance(image, np.ndarray):
-        flat = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-        return pillow.fromarray(flat)
-    return pillow.open(io.BytesIO(image) if isinstance(image, bytes) else image)
 
 
 def _order_seed(seed: int, epoch: int) -> int:

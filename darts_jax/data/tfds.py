@@ -12,8 +12,9 @@ import numpy as np
 
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.licences import licence_by_name
-from darts_jax.data.stream import StreamedDataset, from_sources
-from darts_jax.errors import InputError
+from darts_jax.data.reading import PLAIN, Reading, fit, read_picture, size_text
+from darts_jax.data.stream import StreamedDataset, from_sources, imagenet_statistics
+from darts_jax.errors import InputError, first_line
 
 FORMAT = "array_record"  # the one that can be read without TensorFlow
 SECONDS = 4.0
@@ -59,8 +60,11 @@ def is_prepared(name: str, directory: Path | None) -> bool:
     return builder is not None and builder.is_prepared()
 
 
-def load_builder(builder: Any) -> Dataset:
+def load_builder(builder: Any, reading: Reading = PLAIN) -> Dataset:
     """Reads a set, after preparing it if there is a network and need to.
+
+    Args:
+      reading: the size and the channels that images are brought to.
 
     Raises:
       InputError: it is not on this machine and its host does not answer, or it is no
@@ -69,15 +73,17 @@ def load_builder(builder: Any) -> Dataset:
     """
     keys, test = _ready(builder)
     return from_arrays(
-        *_read(builder, "train", *keys),
-        *_read(builder, test, *keys),
+        *_read(builder, "train", *keys, reading),
+        *_read(builder, test, *keys, reading),
         name=builder.name,
         class_names=builder.info.features[keys[1]].names,
         licence=licence_by_name(builder.name, builder.info.homepage),
     )
 
 
-def stream_builder(builder: Any, image_shape: tuple[int, int, int]) -> StreamedDataset:
+def stream_builder(
+    builder: Any, image_shape: tuple[int, int, int], reading: Reading = PLAIN
+) -> StreamedDataset:
     """The same set with each image read when it is needed; images may differ in size.
 
     Args:
@@ -87,6 +93,7 @@ def stream_builder(builder: Any, image_shape: tuple[int, int, int]) -> StreamedD
       InputError: as `load_builder`, but for the images themselves.
     """
     keys, test = _ready(builder)
+    mean, std = imagenet_statistics(image_shape[2])
     return from_sources(
         _Encoded.of(builder, "train", *keys),
         _Encoded.of(builder, test, *keys),
@@ -94,6 +101,9 @@ def stream_builder(builder: Any, image_shape: tuple[int, int, int]) -> StreamedD
         class_names=builder.info.features[keys[1]].names,
         licence=licence_by_name(builder.name, builder.info.homepage),
         image_shape=image_shape,
+        mean=mean,
+        std=std,
+        reading=reading,
     )
 
 
@@ -195,8 +205,10 @@ def _keys(builder: Any) -> tuple[str, str]:
 
 
 def _read(
-    builder: Any, split: str, image_key: str, label_key: str
+    builder: Any, split: str, image_key: str, label_key: str, reading: Reading
 ) -> tuple[np.ndarray, np.ndarray]:
+    if reading.size or reading.channels:
+        return _read_fitted(builder, split, image_key, label_key, reading)
     source = builder.as_data_source(split=split)
     first = source[0][image_key]
     images = np.empty((len(source), *first.shape), first.dtype)
@@ -206,12 +218,28 @@ def _read(
         if example[image_key].shape != first.shape:
             raise InputError(
                 f"{builder.name}: {split} image {index} is {example[image_key].shape}, "
-                f"must be {first.shape} as the first; only one size can be used"
+                f"must be {first.shape} as the first; only one size can be used: "
+                f"data.size={size_text(first.shape[:2])} brings all to it"
             )
         images[index], labels[index] = example[image_key], example[label_key]
     return images, labels
 
 
-def first_line(error: Exception) -> str:
-    """What an exception says, or its name."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _read_fitted(
+    builder: Any, split: str, image_key: str, label_key: str, reading: Reading
+) -> tuple[np.ndarray, np.ndarray]:
+    source = _Encoded.of(builder, split, image_key, label_key)
+    stored = builder.info.features[image_key].shape
+    channels = reading.channels or (1 if stored[2] == 1 else 3)
+    images, labels = [], np.empty(len(source), np.int64)
+    for index in range(len(source)):
+        encoded, labels[index] = source[index]
+        what = f"{builder.name} {split} image {index}"
+        size = reading.size or read_picture(encoded, what, reading).size[::-1]
+        images.append(fit(encoded, (size[0], size[1], channels), what, reading))
+        if images[-1].shape != images[0].shape:
+            raise InputError(
+                f"{what} is {images[-1].shape}, must be {images[0].shape} as the "
+                f"first; data.size={size_text(images[0].shape[:2])} brings all to it"
+            )
+    return np.stack(images), labels

@@ -6,7 +6,8 @@ from typing import Any
 
 from darts_jax.data import tfds
 from darts_jax.data.licences import licence_by_name
-from darts_jax.data.scenes import Scene, SceneSet, gather, letterboxed, read_picture
+from darts_jax.data.reading import PLAIN, Reading
+from darts_jax.data.scenes import Scene, SceneSet, gather, letterboxed, read_scene
 from darts_jax.errors import InputError
 
 CROWDS = ("is_crowd", "is_difficult")
@@ -15,7 +16,9 @@ CROWDS = ("is_crowd", "is_difficult")
 _LOOKED_AT = 20  # images of a split, to see whether any has objects
 
 
-def load_builder(builder: Any, side: int, most: int, images: int) -> SceneSet:
+def load_builder(
+    builder: Any, side: int, most: int, images: int, reading: Reading = PLAIN
+) -> SceneSet:
     """Reads a set, after preparing it if there is a network and need to.
 
     Its images are scaled as `letterboxed` does; objects without area are left out.
@@ -44,7 +47,10 @@ def load_builder(builder: Any, side: int, most: int, images: int) -> SceneSet:
         )
     train, test = (
         gather(
-            list(_scenes(builder, split, side, images)), most, len(names), builder.name
+            list(_scenes(builder, split, side, images, reading)),
+            most,
+            len(names),
+            builder.name,
         )
         for split in ("train", tests[0])
     )
@@ -77,11 +83,13 @@ def _has_objects(builder: Any, split: str) -> bool:
     return any(len(source[i]["objects"]["label"]) for i in seen)
 
 
-def _scenes(builder: Any, split: str, side: int, images: int) -> Iterator[Scene]:
+def _scenes(
+    builder: Any, split: str, side: int, images: int, reading: Reading
+) -> Iterator[Scene]:
     source = _source(builder, split)
     for i in itertools.islice(range(len(source)), images or None):
         example, what = source[i], f"{builder.name} {split} image {i}"
-        picture = read_picture(bytes(example["image"]), what)
+        picture = read_scene(bytes(example["image"]), what, reading)
         (width, height), objects = picture.size, example["objects"]
         crowds = [objects[name] for name in CROWDS if name in objects]
         boxes = [

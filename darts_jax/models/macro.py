@@ -125,7 +125,10 @@ class Preprocess(nn.Module):
 
 
 class Residual(nn.Module):
-    """NAS-Bench-201's reduction: two 3x3 convolutions beside a pooled projection."""
+    """NAS-Bench-201's reduction: two 3x3 convolutions beside a pooled projection.
+
+    Both halve the image and round up, so that it takes any size.
+    """
 
     channels: int
 
@@ -134,10 +137,18 @@ class Residual(nn.Module):
         del earlier
         y = ReLUConvBN(self.channels, (3, 3), stride=2)(last, train)
         y = ReLUConvBN(self.channels, (3, 3))(y, train)
-        batch, height, width, channels = last.shape
-        even = last[:, : height // 2 * 2, : width // 2 * 2]
-        blocks = even.reshape(batch, height // 2, 2, width // 2, 2, channels)
-        return y + Conv(self.channels, name="project")(blocks.mean((2, 4)))
+        return y + Conv(self.channels, name="project")(_pool_by_two(last))
+
+
+def _pool_by_two(x: Image) -> Image:
+    """Means of 2x2 blocks; those that reach beyond an odd image, of what is inside."""
+    odd_rows, odd_columns = (size % 2 for size in x.shape[1:3])
+    if odd_rows or odd_columns:
+        # The last row or column once more leaves the mean as it is.
+        x = jnp.pad(x, ((0, 0), (0, odd_rows), (0, odd_columns), (0, 0)), "edge")
+    batch, height, width, channels = x.shape
+    blocks = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    return blocks.mean((2, 4))
 
 
 class Head(nn.Module):

@@ -1,0 +1,241 @@
+"""Arrays of images and labels as people have them: checked, with a way out."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from darts_jax.errors import DataWarning, InputError, first_line
+
+_NAMED = 5  # classes that a message names
+_RENUMBER = (
+    "number them from 0 without gaps: classes, labels = np.unique(labels, "
+    "return_inverse=True)"
+)
+
+
+def checked_images(images: Any, what: str) -> np.ndarray:
+    """Returns images as uint8 [n, height, width, channel].
+
+    Args:
+      images: the same, or gray ones [n, height, width].
+      what: names them in an error.
+
+    Raises:
+      InputError: they have another type or shape; it says what would make them right.
+    """
+    images = _array(images, what, "images of one size; scale them to one size first")
+    if images.dtype != np.uint8:
+        raise InputError(
+            f"{what} are {images.dtype}, must be uint8 in 0..255; {_to_bytes(images)}"
+        )
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4:
+        raise InputError(
+            f"{what} have shape {images.shape}, must be [n, height, width, channel] "
+            f"or [n, height, width]{_to_squares(images.shape)}"
+        )
+    if not images.size:
+        raise InputError(f"{what} are empty: shape {images.shape}")
+    _, first, second, last = images.shape
+    # One row of many channels may be a signal; square planes are images.
+    if last > 4 and (first == 3 or (first == 1 and second == last)):
+        raise InputError(
+            f"{what} have shape {images.shape}, which is [n, channel, height, width], "
+            "must be [n, height, width, channel]; try images.transpose(0, 2, 3, 1)"
+        )
+    return np.ascontiguousarray(images)
+
+
+def checked_labels(labels: Any, count: int, what: str) -> np.ndarray:
+    """Returns labels as integers [n].
+
+    Args:
+      labels: the same, or [n, 1].
+      count: of the images.
+      what: names them in an error.
+
+    Raises:
+      InputError: they have another type, shape or length; it says what would be right.
+    """
+    labels = _array(labels, what, "one number for each image")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise InputError(
+            f"{what} have shape {labels.shape}, must be [n]; {_to_numbers(labels)}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise InputError(
+            f"{what} are {labels.dtype}, must be integers; {_to_integers(labels)}"
+        )
+    if len(labels) != count:
+        raise InputError(f"{what} are {len(labels)} for {count} images")
+    return labels
+
+
+def require_classes(
+    train: np.ndarray,
+    test: np.ndarray,
+    class_names: Sequence[str] | None,
+    name: str,
+) -> Sequence[str]:
+    """Returns the names of the classes, once labels agree with them.
+
+    Args:
+      train: labels of the training images; so ``test``.
+      class_names: or None for the numbers from 0 to the largest training label.
+      name: of the data set.
+
+    Raises:
+      InputError: a label is out of range, a number below the largest has no training
+        images and the classes no names, or all training images are of one class.
+    """
+    found, counts = np.unique(train, return_counts=True)
+    least, most = int(found[0]), int(found[-1])
+    if class_names is None:
+        if least < 0:
+            raise _out_of_range(least, most + 1, f"{name}: train labels")
+        if most >= len(found):
+            # Not by a list of all numbers, of which there may be 2**60.
+            gap = next(i for i, label in enumerate(found) if i != label)
+            raise InputError(
+                f"{name}: train labels have gaps: they are {_counted(found, counts)}, "
+                f"and class {gap} has no images; {_RENUMBER}"
+            )
+        class_names = [str(label) for label in range(most + 1)]
+    classes = len(class_names)
+    _check_range(train, classes, f"{name}: train labels")
+    _check_range(test, classes, f"{name}: test labels")
+    if len(found) == 1:
+        raise InputError(
+            f"{name}: all {len(train)} training images are of one class, "
+            f"{class_names[most]}; wanted two classes at least"
+        )
+    missing = sorted(set(range(classes)) - set(found.tolist()))
+    if missing:
+        named = ", ".join(str(class_names[label]) for label in missing[:_NAMED])
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        warnings.warn(
+            f"{name}: no training images of {len(missing)} of {classes} classes: "
+            f"{named}{more}",
+            DataWarning,
+            stacklevel=3,
+        )
+    return class_names
+
+
+def _array(values: Any, what: str, wanted: str) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except Exception as error:  # ragged lists, and whatever a foreign array raises
+        told = _shapes(values) or first_line(error)
+        raise InputError(f"{what} are no array: {told}; want {wanted}") from None
+    if array.dtype.kind == "O":
+        raise InputError(
+            f"{what} are objects, no numbers: {_shapes(values) or array.shape}; want "
+            f"{wanted}"
+        )
+    return array
+
+
+def _shapes(values: Any) -> str:
+    """Says which two shapes stand in a list of unequal arrays."""
+    try:
+        shapes = [np.shape(value) for value in values]
+    except Exception:  # a list of lists of unequal lengths
+        return ""
+    other = next((shape for shape in shapes if shape != shapes[0]), None)
+    return "" if other is None else f"of shapes {shapes[0]} and {other}"
+
+
+def _to_bytes(images: np.ndarray) -> str:
+    """Says how numbers of another type become bytes, without harm to them."""
+    if images.dtype.kind == "b":
+        return "convert by images.astype('uint8') * 255"
+    if images.dtype.kind not in "iuf" or not images.size:
+        return "want the pixels as they are stored"
+    least, most = float(images.min()), float(images.max())
+    span = f"they lie in {least:g}..{most:g}"
+    if not math.isfinite(most - least):
+        return "they hold NaN or infinity"
+    if images.dtype.kind == "f":
+        if least >= 0 and most <= 1:
+            return "convert floats in 0..1 by (255 * images).round().astype('uint8')"
+        if least >= 0 and most <= 255:
+            return f"{span}: convert by images.round().astype('uint8')"
+        if least >= -1 and most <= 1:
+            return (
+                f"{span}: convert floats in -1..1 by (127.5 * (images + 1)).round()"
+                ".astype('uint8')"
+            )
+        return f"{span}: bring them into 0..255 as they were before normalization"
+    if least >= 0 and most <= 255:
+        return f"{span}: convert by images.astype('uint8')"
+    if least < 0:
+        return f"{span}: bring them into 0..255"
+    white = 2 ** int(most).bit_length() - 1
+    return (
+        f"{span}: if white is {white}, convert by (images * (255 / {white})).round()"
+        ".astype('uint8')"
+    )
+
+
+def _to_squares(shape: tuple[int, ...]) -> str:
+    """Says how rows of numbers become images, where their length is that of one."""
+    if len(shape) != 2:
+        return ""
+    for planes in (1, 3):
+        side = math.isqrt(shape[1] // planes)
+        if side > 1 and planes * side**2 == shape[1]:
+            if planes == 1:
+                return f"; try images.reshape(-1, {side}, {side})"
+            return (
+                f"; try images.reshape(-1, 3, {side}, {side}).transpose(0, 2, 3, 1), "
+                "as CIFAR's files are"
+            )
+    return ""
+
+
+def _to_numbers(labels: np.ndarray) -> str:
+    if labels.ndim != 2 or not labels.size or labels.dtype.kind not in "iufb":
+        return "want one number for each image"
+    sums = labels.astype(np.float64).sum(axis=1)
+    if np.allclose(sums, 1) and labels.min() >= 0:
+        return "one column for each class is labels.argmax(axis=1)"
+    return "want one class for each image; several at once cannot be learned"
+
+
+def _to_integers(labels: np.ndarray) -> str:
+    if labels.dtype.kind == "b":
+        return "convert by labels.astype(int)"
+    if labels.dtype.kind == "f" and labels.size and np.all(labels == np.floor(labels)):
+        return "convert by labels.astype(int)"
+    return (
+        _RENUMBER + ", class_names=classes"
+        if labels.dtype.kind in "US"
+        else ("want the number of a class for each image")
+    )
+
+
+def _counted(found: np.ndarray, counts: np.ndarray) -> str:
+    pairs = zip(found[:_NAMED].tolist(), counts[:_NAMED].tolist(), strict=True)
+    told = ", ".join(f"{label} ({count} images)" for label, count in pairs)
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return told + more
+
+
+def _check_range(labels: np.ndarray, classes: int, what: str) -> None:
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise _out_of_range(wrong[0], classes, what)
+
+
+def _out_of_range(label: int, classes: int, what: str) -> InputError:
+    return InputError(
+        f"{what} out of range: {label} is not in [0, {classes}), "
+        f"as there are {classes} classes"
+    )
