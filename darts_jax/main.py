@@ -21,6 +21,8 @@ from darts_jax.spaces.reading import read_genotype
 _OVERRIDE = "--config."
 _CONFIG = "file with get_config(), config.json, or a name, such as digits or pc_darts"
 _TAKEN = "name, run, file or log, or the genotype's text as it was printed"
+# Where the data of a run lie now.
+_PLACES = ("data.name=", "data.directory=")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,6 +89,16 @@ def _override(argument: str) -> str:
     if "=" not in setting:
         raise InputError(f"{argument} has no value; want {argument}=VALUE")
     return setting
+
+
+def _require_places(verb: str, overrides: list[str]) -> None:
+    """Refuses settings of a run other than where its data lie."""
+    others = [o for o in overrides if not o.startswith(_PLACES)]
+    if others:
+        raise InputError(
+            f"{verb} takes no settings but data.name and data.directory, where the "
+            f"data lie, not {others[0]}: those of the run hold"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -207,16 +219,19 @@ def _config(options: argparse.Namespace, overrides: list[str]) -> ConfigDict:
 
 
 def _run(options: argparse.Namespace, overrides: list[str]) -> None:
+    from darts_jax.build import dataset_of
     from darts_jax.runs.lock import run_lock
-    from darts_jax.runs.retrain import retrain
+    from darts_jax.runs.retrain import check_retraining, retrain
     from darts_jax.runs.search import search
 
     config = _config(options, overrides)
+    dataset = dataset_of(config)
+    check_retraining(config, dataset)
     with run_lock(options.run):
-        found = search(config, options.run)
+        found = search(config, options.run, dataset)
         print(found.genotype)
         print(f"drawn: {found.run.path}/genotype.svg, {found.run.path}/genotype.png")
-        print(retrain(config, options.run, found.genotype), end="")
+        print(retrain(config, options.run, found.genotype, dataset), end="")
 
 
 def _estimate(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -282,11 +297,14 @@ def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:
 
 def _evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.build import score_of
-    from darts_jax.runs.directory import RunDirectory
+    from darts_jax.runs.directory import RunDirectory, settings_of
     from darts_jax.runs.evaluation import read_evaluation
     from darts_jax.runs.retrain import evaluate
 
-    config = _config(options, overrides)
+    if options.config or options.method:
+        config = _config(options, overrides)
+    else:
+        config = settings_of(RunDirectory(Path(options.run)), overrides)
     score = evaluate(config, options.run)
     print(f"test {score_of(config).told(score)}")
     by_class = read_evaluation(RunDirectory(Path(options.run)))
@@ -314,9 +332,8 @@ def _select(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.runs.lock import write_locked
     from darts_jax.runs.select import select
 
-    if overrides:
-        raise InputError("select takes no settings: those of the run hold")
-    genotype = select(options.run, options.rule, options.epoch)
+    _require_places("select", overrides)
+    genotype = select(options.run, options.rule, options.epoch, overrides=overrides)
     print(genotype)
     if options.out:
         write_locked(Path(options.out), genotype.to_json())
@@ -325,9 +342,8 @@ def _select(options: argparse.Namespace, overrides: list[str]) -> None:
 def _diagnose(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.runs.diagnose import diagnose
 
-    if overrides:
-        raise InputError("diagnose takes no settings: those of the run hold")
-    measured = diagnose(options.run, options.epoch)
+    _require_places("diagnose", overrides)
+    measured = diagnose(options.run, options.epoch, overrides=overrides)
     for warning in measured.pop("warnings"):
         print(f"warning: {warning}")
     for name, value in measured.items():
@@ -337,7 +353,7 @@ def _diagnose(options: argparse.Namespace, overrides: list[str]) -> None:
 def _score(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.runs.score import score
 
-    ours = ("score.", "benchmark.", "devices=")
+    ours = ("score.", "benchmark.", "devices=", *_PLACES)
     others = [o for o in overrides if not o.startswith(ours)]
     if others:
         raise InputError(
@@ -395,10 +411,10 @@ def _convert(options: argparse.Namespace, overrides: list[str]) -> None:
 def _export(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.runs.export import export
 
-    if overrides:
-        raise InputError("export takes no settings: those of the run hold")
+    _require_places("export", overrides)
     also = ["onnx"] if options.onnx else []
-    print("\n".join(map(str, export(options.run, options.out, also=also))))
+    written = export(options.run, options.out, also=also, overrides=overrides)
+    print("\n".join(map(str, written)))
 
 
 def _report(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -32,6 +32,7 @@ class InMemory(abc.ABC):
     """What is known of every set whose training images lie in memory."""
 
     class_names: tuple[str, ...]
+    statistics: tuple[np.ndarray, np.ndarray] | None
 
     @property
     @abc.abstractmethod
@@ -65,7 +66,7 @@ class InMemory(abc.ABC):
 
     @functools.cached_property
     def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        return channel_statistics(self._pixels)
+        return self.statistics or channel_statistics(self._pixels)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,6 +84,7 @@ class Dataset(InMemory):
       class_names: the name of every label.
       note: what a reader of results on this set must know; shown beside them.
       licence: the terms under which the images may be used.
+      statistics: mean and std in place of those of the training pixels.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Dataset(InMemory):
     class_names: tuple[str, ...]
     note: str = ""
     licence: str = USERS_OWN
+    statistics: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def _pixels(self) -> np.ndarray:

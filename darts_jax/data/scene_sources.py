@@ -8,11 +8,11 @@ from darts_jax.data.coco import load_coco
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.generated import generate
 from darts_jax.data.idx import fashion_mnist
+from darts_jax.data.places import located
 from darts_jax.data.reading import PLAIN, Reading
 from darts_jax.data.scenes import SceneSet
 from darts_jax.data.sources import digits
 from darts_jax.errors import InputError, unknown_name
-from darts_jax.files import local_path
 
 NAMES = ("generated:NAME", "coco:PATH", "tfds:NAME")
 
@@ -56,7 +56,7 @@ def load_scenes(
         fewer = [min(images or count, count) for count in counts]
         return generate(OBJECTS[rest](place), side, most, (fewer[0], fewer[1]), seed)
     if prefix == "coco" and rest:
-        return load_coco(local_path(rest).expanduser(), side, most, images, reading)
+        return load_coco(located(rest, place), side, most, images, reading)
     builder = tfds.find_builder(rest, place) if prefix == "tfds" else None
     if builder is None:
         raise InputError(f"no set of scenes {name!r}; want {', '.join(NAMES)}")

@@ -35,6 +35,9 @@ class SceneSet(InMemory):
     """Scenes to train and to test on.
 
     Build its parts with `gather`, which checks what this class takes for granted.
+
+    Attributes:
+      statistics: mean and std in place of those of the training pixels.
     """
 
     name: str
@@ -43,6 +46,7 @@ class SceneSet(InMemory):
     class_names: tuple[str, ...]
     note: str = ""
     licence: str = USERS_OWN
+    statistics: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def _pixels(self) -> np.ndarray:

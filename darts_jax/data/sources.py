@@ -22,6 +22,7 @@ from darts_jax.data.folder import load_folder, stream_folder
 from darts_jax.data.idx import fashion_mnist
 from darts_jax.data.licences import LICENCES
 from darts_jax.data.npz import load_npz
+from darts_jax.data.places import located
 from darts_jax.data.reading import PLAIN, Reading, fit_arrays, parse_size, size_text
 from darts_jax.data.stream import AnyDataset, StreamedDataset
 from darts_jax.errors import InputError, unknown_name
@@ -55,9 +56,9 @@ def load_dataset(
         return _brought(SOURCES[name](place), reading)
     prefix, _, rest = name.partition(":")
     if prefix == "folder" and rest:
-        return load_folder(local_path(rest).expanduser(), reading)
+        return load_folder(located(rest, place), reading)
     if prefix == "npz" and rest:
-        return load_npz(local_path(rest).expanduser(), reading)
+        return load_npz(located(rest, place), reading)
     if prefix == "stream":
         return _open_stream(rest, place, reading)
     builder = tfds.find_builder(name.removeprefix("tfds:"), place)
@@ -154,7 +155,7 @@ def _open_stream(rest: str, place: Path | None, reading: Reading) -> StreamedDat
     image_shape = (*(size or (SIDE, SIDE)), reading.channels or 3)
     prefix, _, target = bare.partition(":")
     if prefix == "folder" and target:
-        return stream_folder(local_path(target).expanduser(), image_shape, reading)
+        return stream_folder(located(target, place), image_shape, reading)
     if prefix == "tfds" and target:
         builder = tfds.find_builder(target, place)
         if builder is None:

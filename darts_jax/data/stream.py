@@ -379,3 +379,10 @@ def _parse_flags() -> None:
     # grain asks absl for a flag as it starts a worker, and absl refuses before a parse.
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
+
+
+def stored_source(source: Source) -> Source:
+    """Returns what gives the images of a data set as they are stored."""
+    while isinstance(source, _First | _Fitted):
+        source = source.source
+    return source

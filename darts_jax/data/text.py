@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from darts_jax.data.places import located
 from darts_jax.errors import InputError
-from darts_jax.files import local_path
 
 Tokens = Int[np.ndarray, " token"]
 END = "<eos>"
@@ -81,7 +81,7 @@ def load_text(
       InputError: no such name or file, or a part without text.
     """
     kind, _, rest = name.partition(":")
-    path = local_path(rest).expanduser()
+    path = located(rest, directory)
     if kind in _TREEBANKS:
         place = path if rest else (directory or Path()) / "ptb.zip"
         reading, parts = _READINGS[_TREEBANKS[kind]], _penn_treebank(place)

@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 
 from darts_jax.baselines import Budget, Evaluate, Trace, get_baseline
 from darts_jax.benchmarks import require_table
-from darts_jax.build import known_accuracies
+from darts_jax.build import dataset_of, known_accuracies
 from darts_jax.checks import validate_config
+from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.files import local_path
 from darts_jax.runs.console import table
@@ -73,8 +74,9 @@ def baseline(
     validate_config(config)
     search, known = get_baseline(name), known_accuracies(config)
     path = local_path(run) / "networks"
-    evaluate = _oracle(oracle, config, path, supernet)
-    directory = open_run(run, config, "baseline")
+    dataset = dataset_of(config) if oracle == "training" else None
+    evaluate = _oracle(oracle, config, path, supernet, dataset)
+    directory = open_run(run, config, "baseline", dataset)
     path.mkdir(exist_ok=True)
     rng = np.random.default_rng(config.seed)
     trace = search(get_space(config.space), evaluate, budget, rng)
@@ -86,10 +88,14 @@ def baseline(
 
 
 def _oracle(
-    name: str, config: ConfigDict, place: Path, supernet: str | Path | None
+    name: str,
+    config: ConfigDict,
+    place: Path,
+    supernet: str | Path | None,
+    dataset: AnyDataset | None,
 ) -> Evaluate:
     if name == "training":
-        return by_training(config, place)
+        return by_training(config, place, dataset)
     if name == "paths":
         if supernet is None:
             raise InputError("paths are those of a search: want --supernet RUN")
@@ -97,8 +103,8 @@ def _oracle(
     if name != "table":
         raise unknown_name("oracle", name, ORACLES)
     known = require_table(config.benchmark.table, config.data.directory)
-    dataset = config.benchmark.dataset
-    return by_table(known, "cifar10" if dataset == "auto" else dataset)
+    measured = config.benchmark.dataset
+    return by_table(known, "cifar10" if measured == "auto" else measured)
 
 
 def _trace_json(name: str, oracle: str, trace: Trace) -> str:

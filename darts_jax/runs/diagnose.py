@@ -1,5 +1,6 @@
 """`diagnose`: every measurement of a saved search, whatever it measured as it ran."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,25 @@ from darts_jax.runs.saved import SavedSearch
 
 
 def diagnose(
-    run: str | Path, epoch: int = 0, dataset: AnyDataset | None = None
+    run: str | Path,
+    epoch: int = 0,
+    dataset: AnyDataset | None = None,
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What the records of `search` hold and what it can be asked to measure.
 
     Args:
       epoch: from 1, one whose checkpoint is kept; 0 for the newest.
+      overrides: where the data of the run lie now, as ``data.directory=PATH``.
 
     Returns:
       name -> number; ``warnings``: plain lines. A hard relaxation has no curvature, so
       neither ``eigenvalue`` nor ``hypergradient_cosine``.
 
     Raises:
-      InputError: no such run, epoch or checkpoint.
+      InputError: no such run, epoch or checkpoint, or other data.
     """
-    saved = SavedSearch(run)
+    saved = SavedSearch(run, overrides)
     job, state = saved.restored(epoch, dataset)
     epoch = step_of(state) // job.steps_per_epoch
     settings, space = saved.config.search, saved.space

@@ -1,8 +1,9 @@
 """The directory of a run: where everything lies, and whose it is.
 
-A directory belongs to the settings that its verbs have used. Opening it with others
-fails before anything in it is touched, unless they are the same but for more epochs and
-the run can go on (`extension`).
+A directory belongs to the settings that its verbs have used, and to the data that it
+began with, wherever these lie now. Opening it with others fails before anything in it
+is touched, unless the settings are the same but for more epochs and the run can go on
+(`extension`).
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ import io
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.config import config_difference, config_to_json, load_config
+from darts_jax.data.identity import Identity, identify, read_identity
 from darts_jax.errors import InputError
 from darts_jax.files import disk_errors, local_path, read_npz, write_whole
 from darts_jax.runs.extension import extended
@@ -37,6 +39,8 @@ _SECTIONS = {
     "baseline": (*_DATA, "search", "retrain", "benchmark"),
     "retrain": (*_DATA, "retrain", "baseline"),
 }
+# Where data lie, which may change while the data are the same.
+_PLACES = ("data.name", "data.directory", "data.images")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +61,11 @@ class RunDirectory:
     def versions(self) -> Path:
         """What each verb ran on: verb -> versions, device and seed."""
         return self.path / "versions.json"
+
+    @property
+    def data(self) -> Path:
+        """What the run remembers of its data; runs of earlier versions lack it."""
+        return self.path / "data.json"
 
     @property
     def metrics(self) -> Path:
@@ -108,24 +117,52 @@ class RunDirectory:
         return self.architecture / f"epoch_{epoch:04d}.npz"
 
 
-def open_run(path: str | Path, config: ConfigDict, verb: str) -> RunDirectory:
+def open_run(
+    path: str | Path, config: ConfigDict, verb: str, dataset: Any = None
+) -> RunDirectory:
     """Creates the directory of a run, or opens it to go on.
 
+    Args:
+      dataset: what is learned from, which the run remembers; None where nothing is.
+
     Raises:
-      InputError: it holds a run with other settings, something that is no run, or it
-        cannot be written. Nothing in it has been touched then.
+      InputError: it holds a run with other settings or other data, something that is
+        no run, or it cannot be written. Nothing in it has been touched then.
     """
     run = RunDirectory(Path(path))
-    by_the_writer(lambda: _open(run, config, verb), f"to open {run.path}")
+    by_the_writer(lambda: _open(run, config, verb, dataset), f"to open {run.path}")
     return run
 
 
-def _open(run: RunDirectory, config: ConfigDict, verb: str) -> None:
+def _open(run: RunDirectory, config: ConfigDict, verb: str, dataset: Any) -> None:
+    data = identify(dataset)
     with disk_errors(f"run directory {run.path}"):
         if run.config.exists():
-            _reopen(run, config, verb)
+            _reopen(run, config, verb, data)
         else:
-            _create(run, config, verb)
+            _create(run, config, verb, data)
+
+
+def settings_of(run: RunDirectory, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Returns the settings of a run, with single ones changed.
+
+    Raises:
+      InputError: it is no run, or a setting is wrong.
+    """
+    if not run.config.exists():
+        raise InputError(f"no run in {run.path}: it has no {run.config.name}")
+    return load_config(run.config, overrides)
+
+
+def require_same_data(run: RunDirectory, dataset: Any) -> None:
+    """Refuses other data than those that the run began with, if it remembers them.
+
+    Raises:
+      InputError: one line that says what differs.
+    """
+    known = read_identity(run.data)
+    if known is not None and (here := identify(dataset)) is not None:
+        _refuse_other(run, known, here)
 
 
 def verbs_of(run: RunDirectory) -> list[str]:
@@ -191,7 +228,18 @@ def versions_here() -> dict[str, str]:
     }
 
 
-def _create(run: RunDirectory, config: ConfigDict, verb: str) -> None:
+def _refuse_other(run: RunDirectory, known: Identity, here: Identity) -> None:
+    differences = known.differences(here)
+    if differences:
+        raise InputError(
+            f"run directory {run.path} holds a run on other data "
+            f"({'; '.join(differences)}); choose another --run, or the old data"
+        )
+
+
+def _create(
+    run: RunDirectory, config: ConfigDict, verb: str, data: Identity | None
+) -> None:
     # Hidden files are no one's work, but a folder view's or a killed atomic_write's.
     if run.path.exists() and any(
         not p.name.startswith(".") for p in run.path.iterdir()
@@ -202,17 +250,29 @@ def _create(run: RunDirectory, config: ConfigDict, verb: str) -> None:
         )
     run.path.mkdir(parents=True, exist_ok=True)
     atomic_write(run.config, config_to_json(config))
+    if data is not None:
+        atomic_write(run.data, data.to_json())
     _record_versions(run, {}, config, verb)
 
 
-def _reopen(run: RunDirectory, config: ConfigDict, verb: str) -> None:
+def _reopen(
+    run: RunDirectory, config: ConfigDict, verb: str, data: Identity | None
+) -> None:
     old = load_config(run.config)
     differences = config_difference(old, config)
     versions = read_versions(run)
+    known = read_identity(run.data)
+    free: tuple[str, ...] = ()
+    if known is not None and data is not None:
+        _refuse_other(run, known, data)
+        free = _PLACES
     everything = tuple(config)
     used = {s for name in versions for s in _SECTIONS.get(name, everything)}
     binding = [
-        line for line in differences if line.partition(":")[0].split(".")[0] in used
+        line
+        for line in differences
+        for key in [line.partition(":")[0]]
+        if key.split(".")[0] in used and key not in free
     ]
     keys = [line.partition(":")[0] for line in binding]
     longer = extended(run.path, old, config, keys, versions) if binding else []
@@ -229,6 +289,9 @@ def _reopen(run: RunDirectory, config: ConfigDict, verb: str) -> None:
     if differences:
         atomic_write(run.config, config_to_json(config))
     if verb not in versions:
+        # A verb that began without this file may have begun on other data.
+        if known is None and data is not None:
+            atomic_write(run.data, data.to_json())
         _record_versions(run, versions, config, verb)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from darts_jax.analysis.draw import draw_genotype
 from darts_jax.build import (
     dataset_of,
@@ -20,9 +22,9 @@ from darts_jax.files import disk_errors, local_path
 from darts_jax.runs.artifact import Program, close, to_jax_export
 from darts_jax.runs.card import card_of, is_card, readable
 from darts_jax.runs.compilation import use_compilation_cache
-from darts_jax.runs.directory import RunDirectory, atomic_write
+from darts_jax.runs.directory import RunDirectory, atomic_write, require_same_data
 from darts_jax.runs.onnx_model import to_onnx
-from darts_jax.runs.saved import restore_network
+from darts_jax.runs.saved import remembered_images, restore_network
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.written import of_tree
 
@@ -41,23 +43,27 @@ def export(
     *,
     also: Sequence[str] = (),
     dataset: AnyDataset | None = None,
+    overrides: Sequence[str] = (),
 ) -> tuple[Path, ...]:
     """Writes the network of a finished `retrain`, its card and how to load it.
 
     The network takes uint8 images [batch, height, width, channel], as stored, and gives
-    float32 logits [batch, class], as `evaluate` tests it.
+    float32 logits [batch, class], as `evaluate` tests it. A run remembers all that this
+    takes of its data, which may be gone or changed.
 
     Args:
       out: directory; made, or an earlier export that is replaced.
       also: keys of ``FORMATS``.
-      dataset: what the network was trained on, where the settings do not name it.
+      dataset: what the network was trained on, where neither the run remembers it, as
+        those of earlier versions, nor the settings name it.
+      overrides: settings of such a run's data, as ``data.directory=PATH``.
 
     Returns:
       The files.
 
     Raises:
       InputError: no finished retrain, a directory of something else, an unknown format,
-        or a network that a format cannot express.
+        a network that a format cannot express, or data that the run does not need.
     """
     for name in also:
         if name not in FORMATS:
@@ -66,11 +72,11 @@ def export(
     summary = _summary_of(directory)
     _require_ours(folder)
     # One device: the state is restored to run alone, wherever it was trained.
-    config = load_config(directory.config, ["devices=1"])
+    config = load_config(directory.config, ["devices=1", *overrides])
     require_images(config, "an export")
     genotype = _genotype_of(directory, summary)
     use_compilation_cache(config.compilation_cache)
-    dataset = dataset or dataset_of(config)
+    dataset = _data_of(directory, config, dataset, overrides)
     job = make_training(config, dataset, genotype)
     state = restore_network(directory, job, config.checkpoint.keep)
     if int(state.step) != job.epochs * job.steps_per_epoch:
@@ -84,6 +90,26 @@ def export(
     files = {MODEL: to_jax_export(program)}
     files |= {file: make(program) for file, make in (FORMATS[name] for name in also)}
     return _write(folder, card, files, genotype)
+
+
+def _data_of(
+    directory: RunDirectory,
+    config: ConfigDict,
+    dataset: AnyDataset | None,
+    overrides: Sequence[str],
+) -> AnyDataset:
+    """What the run remembers of its data; of an earlier version's run its data."""
+    known = remembered_images(directory)
+    if known is None:
+        return dataset or dataset_of(config)
+    if overrides:
+        raise InputError(
+            f"export takes no settings for {directory.path}, which remembers its data: "
+            f"want none, not {overrides[0]}"
+        )
+    if dataset is not None:
+        require_same_data(directory, dataset)
+    return known
 
 
 def _summary_of(directory: RunDirectory) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from darts_jax.runs.lock import one_writer
 from darts_jax.runs.loop import say
 from darts_jax.runs.population import population
 from darts_jax.runs.processes import is_writer, wait_for_all
-from darts_jax.runs.retrain import retrain
+from darts_jax.runs.retrain import check_retraining, retrain
 from darts_jax.spaces.graph import Genotype
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def front(
             f"a front draws what should be high; task={config.task} has {measure.name}"
         )
     dataset = dataset or dataset_of(config)
+    check_retraining(_alone(config), dataset)
     path = local_path(run)
     found = population(config, {TARGET: list(targets)}, path / "search", dataset)
     rng = np.random.default_rng(config.seed)
@@ -162,9 +163,13 @@ def _trained(
     config: ConfigDict, path: Path, genotype: Genotype, dataset: AnyDataset
 ) -> float:
     """The score of a test, as it is shown, of a genotype trained from scratch."""
-    alone = with_overrides(config, ["baseline.random_genotypes=0"])
-    trained = retrain(alone, path, genotype, dataset)
+    trained = retrain(_alone(config), path, genotype, dataset)
     return trained.measure.shown(trained.score)
+
+
+def _alone(config: ConfigDict) -> ConfigDict:
+    """Settings by which one network of the front is trained."""
+    return with_overrides(config, ["baseline.random_genotypes=0"])
 
 
 def _draw(result: Front, stem: Path) -> None:

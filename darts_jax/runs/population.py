@@ -185,8 +185,8 @@ def population(
       grid: setting -> its values, such as ``{"seed": range(8)}``.
 
     Raises:
-      InputError: a mistake in the settings or the data, or a setting that shapes the
-        program and so cannot differ within one.
+      InputError: a mistake in the settings or the data, a setting that shapes the
+        program and so cannot differ within one, or the run began on other data.
     """
     use_compilation_cache(config.compilation_cache)
     members = _members(config, grid)
@@ -198,7 +198,7 @@ def population(
     settings = [{key: get_setting(m, key) for key in grid} for m in members]
     dataset = dataset or dataset_of(config)
     job = make_population(members, dataset)
-    directory = open_run(run, config, "population")
+    directory = open_run(run, config, "population", dataset)
     _claim(directory, settings)
     keep_costs(config, dataset, directory)
     # What a population writes last: a finished one is read.

@@ -55,6 +55,7 @@ from darts_jax.runs.report_parts import (
     truth,
 )
 from darts_jax.runs.retrain import RetrainResult, read_retrained
+from darts_jax.runs.saved import remembered_images
 
 _NAMED = 4  # searches in a title
 
@@ -99,7 +100,10 @@ def _page(found: Any, dataset: AnyDataset | None) -> str:
 
 @_page.register
 def _(found: SearchResult, dataset: AnyDataset | None) -> str:
-    data, figures = Data(found.config, dataset), Figures()
+    data, figures = (
+        Data(found.config, dataset or remembered_images(found.run)),
+        Figures(),
+    )
     cells = [Picture(found.draw(), "The cells that were found.")]
     weights = list[Picture]()
     if not found.epochs_without_numbers():
@@ -138,7 +142,7 @@ def _(found: RetrainResult, dataset: AnyDataset | None) -> str:
     from darts_jax.analysis.draw import draw_genotype
 
     config, figures = load_config(found.run.config), Figures()
-    data = Data(config, dataset)
+    data = Data(config, dataset or remembered_images(found.run))
     drawn = draw_genotype(found.network.genotype)
     told = {
         "space": config.space,
@@ -159,7 +163,7 @@ def _(found: RetrainResult, dataset: AnyDataset | None) -> str:
 @_page.register
 def _(found: PopulationResult, dataset: AnyDataset | None) -> str:
     config, figures = load_config(found.run.config), Figures()
-    data = Data(config, dataset)
+    data = Data(config, dataset or remembered_images(found.run))
     named = {
         ", ".join(f"{k} {v}" for k, v in member.settings.items()): member
         for member in found.members
@@ -199,7 +203,10 @@ def _(found: PopulationResult, dataset: AnyDataset | None) -> str:
 @_page.register
 def _(found: Comparison, dataset: AnyDataset | None) -> str:
     figures = Figures()
-    data = {name: Data(one.config, dataset) for name, one in found.searches.items()}
+    data = {
+        name: Data(one.config, dataset or remembered_images(one.run))
+        for name, one in found.searches.items()
+    }
     answers = {
         name: search_answers(one, data[name]) for name, one in found.searches.items()
     }

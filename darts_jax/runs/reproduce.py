@@ -18,7 +18,7 @@ from darts_jax.experiments import Experiment, experiment_config, get_experiment
 from darts_jax.files import local_path
 from darts_jax.runs.directory import atomic_write
 from darts_jax.runs.loop import say
-from darts_jax.runs.retrain import retrain
+from darts_jax.runs.retrain import check_retraining, retrain
 from darts_jax.runs.search import SearchResult, search
 
 
@@ -49,6 +49,8 @@ def reproduce(
         raise InputError(f"{name} needs 2 seeds or more for an interval")
     configs = [experiment_config(experiment, seed) for seed in seeds]
     dataset = dataset_of(configs[0])
+    if experiment.protocol.retrains:
+        check_retraining(configs[0], dataset)
     random = None if experiment.protocol.retrains else _all_cells(configs[0])
     rows = []
     for config in configs:

@@ -9,20 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.baselines.comparison import improvement
+from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.build import (
     Job,
     Score,
     count_network_parameters,
     dataset_of,
+    make_pricing,
     make_shared_training,
     make_training,
     score_of,
 )
 from darts_jax.checks import validate_config
 from darts_jax.config import load_config, with_overrides
+from darts_jax.data.identity import Identity, read_identity, shape_told
+from darts_jax.data.remembered import trained_with
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import local_path
@@ -42,6 +47,7 @@ from darts_jax.runs.start import (
     require_genotypes,
     training_beginning,
 )
+from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check, doubts
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
@@ -183,7 +189,8 @@ def retrain(
         these, in place of random ones; its genotype is the default then.
 
     Raises:
-      InputError: a mistake in the settings, the data or the genotype.
+      InputError: a mistake in the settings, the data or the genotype, or the run began
+        on other data.
     """
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
@@ -197,7 +204,7 @@ def retrain(
     beside |= {f"random_{i}": other for i, other in enumerate(others)}
     place = RunDirectory(Path(run))
     beginnings = _beginnings(source, config, dataset, place, genotype, beside)
-    directory = open_run(run, config, "retrain")
+    directory = open_run(run, config, "retrain", dataset)
     _claim(directory, genotype)
     for beginning in beginnings:
         beginning.write(directory)
@@ -251,6 +258,24 @@ def _beginnings(
     return [beginning for beginning in every if beginning is not None]
 
 
+def check_retraining(config: ConfigDict, dataset: AnyDataset) -> None:
+    """Raises what `retrain` would of any genotype, for a verb that searches first.
+
+    Raises:
+      InputError: a mistake in the settings of ``retrain`` or ``baseline``, or data that
+        do not suit them.
+    """
+    settings = config.baseline
+    space, rng = get_space(config.space), np.random.default_rng(config.seed)
+    genotype = random_genotype(space, rng)
+    make_training(config, dataset, genotype)
+    beside = settings.repeats + settings.random_genotypes
+    if beside and BASELINE_EXECUTIONS[settings.execution] is _train_together:
+        make_shared_training(config, dataset, [genotype] * beside)
+    if settings.random_genotypes and settings.equal_cost:
+        make_pricing(config, dataset, settings.equal_cost)
+
+
 def _warn(genotype: Genotype) -> None:
     for doubt in doubts(genotype):
         say(f"warning: {doubt}")
@@ -261,20 +286,36 @@ def evaluate(
 ) -> float:
     """Test score of the network that `retrain` left in a run directory.
 
-    Where the task has classes, the results of each go into ``evaluation.json``.
+    Where the task has classes, the results of each go into ``evaluation.json``. The
+    data may be others than it was trained on: their mean and deviation, and the numbers
+    of their classes, are those of its training.
 
     Raises:
-      InputError: there is none, or it was trained by other settings.
+      InputError: there is none, it was trained by other settings, or the data have
+        other classes or channels than it knows.
     """
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or dataset_of(config)
     directory = RunDirectory(Path(run))
+    if (known := read_identity(directory.data)) is not None:
+        dataset = _as_trained(dataset, known)
     job = make_training(config, dataset, _found(directory.path))
     state = restore_network(directory, job, config.checkpoint.keep)
     tested = _tested(job, state, last=True)
     keep_evaluation(directory, dataset, tested)
     return float(tested.measures[job.score.name])
+
+
+def _as_trained(dataset: AnyDataset, known: Identity) -> AnyDataset:
+    """Data as the network saw its own; another size of images is told."""
+    seen: AnyDataset = trained_with(dataset, known)
+    if known.shape and (here := tuple(seen.image_shape)) != known.shape:
+        say(
+            f"evaluate: the network was trained on {shape_told(known.shape)}; these "
+            f"are {shape_told(here)}"
+        )
+    return seen
 
 
 def read_retrained(run: str | Path) -> RetrainResult | None:

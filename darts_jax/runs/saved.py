@@ -9,10 +9,17 @@ import numpy as np
 from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_numbers
 from darts_jax.build import Job, dataset_of, make_search
 from darts_jax.config import load_config
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.identity import read_identity
+from darts_jax.data.remembered import blank
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.runs.checkpoint import Checkpoints
-from darts_jax.runs.directory import RunDirectory, load_architecture
+from darts_jax.runs.directory import (
+    RunDirectory,
+    load_architecture,
+    require_same_data,
+)
 from darts_jax.runs.loop import first_tree, say
 from darts_jax.runs.stages import stages_of
 from darts_jax.spaces import get_space
@@ -67,14 +74,17 @@ class SavedSearch:
         """The search and its state after an epoch, or its newest.
 
         Raises:
-          InputError: no checkpoint of it, or the search had stages.
+          InputError: no checkpoint of it, the search had stages, or it was on other
+            data.
         """
         if len(self.stages) > 1:
             raise InputError(
                 f"the search in {self.directory.path} had stages, each with a supernet "
                 "of its own: want a rule of parameters"
             )
-        job = make_search(self.config, dataset or dataset_of(self.config))
+        dataset = dataset or dataset_of(self.config)
+        require_same_data(self.directory, dataset)
+        job = make_search(self.config, dataset)
         folder = self.directory.checkpoints / self.stages[0].verb
         checkpoints = Checkpoints(folder, self.config.checkpoint.keep)
         like = first_tree(job)
@@ -85,6 +95,19 @@ class SavedSearch:
         if found is None:
             raise InputError(f"no checkpoint of a search in {self.directory.path}")
         return job, found[1]["state"]
+
+
+def remembered_images(directory: RunDirectory) -> Dataset | None:
+    """Returns blank images in place of those of a run, if it remembers its data.
+
+    They suffice for whatever asks of data nothing but their shape, mean, deviation,
+    number, and the names of their classes.
+
+    Raises:
+      InputError: what it remembers is damaged.
+    """
+    known = read_identity(directory.data)
+    return None if known is None else blank(known)
 
 
 def restore_network(directory: RunDirectory, job: Job, keep: int) -> Any:

@@ -61,7 +61,8 @@ def search(
       live: is shown every epoch's record; by default, in a notebook, a plot.
 
     Raises:
-      InputError: a mistake in the settings or the data; one line says which.
+      InputError: a mistake in the settings or the data, or the run began on other
+        data; one line says which.
     """
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
@@ -72,7 +73,7 @@ def search(
     source = None if start_from is None else Source(Path(start_from))
     new = RunDirectory(Path(run))
     beginning = search_beginning(source, config, new, jobs[0])
-    directory = open_run(run, config, "search")
+    directory = open_run(run, config, "search", dataset)
     if beginning is not None:
         beginning.write(directory)
     keep_costs(config, dataset, directory)

@@ -1,5 +1,6 @@
 """`select`: a genotype by any rule, from any saved epoch of a search."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,11 @@ from darts_jax.spaces.graph import Genotype
 
 
 def select(
-    run: str | Path, rule: str, epoch: int = 0, dataset: AnyDataset | None = None
+    run: str | Path,
+    rule: str,
+    epoch: int = 0,
+    dataset: AnyDataset | None = None,
+    overrides: Sequence[str] = (),
 ) -> Genotype:
     """The genotype that a rule makes of a finished or unfinished search.
 
@@ -30,14 +35,15 @@ def select(
       rule: of `DISCRETIZATIONS`, which read the architecture parameters of any epoch,
         or of `SELECTIONS`, which test the supernet and need its checkpoint.
       epoch: from 1; 0 for the last that is saved.
+      overrides: where the data of the run lie now, as ``data.directory=PATH``.
 
     Raises:
-      InputError: no such rule, run, epoch or checkpoint, in one line.
+      InputError: no such rule, run, epoch or checkpoint, or other data, in one line.
     """
     known = [*DISCRETIZATIONS, *SELECTIONS]
     if rule not in known:
         raise unknown_name("rule", rule, known)
-    saved = SavedSearch(run, [f"search.discretization={rule}"])
+    saved = SavedSearch(run, [f"search.discretization={rule}", *overrides])
     if rule in DISCRETIZATIONS:
         alpha = saved.architecture(epoch)
         genotype = make_discretization(saved.config)(saved.space, alpha)

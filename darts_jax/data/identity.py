@@ -1,0 +1,317 @@
+"""What a run remembers of its data, and whether other data are the same.
+
+To let a run remember data of a type of your own: ``identify.register(Mine, function)``,
+and `remembered.as_trained` likewise.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.licences import USERS_OWN
+from darts_jax.data.scenes import SceneSet
+from darts_jax.data.stream import Source, StreamedDataset, stored_source
+from darts_jax.data.text import Corpus
+from darts_jax.errors import InputError
+from darts_jax.types import Scenes
+
+SAMPLED = 16
+"""Images of either part of a stream whose bytes its fingerprint reads."""
+
+_PARTS = {"train": "training", "valid": "validation", "test": "test"}
+_UNITS = {"images": "images", "stream": "images", "scenes": "images", "text": "tokens"}
+_TOLD = 6  # names in one line
+_CHANNELS = {1: "gray images", 3: "RGB images"}
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """A source that knows the names and labels of its images without reading them."""
+
+    files: Sequence[str]
+    labels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """What is stored of the data that a run began with.
+
+    Attributes:
+      kind: "images", "stream", "scenes" or "text".
+      name: under which results are reported; a folder that moved may have another.
+      counts: part -> how many images, or tokens of a text.
+      classes: the name of every label; of a text its vocabulary.
+      shape: height, width, channels; of a text nothing.
+      mean: of every channel in units of 0..1, float32 values; of a text nothing.
+      std: like ``mean``.
+      fingerprints: part -> what of it -> a digest, of all pixels in memory.
+      note, licence: as `Dataset` has them.
+    """
+
+    kind: str
+    name: str
+    counts: Mapping[str, int]
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprints: Mapping[str, Mapping[str, str]]
+    note: str = ""
+    licence: str = USERS_OWN
+
+    def differences(self, other: "Identity") -> list[str]:
+        """Says what other data have otherwise, such as "60 training images -> 80".
+
+        Returns:
+          Nothing where the data are the same, wherever they lie.
+        """
+        if self.kind != other.kind:
+            return [f"{kind_told(self.kind)} -> {kind_told(other.kind)}"]
+        told = []
+        if self.shape != other.shape:
+            told.append(f"{shape_told(self.shape)} -> {shape_told(other.shape)}")
+        if self.classes != other.classes:
+            told.append(_classes_told(self.kind, self.classes, other.classes))
+        unit = _UNITS[self.kind]
+        for part, count in self.counts.items():
+            now = other.counts.get(part, 0)
+            if count != now:
+                told.append(f"{count:,} {_PARTS[part]} {unit} -> {now:,}")
+        # Where sizes or classes differ, so do digests, which say less.
+        told = told or [
+            f"other {what} of the {_PARTS[part]} {unit}"
+            for part, digests in self.fingerprints.items()
+            for what, digest in digests.items()
+            if other.fingerprints.get(part, {}).get(what) != digest
+        ]
+        if not told and (self.mean, self.std) != (other.mean, other.std):
+            told = ["another mean or deviation of the channels"]
+        return told
+
+    def to_json(self) -> str:
+        """Returns the text of the file."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+
+def read_identity(path: Path) -> Identity | None:
+    """Reads what `Identity.to_json` gave; None without such a file.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    try:
+        tree = json.loads(path.read_text())
+        return Identity(
+            kind=_UNITS[tree["kind"]] and tree["kind"],
+            name=str(tree["name"]),
+            counts={
+                _PARTS[part] and part: int(n) for part, n in tree["counts"].items()
+            },
+            classes=tuple(map(str, tree["classes"])),
+            shape=tuple(map(int, tree["shape"])),
+            mean=tuple(map(float, tree["mean"])),
+            std=tuple(map(float, tree["std"])),
+            fingerprints={
+                _PARTS[part] and part: {str(k): str(v) for k, v in digests.items()}
+                for part, digests in tree["fingerprints"].items()
+            },
+            note=str(tree["note"]),
+            licence=str(tree["licence"]),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(
+            f"{path}, what the run remembers of its data, is damaged ({told}); choose "
+            "another --run"
+        ) from None
+
+
+@functools.singledispatch
+def identify(dataset: Any) -> Identity | None:
+    """Returns what a run stores of a data set; None of a type that is not known.
+
+    Args:
+      dataset: such as a task loads. All bytes of what lies in memory are read; of a
+        stream the names and labels, where these are listed, and ``SAMPLED`` images.
+
+    Raises:
+      InputError: a sampled image of a stream cannot be read.
+    """
+    del dataset
+    return None
+
+
+@identify.register
+def _(dataset: Dataset) -> Identity:
+    return _of_images(
+        dataset,
+        "images",
+        {"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
+        {
+            "train": {
+                "pixels": _digest([dataset.train_images]),
+                "labels": _digest([dataset.train_labels]),
+            },
+            "test": {
+                "pixels": _digest([dataset.test_images]),
+                "labels": _digest([dataset.test_labels]),
+            },
+        },
+    )
+
+
+@identify.register
+def _(dataset: SceneSet) -> Identity:
+    parts = {"train": dataset.train, "test": dataset.test}
+    return _of_images(
+        dataset,
+        "scenes",
+        {part: len(scenes.images) for part, scenes in parts.items()},
+        {part: _scene_digests(scenes) for part, scenes in parts.items()},
+    )
+
+
+@identify.register
+def _(dataset: StreamedDataset) -> Identity:
+    parts = {"train": dataset.train, "test": dataset.test}
+    return _of_images(
+        dataset,
+        "stream",
+        {part: len(source) for part, source in parts.items()},
+        {part: _stream_digests(source) for part, source in parts.items()},
+    )
+
+
+@identify.register
+def _(corpus: Corpus) -> Identity:
+    parts = {"train": corpus.train, "valid": corpus.valid, "test": corpus.test}
+    return Identity(
+        kind="text",
+        name=corpus.name,
+        counts={part: len(tokens) for part, tokens in parts.items()},
+        classes=corpus.vocabulary,
+        shape=(),
+        mean=(),
+        std=(),
+        fingerprints={
+            part: {"words or characters": _digest([tokens])}
+            for part, tokens in parts.items()
+        },
+        note=corpus.note,
+    )
+
+
+def _of_images(
+    dataset: Dataset | SceneSet | StreamedDataset,
+    kind: str,
+    counts: Mapping[str, int],
+    fingerprints: Mapping[str, Mapping[str, str]],
+) -> Identity:
+    return Identity(
+        kind=kind,
+        name=dataset.name,
+        counts=counts,
+        classes=dataset.class_names,
+        shape=tuple(dataset.image_shape),
+        mean=tuple(float(value) for value in dataset.mean),
+        std=tuple(float(value) for value in dataset.std),
+        fingerprints=fingerprints,
+        note=dataset.note,
+        licence=dataset.licence,
+    )
+
+
+def _digest(arrays: Iterable[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in map(np.ascontiguousarray, arrays):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _scene_digests(scenes: Scenes) -> dict[str, str]:
+    marks = scenes.boxes, scenes.labels, scenes.present, scenes.crowd
+    return {"pixels": _digest([scenes.images]), "boxes": _digest(marks)}
+
+
+def _stream_digests(source: Source) -> dict[str, str]:
+    """Digests of what is known without reading it, and of images across the whole."""
+    stored, count = stored_source(source), len(source)
+    digests = {}
+    if isinstance(stored, Listed):
+        names = "\n".join(map(str, stored.files[:count])).encode()
+        digests["file names"] = hashlib.sha256(names).hexdigest()
+        digests["labels"] = _digest([stored.labels[:count]])
+    sampled = hashlib.sha256()
+    for index in np.unique(np.linspace(0, count - 1, SAMPLED).astype(int)):
+        image, label = stored[int(index)]
+        # Stored bytes: decoded ones differ from one version of a decoder to the next.
+        sampled.update(f"{label}:{_stored_digest(image)}".encode())
+    return {**digests, "sampled files": sampled.hexdigest()}
+
+
+def _stored_digest(image: Any) -> str:
+    if isinstance(image, Path):
+        try:
+            image = image.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read the image {image}: {error}") from None
+    if isinstance(image, bytes):
+        return hashlib.sha256(image).hexdigest()
+    return _digest([image])
+
+
+def kind_told(kind: str) -> str:
+    """Says what data are, for people."""
+    return {
+        "images": "images by class",
+        "stream": "a stream of images",
+        "scenes": "images with boxes",
+        "text": "a text",
+    }[kind]
+
+
+def shape_told(shape: Sequence[int]) -> str:
+    """Says what images are of (height, width, channels), for people."""
+    height, width, _ = shape
+    return f"{channels_told(shape)} of {height}x{width}"
+
+
+def channels_told(shape: Sequence[int]) -> str:
+    """Says the same without the size."""
+    return _CHANNELS.get(shape[2], f"images of {shape[2]} channels")
+
+
+def _classes_told(kind: str, known: Sequence[str], here: Sequence[str]) -> str:
+    if kind == "text":
+        return f"a vocabulary of {len(known):,} -> another of {len(here):,}"
+    if sorted(known) == sorted(here):
+        return "the same classes in another order"
+    return f"{len(known)} classes -> {len(here)}{odd_names(known, here)}"
+
+
+def odd_names(known: Sequence[str], here: Sequence[str]) -> str:
+    """Says what either of two lists of classes has alone."""
+    sides = ("without", known, here), ("with", here, known)
+    told = []
+    for word, some, others in sides:
+        there = set(others)
+        alone = [name for name in some if name not in there]
+        if alone:
+            told.append(f"{word} {names_told(alone)}")
+    return f" ({', '.join(told)})" if told else ""
+
+
+def names_told(names: Sequence[str]) -> str:
+    """Lists some names in one line."""
+    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+    return ", ".join(names[:_TOLD]) + more

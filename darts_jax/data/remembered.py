@@ -1,0 +1,200 @@
+"""Data as a network saw those that it was trained on, by what its run remembers."""
+
+import dataclasses
+import functools
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.identity import (
+    Identity,
+    channels_told,
+    kind_told,
+    names_told,
+    odd_names,
+    shape_told,
+)
+from darts_jax.data.scenes import SceneSet
+from darts_jax.data.stream import Source, StreamedDataset
+from darts_jax.data.text import UNKNOWN, Corpus
+from darts_jax.errors import InputError
+
+_KINDS: dict[type, str] = {
+    Dataset: "images",
+    StreamedDataset: "images",
+    SceneSet: "scenes",
+    Corpus: "text",
+}
+
+
+def trained_with(dataset: Any, known: Identity) -> Any:
+    """Returns data as a network sees them that was trained on the known ones.
+
+    Mean and deviation are those that it was trained with, and its classes have the
+    numbers that it knows them by, whatever their order here. A word that it does not
+    know is ``<unk>``, if it knows that.
+
+    Args:
+      dataset: of the known data's kind; images and a stream of them are one.
+
+    Raises:
+      InputError: the images are gray and those were not, or the classes are others.
+    """
+    wanted = {"stream": "images"}.get(known.kind, known.kind)
+    here = [kind for type_, kind in _KINDS.items() if isinstance(dataset, type_)]
+    if here and wanted not in here:
+        raise InputError(
+            f"the network was trained on {kind_told(wanted)}; these data are "
+            f"{kind_told(here[0])}: want the run's own task and data.name"
+        )
+    if isinstance(dataset, Corpus):
+        return _renumbered(dataset, known.classes)
+    shape = dataset.image_shape
+    if shape[2] != known.shape[2]:
+        raise InputError(
+            f"the network was trained on {shape_told(known.shape)}; these are "
+            f"{shape_told(shape)}: want {channels_told(known.shape)}"
+        )
+    order = _order(known.classes, dataset.class_names)
+    seen = as_trained(dataset, known, order)
+    return dataclasses.replace(seen, class_names=known.classes)
+
+
+@functools.singledispatch
+def as_trained(dataset: Any, known: Identity, order: np.ndarray | None) -> Any:
+    """Returns a data set with a mean, a deviation and labels that are known.
+
+    Args:
+      order: int32 [class], the number of every class among the known; None where all
+        keep theirs.
+    """
+    raise InputError(
+        f"the network was trained on {kind_told(known.kind)}, and data of type "
+        f"{type(dataset).__name__} are unknown: data.remembered.as_trained.register "
+        "makes them known"
+    )
+
+
+@as_trained.register
+def _(dataset: Dataset, known: Identity, order: np.ndarray | None) -> Dataset:
+    changed = dataclasses.replace(dataset, statistics=_statistics(known))
+    if order is None:
+        return changed
+    return dataclasses.replace(
+        changed,
+        train_labels=order[dataset.train_labels],
+        test_labels=order[dataset.test_labels],
+    )
+
+
+@as_trained.register
+def _(dataset: SceneSet, known: Identity, order: np.ndarray | None) -> SceneSet:
+    changed = dataclasses.replace(dataset, statistics=_statistics(known))
+    if order is None:
+        return changed
+    train, test = (
+        scenes.replace(labels=order[np.asarray(scenes.labels)])
+        for scenes in (dataset.train, dataset.test)
+    )
+    return dataclasses.replace(changed, train=train, test=test)
+
+
+@as_trained.register
+def _(
+    dataset: StreamedDataset, known: Identity, order: np.ndarray | None
+) -> StreamedDataset:
+    mean, std = _statistics(known)
+    changed = dataclasses.replace(dataset, mean=mean, std=std)
+    if order is None:
+        return changed
+    train, test = (
+        _Relabelled(source, order) for source in (dataset.train, dataset.test)
+    )
+    return dataclasses.replace(changed, train=train, test=test)
+
+
+def blank(known: Identity) -> Dataset:
+    """Returns images of zeros in place of the known ones, which take no memory.
+
+    Networks that are made of either have the same shapes, names, mean and deviation.
+    """
+    classes, statistics = len(known.classes), _statistics(known)
+
+    def part(name: str) -> tuple[np.ndarray, np.ndarray]:
+        count = known.counts[name]
+        images = np.broadcast_to(np.uint8(0), (count, *known.shape))
+        return images, np.arange(count, dtype=np.int32) % classes
+
+    (train, train_labels), (test, test_labels) = part("train"), part("test")
+    return Dataset(
+        name=known.name,
+        train_images=train,
+        train_labels=train_labels,
+        test_images=test,
+        test_labels=test_labels,
+        class_names=known.classes,
+        note=known.note,
+        licence=known.licence,
+        statistics=statistics,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Relabelled:
+    """A source whose labels have other numbers; workers get a copy of it by pickle."""
+
+    source: Source
+    order: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = self.source[index]
+        return image, int(self.order[label])
+
+
+def _statistics(known: Identity) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(known.mean, np.float32), np.asarray(known.std, np.float32)
+
+
+def _order(known: Sequence[str], here: Sequence[str]) -> np.ndarray | None:
+    """Says which known class every one is; None where all keep their numbers."""
+    if tuple(known) == tuple(here):
+        return None
+    if len(known) != len(here):
+        raise InputError(
+            f"the network was trained on {len(known)} classes; these data have "
+            f"{len(here)}{odd_names(known, here)}: want the same classes"
+        )
+    if Counter(known) != Counter(here) or len(set(known)) < len(known):
+        raise InputError(
+            f"the network was trained on other classes than these data have"
+            f"{odd_names(known, here)}: want the same names"
+        )
+    return np.array([known.index(name) for name in here], np.int32)
+
+
+def _renumbered(corpus: Corpus, vocabulary: tuple[str, ...]) -> Corpus:
+    if corpus.vocabulary == vocabulary:
+        return corpus
+    numbers = {word: number for number, word in enumerate(vocabulary)}
+    other = numbers.get(UNKNOWN)
+    strange = [word for word in corpus.vocabulary if word not in numbers]
+    if strange and other is None:
+        raise InputError(
+            f"the network was trained on a vocabulary of {len(vocabulary):,}; these "
+            f"data have {names_told([repr(word) for word in strange])} besides, and "
+            f"it knows no {UNKNOWN}: want a text of its vocabulary"
+        )
+    order = np.array([numbers.get(w, other) for w in corpus.vocabulary], np.int32)
+    return dataclasses.replace(
+        corpus,
+        train=order[corpus.train],
+        valid=order[corpus.valid],
+        test=order[corpus.test],
+        vocabulary=vocabulary,
+    )
