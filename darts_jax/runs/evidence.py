@@ -119,7 +119,7 @@ def random_answer(
         return by_table
     if retrained is not None and retrained.baselines:
         random = [100 * network.score for network in retrained.baselines]
-        return beats_random([100 * retrained.accuracy], random)
+        return beats_random([100 * retrained.accuracy], [random])
     recorded = last.get("benchmark_accuracy")
     if recorded is not None:
         because = (
@@ -268,15 +268,16 @@ def seeds_together(
 
 def group_answer(group: Mapping[str, SearchResult]) -> Answer | None:
     """Whether a method beats random cells, by several seeds of it; else None."""
-    if len(group) < 2:
+    # One seed twice is one search twice.
+    searches = list({one.config.seed: one for one in group.values()}.values())
+    if len(searches) < 2:
         return None
-    searches = list(group.values())
     by_table = table_answer(searches[0].config, [one.known for one in searches])
     if by_table is None:
         retrained = [read_retrained(one.run.path) for one in searches]
         trained = [one for one in retrained if one is not None]
-        random = [100 * b.score for one in trained for b in one.baselines]
-        if len(trained) < 2 or len(random) < 2:
+        random = [[100 * b.score for b in one.baselines] for one in trained]
+        if len(trained) < 2 or sum(map(len, random)) < 2:
             return None
         by_table = beats_random([100 * one.accuracy for one in trained], random)
     question = f"Did {', '.join(group)} beat random cells?"
