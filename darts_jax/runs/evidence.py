@@ -157,8 +157,9 @@ def random_answer(
     if retrained is not None and retrained.baselines:
         random = [100 * network.score for network in retrained.baselines]
         own = [100 * score for score in retrained.scores]
+        beside = [random, *([] for _ in retrained.repeats)]
         words, what = retrained.measure.words, "trainings of the searched cell"
-        return beats_random(own, random, words, what)
+        return beats_random(own, beside, words, what)
     recorded = last.get("benchmark_accuracy")
     if recorded is not None:
         because = (
@@ -314,15 +315,16 @@ def seeds_together(
 
 def group_answer(group: Mapping[str, SearchResult]) -> Answer | None:
     """Whether a method beats random cells, by several seeds of it; else None."""
-    if len(group) < 2:
+    # One seed twice is one search twice.
+    searches = list({one.config.seed: one for one in group.values()}.values())
+    if len(searches) < 2:
         return None
-    searches = list(group.values())
     by_table = table_answer(searches[0].config, [one.known for one in searches])
     if by_table is None:
         retrained = [read_retrained(one.run.path) for one in searches]
         trained = [one for one in retrained if one is not None]
-        random = [100 * b.score for one in trained for b in one.baselines]
-        if len(trained) < 2 or len(random) < 2:
+        random = [[100 * b.score for b in one.baselines] for one in trained]
+        if len(trained) < 2 or sum(map(len, random)) < 2:
             return None
         words = trained[0].measure.words
         by_table = beats_random([100 * one.score for one in trained], random, words)
