@@ -62,8 +62,8 @@ def test_what_is_compared_is_of_one_space(
     config.space, config.search.discretization = space, "argmax"
     config.baseline.update(random_genotypes=3, equal_cost=costs)
 
-    def untrained(name, job, config, directory, genotype):
-        del job, config, directory
+    def untrained(name, job, config, directory, genotype, dataset):
+        del job, config, directory, dataset
         return verb.Trained(name, genotype, 1, 0.5)
 
     monkeypatch.setattr(verb, "_train", untrained)

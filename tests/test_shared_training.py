@@ -24,7 +24,7 @@ from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
 from darts_jax.runs.retrain import read_retrained, retrain
 from darts_jax.spaces.graph import Genotype
-from darts_jax.training import Training
+from darts_jax.training import WITH_AUXILIARY, Training
 
 GENOTYPE = Genotype.from_nasbench201(
     "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|"
@@ -81,7 +81,7 @@ def test_a_step_at_a_one_hot_mixture_is_a_step_of_the_network():
 
     apply, of_network = supernet_apply(shared), network_apply(network)
     trainings = (
-        (_training_at(mixture, apply, Settings), params, stats),
+        (_training_at(mixture, apply, Settings, WITH_AUXILIARY), params, stats),
         (
             Training(of_network),
             grafted(params, own, space, genotype),

@@ -271,7 +271,9 @@ def _files(
     """
     found = []
     for label, name in enumerate(class_names):
-        for file in _walk(path / half / name):
+        folder = path / half / name
+        # A class may have images in one half alone; which ones is told elsewhere.
+        for file in _walk(folder) if folder.is_dir() else ():
             if Path(file).suffix.lower() in SUFFIXES:
                 found.append((f"{half}{name}/{file}", label))
             else:
