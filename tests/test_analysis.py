@@ -10,13 +10,13 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import t
+from scipy.stats import t, ttest_rel
 from test_method_runs import config
 from test_methods import images, tiny  # noqa: F401
 
 import darts_jax
 from darts_jax import program
-from darts_jax.baselines.comparison import improvement, mean_interval
+from darts_jax.baselines.intervals import SHARE, mean_interval
 from darts_jax.errors import InputError
 from darts_jax.runs import ablate as ablations
 from darts_jax.runs.live import LivePlot
@@ -92,23 +92,25 @@ def test_the_table_is_the_mean_over_seeds(ablation):
         assert len(own) == row["seeds"] == 3
         accuracy = own["held_out_accuracy"].to_numpy()
         np.testing.assert_allclose(row["held_out_accuracy"], accuracy.mean())
-        half = t.ppf(0.975, 2) * accuracy.std(ddof=1) / np.sqrt(3)
-        np.testing.assert_allclose(
-            row["held_out_accuracy_high"] - accuracy.mean(), half, atol=1e-12
-        )
+        interval = row[["held_out_accuracy_low", "held_out_accuracy_high"]].tolist()
+        assert interval == [*mean_interval(accuracy.tolist(), SHARE)[1:]]
+        assert 0 <= interval[0] <= accuracy.mean() <= interval[1] <= 1
     assert found.to_markdown().count("\n") == 6
     assert "exact" in found._repr_html_()
 
 
-def test_an_effect_is_a_difference_of_means_over_all_else(ablation):
+def test_an_effect_is_a_mean_over_pairs_that_share_all_else(ablation):
     _, found = ablation
-    effects = found.effects("entropy").set_index("setting")
-    frame = found.frame
+    effects = found.effects("entropy")
+    row = effects.set_index("setting").loc["search.hypergradient"]
+    frame = found.frame.set_index(["search.architecture.learning_rate", "seed"])
     exact = frame["search.hypergradient"] == "exact"
     sides = frame[exact]["entropy"], frame[~exact]["entropy"]
-    row = effects.loc["search.hypergradient"]
+    assert len(sides[0].index.intersection(sides[1].index)) == row["pairs"] == 6
+    told = ttest_rel(sides[0], sides[1].loc[sides[0].index])
     np.testing.assert_allclose(row["difference"], sides[0].mean() - sides[1].mean())
-    assert row["low"] == improvement(*sides).low
+    np.testing.assert_allclose(row["p"], told.pvalue, rtol=1e-2)
+    assert (effects["comparisons"] == 2).all()
     with pytest.raises(InputError, match="was not measured"):
         found.effects("beauty")
 
@@ -207,6 +209,31 @@ def test_runs_are_compared_by_name(tmp_path):
         darts_jax.compare([])
     with pytest.raises(InputError, match="no run in"):
         darts_jax.load_run(tmp_path)
+
+
+def test_groups_of_searches_are_compared_by_seed(tmp_path):
+    runs = {}
+    for seed in range(3):
+        for name, rate in (("slow", 0.001), ("fast", 0.1)):
+            own = {"search.architecture.learning_rate": rate, "seed": seed}
+            runs[f"{name}{seed}"] = tmp_path / f"{name}{seed}"
+            darts_jax.search(config(1, **own), runs[f"{name}{seed}"], images())
+    # One search twice is one search.
+    found = darts_jax.compare(runs | {"again": runs["slow0"]})
+    (row,) = found.effects("entropy").to_dict("records")
+    assert row["value"] == "fast0, fast1, fast2"
+    assert row["against"] == "slow0, slow1, slow2, again"
+    last = {name: one.records[-1]["entropy"] for name, one in found.searches.items()}
+    sides = ([last[f"{name}{s}"] for s in range(3)] for name in ("fast", "slow"))
+    differences = np.subtract(*sides)
+    assert row["difference"] == pytest.approx(differences.mean())
+    assert (row["pairs"], row["comparisons"]) == (3, 1)
+    page = darts_jax.report([*runs.values()], tmp_path / "page.html", images())
+    assert "Paired by seed" in page.read_text()
+    with pytest.raises(InputError, match="no more than the seed"):
+        darts_jax.compare([runs["slow0"], runs["slow1"]]).effects()
+    with pytest.raises(InputError, match="was not measured; want one of"):
+        found.effects("beauty")
 
 
 def test_a_live_plot_is_shown_what_there_is_so_far(tmp_path):

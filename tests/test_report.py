@@ -16,7 +16,8 @@ from test_methods import images, tiny  # noqa: F401
 import darts_jax
 from darts_jax.analysis.report import verdict
 from darts_jax.analysis.report.verdict import BAD, FACT, GOOD, UNKNOWN, UNSURE
-from darts_jax.baselines.comparison import improvement
+from darts_jax.baselines.comparison import improvement, improvement_by_run
+from darts_jax.baselines.intervals import PERCENT
 from darts_jax.config import config_to_json, load_config
 from darts_jax.errors import InputError
 from darts_jax.main import main
@@ -56,9 +57,14 @@ def test_one_search_has_a_place_among_random_cells(own, random, tone, place):
     ],
 )
 def test_searches_have_an_interval(searched, random, tone):
-    answer = verdict.beats_random(searched, random)
+    beside = [[one] for one in random]
+    answer = verdict.beats_random(searched, random, beside=beside)
     assert answer.tone == tone
-    assert str(improvement(searched, random)) in answer.evidence
+    assert str(improvement_by_run(searched, beside, PERCENT)) in answer.evidence
+    assert f"{len(searched)} pairs" in answer.evidence
+    apart = verdict.beats_random(searched, random)
+    assert str(improvement(searched, random, PERCENT)) in apart.evidence
+    assert "unpaired" in apart.evidence
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,11 @@
 """What a search records of its epochs, and how that is told to people."""
 
 import dataclasses
+from collections.abc import Collection, Iterable
+
+from darts_jax.baselines.intervals import ANY, PERCENT, SHARE, Range
+from darts_jax.spaces import SPACES
+from darts_jax.spaces.graph import Genotype
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,3 +106,41 @@ MEASURES = {
     "gradient_norm": Measure("norm of the hypergradient", low=0.0, form=".2g"),
     "learning_rate": Measure("learning rate", low=0.0, form=".2g"),
 }
+
+
+def range_of(
+    column: str,
+    columns: Collection[str] = (),
+    genotypes: Iterable[Genotype | None] = (),
+) -> Range:
+    """Returns what a column of a history can hold; any number, of an unknown one.
+
+    Args:
+      columns: all that are recorded: a gap of perplexities is no gap of accuracies.
+      genotypes: that were found: none has more skips than it keeps edges.
+    """
+    if column == "discretization_gap":
+        scores = [c for c in columns if c.startswith(("held_out_", "discretized_"))]
+        of_shares = scores and all(range_of(c) == SHARE for c in scores)
+        return SHARE.of_differences if of_shares else ANY
+    if column == "benchmark_accuracy":
+        return PERCENT
+    if column in ("entropy", "skip_share"):
+        return SHARE
+    if column == "skips":
+        kept = [_kept(genotype) for genotype in genotypes if genotype is not None]
+        return Range(0.0, max(kept)) if kept else Range(low=0.0)
+    score = column
+    for begin in ("held_out_", "discretized_", "test_"):
+        score = score.removeprefix(begin)
+    if score.endswith("accuracy") or score in ("ap", "ap_50"):
+        return SHARE
+    return Range(low=1.0) if score == "perplexity" else ANY
+
+
+def _kept(genotype: Genotype) -> int:
+    """Returns how many edges the cells keep of which skips are counted."""
+    space = SPACES.get(genotype.space)
+    reductions = space.macro.reductions if space else ()
+    cells = genotype.cells.items()
+    return sum(len(cell.choices) for kind, cell in cells if kind not in reductions)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.baselines.comparison import improvement, mean_interval
+from darts_jax.analysis.measures import range_of
+from darts_jax.baselines.intervals import Range, are_alike, mean_interval
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.build import dataset_of
 from darts_jax.config import with_overrides
@@ -70,6 +71,16 @@ class Searched:
         """Its choices, for a heading."""
         return _words(self.choice)
 
+    def measured(self, measure: str) -> float:
+        """Returns a measure after the last epoch, NaN of a search that failed.
+
+        A network whose parameters are no numbers still has an accuracy, that of
+        chance, which says nothing of its settings.
+        """
+        if self.genotype is None or measure not in self.epochs:
+            return float("nan")
+        return float(self.epochs[measure].iloc[-1])
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Ablation(HistoryPlots):
@@ -114,19 +125,22 @@ class Ablation(HistoryPlots):
     def table(self) -> pd.DataFrame:
         """A row for each combination: means over seeds and their 95 % intervals.
 
-        Columns: the choices, ``seeds``, of each measure its mean, ``_low`` and
-        ``_high``, and ``agreement``, the share of choices that two seeds both made.
+        Columns: the choices, ``seeds``, ``failed`` (how many more became NaN and count
+        for nothing), of each measure its mean, ``_low`` and ``_high``, which lie within
+        what it can be, and ``agreement``, the share of choices that two seeds both
+        made.
         """
         import pandas as pd
 
         rows = []
-        for name, own in self.frame.groupby("run", sort=False):
-            row = {key: own[key].iloc[0] for key in self.choices} | {"seeds": len(own)}
+        for own in self._combinations():
+            failed = sum(one.genotype is None for one in own)
+            row = own[0].choice | {"seeds": len(own) - failed, "failed": failed}
             for measure in self.measures:
-                mean, low, high = mean_interval(own[measure].dropna().tolist())
+                values = _known(own, measure)
+                mean, low, high = mean_interval(values, self.range_of(measure))
                 row |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
-            row["agreement"] = self._agreement(str(name), own["seed"].tolist())
-            rows.append(row)
+            rows.append(row | {"agreement": _agreement(own)})
         return pd.DataFrame(rows)
 
     @property
@@ -135,34 +149,47 @@ class Ablation(HistoryPlots):
         known = [c for c in self.frame if self.frame[c].notna().any()]
         return [c for begin in MEASURES for c in known if c.startswith(begin)]
 
-    def effects(self, measure: str = "") -> pd.DataFrame:
-        """What each choice does: every value beside the first of its setting.
+    def range_of(self, measure: str) -> Range:
+        """Returns what a measure can be: no more skips, say, than edges are kept."""
+        genotypes = (one.genotype for one in self.searches)
+        return range_of(measure, self.measures, genotypes)
+
+    def effects(
+        self, measure: str = "", unit: str = "pair", every_pair: bool = False
+    ) -> pd.DataFrame:
+        """Returns what each choice does: every value beside the first of its setting.
+
+        Searches are paired that have the seed and all other settings in common; see
+        `analysis.effects.effects`, also for the columns. How many comparisons stand
+        in the table is one of them: of twenty without any effect, one interval leaves
+        out 0 by chance. ``p_holm`` is corrected for that, for this table alone.
 
         Args:
           measure: a column of `measures`; by default the score of the genotype alone.
-
-        Returns:
-          Columns: ``setting``, ``value``, ``against``, ``difference`` of the means over
-          all that else was varied, ``low`` and ``high``, Welch's 95 % interval.
+          unit: what counts as independent, ``pair`` or ``seed``.
+          every_pair: compares the values of a setting with each other, not with the
+            first alone.
 
         Raises:
-          InputError: it was not measured, or there are fewer than two searches a side.
+          InputError: it was not measured, or there is no such unit.
         """
-        import pandas as pd
+        from darts_jax.analysis.effects import Observed, effects
 
-        measure = measure or self.measures[1]
-        if measure not in self.measures:
-            known = ", ".join(self.measures)
-            raise InputError(f"{measure!r} was not measured; want one of {known}")
-        rows = []
-        for key, (first, *others) in self.choices.items():
-            of = {v: self.frame[self.frame[key] == v] for v in (first, *others)}
-            for value in others:
-                sides = (of[v][measure].dropna().tolist() for v in (value, first))
-                gained = improvement(*sides)
-                row = {"setting": key, "value": value, "against": first}
-                rows.append(row | dataclasses.asdict(gained))
-        return pd.DataFrame(rows)
+        measure = self._known_measure(measure)
+        observed = [
+            Observed(one.choice, one.seed, one.measured(measure))
+            for one in self.searches
+        ]
+        return effects(observed, self.range_of(measure), unit, every_pair)
+
+    def plot_effects(
+        self, measure: str = "", unit: str = "pair", every_pair: bool = False
+    ) -> Figure:
+        """Returns the picture of `effects`: a mark and an interval a comparison."""
+        from darts_jax.analysis.forest import plot_effects
+
+        measure = self._known_measure(measure)
+        return plot_effects(self.effects(measure, unit, every_pair), measure)
 
     def plot_agreement(self) -> Figure:
         """Which searches made the same choices."""
@@ -187,20 +214,34 @@ class Ablation(HistoryPlots):
     def _repr_html_(self) -> str:
         return html_table(self._written_rows())
 
-    def _agreement(self, name: str, seeds: list[int]) -> float:
-        shared = agreement([self.genotypes[name, seed] for seed in seeds])
-        pairs = shared[~np.eye(len(seeds), dtype=bool)]
-        return float(np.nanmean(pairs)) if np.isfinite(pairs).any() else np.nan
+    def _known_measure(self, measure: str) -> str:
+        measure = measure or self.measures[1]
+        if measure not in self.measures:
+            known = ", ".join(self.measures)
+            raise InputError(f"{measure!r} was not measured; want one of {known}")
+        return measure
+
+    def _combinations(self) -> list[list[Searched]]:
+        """The searches of each combination, one for each seed."""
+        groups: dict[tuple[Any, ...], list[Searched]] = {}
+        for one in self.searches:
+            groups.setdefault(tuple(one.choice.values()), []).append(one)
+        return [*groups.values()]
 
     def _written_rows(self) -> list[dict[str, Any]]:
         written = []
-        for row in self.table.to_dict("records"):
-            told = {short(key): row[key] for key in self.choices}
-            told["seeds"] = row["seeds"]
+        table = self.table.to_dict("records")
+        for own, row in zip(self._combinations(), table, strict=True):
+            told = {short(key): value for key, value in own[0].choice.items()}
+            failed = f" ({row['failed']} more failed)" if row["failed"] else ""
+            told["seeds"] = f"{row['seeds']}{failed}" if failed else row["seeds"]
             for measure in self.measures:
                 low, high = row[f"{measure}_low"], row[f"{measure}_high"]
+                values = np.array(_known(own, measure))
+                alike = len(values) > 1 and are_alike(values, self.range_of(measure))
                 told[measure.replace("_", " ")] = (
-                    f"{row[measure]:.3g} ({low:.3g} to {high:.3g})"
+                    f"{row[measure]:.3g} ({low:.3g} to {high:.3g}"
+                    f"{', all alike' if alike else ''})"
                 )
             written.append(told | {"agreement": f"{row['agreement']:.2f}"})
         return written
@@ -235,6 +276,13 @@ def ablate(
             "an ablation wants values for each setting of its grid, such as "
             '{"search.relaxation": ["softmax", "sigmoid"]}, and its seeds as seeds=...'
         )
+    for key, values in {**grid, "seeds": seeds}.items():
+        twice = [str(v) for i, v in enumerate(values) if v in list(values)[:i]]
+        if twice:
+            raise InputError(
+                f"{key} has {twice[0]} twice, which would be one search counted as "
+                "two; want each value once"
+            )
     scalars = {key: list(grid[key]) for key in grid if key in SCALARS}
     shapes = [key for key in grid if key not in SCALARS]
     programs = [
@@ -258,6 +306,17 @@ def ablate(
     ablation = Ablation(tuple(found))
     atomic_write(local_path(run) / "ablation.md", ablation.to_markdown())
     return ablation
+
+
+def _known(searches: Sequence[Searched], measure: str) -> list[float]:
+    values = (one.measured(measure) for one in searches)
+    return [value for value in values if np.isfinite(value)]
+
+
+def _agreement(searches: Sequence[Searched]) -> float:
+    shared = agreement([one.genotype for one in searches])
+    pairs = shared[~np.eye(len(searches), dtype=bool)]
+    return float(np.nanmean(pairs)) if np.isfinite(pairs).any() else np.nan
 
 
 def _config(base: ConfigDict, choice: Choice) -> ConfigDict:

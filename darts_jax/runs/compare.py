@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from darts_jax.analysis.measures import range_of
 from darts_jax.errors import InputError
 from darts_jax.runs.console import html_table, table
 from darts_jax.runs.directory import RunDirectory, verbs_of
+from darts_jax.runs.evidence import seeds_together
 from darts_jax.runs.found import SearchResult, read_search
 from darts_jax.runs.pictures import HistoryPlots
 from darts_jax.runs.population import PopulationResult, agreement, read_population
@@ -92,6 +95,68 @@ class Comparison(HistoryPlots):
             {"run": name, **one.facts(), **_retrained(read_retrained(one.run.path))}
             for name, one in self.searches.items()
         ]
+
+    @property
+    def measures(self) -> list[str]:
+        """What `effects` can compare, the nearest to the truth first.
+
+        ``test_...`` is that of retrained networks; the rest is of the last epoch.
+        """
+        known = [k for measured in self._measured.values() for k in measured]
+        begins = "test_", "benchmark_", "discretized_", "held_out_"
+        found = [k for begin in begins for k in known if k.startswith(begin)]
+        found += [k for k in ("discretization_gap", "entropy", "skips") if k in known]
+        return list(dict.fromkeys(found))
+
+    def effects(self, measure: str = "") -> pd.DataFrame:
+        """Returns how far each group of searches is from the first.
+
+        A group are searches whose settings differ in no more than the seed; it has its
+        searches' names. Groups are paired by seed: searches of two groups with one
+        seed are a pair. See `analysis.effects.effects` for the columns.
+
+        Args:
+          measure: one of `measures`, by default the first.
+
+        Raises:
+          InputError: it was not measured, or all searches are one group.
+        """
+        from darts_jax.analysis.effects import Observed, effects
+
+        groups = [*seeds_together(self.searches)]
+        if len(groups) < 2:
+            raise InputError(
+                "the settings of these searches differ in no more than the seed: want "
+                "searches by two settings or more, each with some seeds"
+            )
+        if measure and measure not in self.measures:
+            known = ", ".join(self.measures)
+            raise InputError(f"{measure!r} was not measured; want one of {known}")
+        measure = measure or self.measures[0]
+        observed = [
+            Observed(
+                {"search": ", ".join(group)},
+                one.config.seed,
+                float(self._measured[name].get(measure, math.nan)),
+            )
+            for group in groups
+            for name, one in group.items()
+        ]
+        genotypes = (one.genotype for one in self.searches.values())
+        return effects(observed, range_of(measure, self.measures, genotypes))
+
+    @functools.cached_property
+    def _measured(self) -> dict[str, dict[str, float]]:
+        """What was measured of each search after its last epoch, and retrained."""
+        found = {}
+        for name, one in self.searches.items():
+            last = one.records[-1] if one.records else {}
+            known = {k: v for k, v in last.items() if isinstance(v, int | float)}
+            retrained = read_retrained(one.run.path)
+            if retrained is not None:
+                known[f"test_{retrained.measure.name}"] = retrained.score
+            found[name] = known
+        return found
 
     def plot_agreement(self) -> Figure:
         """Which searches made the same choices."""

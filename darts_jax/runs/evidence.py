@@ -314,17 +314,20 @@ def seeds_together(
 
 def group_answer(group: Mapping[str, SearchResult]) -> Answer | None:
     """Whether a method beats random cells, by several seeds of it; else None."""
-    if len(group) < 2:
+    # One seed twice is one search twice.
+    searches = list({one.config.seed: one for one in group.values()}.values())
+    if len(searches) < 2:
         return None
-    searches = list(group.values())
     by_table = table_answer(searches[0].config, [one.known for one in searches])
     if by_table is None:
         retrained = [read_retrained(one.run.path) for one in searches]
         trained = [one for one in retrained if one is not None]
-        random = [100 * b.score for one in trained for b in one.baselines]
+        beside = [[100 * b.score for b in one.baselines] for one in trained]
+        random = [score for own in beside for score in own]
         if len(trained) < 2 or len(random) < 2:
             return None
         words = trained[0].measure.words
-        by_table = beats_random([100 * one.score for one in trained], random, words)
+        searched = [100 * one.score for one in trained]
+        by_table = beats_random(searched, random, words, beside=beside)
     question = f"Did {', '.join(group)} beat random cells?"
     return dataclasses.replace(by_table, question=question)

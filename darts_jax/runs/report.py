@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +231,7 @@ def _(found: Comparison, dataset: AnyDataset | None) -> str:
         Section(
             "Side by side", table(found.rows(), "Every search after its last epoch")
         ),
+        *_by_seed(found, groups),
         curves("Curves", found, columns, CURVES, [], figures),
         curves("Diagnostics", found, columns, DIAGNOSTICS, agreeing, figures),
         pictures("Cells", cells, figures),
@@ -243,6 +244,23 @@ def _(found: Comparison, dataset: AnyDataset | None) -> str:
         " · ".join(answers) if len(answers) <= _NAMED else f"{len(answers)} searches"
     )
     return page(names, "Comparison of searches", told, sections)
+
+
+def _by_seed(
+    found: Comparison, groups: Sequence[Mapping[str, SearchResult]]
+) -> list[Section]:
+    """Groups of seeds beside the first, where there are seeds to tell by."""
+    if len(groups) < 2 or max(map(len, groups)) < 2 or not found.measures:
+        return []
+    measure = found.measures[0]
+    rows = found.effects(measure).drop(columns="setting").to_dict("records")
+    title = f"Differences in {measure.replace('_', ' ')}"
+    count = "one comparison" if len(rows) == 1 else f"{len(rows)} comparisons"
+    lead = (
+        f"Paired by seed where both have it, with 95 % intervals; {count}, for which "
+        "p_holm is corrected."
+    )
+    return [Section(title, table(rows, title), lead)]
 
 
 def _common(configs: Iterable[ConfigDict]) -> dict[str, Any]:

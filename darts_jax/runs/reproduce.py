@@ -9,7 +9,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from darts_jax.baselines.comparison import improvement
+from darts_jax.baselines.comparison import (
+    Improvement,
+    improvement_by_run,
+    improvement_over,
+)
+from darts_jax.baselines.intervals import PERCENT
 from darts_jax.benchmarks import require_table
 from darts_jax.build import dataset_of, known_accuracies
 from darts_jax.config import config_to_json
@@ -80,12 +85,14 @@ def summary(
 
     Args:
       rows: of each seed, with its ``result`` and, if retrained, ``random`` ones.
-      random: results of random genotypes, where those of the rows are not meant.
+      random: results of all genotypes of the space, where those of the rows are not
+        meant.
     """
     results = [row["result"] for row in rows]
+    known = None if random is None else statistics.mean(random)
+    gained = gain(rows, known)
     if random is None:
         random = [result for row in rows for result in row["random"]]
-    gained = improvement(results, random)
     return {
         "experiment": experiment.name,
         "rows": rows,
@@ -95,7 +102,21 @@ def summary(
         "random_count": len(random),
         # In the unit of the results: of an error, less is better.
         "improvement": [gained.difference, gained.low, gained.high],
+        "pairs": gained.pairs,
     }
+
+
+def gain(rows: list[dict[str, Any]], known: float | None) -> Improvement:
+    """Returns by how much the results, in percent, are above those of random genotypes.
+
+    Args:
+      rows: of each seed, with its ``result`` and, if retrained, ``random`` ones.
+      known: the mean over all genotypes of the space, where that is known.
+    """
+    results = [row["result"] for row in rows]
+    if known is not None:
+        return improvement_over(results, known, PERCENT)
+    return improvement_by_run(results, [row["random"] for row in rows], PERCENT)
 
 
 def _all_cells(config: ConfigDict) -> list[float]:

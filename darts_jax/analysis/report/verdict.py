@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from darts_jax.baselines.comparison import improvement, mean_interval
+from darts_jax.baselines.comparison import improvement, improvement_by_run
+from darts_jax.baselines.intervals import PERCENT, mean_interval
 
 CHANCE = 0.05
 """A search beats random cells if one of them does as well no more often than this."""
@@ -66,25 +67,35 @@ def beats_random(
     random: Sequence[float],
     measure: str = "accuracy",
     what: str = "searched cells",
+    beside: Sequence[Sequence[float]] = (),
 ) -> Answer:
-    """By test accuracies in percent of networks trained by one recipe.
+    """Answers by test accuracies in percent of networks trained by one recipe.
 
-    Two searches or more have an interval (Welch, 1947). One has its place among the
-    random cells: were it one of them, it would be in the first ``r`` of ``n`` with
-    chance ``r / n``.
+    Two searches or more have an interval: of the differences between each and the mean
+    of the random cells that its own run trained, where two runs or more have such, or
+    else Welch's (1947). One has its place among the random cells: were it one of them,
+    it would be in the first ``r`` of ``n`` with chance ``r / n``.
 
     Args:
+      random: all random cells.
       measure: which accuracy that is.
       what: names what ``searched`` are results of, where they are several.
+      beside: for each searched cell, where each is of a run of its own, those of the
+        random cells that this run trained, with its seed and on its data.
     """
     mean = float(np.mean(random))
     if min(len(searched), len(random)) > 1:
-        found = improvement(searched, random)
+        if beside:
+            found = improvement_by_run(searched, beside, PERCENT)
+        else:
+            found = improvement(searched, random, PERCENT)
         tone, words = _by_interval(found.low, found.high)
         evidence = (
             f"{len(searched)} {what} against {len(random)} random cells, "
             f"trained alike: a difference of {found} points of test {measure}."
         )
+        if found.pairs:
+            evidence += " A pair is a search and the mean of its own run's random ones."
         figure = f"{found.difference:+.2f} points"
         return Answer(RANDOM, tone, words, evidence, figure=figure)
     (own, *_) = searched
@@ -117,7 +128,7 @@ def beats_all_cells(
         f"All {len(cells):,} cells have a mean of {mean:.2f} %, the best {best:.2f} %"
     )
     if len(found) > 1:
-        center, low, high = mean_interval(found)
+        center, low, high = mean_interval(found, PERCENT)
         tone, words = _by_interval(low - mean, high - mean)
         evidence = (
             f"{len(found)} searches have a mean of {center:.2f} % (95 % interval "
