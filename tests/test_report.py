@@ -16,7 +16,7 @@ from test_methods import images, tiny  # noqa: F401
 import darts_jax
 from darts_jax.analysis.report import verdict
 from darts_jax.analysis.report.verdict import BAD, FACT, GOOD, UNKNOWN, UNSURE
-from darts_jax.baselines.comparison import improvement_by_run
+from darts_jax.baselines.comparison import improvement, improvement_by_run
 from darts_jax.baselines.intervals import PERCENT
 from darts_jax.config import config_to_json, load_config
 from darts_jax.errors import InputError
@@ -42,7 +42,7 @@ HOSTILE = "</pre></svg><script>alert(1)</script><img src='http://x.test/'>&quot;
     ],
 )
 def test_one_search_has_a_place_among_random_cells(own, random, tone, place):
-    answer = verdict.beats_random([own], [random])
+    answer = verdict.beats_random([own], random)
     assert answer.tone == tone
     assert place in answer.evidence
     assert f"{own - np.mean(random):+.2f} points" in answer.evidence
@@ -58,10 +58,13 @@ def test_one_search_has_a_place_among_random_cells(own, random, tone, place):
 )
 def test_searches_have_an_interval(searched, random, tone):
     beside = [[one] for one in random]
-    answer = verdict.beats_random(searched, beside)
+    answer = verdict.beats_random(searched, random, beside=beside)
     assert answer.tone == tone
     assert str(improvement_by_run(searched, beside, PERCENT)) in answer.evidence
     assert f"{len(searched)} pairs" in answer.evidence
+    apart = verdict.beats_random(searched, random)
+    assert str(improvement(searched, random, PERCENT)) in apart.evidence
+    assert "unpaired" in apart.evidence
 
 
 @pytest.mark.parametrize(

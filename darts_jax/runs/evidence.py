@@ -157,9 +157,8 @@ def random_answer(
     if retrained is not None and retrained.baselines:
         random = [100 * network.score for network in retrained.baselines]
         own = [100 * score for score in retrained.scores]
-        beside = [random, *([] for _ in retrained.repeats)]
         words, what = retrained.measure.words, "trainings of the searched cell"
-        return beats_random(own, beside, words, what)
+        return beats_random(own, random, words, what)
     recorded = last.get("benchmark_accuracy")
     if recorded is not None:
         because = (
@@ -323,10 +322,12 @@ def group_answer(group: Mapping[str, SearchResult]) -> Answer | None:
     if by_table is None:
         retrained = [read_retrained(one.run.path) for one in searches]
         trained = [one for one in retrained if one is not None]
-        random = [[100 * b.score for b in one.baselines] for one in trained]
-        if len(trained) < 2 or sum(map(len, random)) < 2:
+        beside = [[100 * b.score for b in one.baselines] for one in trained]
+        random = [score for own in beside for score in own]
+        if len(trained) < 2 or len(random) < 2:
             return None
         words = trained[0].measure.words
-        by_table = beats_random([100 * one.score for one in trained], random, words)
+        searched = [100 * one.score for one in trained]
+        by_table = beats_random(searched, random, words, beside=beside)
     question = f"Did {', '.join(group)} beat random cells?"
     return dataclasses.replace(by_table, question=question)

@@ -12,7 +12,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from darts_jax.analysis.measures import range_of
 from darts_jax.baselines.comparison import improvement
+from darts_jax.baselines.intervals import Range
 from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.build import (
     Job,
@@ -157,7 +159,9 @@ class RetrainResult:
         spread = statistics.stdev(random) if len(random) > 1 else 0.0
         gained = f"{statistics.mean(own) - statistics.mean(random):+.2f}"
         if min(len(own), len(random)) > 1:
-            gained = str(improvement(own, random))
+            least, most = range_of(f"test_{self.measure.name}")
+            within = Range(self.measure.shown(least), self.measure.shown(most))
+            gained = str(improvement(own, random, within))
         return (
             f"{len(random)} random genotypes of space "
             f"{self.baselines[0].genotype.space}: mean "

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from darts_jax.baselines.comparison import improvement_by_run
+from darts_jax.baselines.comparison import improvement, improvement_by_run
 from darts_jax.baselines.intervals import PERCENT, mean_interval
 
 CHANCE = 0.05
@@ -64,9 +64,10 @@ def unknown(question: str, because: str, command: str = "") -> Answer:
 
 def beats_random(
     searched: Sequence[float],
-    beside: Sequence[Sequence[float]],
+    random: Sequence[float],
     measure: str = "accuracy",
     what: str = "searched cells",
+    beside: Sequence[Sequence[float]] = (),
 ) -> Answer:
     """Answers by test accuracies in percent of networks trained by one recipe.
 
@@ -76,16 +77,18 @@ def beats_random(
     it would be in the first ``r`` of ``n`` with chance ``r / n``.
 
     Args:
-      searched: one for each run, or several trainings of one run's cell.
-      beside: for each of them the random cells that its run trained, with its seed, on
-        its data; empty for further trainings of one cell.
+      random: all random cells.
       measure: which accuracy that is.
       what: names what ``searched`` are results of, where they are several.
+      beside: for each searched cell, where each is of a run of its own, those of the
+        random cells that this run trained, with its seed and on its data.
     """
-    random = [other for run in beside for other in run]
     mean = float(np.mean(random))
     if min(len(searched), len(random)) > 1:
-        found = improvement_by_run(searched, beside, PERCENT)
+        if beside:
+            found = improvement_by_run(searched, beside, PERCENT)
+        else:
+            found = improvement(searched, random, PERCENT)
         tone, words = _by_interval(found.low, found.high)
         evidence = (
             f"{len(searched)} {what} against {len(random)} random cells, "
