@@ -219,9 +219,9 @@ def test_every_path_is_looked_for_where_data_lie(tmp_path, monkeypatch):
     for name in ("text:tale.txt", "chars:tale.txt"):
         assert len(load_text(name, data).train)
     # What lies here comes first, as it did.
-    write_images(empty / "plain", "train", "a", 3, 0)
-    write_images(empty / "plain", "test", "a", 3, 0)
-    write_images(empty / "plain", "train", "cat", 3, 0)
+    for name in ("a", "cat"):
+        write_images(empty / "plain", "train", name, 3, 0)
+        write_images(empty / "plain", "test", name, 1, 0)
     assert load_dataset("folder:plain", str(data)).train_size == 6
 
 
