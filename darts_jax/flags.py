@@ -7,7 +7,7 @@ from darts_jax.files import local_path
 
 _PLACES = (
     *("run", "runs", "out", "results", "supernet"),
-    *("table", "source", "genotype", "config"),
+    *("table", "source", "genotype", "config", "start_from"),
 )
 
 

@@ -15,6 +15,7 @@ BUCKET = "gs://bucket/run"
 REFUSED = r"^gs://bucket/run is not on a local disk"
 VERBS = (
     ["search", "--run", BUCKET],
+    ["search", "--run=a", "--from", BUCKET],
     ["run", "--run", BUCKET],
     ["retrain", "--run", BUCKET],
     ["evaluate", "--run", BUCKET],

@@ -68,7 +68,7 @@ class Holder:
             _machine(),
             pid,
             started(pid) or "",
-            " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
+            " ".join([_program(), *sys.argv[1:]])[:200],
             time.strftime("%Y-%m-%d %H:%M:%S %z"),
             secrets.token_hex(8),
         )
@@ -308,6 +308,11 @@ def _started_by_ps(pid: int) -> str | None:
     except OSError:
         return None  # its time alone can tell
     return done.stdout.strip() or None
+
+
+def _program() -> str:
+    path = Path(sys.argv[0])
+    return path.parent.name if path.name == "__main__.py" else path.name
 
 
 @functools.cache
