@@ -24,7 +24,7 @@ from darts_jax.runs.population import agreement
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).resolve().parent
-TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
+TOLERANCE = 1e-9
 
 
 def launch(devices, *command):
@@ -75,7 +75,6 @@ def searched(out, processes, per_process, *how):
 @pytest.mark.parametrize(
     ("how", "clusters"),
     [
-        (("float32", "first_order"), ((1, 8), (2, 4))),
         (("float64", "first_order"), ((1, 8), (2, 4))),
         (("float64", "exact"), ((1, 8),)),
     ],
@@ -89,9 +88,7 @@ def test_devices_and_processes_give_the_architecture_of_one_device(
     for processes, devices in clusters:
         many = searched(tmp_path / f"{processes}.npz", processes, devices, *how)
         for kind, values in alone.items():
-            np.testing.assert_allclose(
-                many[kind], values, rtol=0, atol=TOLERANCE[how[0]]
-            )
+            np.testing.assert_allclose(many[kind], values, rtol=0, atol=TOLERANCE)
 
 
 TINY = [
