@@ -114,6 +114,7 @@ def place(tmp_path, monkeypatch):
     prepare(data, "imagenet2012", sizes=(300,), version="5.1.0", count=32)
     monkeypatch.setenv("DARTS_JAX_DATA_DIR", str(data))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("XLA_FLAGS", QUICK)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -162,4 +163,6 @@ def test_what_a_page_says_runs(page, place):
         run([sys.executable, "page.py"], place, page.name)
 
 
-ONE_DEVICE = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+QUICK = "--xla_backend_optimization_level=0"
+"""Programs run once or twice here: they are compiled in half the time."""
+ONE_DEVICE = {"XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count=1"}
