@@ -13,7 +13,7 @@ from darts_jax.analysis.dependence import dependent_results, without_fixed_facto
 from darts_jax.analysis.macs import count_macs, reads_an_image
 from darts_jax.models import stack
 from darts_jax.models.functional import count_parameters
-from darts_jax.operations.layers import draw
+from darts_jax.operations.layers import STREAMS, draw
 
 ImageShape = tuple[int, int, int]
 
@@ -82,7 +82,7 @@ def _forward(
     key = jax.eval_shape(lambda: jax.random.key(0))
 
     def begin(key: Any, images: Any) -> Any:
-        streams = dict.fromkeys(("params", "noise", "drop_path"), key)
+        streams = dict.fromkeys(("params", *STREAMS), key)
         return draw(key, net.init(streams, *images, *others, False))
 
     made = jax.eval_shape(begin, key, _images(shapes, 1, dtype))

@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 from jaxtyping import Array
 
 from darts_jax import jaxprs
-from darts_jax.errors import InputError
+from darts_jax.errors import InputError, first_line
 from darts_jax.jaxprs import open_program
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -58,11 +58,6 @@ def to_jax_export(program: Program) -> bytes:
     except ValueError as error:
         raise InputError(f"cannot export: {first_line(error)}") from None
     return bytes(exported.serialize())
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def replayed(

@@ -11,9 +11,9 @@ from jax.extend.core import primitives
 from jaxtyping import Array
 
 from darts_jax import jaxprs
-from darts_jax.errors import InputError
+from darts_jax.errors import InputError, first_line
 from darts_jax.operations.edges import PLAIN_FORMS
-from darts_jax.runs.artifact import Program, first_line, replayed
+from darts_jax.runs.artifact import Program, replayed
 
 TOLERANCE = 1e-4  # of logits, by their largest: rounding differs, nothing else may
 
