@@ -21,17 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from darts_jax.baselines import (
-    BASELINES,
-    Budget,
-    Trace,
-    get_baseline,
-    improvement,
-)
-from darts_jax.benchmarks import NASBench201, load_table
-from darts_jax.runs.console import table
-from darts_jax.runs.oracles import by_table
+from darts_jax.baselines import BASELINES, Budget, Trace, get_baseline, improvement
+from darts_jax.nasbench import NASBench201, load_table
 from darts_jax.spaces import get_space
+from darts_jax.training.console import table
+from darts_jax.workflows.baseline_scores import by_table
 
 PUBLISHED_RUNS = 500
 PUBLISHED = {  # Dong and Yang (2020), table 5: validation and test, mean and deviation

@@ -10,7 +10,7 @@ JSON.
 
 ``of_peak`` is the share of the machine's arithmetic that a step puts to use: its FLOPs
 by its seconds, over what a large float32 matrix product by JAX reaches in the same
-rounds. The FLOPs are counted alike for all, from `darts_jax.analysis.macs`: a gradient
+rounds. The FLOPs are counted alike for all, from `darts_jax.cost.macs`: a gradient
 is a forward and a backward pass, 3 times the forward multiply-accumulates of a batch,
 of 2 FLOPs each. A first-order step has two of them, for the architecture and for the
 weights; second order, by `exact` or by differences, has three more: the inner step and
@@ -31,9 +31,9 @@ import jax
 import jax.numpy as jnp
 import ours
 
-from darts_jax import build
-from darts_jax.devices import Layout
-from darts_jax.runs.estimate import forward_macs
+from darts_jax.engine.devices import Layout
+from darts_jax.training.search_job import make_search
+from darts_jax.workflows.estimate import forward_macs
 
 CONTENDERS = (
     "ours first_order",
@@ -112,7 +112,7 @@ def flops_of_a_gradient(options: argparse.Namespace) -> float:
     shape = options.space, options.cells, options.channels, options.batch
     config = ours.settings(*shape, "first_order")
     images = ours.random_images(2 * options.batch, options.size)
-    job = build.make_search(config, images, Layout())
+    job = make_search(config, images, Layout())
     state = jax.eval_shape(job.init, job.start)
     macs = forward_macs(config, images, state)
     return 2.0 * 3 * macs * options.batch

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 import darts_jax
-from darts_jax.benchmarks import NASBench201
-from darts_jax.methods import has_curvature
-from darts_jax.runs.console import table
+from darts_jax.nasbench import NASBench201
+from darts_jax.settings.methods import has_curvature
+from darts_jax.training.console import table
 
 COLUMNS = (
     "method",

@@ -7,10 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from darts_jax import build, default_config, from_arrays, memory
-from darts_jax.devices import Layout
+from darts_jax import default_config, from_arrays
+from darts_jax.engine import memory
+from darts_jax.engine.devices import Layout
+from darts_jax.engine.job import Job
+from darts_jax.engine.program import finished
 from darts_jax.models.functional import count_parameters
-from darts_jax.program import finished
+from darts_jax.training.search_job import make_search
 
 
 def peak_megabytes() -> float:
@@ -43,11 +46,11 @@ def random_images(count: int, size: int) -> Any:
     return from_arrays(images, labels, images, labels)
 
 
-def search_job(config: Any, size: int = 32, steps: int = 1) -> build.Job:
+def search_job(config: Any, size: int = 32, steps: int = 1) -> Job:
     """A search on as many random images as ``steps`` steps read, as a verb runs it."""
     memory.share_arenas()
     images = random_images(2 * config.search.batch_size * steps, size)
-    return build.make_search(config, images, Layout())
+    return make_search(config, images, Layout())
 
 
 class Ours:
@@ -59,7 +62,7 @@ class Ours:
       temporaries: bytes, as the compiler states them.
     """
 
-    def __init__(self, job: build.Job) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
         layout = job.layout
         self.state = layout.init(job.init, job.start)

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import ours
 
-from darts_jax import build
+from darts_jax.training.population_job import make_population
 
 
 def seconds_of(function: Callable[[], Any]) -> float:
@@ -57,7 +57,7 @@ def population(config: Any, members: int, steps: int, rounds: int) -> dict[str, 
         member.seed = seed
         configs.append(member)
     images = ours.random_images(2 * config.search.batch_size * steps, 32)
-    everyone = ours.Ours(build.make_population(configs, images))
+    everyone = ours.Ours(make_population(configs, images))
 
     def one_by_one() -> None:
         for _ in range(members):

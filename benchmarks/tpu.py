@@ -68,8 +68,9 @@ def lower(options: argparse.Namespace, choice: dict[str, str]) -> Any:
     from jax.experimental import topologies
     from jax.sharding import SingleDeviceSharding
 
-    from darts_jax import build, default_config, from_arrays
-    from darts_jax.devices import Layout
+    from darts_jax import default_config, from_arrays
+    from darts_jax.engine.devices import Layout
+    from darts_jax.training.search_job import make_search
 
     images = np.zeros((2 * options.batch, options.size, options.size, 3), np.uint8)
     labels = np.arange(len(images)) % 10
@@ -86,7 +87,7 @@ def lower(options: argparse.Namespace, choice: dict[str, str]) -> Any:
         batch_size=options.batch, hypergradient=choice["hypergradient"]
     )
     dataset = from_arrays(images, labels, images, labels)
-    job = build.make_search(config, dataset, Layout())
+    job = make_search(config, dataset, Layout())
     totals, zero = job.empty_totals(), np.int32(0)
     state = jax.eval_shape(job.init, job.start)
     topology = topologies.get_topology_desc(options.topology, platform="tpu")

@@ -2,6 +2,6 @@
 
 import sys
 
-from darts_jax.main import main
+from darts_jax.cli.main import main
 
 sys.exit(main())

@@ -17,15 +17,20 @@ if _OWN_CACHE:
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from darts_jax.native import library  # noqa: E402
+from darts_jax.kernels.cpu import library  # noqa: E402
+from tests.support.paths import SHARED  # noqa: E402
 
 # Files go to workers whole: the long ones first, or one worker ends alone.
-LONG = ("test_methods", "test_devices", "test_supernet", "test_cli", "test_stream_runs")
+LONG = (
+    "test_methods",
+    "test_devices",
+    "test_supernet",
+    "test_main",
+    "test_streams",
+)
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "allow")
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_configure(config):
@@ -37,7 +42,8 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     def rank(item):
-        return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+        name = str(item.path.with_suffix(""))
+        return next((i for i, end in enumerate(LONG) if name.endswith(end)), len(LONG))
 
     items.sort(key=rank)
 

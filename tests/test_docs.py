@@ -6,15 +6,14 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHARED
-from made_data import make_coco, pictures, prepare, write_fashion
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.made_data import make_coco, pictures, prepare, write_fashion
+from tests.support.paths import ROOT, SHARED
+
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 SETUP = "python3 -m venv .venv"

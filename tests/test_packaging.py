@@ -9,17 +9,16 @@ import sys
 import tomllib
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import yaml
 
 import darts_jax
-from darts_jax.experiments import EXPERIMENTS
-from darts_jax.main import main
-from darts_jax.methods import METHODS
+from darts_jax.cli.main import main
+from darts_jax.settings.experiments import EXPERIMENTS
+from darts_jax.settings.methods import METHODS
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 FACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = FACTS["project"]
 EXTRAS = list(PROJECT["optional-dependencies"])
@@ -206,8 +205,8 @@ def test_distributions_may_be_uploaded(uv, distributions):
 IN_PYTHON = """
 import importlib.metadata
 import darts_jax
-from darts_jax.experiments import EXPERIMENTS, experiment_config
-from darts_jax.methods import METHODS
+from darts_jax.settings.experiments import EXPERIMENTS, experiment_config
+from darts_jax.settings.methods import METHODS
 
 assert importlib.metadata.version("darts-jax") == darts_jax.__version__
 for name in ("digits", "ptb", *METHODS):

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from darts_jax.methods import published_config
+from darts_jax.settings.methods import published_config
 
 
 def get_config() -> ConfigDict:

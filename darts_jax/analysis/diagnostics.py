@@ -7,12 +7,7 @@ take no part.
 import numpy as np
 from jaxtyping import Float
 
-from darts_jax.bilevel.discretization import (
-    Reading,
-    Saved,
-    Weights,
-    softmax_weights,
-)
+from darts_jax.bilevel.discretization import Reading, Saved, Weights, softmax_weights
 from darts_jax.bilevel.stopping import ranking
 from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, Space
 

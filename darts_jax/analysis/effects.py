@@ -10,13 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import fdtrc
 
-from darts_jax.baselines.comparison import (
-    Improvement,
-    by_differences,
-    holm,
-    improvement,
-)
-from darts_jax.baselines.intervals import Range, inside
+from darts_jax.analysis.comparison import Improvement, by_differences, holm, improvement
+from darts_jax.analysis.intervals import Range, inside
 from darts_jax.errors import unknown_name
 
 UNITS = ("pair", "seed")

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection, Iterable
 
-from darts_jax.baselines.intervals import ANY, PERCENT, SHARE, Range
+from darts_jax.analysis.intervals import ANY, PERCENT, SHARE, Range
 from darts_jax.spaces import SPACES
 from darts_jax.spaces.graph import Genotype
 

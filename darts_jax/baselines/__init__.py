@@ -4,7 +4,8 @@ Each is ``(space, evaluate, budget, rng, **settings) -> Trace``. To add one, wri
 it proposes and register it: ``BASELINES["mine"] = budgeted(mine)``.
 """
 
-from darts_jax.baselines.budget import (
+from darts_jax.analysis.comparison import Improvement, improvement
+from darts_jax.baselines.evaluation_budget import (
     Asked,
     Baseline,
     Budget,
@@ -14,7 +15,6 @@ from darts_jax.baselines.budget import (
     Trace,
     budgeted,
 )
-from darts_jax.baselines.comparison import Improvement, improvement
 from darts_jax.baselines.evolution import evolution
 from darts_jax.baselines.local_search import local_search
 from darts_jax.baselines.predictor import predictor_search

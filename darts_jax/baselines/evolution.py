@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 
-from darts_jax.baselines.budget import Proposals, budgeted
+from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.spaces.moves import mutate, uniform

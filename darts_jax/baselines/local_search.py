@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from darts_jax.baselines.budget import Proposals, budgeted
+from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Space
 from darts_jax.spaces.moves import identity, neighbours, uniform

@@ -15,7 +15,7 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from darts_jax.baselines.budget import Proposals, budgeted
+from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.spaces.moves import identity, mutate, nodes, uniform

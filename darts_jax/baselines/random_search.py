@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from darts_jax.baselines.budget import Proposals, budgeted
+from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.spaces.graph import Space
 from darts_jax.spaces.moves import uniform
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from darts_jax.baselines.budget import Proposals, budgeted
+from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Choice, Genotype, Space
 from darts_jax.spaces.moves import assembled, nodes

@@ -18,7 +18,7 @@ from darts_jax.bilevel.architecture import (
     moving_baseline,
     reinforce,
 )
-from darts_jax.bilevel.budget import Budget, ascended
+from darts_jax.bilevel.cost_constraint import Budget, ascended
 from darts_jax.bilevel.losses import CLASSIFICATION, Criterion
 from darts_jax.bilevel.microbatches import over_microbatches
 from darts_jax.bilevel.perturbation import Perturbation

@@ -17,15 +17,15 @@ from darts_jax.models.functional import Initialized
 from darts_jax.models.macro import Head, Residual, Stem
 from darts_jax.models.mixed_operation import stack_name
 from darts_jax.models.network import AuxiliaryHead, ImageNetStem, Network
-from darts_jax.models.supernet import Supernet
-from darts_jax.operations.image import (
+from darts_jax.models.operations.image import (
     CrossConv,
     DilConv,
     Pool,
     SepConv,
     make_operation,
 )
-from darts_jax.operations.layers import FactorizedReduce, ReLUConvBN
+from darts_jax.models.operations.layers import FactorizedReduce, ReLUConvBN
+from darts_jax.models.supernet import Supernet
 from darts_jax.spaces.graph import Cell, CellGenotype, Macro
 from darts_jax.types import EDGES
 

@@ -16,7 +16,7 @@ import numpy as np
 from darts_jax.errors import InputError
 from darts_jax.models.functional import Initialized
 from darts_jax.models.language import HIDDEN
-from darts_jax.operations.layers import MOMENTS
+from darts_jax.models.operations.layers import MOMENTS
 
 # Leaf -> the published arrays that lie in it, and where behind the layer's own index.
 _LEAVES: dict[str, dict[str, tuple[int, ...]]] = {

@@ -21,7 +21,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from darts_jax.models.mixed_operation import MixedOperation, Variables, stack_name
-from darts_jax.operations.layers import Image
+from darts_jax.models.operations.layers import Image
 from darts_jax.spaces.graph import Cell
 
 Execution = Literal["scan", "batch"]

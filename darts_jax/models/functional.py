@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.models import stack
 from darts_jax.models.network import Logits, Network
+from darts_jax.models.operations.layers import STREAMS, Image, draw
 from darts_jax.models.supernet import Supernet
-from darts_jax.operations.layers import STREAMS, Image, draw
 from darts_jax.types import Mixture, Params, Stats
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from darts_jax.operations.layers import Uniform
+from darts_jax.models.operations.layers import Uniform
 
 States = Float[Array, "batch time unit"]
 

@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from darts_jax.models import stack
-from darts_jax.operations.layers import (
+from darts_jax.models.operations.layers import (
     BatchNorm,
     Conv,
     FactorizedReduce,
@@ -21,7 +21,7 @@ from darts_jax.operations.layers import (
     Linear,
     ReLUConvBN,
 )
-from darts_jax.operations.mobile import ACTIVATIONS
+from darts_jax.models.operations.mobile import ACTIVATIONS
 from darts_jax.spaces.graph import Macro
 from darts_jax.spaces.widths import FEATURES, STEM
 

@@ -14,12 +14,12 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from darts_jax.kernels import primitives
 from darts_jax.models import stack
-from darts_jax.operations import primitives
-from darts_jax.operations.corruption import OF_EDGES, Corruption
-from darts_jax.operations.image import Operation, Zero
-from darts_jax.operations.layers import Image, Weight
-from darts_jax.operations.mobile import joined
+from darts_jax.models.operations.corruption import OF_EDGES, Corruption
+from darts_jax.models.operations.image import Operation, Zero
+from darts_jax.models.operations.layers import Image, Weight
+from darts_jax.models.operations.mobile import joined
 
 Variables = dict[str, stack.Variables]
 """Stack -> the variables of one of its elements."""

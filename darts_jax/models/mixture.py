@@ -18,9 +18,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from darts_jax.models import stack
 from darts_jax.models.execution import WALKS, Execution, Work, stacks_of
 from darts_jax.models.mixed_operation import MixedOperation, Variables
-from darts_jax.operations.corruption import Corruption
-from darts_jax.operations.image import Operation, get_operation
-from darts_jax.operations.layers import Image
+from darts_jax.models.operations.corruption import Corruption
+from darts_jax.models.operations.image import Operation, get_operation
+from darts_jax.models.operations.layers import Image
 from darts_jax.spaces.graph import Cell
 from darts_jax.spaces.widths import rounded
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from darts_jax.kernels import primitives
 from darts_jax.models.macro import (
     Block,
     Preprocess,
@@ -15,10 +16,9 @@ from darts_jax.models.macro import (
     plan_blocks,
     run_blocks,
 )
-from darts_jax.operations import primitives
-from darts_jax.operations.image import Identity, Zero, make_operation
-from darts_jax.operations.layers import BatchNorm, Conv, Image, Linear, drop_path
-from darts_jax.operations.mobile import joined
+from darts_jax.models.operations.image import Identity, Zero, make_operation
+from darts_jax.models.operations.layers import BatchNorm, Conv, Image, Linear, drop_path
+from darts_jax.models.operations.mobile import joined
 from darts_jax.spaces.graph import CellGenotype, Genotype, Macro
 from darts_jax.spaces.widths import STEM
 

@@ -29,8 +29,8 @@ from darts_jax.models.language import (
     locked,
     weights,
 )
-from darts_jax.operations.activations import ACTIVATIONS, get_activation
-from darts_jax.operations.layers import BN_EPSILON, BN_MOMENTUM
+from darts_jax.models.operations.activations import ACTIVATIONS, get_activation
+from darts_jax.models.operations.layers import BN_EPSILON, BN_MOMENTUM
 from darts_jax.spaces.graph import Cell, CellGenotype, Space
 from darts_jax.spaces.recurrent import KIND
 from darts_jax.types import Text

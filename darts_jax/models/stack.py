@@ -12,7 +12,7 @@ import jax
 from flax import linen as nn
 from jaxtyping import PRNGKeyArray
 
-from darts_jax.operations.layers import STREAMS
+from darts_jax.models.operations.layers import STREAMS
 
 Variables = dict[str, Any]
 _COLLECTIONS = ("params", "batch_stats")

@@ -17,8 +17,8 @@ from darts_jax.models.macro import (
     run_blocks,
 )
 from darts_jax.models.mixture import MixedEdges
-from darts_jax.operations.corruption import Corruption
-from darts_jax.operations.layers import Image
+from darts_jax.models.operations.corruption import Corruption
+from darts_jax.models.operations.layers import Image
 from darts_jax.spaces.graph import Cell, Space
 from darts_jax.spaces.widths import STEM
 from darts_jax.types import EDGES, STRENGTH

@@ -29,7 +29,11 @@ from darts_jax.models.language import (
     Vocabulary,
     locked,
 )
-from darts_jax.operations.sequence import SKIP, LayerNorm, make_sequence_operation
+from darts_jax.models.operations.sequence import (
+    SKIP,
+    LayerNorm,
+    make_sequence_operation,
+)
 from darts_jax.spaces.graph import Cell, CellGenotype, Space
 from darts_jax.spaces.transformer import KIND
 from darts_jax.types import Text

@@ -1,0 +1,128 @@
+"""The card of an exported network: what it is, of which data, how good and how dear."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from darts_jax.cost.networks import COLUMNS, cost_of
+from darts_jax.data.stream import AnyDataset
+from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.image_networks import make_network
+from darts_jax.training.directory import RunDirectory, read_versions, versions_here
+
+_KIND = "darts-jax export"
+
+
+def card_of(
+    directory: RunDirectory,
+    config: ConfigDict,
+    dataset: AnyDataset,
+    genotype: Genotype,
+    summary: dict[str, Any],
+) -> dict[str, Any]:
+    """The facts, as JSON has them.
+
+    Args:
+      summary: what `retrain` wrote to ``summary.json``.
+    """
+    net = make_network(config, dataset, genotype).clone(auxiliary=False)
+    cost = cost_of(net, dataset.image_shape)
+    network, *others = summary["networks"]
+    return {
+        "kind": _KIND,
+        "genotype": json.loads(genotype.to_json()),
+        "space": genotype.space,
+        "data": {
+            "name": dataset.name,
+            "note": dataset.note,
+            "licence": dataset.licence,
+            "training_images": dataset.train_size,
+            "mean": [float(value) for value in dataset.mean],
+            "std": [float(value) for value in dataset.std],
+        },
+        "test_accuracy": network["test_accuracy"],
+        "random_test_accuracies": [other["test_accuracy"] for other in others],
+        "cost": {
+            "parameters": int(cost.parameters),
+            "multiply_accumulates": int(cost.macs),
+            "activation_bytes": int(cost.activation_bytes),
+        },
+        "input": {"shape": ["batch", *dataset.image_shape], "dtype": "uint8"},
+        "output": {
+            "shape": ["batch", dataset.classes],
+            "dtype": "float32",
+            "classes": list(dataset.class_names),
+        },
+        "made": {
+            "seed": config.seed,
+            "retrain": config.retrain.to_dict(),
+            "trained_on": read_versions(directory).get("retrain", {}),
+            "exported_by": versions_here(),
+        },
+    }
+
+
+def is_card(path: Path) -> bool:
+    """Whether a file is a card that `export` wrote."""
+    try:
+        return bool(json.loads(path.read_text())["kind"] == _KIND)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def readable(card: dict[str, Any], genotype: Genotype) -> str:
+    """A card as Markdown."""
+    data, made = card["data"], card["made"]
+    shape = ", ".join(map(str, card["input"]["shape"]))
+    versions = made["exported_by"]
+    parts = [
+        f"# A network for {data['name']}",
+        f"Uint8 images [{shape}] as stored to float32 logits [batch, "
+        f"{card['output']['shape'][1]}]. Normalisation is inside, by the means "
+        f"{_numbers(data['mean'])} and deviations {_numbers(data['std'])} of the "
+        "channels in units of 0..1.",
+        "`python load.py IMAGES.npy` prints predictions; `card.json` has all of this.",
+        "## Accuracy",
+        _accuracy(card),
+        data["note"],
+        "## Architecture",
+        f"Of the space `{card['space']}`; the numbers are states of a cell, the first "
+        "of them its inputs.",
+        f"```\n{genotype}\n```\n\n![cells](genotype.svg)",
+        f"```json\n{json.dumps(card['genotype'])}\n```",
+        "## Cost",
+        "Of one image; activations are what a training step would hold.",
+        "\n".join(
+            f"- {name}: {number:,}"
+            for name, number in zip(COLUMNS[1:], card["cost"].values(), strict=True)
+        ),
+        "## Data",
+        f"{data['name']}, {data['training_images']:,} training images. Licence: "
+        f"{data['licence']}.",
+        "Classes: " + ", ".join(card["output"]["classes"]) + ".",
+        "## How it was made",
+        f"Trained from scratch (epochs {made['retrain']['epochs']}, batch size "
+        f"{made['retrain']['batch_size']}, seed {made['seed']}) by `darts-jax "
+        "retrain`, written by `darts-jax export`. `card.json` has every setting.",
+        "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _accuracy(card: dict[str, Any]) -> str:
+    text = f"{100 * card['test_accuracy']:.2f} % of the test images."
+    others = [100 * accuracy for accuracy in card["random_test_accuracies"]]
+    if not others:
+        return text + " No random genotype was trained beside it."
+    told = ", ".join(f"{accuracy:.2f}" for accuracy in others)
+    return (
+        f"{text} Random genotypes of the same space by the same recipe: {told} %, mean "
+        f"{statistics.mean(others):.2f} %."
+    )
+
+
+def _numbers(values: list[float]) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"

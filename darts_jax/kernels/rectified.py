@@ -1,0 +1,133 @@
+"""ReLU, the convolutions behind it, and the moments of what they give, as one.
+
+A step of a supernet waits for memory. What ReLU and convolutions hand each other need
+not go there: CPU kernels of ours make it row by row, forward and backward. Elsewhere
+these primitives are lowered to the operations that they are made of.
+
+Arrays may have a leading edge axis: images [edge, batch, height, width, channel],
+depthwise kernels [edge, height, width, in], dense ones [edge, height, width, in, out].
+Where all edges of a batch read one image, it has an edge axis of 1, and its cotangent
+is what reaches it from all of them: kernels neither copy the one nor add up the other
+in memory.
+"""
+
+import functools
+from typing import Any
+
+import jax
+from jax.extend.core import Primitive
+from jax.interpreters import ad
+from jaxtyping import Array, Float
+
+from darts_jax.kernels import convolution, primitives
+from darts_jax.kernels.derivatives import Arrays, Derivatives, native_results
+from darts_jax.kernels.edges import make_primitive, spread
+from darts_jax.kernels.sums import Moments, moments_p
+from darts_jax.kernels.windows import Window, same_window
+
+Image = Float[Array, "batch height width channel"]
+
+
+def separable(
+    x: Image,
+    depthwise: Float[Array, "kernel_height kernel_width channel"],
+    pointwise: Float[Array, "1 1 channel feature"],
+    guess: Moments,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+) -> tuple[Float[Array, "batch out_height out_width feature"], Moments]:
+    """``pointwise(depthwise(relu(x)))`` with "same" padding for an odd kernel.
+
+    Args:
+      guess: of the moments that come out, as `moments` takes it.
+
+    Returns:
+      The image, and mean and biased variance of its channels, as `moments` gives
+      them: constants to whoever differentiates.
+    """
+    window = same_window(x, depthwise.shape[:2], (stride, stride), dilation)
+    y, moments = SEPARABLE.map_p.bind(x, depthwise, pointwise, guess, window=window)
+    return y, moments
+
+
+def dense(
+    x: Image,
+    kernel: Float[Array, "kernel_height kernel_width channel feature"],
+    guess: Moments,
+    *,
+    stride: tuple[int, int] = (1, 1),
+) -> tuple[Float[Array, "batch out_height out_width feature"], Moments]:
+    """``conv(relu(x))``, else as `separable`."""
+    window = same_window(x, kernel.shape[:2], stride)
+    y, moments = _DENSE.map_p.bind(x, kernel, guess, window=window)
+    return y, moments
+
+
+# --- The maps in plain operations ---------------------------------------------------
+
+
+def _plain_separable(
+    x: Array, depthwise: Array, pointwise: Array, *, window: Window
+) -> Array:
+    seen = spread(jax.nn.relu(x), depthwise)
+    between = primitives.output_p.bind(seen, depthwise, window=window)
+    alone = same_window(between, (1, 1), (1, 1))
+    return convolution.output_p.bind(between, pointwise, window=alone)
+
+
+def _plain_dense(x: Array, kernel: Array, *, window: Window) -> Array:
+    seen = spread(jax.nn.relu(x), kernel)
+    return convolution.output_p.bind(seen, kernel, window=window)
+
+
+def _output_shape(x: Any, *kernels: Any, window: Window) -> tuple[int, ...]:
+    edges, *_, features = kernels[-1].shape
+    return (edges, x.shape[1], *window.output, features)
+
+
+# --- The primitives ----------------------------------------------------------------
+
+
+class Rectified(Derivatives):
+    """A map, linear in relu(x) and in each of its kernels, and its derivatives."""
+
+    @functools.cached_property
+    def of_image(self) -> Derivatives:
+        """Derivatives where no kernel moves, as in a gradient by edge weights alone."""
+        kernels = ("back", "back_change")
+        return Derivatives(f"{self.name}_image", self.plain, self.shape, 1, kernels)
+
+    @functools.cached_property
+    def map_p(self) -> Primitive:
+        """(x, *kernels, guess) -> (image, moments [edge, 2, feature])."""
+
+        def shapes(x: Any, *others: Any, window: Window) -> list[tuple[int, ...]]:
+            kernels = others[:-1]
+            shape = self.shape(x, *kernels, window=window)
+            return [shape, (shape[0], 2, shape[-1])]
+
+        def plain(x: Array, *others: Array, window: Window) -> list[Array]:
+            *kernels, guess = others
+            y = self.plain(x, *kernels, window=window)
+            return [y, moments_p.bind(y, guess)]
+
+        def jvp(primals: Arrays, tangents: Arrays, *, window: Window) -> Any:
+            y, moments = primitive.bind(*primals, window=window)
+            still = all(isinstance(t, ad.Zero) for t in tangents[1:-1])
+            rule = self.of_image if still else self
+            change = rule.change(primals[:-1], tangents[:-1], window=window)
+            zero = ad.Zero(jax.typeof(moments).to_tangent_aval())
+            return [y, moments], [change, zero]
+
+        native = native_results(self.name, shapes)
+        primitive = make_primitive(
+            self.name, shapes, plain, plain, native, several=True, shares=True
+        )
+        ad.primitive_jvps[primitive] = jvp
+        return primitive
+
+
+SEPARABLE = Rectified("separable", _plain_separable, _output_shape)
+_DENSE = Rectified("rectified_conv", _plain_dense, _output_shape)
+KINDS = (SEPARABLE, _DENSE)

@@ -1,0 +1,212 @@
+"""The operations of image cells, with the semantics of DARTS and NAS-Bench-201.
+
+An operation is a function of ``channels``, ``stride`` and ``discrete`` to a Flax
+module that is called with ``(x, train)``: one edge, no edge axis. The supernet stacks
+the parameters of the edges by `vmap` of `init`. In the discrete network BN is affine
+and pooling stands alone; in the supernet BN is not affine and follows pooling.
+
+A module without parameters that gives the same on every edge says so by a class
+attribute ``edge_independent = True``; the supernet then computes it once per state.
+One that says ``takes_weight = True`` is called with a further ``weight`` [channel] that
+it multiplies its output by: in BN this costs less than behind it.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from darts_jax.errors import unknown_name
+from darts_jax.kernels import primitives
+from darts_jax.models.operations.layers import (
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    FactorizedReduce,
+    Image,
+    ReLUConvBN,
+    Weight,
+    relu_separable_bn,
+)
+from darts_jax.models.operations.mobile import BLOCKS
+
+Operation = Callable[[int, int, bool], nn.Module]
+
+
+class Zero(nn.Module):
+    """No connection."""
+
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Image:
+        del train
+        return jnp.zeros_like(x[:, :: self.stride, :: self.stride])
+
+
+class Identity(nn.Module):
+    edge_independent: ClassVar[bool] = True
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Image:
+        del train
+        return x
+
+
+class Noise(nn.Module):
+    """Standard normal noise in place of the input (Zela et al., 2020, space S4).
+
+    Takes a key from the stream ``noise``.
+    """
+
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Image:
+        del train
+        shape = x[:, :: self.stride, :: self.stride].shape
+        return jax.random.normal(self.make_rng("noise"), shape, x.dtype)
+
+
+class Pool(nn.Module):
+    edge_independent: ClassVar[bool] = True
+
+    pool: Callable[..., Image]
+    stride: int
+    normalize: bool
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Image:
+        y = self.pool(x, size=3, stride=self.stride)
+        return BatchNorm(affine=False)(y, train) if self.normalize else y
+
+
+class SepConv(nn.Module):
+    """Twice: ReLU, depthwise (the first time with the stride), pointwise, BN."""
+
+    takes_weight: ClassVar[bool] = True
+
+    channels: int
+    kernel: int
+    stride: int
+    affine: bool
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
+        for stride, by in ((self.stride, None), (1, weight)):
+            depthwise = DepthwiseConv(self.kernel, stride)
+            pointwise, normalize = Conv(self.channels), BatchNorm(self.affine)
+            x = relu_separable_bn(x, depthwise, pointwise, normalize, train, by)
+        return x
+
+
+class DilConv(nn.Module):
+    """ReLU, depthwise with dilation 2, pointwise, BN."""
+
+    takes_weight: ClassVar[bool] = True
+
+    channels: int
+    kernel: int
+    stride: int
+    affine: bool
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
+        depthwise = DepthwiseConv(self.kernel, self.stride, dilation=2)
+        pointwise, normalize = Conv(self.channels), BatchNorm(self.affine)
+        return relu_separable_bn(x, depthwise, pointwise, normalize, train, weight)
+
+
+class CrossConv(nn.Module):
+    """ReLU, a 1xk convolution, a kx1 convolution, BN; the stride is shared out."""
+
+    takes_weight: ClassVar[bool] = True
+
+    channels: int
+    kernel: int
+    stride: int
+    affine: bool
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
+        x = nn.relu(x)
+        x = Conv(self.channels, (1, self.kernel), (1, self.stride))(x)
+        x = Conv(self.channels, (self.kernel, 1), (self.stride, 1))(x)
+        return BatchNorm(self.affine)(x, train, weight=weight)
+
+
+def _skip(channels: int, stride: int, discrete: bool) -> nn.Module:
+    return Identity() if stride == 1 else FactorizedReduce(channels, affine=discrete)
+
+
+def _width(channels: int, stride: int, discrete: bool) -> nn.Module:
+    """The choice of a cell's width, which whoever plans the cell carries out."""
+    del channels, stride, discrete
+    return Identity()
+
+
+def _pool(pool: Callable[..., Image], normalize: bool = True) -> Operation:
+    def make(channels: int, stride: int, discrete: bool) -> nn.Module:
+        del channels
+        return Pool(pool, stride, normalize=normalize and not discrete)
+
+    return make
+
+
+def _sized(module: Callable[..., nn.Module], kernel: int) -> Operation:
+    def make(channels: int, stride: int, discrete: bool) -> nn.Module:
+        return module(channels, kernel, stride, affine=discrete)
+
+    return make
+
+
+def _nor_conv(kernel: int, biased: bool = False) -> Operation:
+    def make(channels: int, stride: int, discrete: bool) -> nn.Module:
+        bias = biased and not discrete
+        return ReLUConvBN(channels, (kernel, kernel), stride, discrete, bias)
+
+    return make
+
+
+OPERATIONS: dict[str, Operation] = {
+    "none": lambda channels, stride, discrete: Zero(stride),
+    "skip_connect": _skip,
+    "noise": lambda channels, stride, discrete: Noise(stride),
+    "max_pool_3x3": _pool(primitives.max_pool),
+    "avg_pool_3x3": _pool(primitives.avg_pool),
+    "avg_pool_3x3_plain": _pool(primitives.avg_pool, normalize=False),
+    "sep_conv_3x3": _sized(SepConv, 3),
+    "sep_conv_5x5": _sized(SepConv, 5),
+    "sep_conv_7x7": _sized(SepConv, 7),
+    "dil_conv_3x3": _sized(DilConv, 3),
+    "dil_conv_5x5": _sized(DilConv, 5),
+    "conv_3x1_1x3": _sized(CrossConv, 3),
+    "conv_7x1_1x7": _sized(CrossConv, 7),
+    "nor_conv_1x1": _nor_conv(1),
+    "nor_conv_3x3": _nor_conv(3),
+    "nor_conv_1x1_biased": _nor_conv(1, biased=True),
+    "nor_conv_3x3_biased": _nor_conv(3, biased=True),
+    **{f"width_{share}": _width for share in ("0.25", "0.5", "0.75", "1")},
+    **BLOCKS,
+}
+
+
+def make_operation(
+    name: str, channels: int, stride: int, *, discrete: bool
+) -> nn.Module:
+    """The module of one edge; raises InputError for an unknown name."""
+    return get_operation(name)(channels, stride, discrete)
+
+
+def get_operation(name: str) -> Operation:
+    """What makes an operation's module; raises InputError for an unknown name."""
+    require_operation(name)
+    return OPERATIONS[name]
+
+
+def require_operation(name: str) -> None:
+    """Raises InputError, with the nearest name, unless the operation is known."""
+    if name not in OPERATIONS:
+        raise unknown_name("operation", name, list(OPERATIONS))

@@ -1,0 +1,309 @@
+"""Layers that operations are made of: ordinary Flax modules on NHWC images.
+
+Parameters are float32 and are used in the dtype of the input; statistics are at
+least float32. No layer keeps random state: keys come by Flax's named streams.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax import struct
+from jax import lax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from darts_jax.kernels import primitives, rectified
+from darts_jax.kernels.convolution import conv
+from darts_jax.kernels.sums import BN_EPSILON, Moments, moments, standardize
+
+Image = Float[Array, "batch height width channel"]
+Weight = Float[Array, " channel"]
+"""What the channels of a layer's output are multiplied by."""
+
+STREAMS = ("noise", "drop_path", "dropout")
+"""Flax's streams of random numbers that a module may draw from."""
+
+BN_MOMENTUM = 0.1  # PyTorch's: the share of the new batch
+MOMENTS = "moments"
+"""Running mean and variance, [2, channel], among a normalisation's statistics."""
+
+
+class Uniform(nn.meta.AxisMetadata[Array], struct.PyTreeNode):
+    """A parameter still to be drawn from U(-bound, bound), in a box as Flax knows them.
+
+    A supernet has hundreds of leaves. Drawn one by one they are hundreds of random
+    generators to compile (14 s for two cells on CPU); `draw` fills all boxes at once.
+    """
+
+    bound: Array
+
+    def unbox(self) -> Array:
+        return self.bound
+
+    def replace_boxed(self, val: Any) -> Any:
+        return self.replace(bound=val)
+
+    def add_axis(self, index: int, params: dict[Any, Any]) -> "Uniform":
+        del index, params
+        return self
+
+    def remove_axis(self, index: int, params: dict[Any, Any]) -> "Uniform":
+        del index, params
+        return self
+
+
+def torch_uniform(fan_in: int) -> Callable[..., Any]:
+    """PyTorch's default for convolutions: U(-b, b) with b = 1/sqrt(fan_in)."""
+
+    def init(key: PRNGKeyArray, shape: Sequence[int]) -> Uniform:
+        del key
+        return Uniform(jnp.full(shape, 1 / math.sqrt(fan_in), jnp.float32))
+
+    return init
+
+
+def draw(key: PRNGKeyArray, variables: Any) -> Any:
+    """Replaces every `Uniform` in a tree by numbers; the key is consumed."""
+
+    def is_box(node: Any) -> bool:
+        return isinstance(node, Uniform)
+
+    nodes, structure = jax.tree.flatten(variables, is_leaf=is_box)
+    sizes = [node.bound.size if is_box(node) else 0 for node in nodes]
+    numbers = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1.0, 1.0)
+    begin = itertools.accumulate(sizes, initial=0)
+    filled = [
+        numbers[i : i + size].reshape(node.bound.shape) * node.bound if size else node
+        for node, i, size in zip(nodes, begin, sizes, strict=False)
+    ]
+    return jax.tree.unflatten(structure, filled)
+
+
+class Conv(nn.Module):
+    """Dense convolution with "same" padding for its odd kernel, without bias."""
+
+    features: int
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    use_bias: bool = False
+
+    def __call__(self, x: Image) -> Image:
+        kernel, bias = self.weights(x)
+        y = conv(x, kernel, stride=self.stride)
+        return y if bias is None else y + bias
+
+    @nn.compact
+    def weights(self, x: Image) -> tuple[Array, Array | None]:
+        """The kernel for images like ``x``, and the bias where there is one."""
+        shape = (*self.kernel, x.shape[-1], self.features)
+        init = torch_uniform(math.prod(shape[:3]))
+        kernel = self.param("kernel", init, shape).astype(x.dtype)
+        if not self.use_bias:
+            return kernel, None
+        return kernel, self.param("bias", init, (self.features,)).astype(x.dtype)
+
+
+class DepthwiseConv(nn.Module):
+    """One odd-sized kernel per channel, "same" padding, no bias."""
+
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+
+    def __call__(self, x: Image) -> Image:
+        return primitives.depthwise_conv(
+            x, self.weights(x), stride=self.stride, dilation=self.dilation
+        )
+
+    @nn.compact
+    def weights(self, x: Image) -> Array:
+        """The kernel for images like ``x``."""
+        shape = (self.kernel, self.kernel, x.shape[-1])
+        init = torch_uniform(self.kernel**2)
+        return self.param("kernel", init, shape).astype(x.dtype)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation with PyTorch's constants.
+
+    In train mode the batch's own moments normalise (biased variance), and the running
+    ones move by a tenth towards them (unbiased variance); else the running ones
+    normalise. They live in the collection ``batch_stats``, as one array: a search has
+    hundreds of them to trace.
+    """
+
+    affine: bool
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Image,
+        train: bool,
+        moments_of_x: Moments | None = None,
+        weight: Weight | None = None,
+    ) -> Image:
+        """Normalises.
+
+        Args:
+          moments_of_x: mean and biased variance of every channel, if they are known.
+          weight: what the output is multiplied by.
+        """
+        running = self.variable("batch_stats", MOMENTS, _standard_moments, x.shape[-1])
+        wide = x.astype(at_least_float32(x.dtype))
+        weight, bias = self._weighed(x.shape[-1], wide.dtype, weight)
+        if train:
+            if moments_of_x is None:
+                moments_of_x = moments(wide, self.guess(x.shape[-1], wide.dtype))
+            if not self.is_initializing():
+                pixels = x.size // x.shape[-1]
+                running.value = _moved(running.value, moments_of_x, pixels)
+            y = standardize(wide, moments_of_x, weight)
+        else:
+            mean, var = jnp.unstack(running.value.astype(wide.dtype))
+            inverse = lax.rsqrt(var + BN_EPSILON)
+            y = (wide - mean) * (inverse if weight is None else inverse * weight)
+        return (y if bias is None else y + bias).astype(x.dtype)
+
+    def guess(self, channels: int, dtype: Any) -> Moments:
+        """Of the batch's moments: the running ones."""
+        if not self.has_variable("batch_stats", MOMENTS):
+            return _standard_moments(channels).astype(dtype)
+        running: Moments = self.get_variable("batch_stats", MOMENTS)
+        return running.astype(dtype)
+
+    def _weighed(
+        self, channels: int, dtype: Any, weight: Weight | None
+    ) -> tuple[Weight | None, Weight | None]:
+        """What the normalised numbers are multiplied by, and what is added then."""
+        if weight is not None:
+            weight = weight.astype(dtype)
+        if not self.affine:
+            return weight, None
+        scale = self.param("scale", nn.initializers.ones, (channels,)).astype(dtype)
+        bias = self.param("bias", nn.initializers.zeros, (channels,)).astype(dtype)
+        if weight is None:
+            return scale, bias
+        return scale * weight, bias * weight
+
+
+def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
+    """The dtype for sums over many numbers of ``dtype``."""
+    return jnp.dtype(dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32)
+
+
+def _standard_moments(channels: int) -> Moments:
+    rows = np.array([[0], [1]], np.float32).repeat(channels, axis=1)
+    return jnp.asarray(rows)
+
+
+def _moved(running: Moments, of_batch: Moments, pixels: int) -> Moments:
+    """Running moments after a batch of so many pixels, in few equations."""
+    unbiased = np.array([1, pixels / max(pixels - 1, 1)])[:, None]
+    share = (BN_MOMENTUM * unbiased).astype(running.dtype)
+    return running * (1 - BN_MOMENTUM) + of_batch.astype(running.dtype) * share
+
+
+def relu_separable_bn(
+    x: Image,
+    depthwise: DepthwiseConv,
+    pointwise: Conv,
+    normalize: BatchNorm,
+    train: bool,
+    weight: Weight | None = None,
+) -> Image:
+    """ReLU, the two convolutions, BN, times the weight."""
+    kernel, (matrix, _) = depthwise.weights(x), pointwise.weights(x)
+    guess = normalize.guess(pointwise.features, x.dtype)
+    y, moments_of_y = rectified.separable(
+        x, kernel, matrix, guess, stride=depthwise.stride, dilation=depthwise.dilation
+    )
+    return normalize(y, train, _exact(moments_of_y), weight)
+
+
+def _exact(of_convolution: Moments) -> Moments | None:
+    """Moments that a convolution made beside its output, if in enough digits."""
+    dtype = of_convolution.dtype
+    return of_convolution if at_least_float32(dtype) == dtype else None
+
+
+class ReLUConvBN(nn.Module):
+    """ReLU, dense convolution, BN."""
+
+    takes_weight: ClassVar[bool] = True
+
+    channels: int
+    kernel: tuple[int, int] = (1, 1)
+    stride: int = 1
+    affine: bool = True
+    use_bias: bool = False
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
+        stride = (self.stride, self.stride)
+        conv = Conv(self.channels, self.kernel, stride, self.use_bias)
+        normalize = BatchNorm(self.affine)
+        kernel, bias = conv.weights(x)
+        guess = normalize.guess(self.channels, x.dtype)
+        y, moments_of_y = rectified.dense(x, kernel, guess, stride=stride)
+        if bias is not None:
+            y, moments_of_y = y + bias, moments_of_y.at[0].add(lax.stop_gradient(bias))
+        return normalize(y, train, _exact(moments_of_y), weight)
+
+
+class FactorizedReduce(nn.Module):
+    """Halves the image: two 1x1 convolutions, the second one pixel further on.
+
+    An odd image is met by zeros beyond its last row and column.
+    """
+
+    takes_weight: ClassVar[bool] = True
+
+    channels: int
+    affine: bool = True
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
+        half, normalize = self.channels // 2, BatchNorm(self.affine)
+        guess = normalize.guess(self.channels, x.dtype)
+        odd_rows, odd_columns = (size % 2 for size in x.shape[1:3])
+        even = jnp.pad(x, ((0, 0), (0, odd_rows), (0, odd_columns), (0, 0)))
+        parts = (
+            (half, x, (2, 2), guess[:, :half]),
+            (self.channels - half, even[:, 1::2, 1::2], (1, 1), guess[:, half:]),
+        )
+        images, of_images = [], []
+        for features, image, stride, near in parts:
+            kernel, _ = Conv(features, stride=stride).weights(image)
+            y, moments_of_y = rectified.dense(image, kernel, near, stride=stride)
+            images.append(y)
+            of_images.append(moments_of_y)
+        both, of_both = (jnp.concatenate(each, -1) for each in (images, of_images))
+        return normalize(both, train, _exact(of_both), weight)
+
+
+class Linear(nn.Module):
+    """Fully connected layer with bias, initialised as PyTorch does."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch feature"]) -> Float[Array, "batch out"]:
+        init = torch_uniform(x.shape[-1])
+        kernel = self.param("kernel", init, (x.shape[-1], self.features))
+        bias = self.param("bias", init, (self.features,))
+        return x @ kernel.astype(x.dtype) + bias.astype(x.dtype)
+
+
+def drop_path(key: PRNGKeyArray, x: Image, rate: Float[Array, ""]) -> Image:
+    """Zeroes whole images with probability ``rate``, scales the others by 1/(1-rate).
+
+    Larsson et al. (2017), as in NASNet and DARTS. The key is consumed.
+    """
+    keep = (1 - rate).astype(x.dtype)
+    mask = jax.random.bernoulli(key, 1 - rate, (x.shape[0], 1, 1, 1))
+    return jnp.where(mask, x / keep, jnp.zeros((), x.dtype))

@@ -1,0 +1,152 @@
+"""Inverted-residual blocks (Sandler et al., 2018), by names with a grammar.
+
+``mb6_5x5_se_swish``: a family, an expansion, a kernel, and what is beside the usual.
+
+- ``mb`` expands by a 1x1 convolution where the expansion is above 1, and has ReLU6
+  (MobileNetV2, ProxylessNAS, EfficientNet); ``ir`` expands always, and has ReLU
+  (FBNet);
+- ``_se``: squeeze-and-excitation between the two last convolutions;
+- ``_swish``: x * sigmoid(x) in place of the family's activation.
+
+`BLOCKS` holds every name of the grammar. A block gives what is to be added to its input
+where both have one shape: who calls it adds it, see `joined`.
+"""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from darts_jax.errors import InputError
+from darts_jax.models.operations.layers import BatchNorm, Conv, DepthwiseConv, Image
+
+
+def relu6(x: Image) -> Image:
+    """``min(max(x, 0), 6)``."""
+    return jnp.minimum(nn.relu(x), jnp.asarray(6, x.dtype))
+
+
+ACTIVATIONS: dict[str, Callable[[Image], Image]] = {
+    "": lambda x: x,
+    "relu": nn.relu,
+    "relu6": relu6,
+    "swish": nn.swish,
+}
+
+
+class SqueezeExcite(nn.Module):
+    """Channels weighed by what all pixels say of them (Hu et al., 2018).
+
+    Attributes:
+      squeezed: channels in between, as EfficientNet counts: a quarter of the block's
+        input, not of the expanded state.
+    """
+
+    squeezed: int
+    activation: str
+
+    @nn.compact
+    def __call__(self, x: Image) -> Image:
+        pooled = x.mean((1, 2), keepdims=True)
+        y = Conv(self.squeezed, use_bias=True)(pooled)
+        y = Conv(x.shape[-1], use_bias=True)(ACTIVATIONS[self.activation](y))
+        return x * nn.sigmoid(y)
+
+
+class InvertedResidual(nn.Module):
+    """1x1 expansion, depthwise convolution with the stride, 1x1 projection.
+
+    BN follows each, the activation all but the last.
+
+    Attributes:
+      expands: whether there is an expansion; its width is that of the input times
+        ``expansion`` anyway.
+    """
+
+    adds_input: ClassVar[bool] = True
+
+    channels: int
+    stride: int
+    expansion: int
+    kernel: int
+    expands: bool
+    excites: bool
+    activation: str
+    affine: bool
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Image:
+        width, act = x.shape[-1], ACTIVATIONS[self.activation]
+        if self.expands:
+            x = Conv(width * self.expansion, name="expand")(x)
+            x = act(BatchNorm(self.affine, name="expand_norm")(x, train))
+        x = DepthwiseConv(self.kernel, self.stride, name="depthwise")(x)
+        x = act(BatchNorm(self.affine, name="depthwise_norm")(x, train))
+        if self.excites:
+            squeezed = max(1, width // 4)
+            x = SqueezeExcite(squeezed, self.activation, name="excite")(x)
+        x = Conv(self.channels, name="project")(x)
+        return BatchNorm(self.affine, name="project_norm")(x, train)
+
+
+def joined(module: nn.Module, x: Image, y: Image) -> Image:
+    """An operation's output, plus its input where it is a residual block of that shape.
+
+    Apart from the block, as drop path and corruption spare the input.
+    """
+    adds = getattr(module, "adds_input", False) and x.shape == y.shape
+    return x + y if adds else y
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """What the first letters of a block's name say."""
+
+    activation: str
+    always_expands: bool
+
+
+FAMILIES: Mapping[str, Family] = {
+    "mb": Family("relu6", always_expands=False),
+    "ir": Family("relu", always_expands=True),
+}
+_EXPANSIONS, _KERNELS = (1, 2, 3, 4, 6), (3, 5, 7)
+_NAME = re.compile(r"([a-z]+)(\d+)_(\d+)x(\d+)(_se)?(_swish)?")
+
+
+def make_block(name: str) -> Callable[[int, int, bool], nn.Module]:
+    """The operation of a name of the grammar; raises InputError for another."""
+    match = _NAME.fullmatch(name)
+    if match is None or match[1] not in FAMILIES or match[3] != match[4]:
+        raise InputError(f"no block {name!r}; want a name such as mb6_5x5_se_swish")
+    family, expansion, kernel = FAMILIES[match[1]], int(match[2]), int(match[3])
+    activation = "swish" if match[6] else family.activation
+
+    def make(channels: int, stride: int, discrete: bool) -> nn.Module:
+        return InvertedResidual(
+            channels,
+            stride,
+            expansion,
+            kernel,
+            expands=family.always_expands or expansion > 1,
+            excites=bool(match[5]),
+            activation=activation,
+            affine=discrete,
+        )
+
+    return make
+
+
+BLOCKS = {
+    name: make_block(name)
+    for name in (
+        f"{family}{e}_{k}x{k}{se}{swish}"
+        for family, e, k, se, swish in itertools.product(
+            FAMILIES, _EXPANSIONS, _KERNELS, ("", "_se"), ("", "_swish")
+        )
+    )
+}

@@ -1,0 +1,319 @@
+"""What run directories hold in answer to a report's questions."""
+
+import dataclasses
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.analysis.diagnostics import collapse_warnings
+from darts_jax.bilevel.discretization import kinds_without_numbers, reading_of
+from darts_jax.cost.networks import cost_of
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.task import Score
+from darts_jax.errors import InputError
+from darts_jax.files import read_npz
+from darts_jax.nasbench.known import known_accuracies
+from darts_jax.reports.verdict import (
+    COLLAPSE,
+    COST,
+    RANDOM,
+    RANKING,
+    Answer,
+    beats_all_cells,
+    beats_random,
+    collapsed,
+    costs,
+    keeps_accuracy,
+    lost_numbers,
+    ranks_truly,
+    unknown,
+    wild_losses,
+)
+from darts_jax.spaces import get_space
+from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.image_networks import make_network
+from darts_jax.tasks.registry import dataset_of, score_of
+from darts_jax.training.directory import RunDirectory
+from darts_jax.training.found import SearchResult
+from darts_jax.training.loss_watch import WARNING
+from darts_jax.training.metrics import read_metrics
+from darts_jax.workflows.retrain import RetrainResult, read_retrained
+
+COMPARED = 8
+"""Random genotypes that a report advises to train."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What `score` left, where there is a truth beside it.
+
+    Attributes:
+      summary: of ``scores.json``.
+    """
+
+    accuracy: np.ndarray
+    truth: np.ndarray
+    summary: Mapping[str, Any]
+
+
+class Data:
+    """The data of settings, where they are at hand.
+
+    Args:
+      given: in place of those that the settings name.
+    """
+
+    def __init__(self, config: ConfigDict, given: AnyDataset | None = None) -> None:
+        self.config, self.missing = config, ""
+        self.found: AnyDataset | None = given
+        if given is None:
+            try:
+                self.found = dataset_of(config)
+            except InputError as error:
+                self.missing = str(error)
+
+
+def search_answers(found: SearchResult, data: Data) -> list[Answer]:
+    """The verdict on one search."""
+    retrained = read_retrained(found.run.path)
+    last = found.records[-1] if found.records else {}
+    return [
+        *loss_answers(found.run),
+        *_numbers_answers(found),
+        random_answer(found.config, found.run.path, [found.known], retrained, last),
+        _search_collapse(found),
+        ranking_answer(
+            found.run, last, found.known is not None, score_of(found.config)
+        ),
+        cost_answer(found.config, data, found.genotype, retrained),
+    ]
+
+
+def loss_answers(run: RunDirectory) -> list[Answer]:
+    """Returns one answer where a recorded loss is beyond reason, else none."""
+    warnings: dict[str, list[str]] = {}
+    for record in read_metrics(run.metrics):
+        if record.get(WARNING):
+            warnings.setdefault(str(record["verb"]), []).append(str(record[WARNING]))
+    return [wild_losses(warnings)] if warnings else []
+
+
+def _numbers_answers(found: SearchResult) -> list[Answer]:
+    """Returns one answer where architecture parameters are no numbers, else none."""
+    lost = found.epochs_without_numbers()
+    count = len(next(iter(found.alpha.values())))
+    return [lost_numbers(lost, count)] if lost else []
+
+
+def _search_collapse(found: SearchResult) -> Answer:
+    alpha = {kind: found.alpha[kind][-1] for kind in found.space.cells}
+    if kinds_without_numbers(found.space, alpha):
+        return unknown(COLLAPSE, "the last epoch's parameters are no numbers")
+    return collapse_answer(found.config, alpha, found.genotype)
+
+
+def retrained_answers(
+    found: RetrainResult, config: ConfigDict, data: Data
+) -> list[Answer]:
+    """The verdict on a network of which no search is known."""
+    because = "there is no search in this directory"
+    path, genotype = found.run.path, found.network.genotype
+    known = known_accuracies(config)
+    of_table = known.accuracy(genotype) if known else None
+    return [
+        *loss_answers(found.run),
+        random_answer(config, path, [of_table], found, {}),
+        unknown(COLLAPSE, because),
+        unknown(RANKING, because),
+        cost_answer(config, data, genotype, found),
+    ]
+
+
+def random_answer(
+    config: ConfigDict,
+    run: Path,
+    accuracies: Sequence[float | None],
+    retrained: RetrainResult | None,
+    last: Mapping[str, Any],
+) -> Answer:
+    """By the benchmark, else by what was trained from scratch.
+
+    Args:
+      accuracies: by the benchmark; None where none knows.
+      last: the last epoch's record.
+    """
+    by_table = table_answer(config, accuracies)
+    if by_table is not None:
+        return by_table
+    if retrained is not None and retrained.baselines:
+        random = [100 * network.score for network in retrained.baselines]
+        own = [100 * score for score in retrained.scores]
+        words, what = retrained.measure.words, "trainings of the searched cell"
+        return beats_random(own, random, words, what)
+    recorded = last.get("benchmark_accuracy")
+    if recorded is not None:
+        because = (
+            f"a benchmark gave the genotype {recorded:.2f} %, but its table is not at "
+            "hand to tell what other cells have"
+        )
+        return unknown(RANDOM, because)
+    count = f"--config.baseline.random_genotypes={COMPARED}"
+    settings = ["--config", str(run / "config.json"), count]
+    if retrained is None:
+        because = "no network was trained from scratch"
+        command = ["darts-jax", "retrain", *settings, "--run", str(run)]
+    else:
+        because = "no random cell was trained by the same recipe"
+        other = ["--genotype", str(run), "--run", f"{run}-random"]
+        command = ["darts-jax", "retrain", *settings, *other]
+    return unknown(RANDOM, because, shlex.join(command))
+
+
+def table_answer(
+    config: ConfigDict, accuracies: Sequence[float | None]
+) -> Answer | None:
+    """Of one search's cell, or of several seeds', where a benchmark knows them."""
+    known = known_accuracies(config)
+    told = [a for a in accuracies if a is not None and math.isfinite(a)]
+    if known is None or not told:
+        return None
+    return beats_all_cells(told, known.cells, known.title)
+
+
+def collapse_answer(
+    config: ConfigDict, alpha: Mapping[str, np.ndarray], genotype: Genotype
+) -> Answer:
+    """By the last epoch's parameters."""
+    read = reading_of(config.search.relaxation)
+    space = get_space(config.space)
+    warnings = collapse_warnings(space, dict(alpha), genotype, read)
+    cells = ((k, c) for k, c in genotype.cells.items() if not space.cells[k].is_chain)
+    counted = {kind: (cell.skips, len(cell.choices)) for kind, cell in cells}
+    return collapsed(warnings, counted)
+
+
+def ranking_answer(
+    run: RunDirectory, last: Mapping[str, Any], has_truth: bool, score: Score
+) -> Answer:
+    """By `score`, else by what the supernet loses without the rest.
+
+    Args:
+      last: the last epoch's record.
+      has_truth: whether a benchmark would know.
+      score: by which the search was measured.
+    """
+    scored = read_scores(run)
+    if scored is not None:
+        told = scored.summary
+        return ranks_truly(
+            float(told["kendall"]),
+            float(told["regret"]["1"]),
+            int(told["paths"]),
+            int(told["epoch"]),
+            str(told["truth"]),
+        )
+    command = shlex.join(["darts-jax", "score", str(run.path)]) if has_truth else ""
+    because = "its paths were not compared with the truth"
+    if not has_truth:
+        because = "no benchmark at hand knows this space's architectures"
+    soft, hard = (last.get(f"{of}_{score.name}") for of in ("held_out", "discretized"))
+    if soft is None or hard is None:
+        return unknown(RANKING, because, command)
+    return keeps_accuracy(soft, hard, because, command, score.words)
+
+
+def read_scores(run: RunDirectory) -> Scored | None:
+    """What `score` left, if it did and a benchmark knew the truth.
+
+    Raises:
+      InputError: it is damaged.
+    """
+    path = run.path / "scores.json"
+    try:
+        summary = json.loads(path.read_text())
+        if isinstance(summary, dict) and "kendall" not in summary:
+            return None
+        float(summary["kendall"]), float(summary["regret"]["1"])
+        int(summary["paths"]), int(summary["epoch"]), str(summary["truth"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is damaged; darts-jax score makes it anew") from None
+    arrays = path.with_suffix(".npz")
+    damaged = f"{arrays} is damaged; darts-jax score makes it anew"
+    read = read_npz(arrays, damaged, damaged)
+    if not {"accuracy", "truth"} <= read.keys():
+        raise InputError(damaged)
+    return Scored(read["accuracy"], read["truth"], summary)
+
+
+def cost_answer(
+    config: ConfigDict, data: Data, genotype: Genotype, retrained: RetrainResult | None
+) -> Answer:
+    """Of the network that ``config.retrain`` describes, counted, not compiled."""
+    settings = config.retrain
+    network = (
+        f"the network that the settings train from scratch on {config.data.name} "
+        f"(retrain.cells {settings.cells}, retrain.channels {settings.channels})"
+    )
+    because = f"the size of an image is not known: {data.missing}"
+    if data.found is not None:
+        try:
+            net = make_network(config, data.found, genotype).clone(auxiliary=False)
+            counted = cost_of(net, data.found.image_shape)
+            return costs(int(counted.parameters), int(counted.macs), network)
+        # Of operations that this process does not have, or images too small.
+        except InputError as error:
+            because = str(error)
+    if retrained is not None:
+        return costs(retrained.network.parameters, None, network)
+    return unknown(COST, because)
+
+
+def test_column(measure: Score) -> str:
+    """Returns the name of the column of scores in `network_rows`."""
+    return f"test {measure.title}"
+
+
+def network_rows(found: RetrainResult) -> list[dict[str, Any]]:
+    """A row for each network that was trained, the best first."""
+    column = test_column(found.measure)
+    named = [("searched", found.network)]
+    named += [(f"random {i + 1}", other) for i, other in enumerate(found.baselines)]
+    rows = [
+        {
+            "network": name,
+            column: found.measure.shown(network.score),
+            "parameters": network.parameters,
+            "skip connections": sum(c.skips for c in network.genotype.cells.values()),
+        }
+        for name, network in named
+    ]
+    return sorted(rows, key=lambda row: -float(row[column]))
+
+
+def group_answer(group: Mapping[str, SearchResult]) -> Answer | None:
+    """Whether a method beats random cells, by several seeds of it; else None."""
+    # One seed twice is one search twice.
+    searches = list({one.config.seed: one for one in group.values()}.values())
+    if len(searches) < 2:
+        return None
+    by_table = table_answer(searches[0].config, [one.known for one in searches])
+    if by_table is None:
+        retrained = [read_retrained(one.run.path) for one in searches]
+        trained = [one for one in retrained if one is not None]
+        beside = [[100 * b.score for b in one.baselines] for one in trained]
+        random = [score for own in beside for score in own]
+        if len(trained) < 2 or len(random) < 2:
+            return None
+        words = trained[0].measure.words
+        searched = [100 * one.score for one in trained]
+        by_table = beats_random(searched, random, words, beside=beside)
+    question = f"Did {', '.join(group)} beat random cells?"
+    return dataclasses.replace(by_table, question=question)

@@ -1,0 +1,289 @@
+"""The published methods, each as its difference from first-order DARTS.
+
+A method is settings, nothing else: its choices make it what it is in any space and at
+any size. To add one: an entry here, and a config in ``configs/methods`` with the sizes
+and rates of its paper's experiment. docs/methods.md says where papers, their released
+code and these settings differ.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.errors import unknown_name
+from darts_jax.settings.checks import flatten
+from darts_jax.settings.config import default_config, with_overrides
+
+Settings = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A preset.
+
+    Attributes:
+      title: its usual name.
+      source: authors, year, and arXiv number.
+      choices: setting -> value, as a config has them.
+    """
+
+    title: str
+    source: str
+    choices: Settings = dataclasses.field(default_factory=dict)
+
+
+def apply_method(
+    config: ConfigDict, name: str, overrides: Sequence[str] = ()
+) -> ConfigDict:
+    """A copy of a config with a method's choices.
+
+    Args:
+      overrides: single settings that come after them, as `config.with_overrides` takes
+        them: what excludes what is asked of the whole.
+
+    Raises:
+      InputError: no such method, or one that the config's other settings exclude.
+    """
+    if name not in METHODS:
+        raise unknown_name("method", name, list(METHODS))
+    return _changed(config, METHODS[name].choices, overrides)
+
+
+def method_of(config: ConfigDict) -> str | None:
+    """The method whose choices a config has, and no choice of another's; or None.
+
+    Sizes and rates that a method leaves open may be any.
+    """
+    defaults = dict(flatten(default_config().to_dict()))
+    given = dict(flatten(config.to_dict()))
+    chosen = {key for method in METHODS.values() for key in method.choices}
+    # Numbers are rates; what a method is, texts and switches say.
+    named = {key for key in chosen if isinstance(defaults[key], str | bool)}
+    matching = [
+        name
+        for name, method in METHODS.items()
+        if all(given[key] == value for key, value in method.choices.items())
+        and all(given[key] == defaults[key] for key in named - method.choices.keys())
+    ]
+    return max(matching, key=lambda n: len(METHODS[n].choices), default=None)
+
+
+def has_curvature(name: str) -> bool:
+    """Whether a method's loss has second derivatives by the architecture to measure."""
+    relaxation = METHODS[name].choices.get("search.relaxation", "softmax")
+    return not RELAXATIONS[relaxation].hard
+
+
+def published_config(name: str, settings: Settings | None = None) -> ConfigDict:
+    """A method's search on CIFAR-10.
+
+    Args:
+      settings: sizes and rates of its paper, where they are not those of DARTS.
+    """
+    config = default_config()
+    config.data.update(name="cifar10", pad=4, flip=True)
+    return _changed(config, {**METHODS[name].choices, **(settings or {})})
+
+
+def _changed(
+    config: ConfigDict, settings: Settings, overrides: Sequence[str] = ()
+) -> ConfigDict:
+    chosen = [f"{key}={value}" for key, value in settings.items()]
+    return with_overrides(config, [*chosen, *overrides])
+
+
+_AT_REST: Settings = {"search.warmup": 1.0}
+_NO_DECAY: Settings = {"search.architecture.decay": 0.0}
+_EIGENVALUES: Settings = {"search.diagnostics.eigenvalue_every": 2}
+_DRNAS: Settings = {
+    "search.relaxation": "dirichlet",
+    "search.terms.anchor_l2": "0.001",
+    **_NO_DECAY,
+}
+
+METHODS: dict[str, Method] = {
+    "darts": Method("DARTS, first order", "Liu et al. 2019, 1806.09055"),
+    "darts_second_order": Method(
+        "DARTS, second order",
+        "Liu et al. 2019, 1806.09055",
+        {"search.hypergradient": "exact"},
+    ),
+    "snas": Method(
+        "SNAS",
+        "Xie et al. 2019, 1812.09926",
+        {
+            "search.relaxation": "gumbel_softmax",
+            "search.temperature": "1:0.03",
+            "search.regime": "single_level",
+            "search.terms.expected_cost": "0.0015",
+            "search.discretization": "argmax",
+        },
+    ),
+    "gdas": Method(
+        "GDAS",
+        "Dong and Yang 2019, 1910.04465",
+        {"search.relaxation": "sampled_gumbel", "search.temperature": "10:0.1"},
+    ),
+    "pc_darts": Method(
+        "PC-DARTS",
+        "Xu et al. 2020, 1907.05737",
+        {
+            "supernet.partial_channels": 4,
+            "search.edge_weights": True,
+            "search.discretization": "edge_weighted",
+            "search.warmup": 0.3,
+        },
+    ),
+    "p_darts": Method(
+        "P-DARTS",
+        "Chen et al. 2019, 1904.12760",
+        {
+            "search.warmup": 0.4,
+            "search.corruption.kind": "dropout",
+            "search.discretization": "few_skips",
+            "search.stages": "search.corruption.strength=0; "
+            "search.operations=5 search.corruption.strength=0.4:0; "
+            "search.operations=3 search.corruption.strength=0.7:0",
+        },
+    ),
+    "sdarts_rs": Method(
+        "SDARTS-RS",
+        "Chen and Hsieh 2020, 2002.05283",
+        {"search.perturbation": "random", "search.radius": "0.03:0.3"},
+    ),
+    "sdarts_adv": Method(
+        "SDARTS-ADV",
+        "Chen and Hsieh 2020, 2002.05283",
+        {"search.perturbation": "adversarial", "search.radius": "0.03:0.3"},
+    ),
+    "r_darts_es": Method(
+        "R-DARTS, early stopping (DARTS-ES)",
+        "Zela et al. 2020, 1909.09656",
+        {"search.stop": "eigenvalue_ratio", **_EIGENVALUES},
+    ),
+    "r_darts_l2": Method(
+        "R-DARTS, L2",
+        "Zela et al. 2020, 1909.09656",
+        {"search.weights.decay": 27 * 3e-4},
+    ),
+    "r_darts_dp": Method(
+        "R-DARTS, drop path",
+        "Zela et al. 2020, 1909.09656",
+        {
+            "search.corruption.kind": "drop_path",
+            "search.corruption.operations": "!none",
+            "search.corruption.strength": "0:0.4",
+        },
+    ),
+    "r_darts_ada": Method(
+        "R-DARTS, adaptive (DARTS-ADA)",
+        "Zela et al. 2020, 1909.09656",
+        {
+            "search.stop": "eigenvalue_ratio",
+            "search.stopping.restarts": 2,
+            "checkpoint.keep": 13,
+            **_EIGENVALUES,
+        },
+    ),
+    "darts_minus": Method(
+        "DARTS-", "Chu et al. 2021, 2009.01027", {"search.auxiliary_skip": "1:0"}
+    ),
+    "fair_darts": Method(
+        "FairDARTS",
+        "Chu et al. 2020, 1911.12126",
+        {
+            "search.relaxation": "sigmoid",
+            "search.terms.zero_one": "10",
+            "search.architecture.beta1": 0.9,
+            "search.discretization": "threshold",
+        },
+    ),
+    "drnas": Method("DrNAS", "Chen et al. 2021, 2006.10355", _DRNAS),
+    "drnas_progressive": Method(
+        "DrNAS, progressive",
+        "Chen et al. 2021, 2006.10355",
+        {**_DRNAS, "search.stages": "search.operations=0; search.operations=4"},
+    ),
+    "darts_pt": Method(
+        "DARTS-PT",
+        "Wang et al. 2021, 2108.04392",
+        {"search.discretization": "perturbation"},
+    ),
+    "darts_pt_fixed": Method(
+        "DARTS-PT, fixed alpha",
+        "Wang et al. 2021, 2108.04392",
+        {"search.discretization": "perturbation", **_AT_REST},
+    ),
+    "beta_darts": Method(
+        "beta-DARTS",
+        "Ye et al. 2022, 2203.01665",
+        {"search.terms.logsumexp": "0:25", **_NO_DECAY},
+    ),
+    "lambda_darts": Method(
+        "Lambda-DARTS",
+        "Movahedi et al. 2023, 2210.07998",
+        {"search.hook": "alignment", "search.hook_weight": "0:0.125"},
+    ),
+    "idarts": Method(
+        "iDARTS",
+        "Zhang et al. 2021, 2106.10784",
+        {"search.hypergradient": "neumann", "search.inner.terms": 2},
+    ),
+    "gaea": Method(
+        "GAEA",
+        "Li et al. 2021, 2004.07802",
+        {
+            "search.relaxation": "simplex",
+            "search.architecture.rule": "exponentiated_gradient",
+            "search.architecture.learning_rate": 0.1,
+        },
+    ),
+    "milenas": Method(
+        "MiLeNAS",
+        "He et al. 2020, 2003.12238",
+        {"search.regime": "mixed", "search.valid_weight": "1"},
+    ),
+    "darts_plus": Method(
+        "DARTS+", "Liang et al. 2019, 1909.06035", {"search.stop": "skip_count"}
+    ),
+    "noisy_darts": Method(
+        "NoisyDARTS",
+        "Chu et al. 2020, 2005.03566",
+        {"search.corruption.kind": "gaussian", "search.corruption.strength": "0.2"},
+    ),
+    "proxyless": Method(
+        "ProxylessNAS's two paths",
+        "Cai et al. 2019, 1812.00332",
+        {
+            "search.relaxation": "two_path",
+            "search.architecture.learning_rate": 1e-3,
+            "search.architecture.beta1": 0.0,
+            **_NO_DECAY,
+        },
+    ),
+    "random_sharing": Method(
+        "random search with weight sharing",
+        "Li and Talwalkar 2019, 1902.07638",
+        {
+            "search.relaxation": "uniform_one_hot",
+            "search.discretization": "best_sampled",
+            **_AT_REST,
+        },
+    ),
+    "enas": Method(
+        "ENAS-style REINFORCE",
+        "Pham et al. 2018, 1802.03268",
+        {
+            "search.relaxation": "sampled_gumbel",
+            "search.architecture.rule": "reinforce",
+            "search.architecture.learning_rate": 3.5e-3,
+            "search.architecture.beta1": 0.0,
+            "search.architecture.baseline_decay": 0.99,
+            "search.discretization": "best_of_policy",
+            **_NO_DECAY,
+        },
+    ),
+}

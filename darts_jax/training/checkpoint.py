@@ -1,0 +1,288 @@
+"""Checkpoints that are whole or absent: written aside, sealed, renamed into place.
+
+``checkpoints/12/`` holds the state after step 12 as Orbax writes it (``state/``, a
+flat tree: dotted path -> array), the shape of every leaf (``leaves.json``), and the
+SHA-256 of every file (``manifest.json``), so that damage is noticed, never restored.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from darts_jax.engine.devices import to_host
+from darts_jax.errors import InputError
+from darts_jax.files import disk_errors, sync
+from darts_jax.training.event_loops import settled_loops
+from darts_jax.training.processes import is_writer, wait_for_all
+
+PyTree = Any
+
+_ASIDE = ".tmp-"
+_MANIFEST, _LEAVES, _STATE = "manifest.json", "leaves.json", "state"
+
+
+class Checkpoints:
+    """The newest checkpoints of one loop.
+
+    States are pytrees of arrays, restored bit for bit. Random keys must be raw uint32
+    (``jax.random.key_data``), as in `types.SearchState`. Of several processes all must
+    call, and one writes.
+
+    Args:
+      directory: made by the first save if absent.
+      keep: how many checkpoints remain after a save.
+    """
+
+    def __init__(self, directory: Path, keep: int) -> None:
+        self.directory = Path(directory).absolute()  # Orbax refuses relative paths
+        self.keep = keep
+
+    def steps(self) -> list[int]:
+        """The steps of the checkpoints present, damaged ones too, oldest first."""
+        return _steps(self.directory) if self.directory.is_dir() else []
+
+    def clean(self) -> None:
+        """Removes what a killed process left half-written.
+
+        For who alone writes here: another's half-written checkpoint is its next one.
+        """
+        if is_writer():
+            with disk_errors(f"checkpoints in {self.directory}"):
+                for left in self.directory.glob(f"{_ASIDE}*"):
+                    shutil.rmtree(left)
+        wait_for_all(f"{self.directory} is clean")
+
+    def save(self, step: int, state: PyTree) -> None:
+        """Writes a checkpoint and then forgets the oldest. Returns when it is on disk.
+
+        Later checkpoints go too: the loop has gone back behind them because they were
+        damaged.
+
+        Raises:
+          InputError: no room on disk; the earlier checkpoints are intact.
+        """
+        arrays = named_arrays(state)
+        if is_writer():
+            self._write(step, arrays)
+        wait_for_all(f"checkpoint {step}")
+
+    def _write(self, step: int, arrays: dict[str, np.ndarray]) -> None:
+        aside, final = self.directory / f"{_ASIDE}{step}", self.directory / str(step)
+        replaced = self.directory / f"{_ASIDE}replaced-{step}"
+        try:
+            with disk_errors(f"checkpoint {step} in {self.directory}"):
+                self.directory.mkdir(parents=True, exist_ok=True)
+                _write(aside, arrays)
+                if final.exists():
+                    final.rename(replaced)
+                aside.rename(final)
+                sync(self.directory)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(replaced, ignore_errors=True)
+        earlier = [s for s in self.steps() if s <= step]
+        for old in set(self.steps()) - set(earlier[-self.keep :]):
+            shutil.rmtree(self.directory / str(old), ignore_errors=True)
+
+    def restore_latest(
+        self, like: PyTree, notify: Callable[[str], None] = warnings.warn
+    ) -> tuple[int, PyTree] | None:
+        """The newest checkpoint that is whole: (step, state), or None without one.
+
+        Args:
+          like: a state of the same structure, shapes and dtypes. NumPy leaves are
+            restored as NumPy arrays, others onto the devices of the leaf.
+          notify: is told in one line of each damaged checkpoint passed over.
+
+        Raises:
+          InputError: the checkpoint is whole, but of another state than ``like``.
+        """
+        found = read_newest(self.directory, notify, like)
+        return None if found is None else (found[0], _fill(like, found[1]))
+
+    def restore(self, step: int, like: PyTree) -> PyTree:
+        """The checkpoint of one step, as `restore_latest` restores it.
+
+        Raises:
+          InputError: there is none, it is damaged, or of another state.
+        """
+        if step not in self.steps():
+            raise InputError(
+                f"no checkpoint of step {step} in {self.directory}; a larger "
+                "checkpoint.keep would have kept it"
+            )
+        try:
+            return _fill(like, _read(self.directory / str(step), step, like))
+        except _DamagedError as damage:
+            raise InputError(f"checkpoint {step} is damaged ({damage})") from None
+
+
+def read_newest(
+    directory: Path, notify: Callable[[str], None], like: PyTree | None = None
+) -> tuple[int, dict[str, np.ndarray]] | None:
+    """Reads the newest checkpoint of a folder that is whole, and writes nothing.
+
+    Args:
+      notify: is told in one line of each damaged checkpoint passed over.
+      like: a state that the checkpoint must be one of, if given.
+
+    Returns:
+      Its step, and dotted path -> array; None without one.
+
+    Raises:
+      InputError: the checkpoint is whole, but of another state than ``like``.
+    """
+    directory = directory.absolute()  # Orbax refuses relative paths
+    damaged: dict[int, str] = {}
+    found = None
+    for step in reversed(_steps(directory) if directory.is_dir() else []):
+        try:
+            found = step, _read(directory / str(step), step, like)
+        except _DamagedError as damage:
+            damaged[step] = str(damage)
+        else:
+            break
+    going_on = f"going on from {found[0]}" if found else "no earlier one is whole"
+    for step, what in damaged.items():
+        notify(f"checkpoint {step} is damaged ({what}); {going_on}")
+    return found
+
+
+def named_arrays(state: PyTree) -> dict[str, np.ndarray]:
+    """Returns the leaves of a state on the host, as a checkpoint names them."""
+    return dict(_named_leaves(to_host(state)))
+
+
+def signature(leaf: Any) -> str:
+    """Returns the dtype and the shape of an array, for people."""
+    return f"{leaf.dtype}{list(leaf.shape)}"
+
+
+class _DamagedError(Exception):
+    """What is wrong with a checkpoint, in few words."""
+
+
+def _write(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    with _orbax() as checkpointer:
+        folder.mkdir()
+        checkpointer.save(folder / _STATE, arrays)
+    leaves = {name: signature(array) for name, array in arrays.items()}
+    (folder / _LEAVES).write_text(json.dumps(leaves, indent=1))
+    (folder / _MANIFEST).write_text(json.dumps(_digests(folder), indent=1))
+    for path in (folder, *folder.rglob("*")):
+        sync(path)
+
+
+def _steps(directory: Path) -> list[int]:
+    names = (p.name for p in directory.iterdir())
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _read(folder: Path, step: int, like: PyTree | None) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint, after every check."""
+    try:
+        manifest = dict(json.loads((folder / _MANIFEST).read_text()))
+    except (OSError, ValueError, TypeError):
+        raise _DamagedError(f"{_MANIFEST} is missing or unreadable") from None
+    try:
+        digests = _digests(folder)
+    except OSError as error:
+        raise _DamagedError(f"cannot be read: {error.strerror}") from None
+    if manifest != digests:
+        names = sorted(digests.keys() | manifest.keys())
+        bad = next(n for n in names if manifest.get(n) != digests.get(n))
+        state = "has changed" if bad in digests else "is missing"
+        raise _DamagedError(f"{bad} {state}")
+    stored = json.loads((folder / _LEAVES).read_text())
+    if like is not None:
+        _require_same(step, stored, {n: signature(x) for n, x in _named_leaves(like)})
+    with _orbax() as checkpointer:
+        return checkpointer.restore(folder / _STATE)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """File -> SHA-256, of every file but the manifest."""
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != _MANIFEST:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digests[path.relative_to(folder).as_posix()] = digest
+    return digests
+
+
+def _require_same(step: int, stored: dict[str, str], wanted: dict[str, str]) -> None:
+    for name in sorted(stored.keys() | wanted.keys()):
+        old, new = stored.get(name, "absent"), wanted.get(name, "absent")
+        if old != new:
+            raise InputError(
+                f"checkpoint {step} does not fit this run: {name} is {old} there and "
+                f"{new} here; choose another --run, or the old settings"
+            )
+
+
+def _fill(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
+    def place(leaf: Any, array: np.ndarray) -> Any:
+        if isinstance(leaf, np.ndarray):
+            return array
+        if isinstance(leaf, jax.Array) and leaf.committed:
+            # On as many devices as there are now, whatever wrote it.
+            return jax.make_array_from_callback(
+                array.shape, leaf.sharding, lambda index: array[index].copy()
+            )
+        # A copy, as the loop donates its state and NumPy owns this memory.
+        return jnp.array(array)
+
+    leaves = [place(leaf, arrays[name]) for name, leaf in _named_leaves(like)]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
+    paths = jax.tree_util.tree_leaves_with_path(tree)
+    return [
+        (jax.tree_util.keystr(path, simple=True, separator="."), leaf)
+        for path, leaf in paths
+    ]
+
+
+def _checkpointer(ocp: Any) -> Any:
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+    # The arrays are whole in every process: none waits for another.
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me,
+        active_processes={me},
+        barrier_sync_key_prefix=f"process_{me}",
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
+@contextlib.contextmanager
+def _orbax() -> Iterator[Any]:
+    """A synchronous checkpointer that keeps quiet; errors reach the caller anyway."""
+    import orbax.checkpoint as ocp
+
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            settled_loops(),
+            _checkpointer(ocp) as checkpointer,
+        ):
+            yield checkpointer
+    finally:
+        logger.setLevel(level)

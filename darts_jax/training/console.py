@@ -1,0 +1,131 @@
+"""What a person watching sees: a bar while it runs, a table when it is done."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from darts_jax import html as elements
+from darts_jax.training.processes import is_writer
+
+
+class Progress:
+    """A bar on a terminal or in a notebook; elsewhere, one line an epoch."""
+
+    def __init__(
+        self, bar: Any, total: int, done: int, description: str, unit: str = "images"
+    ) -> None:
+        self._bar, self._description, self._unit = bar, description, unit
+        self._total, self._first, self._done = total, done, done
+        self._began = self._before = time.perf_counter()
+        self._shown: dict[str, str] = {}
+
+    def advance(self, steps: int, examples: int, **values: float) -> None:
+        """Reports work just done.
+
+        Args:
+          steps: how many of the total.
+          examples: how many they read.
+          **values: what to show beside the bar: loss, accuracy.
+        """
+        now = time.perf_counter()
+        rate = examples / max(now - self._before, 1e-9)
+        self._before = now
+        self._done += steps
+        self._shown |= {name: f"{value:.4f}" for name, value in values.items()}
+        self._shown |= {f"{self._unit}/s": f"{rate:.0f}"}
+        if self._bar is not None:
+            self._bar.set_postfix(self._shown, refresh=False)
+            self._bar.update(steps)
+
+    def end_epoch(self, epoch: int, epochs: int, **values: float) -> None:
+        """Reports that ``epoch``, counted from 1, is over.
+
+        Args:
+          **values: known only now, as the score on held-out data.
+        """
+        self._shown |= {name: f"{value:.4f}" for name, value in values.items()}
+        if self._bar is not None:
+            self._bar.set_postfix(self._shown)
+            return
+        shown = "  ".join(f"{name} {value}" for name, value in self._shown.items())
+        line = f"{self._description} {epoch}/{epochs}  {shown}  {self._left()} left"
+        if is_writer():
+            print(line, file=sys.stderr, flush=True)
+
+    def _left(self) -> str:
+        elapsed = time.perf_counter() - self._began
+        steps = max(self._done - self._first, 1)
+        seconds = round(elapsed / steps * (self._total - self._done))
+        minutes, seconds = divmod(max(seconds, 0), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+@contextlib.contextmanager
+def progress(
+    total: int, description: str, done: int = 0, unit: str = "images"
+) -> Iterator[Progress]:
+    """Shows the progress of a loop on standard error.
+
+    Args:
+      total: steps of the whole loop.
+      done: how many of them an earlier process did.
+      unit: of what steps read.
+    """
+    if not is_writer() or not (sys.stderr.isatty() or in_notebook()):
+        yield Progress(None, total, done, description, unit)
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, initial=done, desc=description, unit="step") as bar:
+        yield Progress(bar, total, done, description, unit)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """A plain text table: a header, a rule, a line for each row.
+
+    Args:
+      rows: column -> value; a column that a row lacks stays empty.
+      columns: which to show, in order.
+    """
+    cells = [[_format(row.get(column)) for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    right = [
+        all(isinstance(row.get(column), int | float | None) for row in rows)
+        for column in columns
+    ]
+
+    def line(texts: Sequence[str]) -> str:
+        aligned = (
+            text.rjust(width) if numeric else text.ljust(width)
+            for text, width, numeric in zip(texts, widths, right, strict=True)
+        )
+        return "  ".join(aligned).rstrip()
+
+    rule = ["-" * width for width in widths]
+    return "".join(line(texts) + "\n" for texts in (list(columns), rule, *cells))
+
+
+def html_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The same for a notebook."""
+    return elements.table(rows, "results")
+
+
+def short(setting: str) -> str:
+    """The last part of a setting's name, for headings."""
+    return setting.rpartition(".")[2]
+
+
+def _format(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel shows what is written."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and "IPKernelApp" in getattr(shell, "config", {})

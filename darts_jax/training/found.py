@@ -1,0 +1,191 @@
+"""What a search found, as an object to look at."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.bilevel.discretization import (
+    Reading,
+    kinds_without_numbers,
+    reading_of,
+    require_numbers,
+)
+from darts_jax.nasbench.known import known_accuracies
+from darts_jax.plots.run_histories import HistoryPlots
+from darts_jax.settings.config import load_config
+from darts_jax.spaces import get_space
+from darts_jax.spaces.graph import Genotype, Space
+from darts_jax.tasks.registry import score_of
+from darts_jax.training.console import html_table
+from darts_jax.training.directory import RunDirectory, load_architecture
+from darts_jax.training.metrics import read_metrics
+from darts_jax.training.stages import Stage, stages_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class SearchResult(HistoryPlots):
+    """What a search found. A notebook shows its cells and its last epoch.
+
+    Attributes:
+      genotype: read off the last epoch's parameters, or those of the epoch to which
+        the stop rule returned.
+      alpha: kind -> architecture parameters [epoch, edge, op].
+      records: one of each epoch, as in ``metrics.jsonl``.
+      run: where everything lies.
+      known: the genotype's accuracy in percent, where a benchmark knows it.
+    """
+
+    genotype: Genotype
+    alpha: dict[str, np.ndarray]
+    records: list[dict[str, Any]]
+    run: RunDirectory
+    known: float | None = None
+
+    @functools.cached_property
+    def config(self) -> ConfigDict:
+        """The settings of the run."""
+        return load_config(self.run.config)
+
+    @property
+    def space(self) -> Space:
+        return get_space(self.config.space)
+
+    @functools.cached_property
+    def history(self) -> pd.DataFrame:
+        """A row for each epoch; see `HistoryPlots.history`.
+
+        Epochs of stages are counted on; of one that ran again, the last is told.
+        """
+        import pandas as pd
+
+        rows, before = [], 0
+        for stage in stages_of(self.config):
+            own = {r["epoch"]: r for r in self.records if stage.owns(r["verb"])}
+            rows += [
+                {"stage": stage.name, **record, "epoch": before + epoch}
+                for epoch, record in sorted(own.items())
+            ]
+            before += len(own)
+        return pd.DataFrame(rows).drop(columns="verb", errors="ignore")
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """kind -> mixing weights [edge, op] of the last epoch.
+
+        Raises:
+          InputError: its parameters are NaN or infinite.
+        """
+        cells = self.space.cells.items()
+        last = {kind: self.alpha[kind][-1] for kind, _ in cells}
+        require_numbers(self.space, last, " after the last epoch")
+        return {kind: self._read(cell, self.alpha[kind][-1]) for kind, cell in cells}
+
+    def epochs_without_numbers(self) -> list[int]:
+        """Returns the epochs, from 1, after which parameters are NaN or infinite."""
+        count = len(next(iter(self.alpha.values())))
+        every = ({k: a[epoch] for k, a in self.alpha.items()} for epoch in range(count))
+        return [
+            epoch
+            for epoch, alpha in enumerate(every, start=1)
+            if kinds_without_numbers(self.space, alpha)
+        ]
+
+    def draw(self) -> Figure:
+        """The cells of the genotype."""
+        from darts_jax.plots.draw import draw_genotype
+
+        return draw_genotype(self.genotype)
+
+    def draw_supernet(self) -> Figure:
+        """All edges of the last epoch, as strong as what they weigh."""
+        from darts_jax.plots.supernet import draw_supernet
+
+        return draw_supernet(self.space, self.weights)
+
+    def plot_alpha(self) -> Figure:
+        """Weights of all operations of every edge by epoch."""
+        from darts_jax.plots.alphas import plot_alpha
+
+        return plot_alpha(self.space, self.alpha, self._read)
+
+    def plot_heatmap(self) -> Figure:
+        """Weights of all operations of every edge after the last epoch."""
+        from darts_jax.plots.alphas import plot_heatmap
+
+        return plot_heatmap(self.space, self.alpha, self._read)
+
+    @property
+    def _read(self) -> Reading:
+        return reading_of(self.config.search.relaxation)
+
+    def facts(self) -> dict[str, Any]:
+        """What there is to say of the last epoch, in words and numbers."""
+        # A directory that was copied may lack its records.
+        last = self.records[-1] if self.records else {}
+        score = score_of(self.config)
+
+        def shown(name: str) -> float | None:
+            value = last.get(f"{name}_{score.name}")
+            return None if value is None else score.shown(value)
+
+        told = {
+            "space": self.genotype.space,
+            "epochs": len(self.history),
+            f"supernet, {score.title}": shown("held_out"),
+            f"its genotype alone, {score.title}": shown("discretized"),
+            "skip connections": sum(c.skips for c in self.genotype.cells.values()),
+            "benchmark accuracy %": self.known,
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
+    def __str__(self) -> str:
+        facts = (f"{name}: {_written(v)}" for name, v in self.facts().items())
+        return "\n".join([str(self.genotype), *facts]) + "\n"
+
+    def __repr__(self) -> str:
+        return f"SearchResult({str(self.run.path)!r}, epochs={len(self.history)})"
+
+    def _repr_html_(self) -> str:
+        from darts_jax.plots.style import img_tag
+
+        return img_tag(self.draw()) + html_table([self.facts()])
+
+
+def read_search(
+    directory: RunDirectory, genotype: Genotype, stages: list[Stage]
+) -> SearchResult:
+    """The result of a search whose epochs and genotype are on disk."""
+    records = read_metrics(directory.metrics)
+    history = [r for r in records if any(s.owns(r["verb"]) for s in stages)]
+    paths = sorted(directory.architecture.glob("epoch_*.npz"))
+    epochs = [load_architecture(path) for path in paths]
+    alpha = {kind: np.stack([e[kind] for e in epochs]) for kind in epochs[0]}
+    known = known_accuracies(stages[-1].config)
+    accuracy = None if known is None else known.accuracy(genotype)
+    return SearchResult(genotype, alpha, history, directory, accuracy)
+
+
+def _written(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def seeds_together(
+    searches: Mapping[str, SearchResult],
+) -> Iterator[dict[str, SearchResult]]:
+    """Yields searches in groups whose settings differ in the seed alone."""
+    groups: dict[str, dict[str, SearchResult]] = {}
+    for name, found in searches.items():
+        same = {k: v for k, v in found.config.to_dict().items() if k != "seed"}
+        groups.setdefault(json.dumps(same, sort_keys=True), {})[name] = found
+    yield from groups.values()

@@ -1,0 +1,153 @@
+"""Results by class of a retrained network: stored, read and told."""
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+
+from darts_jax.analysis.by_class import (
+    ClassResult,
+    Confusion,
+    balanced_accuracy,
+    class_results,
+    worst_first,
+)
+from darts_jax.errors import InputError
+from darts_jax.training.console import table
+from darts_jax.training.directory import RunDirectory, atomic_write
+from darts_jax.training.loop import Tested
+from darts_jax.training.processes import wait_for_all
+
+SHOWN = 20
+"""A table of more classes than this shows the worst ones, `WORST` of them."""
+
+WORST = 10
+
+_DRAWN = 12  # classes of a confusion matrix that fits a terminal
+
+
+@dataclasses.dataclass(frozen=True)
+class ByClass:
+    """How a network does on every class of the test data.
+
+    Attributes:
+      data: the name of the data set.
+      names: of the classes.
+      confusion: images by true class (row) and predicted class (column).
+    """
+
+    data: str
+    names: tuple[str, ...]
+    confusion: Confusion
+
+    @property
+    def results(self) -> list[ClassResult]:
+        """In the order of the labels."""
+        return class_results(self.confusion, self.names)
+
+    @property
+    def accuracy(self) -> float:
+        return float(np.trace(self.confusion) / self.confusion.sum())
+
+    @property
+    def balanced_accuracy(self) -> float:
+        return balanced_accuracy(self.confusion)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of a table: all classes, or the worst where there are many."""
+        results = self.results
+        if len(results) > SHOWN:
+            results = worst_first(results)[:WORST]
+        return [
+            {
+                "class": result.name,
+                "images": result.images,
+                "predicted": result.predicted,
+                "recall %": _percent(result.recall),
+                "precision %": _percent(result.precision),
+                "most taken for": _taken(result),
+            }
+            for result in results
+        ]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        text = (
+            f"accuracy {100 * self.accuracy:.2f} %, balanced accuracy "
+            f"{100 * self.balanced_accuracy:.2f} % (mean recall of the classes)\n\n"
+        )
+        if len(rows) < len(self.names):
+            text += f"the {len(rows)} of {len(self.names)} classes of least recall:\n\n"
+        text += table(rows, list(rows[0]))
+        if len(self.names) > _DRAWN:
+            return text
+        counts = [
+            {"true": name, **dict(zip(self.names, row.tolist(), strict=True))}
+            for name, row in zip(self.names, self.confusion, strict=True)
+        ]
+        drawn = table(counts, ["true", *self.names])
+        return f"{text}\nimages by true class (row) and predicted class:\n\n{drawn}"
+
+
+def keep_evaluation(directory: RunDirectory, dataset: Any, tested: Tested) -> None:
+    """Writes ``evaluation.json``, if the test tells classes apart.
+
+    Args:
+      dataset: that the network was tested on.
+    """
+    if tested.confusion is None:
+        return
+    found = ByClass(dataset.name, tuple(dataset.class_names), tested.confusion)
+    content = {
+        "data": found.data,
+        "images": int(found.confusion.sum()),
+        "accuracy": found.accuracy,
+        "balanced_accuracy": found.balanced_accuracy,
+        "classes": [
+            {
+                "name": result.name,
+                "images": result.images,
+                "predicted": result.predicted,
+                "recall": result.recall,
+                "precision": result.precision,
+            }
+            for result in found.results
+        ],
+        "confusion": found.confusion.tolist(),
+    }
+    atomic_write(directory.evaluation, json.dumps(content) + "\n")
+    wait_for_all("the results by class are written")
+
+
+def read_evaluation(directory: RunDirectory) -> ByClass | None:
+    """Returns what `keep_evaluation` wrote, or None without it.
+
+    Raises:
+      InputError: it is damaged.
+    """
+    try:
+        content = json.loads(directory.evaluation.read_text())
+        names = tuple(str(result["name"]) for result in content["classes"])
+        confusion = np.array(content["confusion"], np.int64)
+        data, square = str(content["data"]), (len(names), len(names))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        data, square, confusion = "", (0, 0), np.zeros(0, np.int64)
+    is_whole = confusion.shape == square and confusion.any() and confusion.min() >= 0
+    if not is_whole:
+        raise InputError(
+            f"{directory.evaluation} is damaged; darts-jax evaluate makes it anew"
+        )
+    return ByClass(data, names, confusion)
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _taken(result: ClassResult) -> str:
+    if result.taken_for is None:
+        return ""
+    return f"{result.taken_for} ({result.taken / result.images:.0%})"

@@ -1,0 +1,142 @@
+"""How good every path of a supernet is: accuracies with shared weights.
+
+A path is a one-hot mixture. Its batch statistics are not those of the mixture that the
+supernet was trained with, so where they come from is a choice of its own.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.devices import Layout
+from darts_jax.errors import InputError
+from darts_jax.models.functional import supernet_apply
+from darts_jax.models.operations.layers import BN_MOMENTUM
+from darts_jax.tasks.dataset import searched_parts
+from darts_jax.tasks.image_feeds import normalized
+from darts_jax.tasks.image_networks import make_supernet
+from darts_jax.tasks.registry import require_images, score_of
+from darts_jax.training.population_job import member_execution
+from darts_jax.types import Examples, Mixture, Params, Stats
+
+Run = Callable[[Stats, Array, bool], tuple[Array, Stats]]
+"""(statistics, images, train) -> (logits, statistics after), of one path."""
+
+Predict = Callable[[Array], Float[Array, "batch class"]]
+
+
+def running(run: Run, stats: Stats, calibration: Array) -> Predict:
+    """The supernet's own running statistics, those of its mixtures."""
+    del calibration
+    return lambda images: run(stats, images, False)[0]
+
+
+def of_batch(run: Run, stats: Stats, calibration: Array) -> Predict:
+    """Each batch normalises itself, as in training."""
+    del calibration
+    return lambda images: run(stats, images, True)[0]
+
+
+def recalibrated(run: Run, stats: Stats, calibration: Array) -> Predict:
+    """The path's own, of training images (Guo et al., 2020, section 3.4)."""
+    # What moves a tenth of the way from 0 has gone a tenth of its goal.
+    _, moved = run(jax.tree.map(jnp.zeros_like, stats), calibration, True)
+    own = jax.tree.map(lambda leaf: leaf / BN_MOMENTUM, moved)
+    return lambda images: run(own, images, False)[0]
+
+
+STATISTICS = {"running": running, "batch": of_batch, "recalibrated": recalibrated}
+
+
+def make_path_scores(
+    config: ConfigDict, dataset: AnyDataset, layout: Layout
+) -> Callable[[Params, Stats, Mixture], Float[Array, " path"]]:
+    """(params, stats, mixtures [path, edge, op]) -> score of every path.
+
+    The score is the accuracy, or what ``data.metric`` names, on the first
+    ``config.score.images`` of a search's validation images; one program, whose paths
+    the devices share out.
+
+    Raises:
+      InputError: another task, a stream, or fewer images than a batch.
+    """
+    require_images(config, "the score of every path")
+    settings = config.score
+    # Nothing is differentiated, so that there is nothing to recompute.
+    net = make_supernet(config, dataset).clone(
+        sampled=True, corruptions=(), remat="none"
+    )
+    apply, rule = supernet_apply(net), STATISTICS[settings.statistics]
+    valid, calibration = _images(config, dataset)
+    balanced = score_of(config).name == "balanced_accuracy"
+    total, classes = valid.labels.size, dataset.classes
+    counts = np.bincount(np.asarray(valid.labels).ravel(), minlength=classes)
+    sizes = counts.astype(np.float32)
+    there = np.flatnonzero(sizes)
+    shape = (classes,) if balanced else ()
+
+    def counted(hits: Array, labels: Any) -> Array:
+        """Right answers: all of them, or those of each class."""
+        if not balanced:
+            return jnp.sum(hits)
+        each = hits[:, None] & (labels[:, None] == jnp.arange(classes))
+        return jnp.sum(each, 0, dtype=jnp.int32)
+
+    def score(mixture: Mixture, shared: Any) -> Float[Array, ""]:
+        params, stats, valid, calibration = shared
+
+        def run(stats: Stats, images: Array, train: bool) -> tuple[Array, Stats]:
+            key = jax.random.key(0)  # consumed by nothing: no operation is random
+            return apply(params, stats, mixture, images, key, train=train)
+
+        predict = rule(run, stats, calibration)
+
+        def count(correct: Array, batch: Examples) -> tuple[Array, None]:
+            images = jnp.asarray(batch.images)
+            hits = jnp.argmax(predict(images), -1) == batch.labels
+            return correct + counted(hits, batch.labels), None
+
+        correct, _ = lax.scan(count, jnp.zeros(shape, jnp.int32), valid)
+        if not balanced:
+            return correct / total
+        return jnp.mean(correct[there].astype(jnp.float32) / sizes[there])
+
+    over = jax.jit(layout.over_members(score, member_execution(config)))
+    shared = layout.put(valid), layout.put(calibration)
+    return lambda params, stats, mixtures: over(mixtures, (params, stats, *shared))
+
+
+def _images(config: ConfigDict, dataset: AnyDataset) -> tuple[Examples, Array]:
+    """Validation batches [batch, image, ...] and calibration images, normalised."""
+    if not isinstance(dataset, Dataset):
+        raise InputError(
+            f"the paths of a supernet are scored on images in memory, and "
+            f"{dataset.name!r} is a stream; want data.name without stream:"
+        )
+    settings = config.score
+    dataset, train, valid = searched_parts(config, dataset)
+    assert isinstance(dataset, Dataset)
+    size = min(settings.batch_size, len(valid))
+    count = min(settings.images or len(valid), len(valid)) // size
+    if not count:
+        raise InputError(
+            f"setting score.images is {settings.images}; want at least "
+            f"score.batch_size, {size}"
+        )
+
+    def seen(rows: Any) -> Array:
+        stored = jnp.asarray(dataset.train_images[rows])
+        return normalized(dataset, stored, Layout())
+
+    rows = valid[: count * size]
+    images = seen(rows).reshape(count, size, *dataset.image_shape)
+    labels = jnp.asarray(dataset.train_labels[rows]).reshape(count, size)
+    return Examples(images, labels), seen(train[: settings.calibration])

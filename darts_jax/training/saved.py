@@ -1,0 +1,133 @@
+"""What a run directory has of a finished search or network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_numbers
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.identity import read_identity
+from darts_jax.data.remembered import blank
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.job import Job
+from darts_jax.errors import InputError
+from darts_jax.settings.config import load_config
+from darts_jax.spaces import get_space
+from darts_jax.tasks.registry import dataset_of
+from darts_jax.training.checkpoint import Checkpoints
+from darts_jax.training.directory import (
+    RunDirectory,
+    load_architecture,
+    require_same_data,
+)
+from darts_jax.training.loop import first_tree, say
+from darts_jax.training.search_job import make_search
+from darts_jax.training.stages import stages_of
+
+
+class SavedSearch:
+    """What a search left, and how far it came.
+
+    Args:
+      run: its directory.
+      overrides: settings to read it by, as `config.with_overrides` takes them.
+
+    Raises:
+      InputError: it is no run, or a setting is wrong.
+    """
+
+    def __init__(self, run: str | Path, overrides: Sequence[str] = ()) -> None:
+        self.directory = RunDirectory(Path(run))
+        if not self.directory.config.exists():
+            raise InputError(f"no run in {run}: want a directory that `search` made")
+        self.stages = stages_of(load_config(self.directory.config, overrides))
+        self.config = self.stages[-1].config
+        self.space = get_space(self.config.space)
+
+    @property
+    def epochs(self) -> int:
+        """How many have left their architecture."""
+        return len(list(self.directory.architecture.glob("epoch_*.npz")))
+
+    @property
+    def rule(self) -> str:
+        """By which a genotype is read off its parameters alone."""
+        named = self.config.search.discretization
+        return named if named in DISCRETIZATIONS else self.space.discretization
+
+    def architecture(self, epoch: int = 0) -> dict[str, np.ndarray]:
+        """The parameters after an epoch, from 1; 0 for the last.
+
+        Raises:
+          InputError: there is no such epoch, or its parameters are no numbers.
+        """
+        if not self.epochs:
+            raise InputError(f"no epoch of a search is saved in {self.directory.path}")
+        place = self.directory.architecture_at(epoch or self.epochs)
+        alpha = load_architecture(place)
+        require_numbers(self.space, alpha, f" in {place}")
+        return alpha
+
+    def restored(
+        self, epoch: int = 0, dataset: AnyDataset | None = None
+    ) -> tuple[Job, Any]:
+        """The search and its state after an epoch, or its newest.
+
+        Raises:
+          InputError: no checkpoint of it, the search had stages, or it was on other
+            data.
+        """
+        if len(self.stages) > 1:
+            raise InputError(
+                f"the search in {self.directory.path} had stages, each with a supernet "
+                "of its own: want a rule of parameters"
+            )
+        dataset = dataset or dataset_of(self.config)
+        require_same_data(self.directory, dataset)
+        job = make_search(self.config, dataset)
+        folder = self.directory.checkpoints / self.stages[0].verb
+        checkpoints = Checkpoints(folder, self.config.checkpoint.keep)
+        like = first_tree(job)
+        if epoch:
+            step = epoch * job.steps_per_epoch
+            return job, checkpoints.restore(step, like)["state"]
+        found = checkpoints.restore_latest(like, notify=say)
+        if found is None:
+            raise InputError(f"no checkpoint of a search in {self.directory.path}")
+        return job, found[1]["state"]
+
+
+def remembered_images(directory: RunDirectory) -> Dataset | None:
+    """Returns blank images in place of those of a run, if it remembers its data.
+
+    They suffice for whatever asks of data nothing but their shape, mean, deviation,
+    number, and the names of their classes.
+
+    Raises:
+      InputError: what it remembers is damaged.
+    """
+    known = read_identity(directory.data)
+    return None if known is None else blank(known)
+
+
+def restore_network(directory: RunDirectory, job: Job, keep: int) -> Any:
+    """The last state of the genotype's network that `retrain` left.
+
+    Args:
+      job: its training, as `build.make_training` makes it.
+      keep: how many checkpoints there may be.
+
+    Raises:
+      InputError: there is none, or it was trained by other settings.
+    """
+    folder = directory.checkpoints / "retrain"
+    if not folder.is_dir():
+        raise InputError(
+            f"no retrained network in {directory.path}; `retrain` makes one"
+        )
+    saved = Checkpoints(folder, keep).restore_latest(first_tree(job), notify=say)
+    if saved is None:
+        raise InputError(f"no whole checkpoint of a retrained network in {folder}")
+    return saved[1]["state"]

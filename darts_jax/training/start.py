@@ -1,0 +1,299 @@
+"""Runs that start from another run's parameters in place of random ones.
+
+What is taken are weights, statistics and the architecture; optimizers and schedules
+are fresh. The first state becomes the run's checkpoint of step 0, so that it goes on
+without the other run, and ``start.json`` says where it came from.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.engine.job import Job
+from darts_jax.errors import InputError
+from darts_jax.settings.config import load_config
+from darts_jax.spaces.graph import Genotype
+from darts_jax.training.checkpoint import (
+    Checkpoints,
+    named_arrays,
+    read_newest,
+    signature,
+)
+from darts_jax.training.directory import RunDirectory, atomic_write
+from darts_jax.training.loop import first_tree, say
+from darts_jax.training.processes import wait_for_all
+from darts_jax.training.stages import Stage
+
+SEARCH = ("params", "stats", "alpha", "mask")
+"""What of a search's state is taken over."""
+
+TRAINING = ("params", "stats")
+"""And what of a training's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Another run, from which one starts.
+
+    Args:
+      run: its directory.
+
+    Raises:
+      InputError: it is no run.
+    """
+
+    run: Path
+
+    def __post_init__(self) -> None:
+        if not self.directory.config.exists():
+            raise InputError(
+                f"no run in {self.run} to start from: it has no config.json; a run "
+                "that has begun goes on without --from"
+            )
+
+    @property
+    def directory(self) -> RunDirectory:
+        return RunDirectory(self.run)
+
+    @property
+    def config(self) -> ConfigDict:
+        return load_config(self.directory.config)
+
+    def genotype(self) -> Genotype:
+        """Returns the genotype whose network was trained there.
+
+        Raises:
+          InputError: there is none.
+        """
+        return self.genotype_of("retrain")
+
+    def genotype_of(self, name: str) -> Genotype:
+        """Returns the genotype of one of the networks that were trained there.
+
+        Args:
+          name: "retrain", "random_0" and so on.
+
+        Raises:
+          InputError: there is none.
+        """
+        path = self.directory.path / f"{name}.json"
+        if name == "retrain":
+            path = self.directory.genotype
+        if not path.exists():
+            raise InputError(f"no network {name} in {self.run} to start from")
+        return Genotype.from_json(path.read_text())
+
+
+@dataclasses.dataclass(frozen=True)
+class Beginning:
+    """The first state of a run that starts from another.
+
+    Attributes:
+      verb: names its checkpoints.
+      told: goes into ``start.json``: the other run, the step, a hash of what was taken.
+      tree: as a checkpoint holds it.
+    """
+
+    verb: str
+    told: dict[str, Any]
+    tree: Any
+
+    def write(self, directory: RunDirectory) -> None:
+        """Makes this the run's checkpoint of step 0.
+
+        Raises:
+          InputError: a run that was killed at its start had another one.
+        """
+        every = read_start(directory)
+        if every.get(self.verb, self.told) != self.told:
+            raise InputError(
+                f"{self.told['run']} has changed since {directory.path} was begun from "
+                "it; choose another --run"
+            )
+        content = json.dumps(every | {self.verb: self.told}, indent=1, sort_keys=True)
+        atomic_write(directory.start, content + "\n")
+        wait_for_all(f"{directory.start} is written")
+        Checkpoints(directory.checkpoints / self.verb, 1).save(0, self.tree)
+        run, step = self.told["run"], self.told["step"]
+        say(f"{self.verb}: starts from the parameters of {run} after step {step}")
+
+
+def search_beginning(
+    source: Source | None, config: ConfigDict, directory: RunDirectory, job: Job
+) -> Beginning | None:
+    """Returns the first state of a search that starts from another, if it has none yet.
+
+    Args:
+      source: None: of a search that starts from random parameters, or goes on.
+      directory: of the new run; nothing is written to it.
+
+    Raises:
+      InputError: there is nothing to start from, it does not fit, or the directory has
+        begun otherwise.
+    """
+    if _has_begun(directory, "search", source) or source is None:
+        return None
+    _require_alike(source, config)
+    stage = Stage(source.config, "search")
+    every = source.directory.checkpoints.glob("search*")
+    attempts = [path.name for path in every if stage.owns(path.name)]
+    # Of a search that began anew from an earlier epoch the last attempt.
+    last = max(attempts, key=lambda name: (len(name), name), default="search")
+    return _beginning(source, last, "search", job, SEARCH)
+
+
+def training_beginning(
+    source: Source | None,
+    directory: RunDirectory,
+    name: str,
+    make_job: Callable[[], Job],
+) -> Beginning | None:
+    """Returns the first state of a training that starts from another's network.
+
+    Args:
+      source: None: of a training that starts from random weights, or goes on.
+      directory: of the new run; nothing is written to it.
+      name: of the network: "retrain", "random_0" and so on.
+      make_job: makes its training.
+
+    Raises:
+      InputError: there is nothing to start from, it does not fit, or the directory has
+        begun otherwise.
+    """
+    if _has_begun(directory, name, source) or source is None:
+        return None
+    return _beginning(source, name, name, make_job(), TRAINING)
+
+
+def require_genotypes(source: Source, wanted: Mapping[str, Genotype]) -> None:
+    """Refuses networks that are not those of the run that is started from.
+
+    Args:
+      wanted: name -> genotype.
+    """
+    for name, genotype in wanted.items():
+        if source.genotype_of(name) != genotype:
+            raise InputError(
+                f"the network {name} in {source.run} has another genotype than the one "
+                "to train; want that run's own seed, space and number of "
+                "baseline.random_genotypes, and no other --genotype"
+            )
+
+
+def read_start(directory: RunDirectory) -> dict[str, dict[str, Any]]:
+    """Returns what each verb of a run started from; nothing of one that did not.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    try:
+        content = json.loads(directory.start.read_text())
+        return {str(verb): dict(told) for verb, told in content.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise InputError(
+            f"{directory.start} is damaged; choose another --run"
+        ) from None
+
+
+def _has_begun(directory: RunDirectory, verb: str, source: Source | None) -> bool:
+    """Whether there is a state to go on from; refuses another start than its own."""
+    known = read_start(directory).get(verb)
+    folder = directory.checkpoints / verb
+    has_state = folder.is_dir() and any(p.name.isdecimal() for p in folder.iterdir())
+    if known is None:
+        if source is not None and has_state:
+            raise InputError(
+                f"the {verb} in {directory.path} has begun from random parameters; "
+                "choose another --run, or leave --from out"
+            )
+        return has_state
+    origin = Path(str(known.get("run")))
+    if source is None and not has_state:
+        raise InputError(
+            f"the {verb} in {directory.path} starts from {origin}; want --from {origin}"
+        )
+    if source is not None and source.run.resolve() != origin:
+        raise InputError(
+            f"the {verb} in {directory.path} started from {origin}; choose another "
+            "--run, or leave --from out"
+        )
+    return has_state
+
+
+def _require_alike(source: Source, config: ConfigDict) -> None:
+    old = source.config
+    for part in (old, config):
+        if part.search.stages:
+            raise InputError(
+                "a search in stages neither starts from another run nor is started "
+                "from: each stage has a supernet of its own; want search.stages empty"
+            )
+    for key in ("task", "space"):
+        if old[key] != config[key]:
+            raise InputError(
+                f"the search in {source.run} has {key}={old[key]}, and {config[key]} "
+                f"is asked for; want --config {source.directory.config}"
+            )
+    shares = [RELAXATIONS[c.search.relaxation].simplex for c in (old, config)]
+    if shares[0] != shares[1]:
+        raise InputError(
+            f"search.relaxation={config.search.relaxation} takes other parameters than "
+            f"{old.search.relaxation}, by which {source.run} searched; want that"
+        )
+
+
+def _beginning(
+    source: Source, theirs: str, verb: str, job: Job, parts: Sequence[str]
+) -> Beginning:
+    found = read_newest(source.directory.checkpoints / theirs, say)
+    if found is None:
+        raise InputError(f"no checkpoint of a {theirs} in {source.run} to start from")
+    step, stored = found
+    first = first_tree(job)
+    taken = _taken(source, first, stored, parts)
+    told = {"run": str(source.run.resolve()), "step": step, "sha256": _digest(taken)}
+    leaves = [taken.get(name, leaf) for name, leaf in named_arrays(first).items()]
+    tree = jax.tree.unflatten(jax.tree.structure(first), leaves)
+    return Beginning(verb, told, tree)
+
+
+def _taken(
+    source: Source,
+    first: Any,
+    stored: Mapping[str, np.ndarray],
+    parts: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """The arrays that are taken over, by name, once they fit the first state."""
+    prefixes = tuple(f"state.{part}." for part in parts)
+    wanted = {k: v for k, v in named_arrays(first).items() if k.startswith(prefixes)}
+    taken = {k: np.asarray(v) for k, v in stored.items() if k.startswith(prefixes)}
+    for name in sorted(wanted.keys() | taken.keys()):
+        here, there = (
+            signature(some[name]) if name in some else "absent"
+            for some in (wanted, taken)
+        )
+        if here != there:
+            raise InputError(
+                f"the network in {source.run} does not fit these settings and data: "
+                f"{name.removeprefix('state.')} is {there} there and {here} here; want "
+                f"the sizes of --config {source.directory.config}"
+            )
+    return taken
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {signature(arrays[name])}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,385 @@
+"""`ablate`: what does this choice do? Every combination of a grid, some seeds each."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.analysis.intervals import Range, are_alike, mean_interval
+from darts_jax.analysis.measures import range_of
+from darts_jax.bilevel.selection import SELECTIONS
+from darts_jax.data.stream import AnyDataset
+from darts_jax.errors import InputError
+from darts_jax.files import local_path
+from darts_jax.plots.run_histories import HistoryPlots
+from darts_jax.settings.config import with_overrides
+from darts_jax.settings.methods import apply_method
+from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.registry import dataset_of
+from darts_jax.training.console import html_table, short, table
+from darts_jax.training.directory import atomic_write
+from darts_jax.training.lock import one_writer
+from darts_jax.training.loop import say
+from darts_jax.workflows.population import SCALARS, agreement, population
+from darts_jax.workflows.search import search
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+METHOD = "method"
+"""In a grid: names of published methods, each with its choices."""
+
+MEASURES = (
+    "held_out_",
+    "discretized_",
+    "discretization_gap",
+    "entropy",
+    "skips",
+    "benchmark_accuracy",
+)
+"""How the columns begin that a table tells of the last epoch, where measured."""
+
+Choice = dict[str, Any]  # setting -> value
+
+
+@dataclasses.dataclass(frozen=True)
+class Searched:
+    """One search of a grid.
+
+    Attributes:
+      choice: setting -> value, of all that was varied but the seed.
+      genotype: None if its loss became NaN.
+      epochs: a row for each.
+    """
+
+    choice: Choice
+    seed: int
+    genotype: Genotype | None
+    epochs: pd.DataFrame
+
+    @property
+    def words(self) -> str:
+        """Its choices, for a heading."""
+        return _words(self.choice)
+
+    def measured(self, measure: str) -> float:
+        """Returns a measure after the last epoch, NaN of a search that failed.
+
+        A network whose parameters are no numbers still has an accuracy, that of
+        chance, which says nothing of its settings.
+        """
+        if self.genotype is None or measure not in self.epochs:
+            return float("nan")
+        return float(self.epochs[measure].iloc[-1])
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Ablation(HistoryPlots):
+    """The searches of a grid. A notebook shows their table."""
+
+    searches: tuple[Searched, ...]
+
+    @property
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        """What was varied, in order: setting -> values."""
+        return {
+            key: tuple(dict.fromkeys(one.choice[key] for one in self.searches))
+            for key in self.searches[0].choice
+        }
+
+    @property
+    def genotypes(self) -> dict[tuple[str, int], Genotype | None]:
+        """(choices in words, seed) -> what was found."""
+        return {(one.words, one.seed): one.genotype for one in self.searches}
+
+    @functools.cached_property
+    def history(self) -> pd.DataFrame:
+        """A row for each epoch of each search: its choices, ``seed`` and what it says.
+
+        ``run`` has the choices in words; see `HistoryPlots.history` for the rest.
+        """
+        import pandas as pd
+
+        frames = [
+            one.epochs.assign(**one.choice, seed=one.seed, run=one.words)
+            for one in self.searches
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    @functools.cached_property
+    def frame(self) -> pd.DataFrame:
+        """A row for each search, with its last epoch."""
+        searches = self.history.groupby(["run", "seed"], sort=False)
+        return searches.tail(1).reset_index(drop=True)
+
+    @functools.cached_property
+    def table(self) -> pd.DataFrame:
+        """A row for each combination: means over seeds and their 95 % intervals.
+
+        Columns: the choices, ``seeds``, ``failed`` (how many more became NaN and count
+        for nothing), of each measure its mean, ``_low`` and ``_high``, which lie within
+        what it can be, and ``agreement``, the share of choices that two seeds both
+        made.
+        """
+        import pandas as pd
+
+        rows = []
+        for own in self._combinations():
+            failed = sum(one.genotype is None for one in own)
+            row = own[0].choice | {"seeds": len(own) - failed, "failed": failed}
+            for measure in self.measures:
+                values = _known(own, measure)
+                mean, low, high = mean_interval(values, self.range_of(measure))
+                row |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
+            rows.append(row | {"agreement": _agreement(own)})
+        return pd.DataFrame(rows)
+
+    @property
+    def measures(self) -> list[str]:
+        """The columns of `MEASURES` that there are."""
+        known = [c for c in self.frame if self.frame[c].notna().any()]
+        return [c for begin in MEASURES for c in known if c.startswith(begin)]
+
+    def range_of(self, measure: str) -> Range:
+        """Returns what a measure can be: no more skips, say, than edges are kept."""
+        genotypes = (one.genotype for one in self.searches)
+        return range_of(measure, self.measures, genotypes)
+
+    def effects(
+        self, measure: str = "", unit: str = "pair", every_pair: bool = False
+    ) -> pd.DataFrame:
+        """Returns what each choice does: every value beside the first of its setting.
+
+        Searches are paired that have the seed and all other settings in common; see
+        `analysis.effects.effects`, also for the columns. How many comparisons stand
+        in the table is one of them: of twenty without any effect, one interval leaves
+        out 0 by chance. ``p_holm`` is corrected for that, for this table alone.
+
+        Args:
+          measure: a column of `measures`; by default the score of the genotype alone.
+          unit: what counts as independent, ``pair`` or ``seed``.
+          every_pair: compares the values of a setting with each other, not with the
+            first alone.
+
+        Raises:
+          InputError: it was not measured, or there is no such unit.
+        """
+        from darts_jax.analysis.effects import Observed, effects
+
+        measure = self._known_measure(measure)
+        observed = [
+            Observed(one.choice, one.seed, one.measured(measure))
+            for one in self.searches
+        ]
+        return effects(observed, self.range_of(measure), unit, every_pair)
+
+    def plot_effects(
+        self, measure: str = "", unit: str = "pair", every_pair: bool = False
+    ) -> Figure:
+        """Returns the picture of `effects`: a mark and an interval a comparison."""
+        from darts_jax.plots.effects import plot_effects
+
+        measure = self._known_measure(measure)
+        return plot_effects(self.effects(measure, unit, every_pair), measure)
+
+    def plot_agreement(self) -> Figure:
+        """Which searches made the same choices."""
+        from darts_jax.plots.agreement import plot_agreement
+
+        names = [f"{one.words}, {one.seed}" for one in self.searches]
+        return plot_agreement(agreement([o.genotype for o in self.searches]), names)
+
+    def to_markdown(self) -> str:
+        """The table as text for a page."""
+        rows = self._written_rows()
+        lines = [list(rows[0]), ["---"] * len(rows[0]), *(r.values() for r in rows)]
+        return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+    def __str__(self) -> str:
+        rows = self._written_rows()
+        return table(rows, list(rows[0]))
+
+    def __repr__(self) -> str:
+        return f"Ablation({self.choices}, searches={len(self.searches)})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._written_rows())
+
+    def _known_measure(self, measure: str) -> str:
+        measure = measure or self.measures[1]
+        if measure not in self.measures:
+            known = ", ".join(self.measures)
+            raise InputError(f"{measure!r} was not measured; want one of {known}")
+        return measure
+
+    def _combinations(self) -> list[list[Searched]]:
+        """The searches of each combination, one for each seed."""
+        groups: dict[tuple[Any, ...], list[Searched]] = {}
+        for one in self.searches:
+            groups.setdefault(tuple(one.choice.values()), []).append(one)
+        return [*groups.values()]
+
+    def _written_rows(self) -> list[dict[str, Any]]:
+        written = []
+        table = self.table.to_dict("records")
+        for own, row in zip(self._combinations(), table, strict=True):
+            told = {short(key): value for key, value in own[0].choice.items()}
+            failed = f" ({row['failed']} more failed)" if row["failed"] else ""
+            told["seeds"] = f"{row['seeds']}{failed}" if failed else row["seeds"]
+            for measure in self.measures:
+                low, high = row[f"{measure}_low"], row[f"{measure}_high"]
+                values = np.array(_known(own, measure))
+                alike = len(values) > 1 and are_alike(values, self.range_of(measure))
+                told[measure.replace("_", " ")] = (
+                    f"{row[measure]:.3g} ({low:.3g} to {high:.3g}"
+                    f"{', all alike' if alike else ''})"
+                )
+            written.append(told | {"agreement": f"{row['agreement']:.2f}"})
+        return written
+
+
+@one_writer
+def ablate(
+    base: ConfigDict,
+    grid: Mapping[str, Sequence[Any]],
+    seeds: Sequence[int] = range(4),
+    run: str | Path = "runs/ablation",
+    dataset: AnyDataset | None = None,
+) -> Ablation:
+    """Searches with every combination of a grid, once for each seed.
+
+    What a compiled program can vary, and the seeds, run side by side in one; there is a
+    program for each combination of the rest. A search in stages, with a stop rule or
+    with a selection on its supernet runs by itself. The same call goes on where an
+    earlier one was stopped, and reads what is finished.
+
+    Args:
+      base: what all have in common.
+      grid: setting -> its values, as ``{"search.relaxation": ["softmax", "sigmoid"]}``;
+        ``method``: names of published methods.
+      run: directory, with one for each program.
+
+    Raises:
+      InputError: a mistake in the settings, told before anything runs.
+    """
+    if not grid or not all(grid.values()) or not len(seeds) or "seed" in grid:
+        raise InputError(
+            "an ablation wants values for each setting of its grid, such as "
+            '{"search.relaxation": ["softmax", "sigmoid"]}, and its seeds as seeds=...'
+        )
+    for key, values in {**grid, "seeds": seeds}.items():
+        twice = [str(v) for i, v in enumerate(values) if v in list(values)[:i]]
+        if twice:
+            raise InputError(
+                f"{key} has {twice[0]} twice, which would be one search counted as "
+                "two; want each value once"
+            )
+    scalars = {key: list(grid[key]) for key in grid if key in SCALARS}
+    shapes = [key for key in grid if key not in SCALARS]
+    programs = [
+        dict(zip(shapes, values, strict=True))
+        for values in itertools.product(*(grid[key] for key in shapes))
+    ]
+    configs = [_config(base, choice) for choice in programs]
+    dataset = dataset or dataset_of(base)
+    found: list[Searched] = []
+    for number, (choice, config) in enumerate(zip(programs, configs, strict=True), 1):
+        say(f"ablation {number}/{len(programs)}: {_words(choice) or 'one program'}")
+        place = local_path(run) / _folder(choice)
+        together = {**scalars, "seed": list(seeds)}
+        run_all = _side_by_side if _in_step(config) else _one_by_one
+        found += [
+            dataclasses.replace(
+                one, choice={key: (choice | one.choice)[key] for key in grid}
+            )
+            for one in run_all(config, together, place, dataset)
+        ]
+    ablation = Ablation(tuple(found))
+    atomic_write(local_path(run) / "ablation.md", ablation.to_markdown())
+    return ablation
+
+
+def _known(searches: Sequence[Searched], measure: str) -> list[float]:
+    values = (one.measured(measure) for one in searches)
+    return [value for value in values if np.isfinite(value)]
+
+
+def _agreement(searches: Sequence[Searched]) -> float:
+    shared = agreement([one.genotype for one in searches])
+    pairs = shared[~np.eye(len(searches), dtype=bool)]
+    return float(np.nanmean(pairs)) if np.isfinite(pairs).any() else np.nan
+
+
+def _config(base: ConfigDict, choice: Choice) -> ConfigDict:
+    settings = [f"{key}={value}" for key, value in choice.items() if key != METHOD]
+    if METHOD in choice:
+        return apply_method(base, choice[METHOD], settings)
+    return with_overrides(base, settings)
+
+
+def _in_step(config: ConfigDict) -> bool:
+    """Whether searches can be members of a population."""
+    search = config.search
+    alone = (
+        search.stages or search.stop != "none" or search.discretization in SELECTIONS
+    )
+    return not alone
+
+
+def _side_by_side(
+    config: ConfigDict, grid: dict[str, list[Any]], place: Path, dataset: AnyDataset
+) -> list[Searched]:
+    result = population(config, grid, place, dataset)
+    return [
+        Searched(
+            {k: v for k, v in member.settings.items() if k != "seed"},
+            member.settings["seed"],
+            member.genotype,
+            member.history,
+        )
+        for member in result.members
+    ]
+
+
+def _one_by_one(
+    config: ConfigDict, grid: dict[str, list[Any]], place: Path, dataset: AnyDataset
+) -> list[Searched]:
+    found = []
+    for values in itertools.product(*grid.values()):
+        own = dict(zip(grid, values, strict=True))
+        settings = with_overrides(config, [f"{k}={v}" for k, v in own.items()])
+        result = search(settings, place / _folder(own), dataset)
+        seed = own.pop("seed")
+        found.append(Searched(own, seed, result.genotype, result.history))
+    return found
+
+
+def _words(choice: Choice) -> str:
+    """Words tell by themselves what they choose; numbers do not."""
+    return ", ".join(
+        f"{short(key)} {value}" if _is_number(value) else str(value)
+        for key, value in choice.items()
+    )
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _folder(choice: Choice) -> str:
+    """A name for a folder; other choices have others."""
+    text = ",".join(f"{key.removeprefix('search.')}={v}" for key, v in choice.items())
+    return re.sub(r"[^\w.,=+-]", "_", text) or "all"

@@ -1,0 +1,121 @@
+"""`baseline`: a search that knows scores alone, on whatever gives them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.baselines import Budget, Evaluate, Trace, get_baseline
+from darts_jax.data.stream import AnyDataset
+from darts_jax.errors import InputError, unknown_name
+from darts_jax.files import local_path
+from darts_jax.nasbench import require_table
+from darts_jax.nasbench.known import known_accuracies
+from darts_jax.settings.checks import validate_config
+from darts_jax.spaces import get_space
+from darts_jax.tasks.registry import dataset_of
+from darts_jax.training.console import table
+from darts_jax.training.directory import RunDirectory, atomic_write, open_run
+from darts_jax.training.lock import one_writer
+from darts_jax.workflows.baseline_scores import by_paths, by_table, by_training
+
+ORACLES = ("table", "paths", "training")
+
+
+@dataclasses.dataclass(frozen=True)
+class BaselineResult:
+    """What a baseline asked for and found.
+
+    Attributes:
+      known: accuracy of the best in percent, where a benchmark knows it.
+      title: which accuracy that is.
+    """
+
+    trace: Trace
+    known: float | None
+    title: str
+    run: RunDirectory
+
+    def __str__(self) -> str:
+        best = self.trace.best
+        rows = [
+            ("asked", len(self.trace.asked)),
+            ("cost", self.trace.cost),
+            ("best score", best.score),
+        ]
+        if self.known is not None:
+            rows.append((self.title, self.known))
+        named = [{"": name, "value": value} for name, value in rows]
+        return f"{table(named, ['', 'value'])}\n{best.genotype}\n"
+
+
+@one_writer
+def baseline(
+    name: str,
+    config: ConfigDict,
+    run: str | Path,
+    oracle: str,
+    budget: Budget,
+    supernet: str | Path | None = None,
+) -> BaselineResult:
+    """Runs a baseline; leaves its best genotype and all that it asked.
+
+    Args:
+      name: of `baselines.BASELINES`.
+      run: a new directory, or that of the same settings; ``genotype.json`` in it can be
+        retrained, ``trace.json`` has every genotype with score and cost.
+      oracle: of `ORACLES`: what scores a genotype; see `oracles`.
+      supernet: run directory of a search, whose paths are asked.
+
+    Raises:
+      InputError: a mistake in the settings, or what is asked is not at hand.
+    """
+    validate_config(config)
+    search, known = get_baseline(name), known_accuracies(config)
+    path = local_path(run) / "networks"
+    dataset = dataset_of(config) if oracle == "training" else None
+    evaluate = _oracle(oracle, config, path, supernet, dataset)
+    directory = open_run(run, config, "baseline", dataset)
+    path.mkdir(exist_ok=True)
+    rng = np.random.default_rng(config.seed)
+    trace = search(get_space(config.space), evaluate, budget, rng)
+    best = trace.best.genotype
+    atomic_write(directory.genotype, best.to_json())
+    atomic_write(directory.path / "trace.json", _trace_json(name, oracle, trace))
+    accuracy = None if known is None else known.accuracy(best)
+    return BaselineResult(trace, accuracy, known.title if known else "", directory)
+
+
+def _oracle(
+    name: str,
+    config: ConfigDict,
+    place: Path,
+    supernet: str | Path | None,
+    dataset: AnyDataset | None,
+) -> Evaluate:
+    if name == "training":
+        return by_training(config, place, dataset)
+    if name == "paths":
+        if supernet is None:
+            raise InputError("paths are those of a search: want --supernet RUN")
+        return by_paths(supernet)
+    if name != "table":
+        raise unknown_name("oracle", name, ORACLES)
+    known = require_table(config.benchmark.table, config.data.directory)
+    measured = config.benchmark.dataset
+    return by_table(known, "cifar10" if measured == "auto" else measured)
+
+
+def _trace_json(name: str, oracle: str, trace: Trace) -> str:
+    asked = [
+        {
+            "score": one.score,
+            "cost": one.cost,
+            "genotype": json.loads(one.genotype.to_json()),
+        }
+        for one in trace.asked
+    ]
+    tree = {"baseline": name, "oracle": oracle, "asked": asked}
+    return json.dumps(tree, indent=1) + "\n"

@@ -1,0 +1,119 @@
+"""What a baseline may ask: a table, a supernet's paths, or training from scratch."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.baselines import Evaluate, Evaluation
+from darts_jax.bilevel.discretization import one_hot
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.devices import Layout, to_host
+from darts_jax.errors import InputError
+from darts_jax.nasbench import NASBench201
+from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.dataset import searched_parts
+from darts_jax.tasks.registry import dataset_of, require_images
+from darts_jax.training.path_scores import make_path_scores
+from darts_jax.training.saved import SavedSearch
+from darts_jax.workflows.retrain import retrain
+
+TOLD_EPOCHS = 12
+"""After which the benchmark's own searches are told a validation accuracy."""
+
+_VALIDATION_EPOCHS = 0.353  # of training that a validation lasts, as in its cell 0
+
+
+def by_table(known: NASBench201, dataset: str = "cifar10") -> Evaluate:
+    """Validation accuracy in percent after 12 epochs, for their simulated seconds.
+
+    Dong and Yang (2020), section 4. Tables do not hold the seconds of a validation:
+    they are taken as long as that of cell 0 in the benchmark's files. CIFAR-10's
+    validation accuracies and seconds are of training on half of its images.
+
+    Raises:
+      InputError: the table lacks a column.
+    """
+    accuracy = known.column(dataset, "valid", TOLD_EPOCHS)
+    name = f"train_seconds_200_{dataset}"
+    if name not in known.columns:
+        raise InputError(f"the table lacks {name}, what a training costs")
+    epoch = known.columns[name] / 200
+
+    def evaluate(genotype: Genotype) -> Evaluation:
+        row = known.row(genotype)
+        seconds = (TOLD_EPOCHS + _VALIDATION_EPOCHS) * float(epoch[row])
+        return Evaluation(float(accuracy[row]), seconds)
+
+    return evaluate
+
+
+def by_paths(
+    run: str | Path,
+    epoch: int = 0,
+    dataset: AnyDataset | None = None,
+    overrides: Sequence[str] = (),
+) -> Evaluate:
+    """Accuracy in percent of a path of a search's supernet, for measured seconds.
+
+    Args: as of `score.score`, with ``score``'s settings.
+    """
+    saved = SavedSearch(run, overrides)
+    dataset = dataset or dataset_of(saved.config)
+    _, state = saved.restored(epoch, dataset)
+    of_paths = make_path_scores(saved.config, dataset, Layout())
+    params, stats = Layout().put(to_host((state.params, state.stats)))
+
+    def evaluate(genotype: Genotype) -> Evaluation:
+        began = time.perf_counter()
+        mixture = one_hot(saved.space, genotype)
+        alone = {k: jnp.asarray(weights)[None] for k, weights in mixture.items()}
+        (accuracy,) = np.asarray(of_paths(params, stats, alone))
+        return Evaluation(100 * float(accuracy), time.perf_counter() - began)
+
+    return evaluate
+
+
+def by_training(
+    config: ConfigDict, place: str | Path, dataset: AnyDataset | None = None
+) -> Evaluate:
+    """Accuracy in percent of networks from scratch, for measured seconds.
+
+    By ``config.retrain``, trained on the images that train a search and tested on those
+    that validate it: the test images stay unseen. A genotype asked for again is read
+    and not trained again.
+
+    Args:
+      place: directory of run directories, one for each network.
+
+    Raises:
+      InputError: the data are a stream.
+    """
+    require_images(config, "training as an oracle")
+    data, train, valid = searched_parts(config, dataset or dataset_of(config))
+    if not isinstance(data, Dataset):
+        raise InputError(f"{data.name!r} is a stream; want images in memory")
+    held_out = dataclasses.replace(
+        data,
+        train_images=data.train_images[train],
+        train_labels=data.train_labels[train],
+        test_images=data.train_images[valid],
+        test_labels=data.train_labels[valid],
+    )
+    alone = config.copy_and_resolve_references()
+    alone.baseline.random_genotypes = 0
+    known: dict[str, int] = {}
+
+    def evaluate(genotype: Genotype) -> Evaluation:
+        began = time.perf_counter()
+        number = known.setdefault(genotype.to_json(), len(known))
+        run = Path(place) / f"network_{number}"
+        trained = retrain(alone, run, genotype, held_out)
+        return Evaluation(100 * trained.score, time.perf_counter() - began)
+
+    return evaluate

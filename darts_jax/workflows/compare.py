@@ -1,0 +1,215 @@
+"""`load_run` and `compare`: finished runs, to look at as if they had just ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darts_jax.analysis.measures import range_of
+from darts_jax.errors import InputError
+from darts_jax.plots.run_histories import HistoryPlots
+from darts_jax.spaces.reading import read_genotype_file
+from darts_jax.training.console import html_table, table
+from darts_jax.training.directory import RunDirectory, verbs_of
+from darts_jax.training.found import SearchResult, read_search, seeds_together
+from darts_jax.training.saved import SavedSearch
+from darts_jax.workflows.population import PopulationResult, agreement, read_population
+from darts_jax.workflows.retrain import RetrainResult, read_retrained
+from darts_jax.workflows.select import select
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def load_run(run: str | Path) -> SearchResult | PopulationResult | RetrainResult:
+    """What a run directory holds: a search, a population, or a retrained network.
+
+    Of a search that has not ended, what it would find if it ended now, by its rule for
+    parameters.
+
+    Raises:
+      InputError: it is no run, or nothing has ended in it.
+    """
+    directory = RunDirectory(Path(run))
+    verbs = verbs_of(directory)
+    if "population" in verbs:
+        return read_population(directory)
+    if "search" in verbs:
+        return load_search(run)
+    retrained = read_retrained(run)
+    if retrained is None:
+        raise InputError(f"no search, population or retrained network in {run}")
+    return retrained
+
+
+def load_search(run: str | Path) -> SearchResult:
+    """The search of a run directory, as `load_run`.
+
+    Raises:
+      InputError: there is none.
+    """
+    saved = SavedSearch(run)
+    if not saved.epochs:
+        raise InputError(f"no epoch of a search is saved in {run}")
+    if saved.directory.genotype.exists():
+        genotype = read_genotype_file(saved.directory.genotype)
+    else:
+        genotype = select(run, saved.rule)
+    return read_search(saved.directory, genotype, saved.stages)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Comparison(HistoryPlots):
+    """Searches beside each other. A notebook shows their table.
+
+    Attributes:
+      searches: name -> search.
+    """
+
+    searches: dict[str, SearchResult]
+
+    @functools.cached_property
+    def history(self) -> pd.DataFrame:
+        """A row for each epoch of each search, whose name is in ``run``."""
+        import pandas as pd
+
+        named = [one.history.assign(run=name) for name, one in self.searches.items()]
+        return pd.concat(named, ignore_index=True)
+
+    @functools.cached_property
+    def table(self) -> pd.DataFrame:
+        """A row for each search: its last epoch, and its retrained network if any."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What `table` holds."""
+        return [
+            {"run": name, **one.facts(), **_retrained(read_retrained(one.run.path))}
+            for name, one in self.searches.items()
+        ]
+
+    @property
+    def measures(self) -> list[str]:
+        """What `effects` can compare, the nearest to the truth first.
+
+        ``test_...`` is that of retrained networks; the rest is of the last epoch.
+        """
+        known = [k for measured in self._measured.values() for k in measured]
+        begins = "test_", "benchmark_", "discretized_", "held_out_"
+        found = [k for begin in begins for k in known if k.startswith(begin)]
+        found += [k for k in ("discretization_gap", "entropy", "skips") if k in known]
+        return list(dict.fromkeys(found))
+
+    def effects(self, measure: str = "") -> pd.DataFrame:
+        """Returns how far each group of searches is from the first.
+
+        A group are searches whose settings differ in no more than the seed; it has its
+        searches' names. Groups are paired by seed: searches of two groups with one
+        seed are a pair. See `analysis.effects.effects` for the columns.
+
+        Args:
+          measure: one of `measures`, by default the first.
+
+        Raises:
+          InputError: it was not measured, or all searches are one group.
+        """
+        from darts_jax.analysis.effects import Observed, effects
+
+        groups = [*seeds_together(self.searches)]
+        if len(groups) < 2:
+            raise InputError(
+                "the settings of these searches differ in no more than the seed: want "
+                "searches by two settings or more, each with some seeds"
+            )
+        if measure and measure not in self.measures:
+            known = ", ".join(self.measures)
+            raise InputError(f"{measure!r} was not measured; want one of {known}")
+        measure = measure or self.measures[0]
+        observed = [
+            Observed(
+                {"search": ", ".join(group)},
+                one.config.seed,
+                float(self._measured[name].get(measure, math.nan)),
+            )
+            for group in groups
+            for name, one in group.items()
+        ]
+        genotypes = (one.genotype for one in self.searches.values())
+        return effects(observed, range_of(measure, self.measures, genotypes))
+
+    @functools.cached_property
+    def _measured(self) -> dict[str, dict[str, float]]:
+        """What was measured of each search after its last epoch, and retrained."""
+        found = {}
+        for name, one in self.searches.items():
+            last = one.records[-1] if one.records else {}
+            known = {k: v for k, v in last.items() if isinstance(v, int | float)}
+            retrained = read_retrained(one.run.path)
+            if retrained is not None:
+                known[f"test_{retrained.measure.name}"] = retrained.score
+            found[name] = known
+        return found
+
+    def plot_agreement(self) -> Figure:
+        """Which searches made the same choices."""
+        from darts_jax.plots.agreement import plot_agreement
+
+        found = [one.genotype for one in self.searches.values()]
+        return plot_agreement(agreement(found), list(self.searches))
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        return table(rows, _columns(rows))
+
+    def __repr__(self) -> str:
+        return f"Comparison({list(self.searches)})"
+
+    def _repr_html_(self) -> str:
+        rows = self.rows()
+        return html_table([{c: row.get(c) for c in _columns(rows)} for row in rows])
+
+
+def compare(runs: Iterable[str | Path] | Mapping[str, str | Path]) -> Comparison:
+    """Searches beside each other.
+
+    Args:
+      runs: their directories; as a mapping, each with the name to show. By default a
+        search has the name of its directory, and of those above where these are alike.
+
+    Raises:
+      InputError: one is no search, or there is none.
+    """
+    named = dict(runs) if isinstance(runs, Mapping) else _named([*map(Path, runs)])
+    if not named:
+        raise InputError("nothing to compare; want directories of searches")
+    return Comparison({name: load_search(run) for name, run in named.items()})
+
+
+def _named(paths: list[Path]) -> dict[str, Path]:
+    parts = 1
+    while len({p.resolve().parts[-parts:] for p in paths}) < len(set(paths)):
+        parts += 1
+    return {"/".join(path.resolve().parts[-parts:]): path for path in paths}
+
+
+def _retrained(found: RetrainResult | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    told = {
+        "parameters": found.network.parameters,
+        f"test {found.measure.title}": found.measure.shown(found.score),
+    }
+    if found.baselines:
+        told["random, mean"] = found.measure.shown(found.random_mean)
+    return told
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(column for row in rows for column in row))

@@ -1,0 +1,60 @@
+"""`cost`: what a genotype's network costs, counted and, if asked, measured."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from darts_jax.cost.expected import choice_sites
+from darts_jax.cost.latency import Measurement, latency_of, operation_latencies
+from darts_jax.cost.networks import COLUMNS, cost_rows
+from darts_jax.cost.sites import sites
+from darts_jax.errors import InputError
+from darts_jax.spaces import get_space
+from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.image_networks import make_network, make_supernet
+from darts_jax.tasks.registry import dataset_of, require_images
+from darts_jax.tasks.sizes import blank_retrained
+from darts_jax.training.console import table
+from darts_jax.training.directory import atomic_write
+
+
+def cost(config: ConfigDict, genotype: Genotype, batch: int | None = None) -> str:
+    """A table of parameters, multiply-accumulates and activations, as text.
+
+    Args:
+      config: whose ``retrain`` sizes and data the network is made for.
+      batch: images of a measurement of latency on this device; None: none is made.
+
+    Raises:
+      InputError: a mistake in the settings, the data or the genotype.
+    """
+    require_images(config, "the cost of a network")
+    dataset = dataset_of(config)
+    net = make_network(config, dataset, genotype)
+    text = table(cost_rows(net, dataset.image_shape), COLUMNS)
+    if batch is None:
+        return text
+    how = _measurement(batch, config.retrain.dtype)
+    return f"{text}{latency_of(net, dataset.image_shape, how)}\n"
+
+
+def write_operation_latencies(config: ConfigDict, batch: int, out: Path) -> None:
+    """Measures every operation of a search, for ``search.costs``.
+
+    Where it stands in the supernet, for a term of the loss, and in the networks that
+    ``retrain`` trains, for a budget.
+    """
+    require_images(config, "the cost of an operation")
+    dataset = dataset_of(config)
+    how = _measurement(batch, config.supernet.dtype)
+    supernet, net = make_supernet(config, dataset), blank_retrained(config, dataset)
+    size, space = dataset.image_shape, get_space(config.space)
+    places = [row[-1] for row in sites(supernet, size[:2])]
+    places += [row[-1] for row in choice_sites(space, net, size)]
+    atomic_write(out, operation_latencies(places, how).to_json())
+
+
+def _measurement(batch: int, dtype: str) -> Measurement:
+    if batch < 1:
+        raise InputError(f"--batch is {batch}; want 1 or more")
+    return Measurement(batch=batch, dtype=dtype)

@@ -1,0 +1,67 @@
+"""`diagnose`: every measurement of a saved search, whatever it measured as it ran."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from darts_jax.analysis.diagnostics import collapse_warnings, describe
+from darts_jax.bilevel.discretization import one_hot, reading_of
+from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.devices import to_host
+from darts_jax.tasks.slots import make_discretization
+from darts_jax.training.loop import HeldOut, step_of
+from darts_jax.training.saved import SavedSearch
+
+
+def diagnose(
+    run: str | Path,
+    epoch: int = 0,
+    dataset: AnyDataset | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What the records of `search` hold and what it can be asked to measure.
+
+    Args:
+      epoch: from 1, one whose checkpoint is kept; 0 for the newest.
+      overrides: where the data of the run lie now, as ``data.directory=PATH``.
+
+    Returns:
+      name -> number; ``warnings``: plain lines. A hard relaxation has no curvature, so
+      neither ``eigenvalue`` nor ``hypergradient_cosine``.
+
+    Raises:
+      InputError: no such run, epoch or checkpoint, or other data.
+    """
+    saved = SavedSearch(run, overrides)
+    job, state = saved.restored(epoch, dataset)
+    epoch = step_of(state) // job.steps_per_epoch
+    settings, space = saved.config.search, saved.space
+    alpha, before = saved.architecture(epoch), saved.architecture(max(epoch - 1, 1))
+    genotype = make_discretization(saved.config)(space, alpha)
+    read = reading_of(settings.relaxation)
+    scalars = job.scalars(epoch - 1)
+    model = jax.jit(job.model)(state, scalars)
+    held_out, score = HeldOut(job), job.score
+    soft, hard = (
+        float(held_out.score(m))
+        for m in (model, model.replace(mixture=one_hot(space, genotype)))
+    )
+    measured = describe(space, alpha, before, genotype, read) | {
+        "epoch": epoch,
+        f"held_out_{score.name}": soft,
+        f"discretized_{score.name}": hard,
+        "discretization_gap": score.merit(soft) - score.merit(hard),
+    }
+    if not RELAXATIONS[settings.relaxation].hard:
+        chunks = job.feed.open(job.layout)
+        _, data = next(chunks(epoch - 1, 0))
+        place = np.int32(epoch - 1), np.int32(0)
+        for probe in job.probes.values():
+            found = jax.jit(probe)(state, data, scalars, *place)
+            measured |= {name: float(value) for name, value in to_host(found).items()}
+    warnings = collapse_warnings(space, alpha, genotype, read)
+    return measured | {"warnings": warnings}

@@ -1,0 +1,311 @@
+"""`estimate`: what a search needs, told before it runs."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.cost.macs import count_macs
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.compilation import compilation_told, use_compilation_cache
+from darts_jax.engine.job import Job
+from darts_jax.errors import InputError
+from darts_jax.models.functional import count_parameters, supernet_apply
+from darts_jax.settings.checks import validate_config
+from darts_jax.settings.config import with_overrides
+from darts_jax.tasks.image_networks import make_supernet
+from darts_jax.tasks.registry import dataset_of, require_images
+from darts_jax.training.console import table
+from darts_jax.training.loop import compile_run, say
+from darts_jax.training.search_job import make_search
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes of one device that a search takes, as the compiler states them.
+
+    Attributes:
+      arguments: the state and the images of both halves, and a few scalars.
+      images: the part of ``arguments`` that is the data set, or a chunk of a stream.
+      aliased: the part of ``outputs`` that lies where arguments were.
+      beside: images that lie there meanwhile: those that an epoch ends with, and of a
+        stream the chunk that comes next.
+    """
+
+    temporaries: int
+    arguments: int
+    images: int
+    outputs: int
+    aliased: int
+    beside: int
+
+    @property
+    def peak(self) -> int:
+        program = self.temporaries + self.arguments + self.outputs - self.aliased
+        return program + self.beside
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """The search program compiled with some settings changed.
+
+    Attributes:
+      changes: setting -> its value.
+      memory: None where the compiler refused: too large for the device that is here.
+    """
+
+    changes: Mapping[str, Any]
+    memory: Memory | None
+    compile_seconds: float
+
+    @property
+    def peak(self) -> float:
+        return math.inf if self.memory is None else self.memory.peak
+
+    @property
+    def overrides(self) -> str:
+        """The changes as the command line takes them."""
+        return " ".join(f"--config.{k}={v}" for k, v in self.changes.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What a search needs, and what to change where its device has less.
+
+    Attributes:
+      parameters: trainable scalars of the supernet.
+      macs: multiply-accumulates of its forward pass on one image; None if a loop's
+        length is not known.
+      device: its kind.
+      device_memory: bytes of one device; None if the backend does not tell.
+      trials: the search as configured; then, until one fits, with changes.
+    """
+
+    parameters: int
+    macs: int | None
+    device: str
+    device_memory: int | None
+    trials: tuple[Trial, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the search does as it is configured, as far as is known."""
+        return self._has_room_for(self.trials[0])
+
+    @property
+    def best(self) -> Trial:
+        """The one that fits, or else that of least memory."""
+        return min(self.trials, key=lambda trial: trial.peak)
+
+    def __str__(self) -> str:
+        first = self.trials[0]
+        macs = "unknown" if self.macs is None else f"{self.macs:,}"
+        total = self.device_memory
+        rows = [
+            ("supernet's parameters", f"{self.parameters:,}"),
+            ("multiply-accumulates, one image forward", macs),
+            *_memory_rows(first.memory),
+            (f"memory of the device, {self.device}", _size(total)),
+            ("seconds to compile", f"{first.compile_seconds:.1f}"),
+        ]
+        label, value = (max(map(len, column)) for column in zip(*rows, strict=True))
+        lines = "".join(f"{a:<{label}}  {b:>{value}}\n" for a, b in rows)
+        return lines + self._verdict()
+
+    def _has_room_for(self, trial: Trial) -> bool:
+        return self.device_memory is None or trial.peak <= self.device_memory
+
+    def _verdict(self) -> str:
+        if self.device_memory is None:
+            return "the backend does not tell its memory; give --memory GB to compare\n"
+        if self.fits:
+            return "it fits\n"
+        rows = [
+            {
+                "settings": trial.overrides or "as configured",
+                "peak": _size(trial.peak),
+                "fits": "yes" if self._has_room_for(trial) else "no",
+            }
+            for trial in self.trials
+        ]
+        tried = "\n" + table(rows, ("settings", "peak", "fits")) + "\n"
+        if self._has_room_for(self.best):
+            return f"{tried}it fits with:\n{self.best.overrides}\n"
+        if self.best.memory is None:
+            return f"{tried}none fits\n"
+        lacking = _size(self.best.peak - self.device_memory)
+        return f"{tried}none fits: the smallest needs {lacking} more than there is\n"
+
+
+def estimate(
+    config: ConfigDict, dataset: AnyDataset | None = None, memory: float | None = None
+) -> Estimate:
+    """Compiles a search without running it, and says what it needs.
+
+    If that is more than there is, less memory for more arithmetic is tried: whole
+    cells recomputed, then bfloat16, then microbatches. Of these the ones that save
+    memory are kept.
+
+    Args:
+      config: see `config.default_config`.
+      dataset: in place of the one that the config names.
+      memory: of a device in GB (1e9 bytes), in place of what is here.
+
+    Raises:
+      InputError: a mistake in the settings or the data; one line says which.
+    """
+    validate_config(config)
+    require_images(config, "an estimate")
+    if memory is not None and not 0 < memory < math.inf:
+        raise InputError(f"a memory of {memory} GB; want a number above 0")
+    use_compilation_cache(config.compilation_cache)
+    dataset = dataset or dataset_of(config)
+    job = make_search(config, dataset)
+    state = jax.eval_shape(job.init, job.start)
+    devices = 1 if job.layout.mesh is None else job.layout.mesh.size
+    available = _device_memory(devices) if memory is None else int(memory * 1e9)
+    return Estimate(
+        parameters=count_parameters(state.params),
+        macs=forward_macs(config, dataset, state),
+        device="as given" if memory else jax.local_devices()[0].device_kind,
+        device_memory=available,
+        trials=tuple(_trials(config, dataset, available)),
+    )
+
+
+def _trials(
+    config: ConfigDict, dataset: AnyDataset, available: int | None
+) -> Iterator[Trial]:
+    """The search as configured, then with changes until one fits."""
+    best = _try(config, dataset, {})
+    yield best
+    if available is None:
+        return
+    for key, value in _switches(config):
+        if best.peak <= available:
+            return
+        trial = _try(config, dataset, {**best.changes, key: value})
+        yield trial
+        best = min(best, trial, key=lambda t: t.peak)
+
+
+def _switches(config: ConfigDict) -> Iterator[tuple[str, Any]]:
+    """Settings that trade arithmetic for memory, the least harmful first."""
+    if config.supernet.remat != "cell":
+        yield "supernet.remat", "cell"
+    if config.supernet.dtype != "bfloat16":
+        yield "supernet.dtype", "bfloat16"
+    size, parts = config.search.batch_size, config.search.microbatches
+    # Batch norm needs two images of a part.
+    for n in range(2 * parts, size // 2 + 1):
+        if size % n == 0 and (n >= 2 * parts or 2 * n == size):
+            parts = n
+            yield "search.microbatches", n
+
+
+def _try(config: ConfigDict, dataset: AnyDataset, changes: Mapping[str, Any]) -> Trial:
+    overrides = [f"{key}={value}" for key, value in changes.items()]
+    say(f"estimate: compiling {' '.join(overrides) or 'as configured'} ...")
+    job = make_search(with_overrides(config, overrides), dataset)
+    try:
+        executable, seconds = _compile(job)
+    # A TPU's compiler refuses what does not fit.
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        say("estimate: the compiler finds it too large")
+        return Trial(changes, None, 0.0)
+    say(f"estimate: {compilation_told(seconds)}")
+    stated = executable.memory_analysis()
+    memory = Memory(
+        temporaries=stated.temp_size_in_bytes,
+        arguments=stated.argument_size_in_bytes,
+        images=_bytes(job.feed.shapes(job.layout)),
+        outputs=stated.output_size_in_bytes,
+        aliased=stated.alias_size_in_bytes,
+        beside=_beside(job),
+    )
+    return Trial(changes, memory, seconds)
+
+
+def _compile(job: Job) -> tuple[Any, float]:
+    """The program of `loop.run_epochs`, from shapes."""
+    totals = job.empty_totals()
+    state = jax.eval_shape(job.init, job.start)
+    state, totals = job.layout.state_shapes((state, totals))
+    return compile_run(job, state, totals)
+
+
+def forward_macs(config: ConfigDict, dataset: AnyDataset, state: Any) -> int | None:
+    """Multiply-accumulates of a supernet's forward pass on one image, if known.
+
+    Args:
+      state: of the search, or its shapes.
+    """
+    # The scan's conditionals, idle in some slots, would count as if they never were.
+    walked = with_overrides(config, ["supernet.execution=batch"])
+    apply = supernet_apply(make_supernet(walked, dataset))
+
+    def forward(state: Any, images: Any) -> Any:
+        key = jax.random.key(0)
+        return apply(state.params, state.stats, state.alpha, images, key, train=True)
+
+    image = jax.ShapeDtypeStruct((1, *dataset.image_shape), np.float32)
+    jaxpr = jax.make_jaxpr(forward)(state, image)
+    try:
+        return count_macs(jaxpr)
+    # An operation of the user's may loop as long as it likes.
+    except ValueError as error:
+        say(f"estimate: {error}")
+        return None
+
+
+def _device_memory(devices: int) -> int | None:
+    device = jax.local_devices()[0]
+    stated = (device.memory_stats() or {}).get("bytes_limit")
+    if stated is None and device.platform == "cpu":
+        # Its devices share what the machine has.
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // devices
+    return stated
+
+
+def _memory_rows(memory: Memory | None) -> list[tuple[str, str]]:
+    if memory is None:
+        return [("peak memory of a device", _size(math.inf))]
+    return [
+        ("peak memory of a device", _size(memory.peak)),
+        ("  temporaries", _size(memory.temporaries)),
+        ("  arguments", _size(memory.arguments)),
+        ("    of these, images", _size(memory.images)),
+        ("  outputs", _size(memory.outputs)),
+        ("  outputs in the arguments' place", _size(-memory.aliased)),
+        ("  images beside the program", _size(memory.beside)),
+    ]
+
+
+def _size(count: float | None) -> str:
+    if count is None:
+        return "unknown"
+    return "too large" if count == math.inf else f"{count / 1e6:,.2f} MB"
+
+
+def _beside(job: Job) -> int:
+    feed, held_out = job.feed, job.held_out
+    coming = feed.ahead * _bytes(feed.shapes(job.layout))
+    return coming + (1 + held_out.ahead) * _bytes(held_out.shapes(job.layout))
+
+
+def _bytes(shapes: Any) -> int:
+    """On one device."""
+
+    def leaf_bytes(leaf: jax.ShapeDtypeStruct) -> int:
+        sharding = leaf.sharding
+        own = sharding.shard_shape(leaf.shape) if sharding else leaf.shape
+        return math.prod(own) * leaf.dtype.itemsize
+
+    return sum(map(leaf_bytes, jax.tree.leaves(shapes)))

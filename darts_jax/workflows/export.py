@@ -1,0 +1,165 @@
+"""`export`: a retrained network as files that run without this package."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.compilation import use_compilation_cache
+from darts_jax.errors import InputError, unknown_name
+from darts_jax.files import disk_errors, local_path
+from darts_jax.interop.artifact import Program, close, to_jax_export
+from darts_jax.interop.card import card_of, is_card, readable
+from darts_jax.interop.onnx_model import to_onnx
+from darts_jax.plots.draw import draw_genotype
+from darts_jax.settings.config import load_config
+from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.written import of_tree
+from darts_jax.tasks.classification.task import make_inference
+from darts_jax.tasks.registry import dataset_of, require_images
+from darts_jax.training.directory import RunDirectory, atomic_write, require_same_data
+from darts_jax.training.retrain_job import make_training
+from darts_jax.training.saved import remembered_images, restore_network
+
+MODEL = "model.jax_export"
+CARD = "card.json"
+
+# Beside the model: name -> file, and what makes it.
+FORMATS: dict[str, tuple[str, Callable[[Program], bytes]]] = {
+    "onnx": ("model.onnx", to_onnx)
+}
+
+
+def export(
+    run: str | Path,
+    out: str | Path,
+    *,
+    also: Sequence[str] = (),
+    dataset: AnyDataset | None = None,
+    overrides: Sequence[str] = (),
+) -> tuple[Path, ...]:
+    """Writes the network of a finished `retrain`, its card and how to load it.
+
+    The network takes uint8 images [batch, height, width, channel], as stored, and gives
+    float32 logits [batch, class], as `evaluate` tests it. A run remembers all that this
+    takes of its data, which may be gone or changed.
+
+    Args:
+      out: directory; made, or an earlier export that is replaced.
+      also: keys of ``FORMATS``.
+      dataset: what the network was trained on, where neither the run remembers it, as
+        those of earlier versions, nor the settings name it.
+      overrides: settings of such a run's data, as ``data.directory=PATH``.
+
+    Returns:
+      The files.
+
+    Raises:
+      InputError: no finished retrain, a directory of something else, an unknown format,
+        a network that a format cannot express, or data that the run does not need.
+    """
+    for name in also:
+        if name not in FORMATS:
+            raise unknown_name("format", name, list(FORMATS))
+    directory, folder = RunDirectory(Path(run)), local_path(out)
+    summary = _summary_of(directory)
+    _require_ours(folder)
+    # One device: the state is restored to run alone, wherever it was trained.
+    config = load_config(directory.config, ["devices=1", *overrides])
+    require_images(config, "an export")
+    genotype = _genotype_of(directory, summary)
+    use_compilation_cache(config.compilation_cache)
+    dataset = _data_of(directory, config, dataset, overrides)
+    job = make_training(config, dataset, genotype)
+    state = restore_network(directory, job, config.checkpoint.keep)
+    if int(state.step) != job.epochs * job.steps_per_epoch:
+        raise InputError(
+            f"the network in {directory.path} is at step {int(state.step)} of "
+            f"{job.epochs * job.steps_per_epoch}; `retrain` goes on to its end"
+        )
+    inference = make_inference(config, dataset, genotype)
+    program = close(lambda images: inference(state, images), dataset.image_shape)
+    card = card_of(directory, config, dataset, genotype, summary)
+    files = {MODEL: to_jax_export(program)}
+    files |= {file: make(program) for file, make in (FORMATS[name] for name in also)}
+    return _write(folder, card, files, genotype)
+
+
+def _data_of(
+    directory: RunDirectory,
+    config: ConfigDict,
+    dataset: AnyDataset | None,
+    overrides: Sequence[str],
+) -> AnyDataset:
+    """What the run remembers of its data; of an earlier version's run its data."""
+    known = remembered_images(directory)
+    if known is None:
+        return dataset or dataset_of(config)
+    if overrides:
+        raise InputError(
+            f"export takes no settings for {directory.path}, which remembers its data: "
+            f"want none, not {overrides[0]}"
+        )
+    if dataset is not None:
+        require_same_data(directory, dataset)
+    return known
+
+
+def _summary_of(directory: RunDirectory) -> dict[str, Any]:
+    try:
+        summary = dict(json.loads(directory.summary_json.read_text()))
+        for network in summary["networks"]:
+            network["test_accuracy"], network["genotype"]
+        summary["networks"][0]
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"no retrained network in {directory.path}; `retrain` makes one"
+        ) from None
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise InputError(f"{directory.summary_json} is damaged: {error!r}") from None
+    return summary
+
+
+def _genotype_of(directory: RunDirectory, summary: dict[str, Any]) -> Genotype:
+    try:
+        return of_tree(summary["networks"][0]["genotype"])
+    except InputError as error:
+        raise InputError(f"{directory.summary_json}: {error}") from None
+
+
+def _require_ours(folder: Path) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not is_card(folder / CARD):
+        raise InputError(f"{folder} exists and is no export; choose another --out")
+
+
+def _write(
+    folder: Path, card: dict[str, Any], files: dict[str, bytes], genotype: Genotype
+) -> tuple[Path, ...]:
+    """Writes the files; what an earlier export has beyond them goes."""
+    card["files"] = {
+        name: hashlib.sha256(data).hexdigest() for name, data in files.items()
+    }
+    with disk_errors(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, _ in FORMATS.values():
+            if name not in files:
+                (folder / name).unlink(missing_ok=True)
+    example = Path(__file__).with_name("exported_load.py").read_bytes()
+    # The card first: it says whose the directory is, should the rest be cut off.
+    files = {
+        CARD: json.dumps(card, indent=1).encode() + b"\n",
+        "card.md": readable(card, genotype).encode(),
+        "load.py": example,
+        **files,
+    }
+    for name, data in files.items():
+        atomic_write(folder / name, data)
+    drawing = folder / "genotype.svg"
+    draw_genotype(genotype, drawing)
+    return (*(folder / name for name in files), drawing)

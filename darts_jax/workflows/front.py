@@ -1,0 +1,180 @@
+"""`front`: a score against cost over several targets, random networks beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.baselines.equal_cost import random_of_cost
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.task import Score
+from darts_jax.errors import InputError
+from darts_jax.files import local_path
+from darts_jax.settings.config import with_overrides
+from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.registry import dataset_of, score_of
+from darts_jax.training.console import html_table, table
+from darts_jax.training.cost_limits import has_budget
+from darts_jax.training.directory import RunDirectory, atomic_write
+from darts_jax.training.kept_costs import limit_of
+from darts_jax.training.lock import one_writer
+from darts_jax.training.loop import say
+from darts_jax.training.processes import is_writer, wait_for_all
+from darts_jax.workflows.population import population
+from darts_jax.workflows.retrain import check_retraining, retrain
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+TARGET = "search.budget.target"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Front:
+    """What searches for several targets found, and what random networks reach.
+
+    A notebook shows its picture and its table.
+
+    Attributes:
+      rows: of each network its `columns`: the score of the test as it is shown, the
+        group "searched" or "random", and the name of its directory.
+      unit: of targets and costs.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    unit: str
+    path: Path
+    measure: Score
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of a row, in order."""
+        return "target", "cost", self.measure.name, "group", "name"
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row for each network."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.rows), columns=list(self.columns))
+
+    def plot(self) -> Figure:
+        """Score against cost, and the steps of those that no other beats.
+
+        Raises:
+          InputError: no network was trained.
+        """
+        from darts_jax.plots.front import plot_front
+
+        cost, score = f"cost, {self.unit}", f"test {self.measure.title}"
+        points = self.frame.rename(columns={"cost": cost, self.measure.name: score})
+        return plot_front(points, cost, score, "name")
+
+    def __str__(self) -> str:
+        return f"{table(self.rows, self.columns)}\ntargets and costs in {self.unit}\n"
+
+    def __repr__(self) -> str:
+        return f"Front({str(self.path)!r}, networks={len(self.rows)})"
+
+    def _repr_html_(self) -> str:
+        from darts_jax.plots.style import img_tag
+
+        return img_tag(self.plot()) + html_table(self.rows)
+
+
+@one_writer
+def front(
+    config: ConfigDict,
+    targets: Sequence[float],
+    run: str | Path,
+    dataset: AnyDataset | None = None,
+) -> Front:
+    """Searches for every target side by side, and trains what each search found.
+
+    The searches are one population. Beside each genotype as many random ones of its
+    cost are trained by the same recipe as ``baseline.random_genotypes`` says.
+
+    Args:
+      targets: of ``search.budget.target``.
+      run: a new directory, or that of the same call, which then goes on.
+
+    Raises:
+      InputError: a mistake in the settings or the data, no budget to set targets of, or
+        a task in which less is better.
+    """
+    if not has_budget(config):
+        raise InputError("a front needs search.budget.rule, such as augmented")
+    measure = score_of(config)
+    if not measure.more:
+        raise InputError(
+            f"a front draws what should be high; task={config.task} has {measure.name}"
+        )
+    dataset = dataset or dataset_of(config)
+    check_retraining(_alone(config), dataset)
+    path = local_path(run)
+    found = population(config, {TARGET: list(targets)}, path / "search", dataset)
+    rng = np.random.default_rng(config.seed)
+    rows, unit = [], ""
+    for i, member in enumerate(found.members):
+        target = member.settings[TARGET]
+        own = with_overrides(config, [f"{TARGET}={target}"])
+        limit = limit_of(own, RunDirectory(path / "search"))
+        assert limit is not None
+        unit = limit.expected.unit
+        if member.genotype is None:
+            say(f"front: the loss of the search for {target:g} {unit} became NaN")
+            continue
+        chosen = {f"searched_{i}": member.genotype}
+        for n in range(config.baseline.random_genotypes):
+            wanted = limit.cost(member.genotype)
+            other = random_of_cost(limit.space, limit.cost, wanted, rng)
+            chosen[f"random_{i}_{n}"] = other
+        for name, genotype in chosen.items():
+            score = _trained(config, path / name, genotype, dataset)
+            rows.append(
+                {
+                    "target": target,
+                    "cost": limit.cost(genotype),
+                    measure.name: score,
+                    "group": name.split("_")[0],
+                    "name": name,
+                }
+            )
+    if not rows:
+        raise InputError(
+            "every loss of the front became NaN: want a lower "
+            "search.weights.learning_rate"
+        )
+    result = Front(tuple(rows), unit, path, measure)
+    atomic_write(path / "front.json", json.dumps(rows, indent=1) + "\n")
+    atomic_write(path / "summary.txt", str(result))
+    if is_writer():
+        _draw(result, path / "front")
+    wait_for_all("the front is written")
+    return result
+
+
+def _trained(
+    config: ConfigDict, path: Path, genotype: Genotype, dataset: AnyDataset
+) -> float:
+    """The score of a test, as it is shown, of a genotype trained from scratch."""
+    trained = retrain(_alone(config), path, genotype, dataset)
+    return trained.measure.shown(trained.score)
+
+
+def _alone(config: ConfigDict) -> ConfigDict:
+    """Settings by which one network of the front is trained."""
+    return with_overrides(config, ["baseline.random_genotypes=0"])
+
+
+def _draw(result: Front, stem: Path) -> None:
+    from darts_jax.plots.style import save_pictures
+
+    save_pictures(result.plot(), stem)

@@ -1,0 +1,324 @@
+"""`population`: searches that differ in scalars, as one compiled program."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+from ml_collections import ConfigDict
+
+from darts_jax.bilevel.discretization import kinds_without_numbers
+from darts_jax.bilevel.regularization import TERMS
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.compilation import use_compilation_cache
+from darts_jax.engine.task import Score
+from darts_jax.errors import InputError
+from darts_jax.plots.run_histories import HistoryPlots
+from darts_jax.settings.config import get_setting, load_config, with_overrides
+from darts_jax.settings.schedules import SCHEDULED
+from darts_jax.spaces import get_space
+from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.registry import dataset_of, score_of
+from darts_jax.tasks.slots import make_discretization
+from darts_jax.training.console import html_table, short, table
+from darts_jax.training.directory import (
+    RunDirectory,
+    atomic_write,
+    load_architecture,
+    open_run,
+)
+from darts_jax.training.kept_costs import keep_costs, tell_budget, within_budget
+from darts_jax.training.lock import one_writer
+from darts_jax.training.loop import run_epochs
+from darts_jax.training.metrics import read_metrics
+from darts_jax.training.population_job import make_population
+from darts_jax.training.processes import wait_for_all
+from darts_jax.training.stages import Stage
+from darts_jax.training.watch import Watch
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+# What the members of a population may differ in: it is an array in the program.
+SCALARS = (
+    "seed",
+    "search.weights.learning_rate",
+    "search.weights.final_learning_rate",
+    "search.weights.momentum",
+    "search.weights.decay",
+    "search.weights.clip",
+    "search.architecture.learning_rate",
+    "search.architecture.beta1",
+    "search.architecture.beta2",
+    "search.architecture.decay",
+    "search.architecture.init_scale",
+    "search.architecture.momentum",
+    "search.architecture.entropy",
+    "search.architecture.baseline_decay",
+    "search.budget.target",
+    "search.budget.rate",
+    *(f"search.{setting}" for setting in SCHEDULED.values()),
+    *(f"search.terms.{name}" for name in TERMS),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One search of a population.
+
+    Attributes:
+      settings: what sets it apart.
+      genotype: read off its last parameters; None if its loss became NaN.
+      alpha: kind -> architecture parameters [epoch, edge, op].
+      curves: name of a metric -> its values by epoch.
+    """
+
+    settings: dict[str, Any]
+    genotype: Genotype | None
+    alpha: dict[str, np.ndarray]
+    curves: dict[str, np.ndarray]
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row for each epoch."""
+        import pandas as pd
+
+        epochs = len(next(iter(self.curves.values())))
+        return pd.DataFrame({"epoch": range(1, epochs + 1), **self.curves})
+
+    @property
+    def name(self) -> str:
+        """What sets it apart, other than its seed."""
+        others = {k: v for k, v in self.settings.items() if k != "seed"}
+        return ", ".join(f"{short(k)} {v}" for k, v in others.items()) or "all"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PopulationResult(HistoryPlots):
+    """What the searches of a population found. A notebook shows them as a table.
+
+    Attributes:
+      agreement: share of their choices that two genotypes have in common; NaN for a
+        member without one.
+      score: by which the task measures them.
+    """
+
+    members: tuple[Member, ...]
+    agreement: Float[np.ndarray, "member member"]
+    run: RunDirectory
+    score: Score
+
+    @functools.cached_property
+    def history(self) -> pd.DataFrame:
+        """A row for each epoch of each member; see `HistoryPlots.history`.
+
+        ``run`` names a member by what sets it apart, other than its seed.
+        """
+        import pandas as pd
+
+        frames = [
+            member.history.assign(**member.settings, run=member.name)
+            for member in self.members
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def plot_agreement(self) -> Figure:
+        """Which members made the same choices."""
+        from darts_jax.plots.agreement import plot_agreement
+
+        names = [
+            ", ".join(map(str, member.settings.values())) for member in self.members
+        ]
+        return plot_agreement(self.agreement, names)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Of each member its settings and its last epoch."""
+        alone = np.eye(len(self.members), dtype=bool)
+        shared = np.ma.masked_invalid(np.where(alone, np.nan, self.agreement))
+        score, name = self.score, f"held_out_{self.score.name}"
+        return [
+            member.settings
+            | {
+                "loss": float(member.curves["loss"][-1]),
+                _column(score): score.shown(float(member.curves[name][-1])),
+                "agreement": float(shared[i].mean()) if shared[i].count() else np.nan,
+            }
+            for i, member in enumerate(self.members)
+        ]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        return table(rows, list(rows[0]))
+
+    def __repr__(self) -> str:
+        return f"PopulationResult({str(self.run.path)!r}, members={len(self.members)})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.rows())
+
+
+@one_writer
+def population(
+    config: ConfigDict,
+    grid: Mapping[str, Sequence[Any]],
+    run: str | Path,
+    dataset: AnyDataset | None = None,
+) -> PopulationResult:
+    """Runs a search for every combination of settings, side by side.
+
+    Each result is that of the search run alone. One whose loss becomes NaN does not
+    stop the others.
+
+    Args:
+      config: what the members share.
+      grid: setting -> its values, such as ``{"seed": range(8)}``.
+
+    Raises:
+      InputError: a mistake in the settings or the data, a setting that shapes the
+        program and so cannot differ within one, or the run began on other data.
+    """
+    use_compilation_cache(config.compilation_cache)
+    members = _members(config, grid)
+    if config.search.stages or config.search.stop != "none":
+        raise InputError(
+            "members of a population go in step: want no search.stages and "
+            "search.stop=none"
+        )
+    settings = [{key: get_setting(m, key) for key in grid} for m in members]
+    dataset = dataset or dataset_of(config)
+    job = make_population(members, dataset)
+    directory = open_run(run, config, "population", dataset)
+    _claim(directory, settings)
+    keep_costs(config, dataset, directory)
+    # What a population writes last: a finished one is read.
+    if directory.summary_text.exists():
+        return read_population(directory)
+    watch = Watch(Stage(members[0], "population"), directory, members=len(members))
+    run_epochs(job, directory, "population", config.checkpoint, watch)
+    wait_for_all("population")
+    result = read_population(directory)
+    for own, member in zip(members, result.members, strict=True):
+        if member.genotype is not None:
+            tell_budget(own, directory, member.genotype)
+    _write(result)
+    return result
+
+
+def read_population(directory: RunDirectory) -> PopulationResult:
+    """The result of a population whose epochs are on disk.
+
+    Raises:
+      InputError: there is none, or it is damaged.
+    """
+    config = load_config(directory.config)
+    try:
+        settings = json.loads(_members_file(directory).read_text())
+    except (OSError, ValueError):
+        raise InputError(f"no population in {directory.path}") from None
+    return _read(config, settings, directory)
+
+
+def _column(score: Score) -> str:
+    return f"held out {score.unit or score.name}"
+
+
+def _members(config: ConfigDict, grid: Mapping[str, Sequence[Any]]) -> list[ConfigDict]:
+    for key in grid:
+        if key not in SCALARS:
+            raise InputError(
+                f"setting {key} cannot differ within a population; want one of "
+                f"{', '.join(SCALARS)}"
+            )
+    if not grid or not all(grid.values()):
+        raise InputError("a population needs values, as --grid seed=0,1,2")
+    return [
+        with_overrides(config, [f"{k}={v}" for k, v in zip(grid, values, strict=True)])
+        for values in itertools.product(*grid.values())
+    ]
+
+
+def _claim(directory: RunDirectory, settings: list[dict[str, Any]]) -> None:
+    """A run directory holds one population; another is refused."""
+    path = _members_file(directory)
+    text = json.dumps(settings, indent=1) + "\n"
+    if path.exists() and path.read_text() != text:
+        raise InputError(
+            f"run directory {directory.path} holds another population; choose another "
+            "--run"
+        )
+    atomic_write(path, text)
+
+
+def _members_file(directory: RunDirectory) -> Path:
+    return directory.path / "members.json"
+
+
+def _read(
+    config: ConfigDict,
+    settings: list[dict[str, Any]],
+    directory: RunDirectory,
+) -> PopulationResult:
+    space, epochs = get_space(config.space), config.search.epochs
+    discretize = make_discretization(config)
+    saved = [load_architecture(directory.architecture_at(e + 1)) for e in range(epochs)]
+    alpha = {kind: np.stack([e[kind] for e in saved]) for kind in space.cells}
+    records = [r for r in read_metrics(directory.metrics) if r["verb"] == "population"]
+    # Of a number that a member lacks there is None in the record.
+    curves = {
+        name: np.array([record[name] for record in records], float)
+        for name, value in records[0].items()
+        if isinstance(value, list)
+    }
+    members = []
+    for i, chosen in enumerate(settings):
+        own = {kind: values[:, i] for kind, values in alpha.items()}
+        last = {kind: values[-1] for kind, values in own.items()}
+        sound = not kinds_without_numbers(space, last)
+        own_config = with_overrides(config, [f"{k}={v}" for k, v in chosen.items()])
+        members.append(
+            Member(
+                chosen,
+                within_budget(own_config, directory, discretize(space, last), last)
+                if sound
+                else None,
+                own,
+                {name: values[:, i] for name, values in curves.items()},
+            )
+        )
+    genotypes = [member.genotype for member in members]
+    shared, score = agreement(genotypes), score_of(config)
+    return PopulationResult(tuple(members), shared, directory, score)
+
+
+def agreement(
+    genotypes: Sequence[Genotype | None],
+) -> Float[np.ndarray, "member member"]:
+    """Share of the choices of each that another made too; NaN where one is missing."""
+    choices = [_choices(genotype) for genotype in genotypes]
+    return np.array(
+        [[len(a & b) / len(a) if a and b else np.nan for b in choices] for a in choices]
+    )
+
+
+def _choices(genotype: Genotype | None) -> set[Any]:
+    if genotype is None:
+        return set()
+    return {
+        (k, choice) for k, cell in genotype.cells.items() for choice in cell.choices
+    }
+
+
+def _write(result: PopulationResult) -> None:
+    for i, member in enumerate(result.members):
+        if member.genotype is not None:
+            path = result.run.path / f"genotype_{i}.json"
+            atomic_write(path, member.genotype.to_json())
+    atomic_write(result.run.summary_text, str(result))

@@ -1,0 +1,150 @@
+"""`reproduce`: a published experiment with some seeds, its results stored."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from darts_jax.analysis.comparison import (
+    Improvement,
+    improvement_by_run,
+    improvement_over,
+)
+from darts_jax.analysis.intervals import PERCENT
+from darts_jax.errors import InputError
+from darts_jax.files import local_path
+from darts_jax.nasbench import require_table
+from darts_jax.nasbench.known import known_accuracies
+from darts_jax.settings.config import config_to_json
+from darts_jax.settings.experiments import Experiment, experiment_config, get_experiment
+from darts_jax.tasks.registry import dataset_of
+from darts_jax.training.directory import atomic_write
+from darts_jax.training.loop import say
+from darts_jax.workflows.retrain import check_retraining, retrain
+from darts_jax.workflows.search import SearchResult, search
+
+
+def reproduce(
+    name: str, seeds: Sequence[int], runs: str | Path, results: str | Path
+) -> Path:
+    """Runs an experiment for each seed and stores what came out.
+
+    What is finished in ``runs`` is read, not repeated, and what was stopped goes on.
+
+    Args:
+      name: ``protocol/method``, of `experiments.EXPERIMENTS`.
+      seeds: one search each.
+      runs: directory of run directories, ``protocol/method_seed``.
+      results: directory of the stored results, ``protocol/method.json``, from which
+        `ledger.ledger` is made.
+
+    Returns:
+      The file of results.
+
+    Raises:
+      InputError: no such experiment, its data or its table are missing, its table
+        says nothing of the data, or fewer than two seeds, of which no interval can be
+        made.
+    """
+    experiment = get_experiment(name)
+    if len(set(seeds)) < 2:
+        raise InputError(f"{name} needs 2 seeds or more for an interval")
+    configs = [experiment_config(experiment, seed) for seed in seeds]
+    dataset = dataset_of(configs[0])
+    if experiment.protocol.retrains:
+        check_retraining(configs[0], dataset)
+    random = None if experiment.protocol.retrains else _all_cells(configs[0])
+    rows = []
+    for config in configs:
+        run = local_path(runs) / f"{name}_{config.seed}"
+        found = search(config, run, dataset)
+        row = _searched(found) | {"seed": config.seed}
+        if experiment.protocol.retrains:
+            trained = retrain(config, run, found.genotype, dataset)
+            row["result"] = 100 * (1 - trained.accuracy)
+            row["random"] = [100 * (1 - b.score) for b in trained.baselines]
+        rows.append(row)
+        say(f"{name}: seed {config.seed}: {row['result']:.2f}")
+    path = local_path(results) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = summary(experiment, rows, random) | {
+        "data": dataset.name,
+        "note": dataset.note,
+        "backend": jax.default_backend(),
+        "settings": json.loads(config_to_json(configs[0])),
+    }
+    atomic_write(path, json.dumps(stored, indent=1) + "\n")
+    return path
+
+
+def summary(
+    experiment: Experiment, rows: list[dict[str, Any]], random: list[float] | None
+) -> dict[str, Any]:
+    """What the ledger says of an experiment.
+
+    Args:
+      rows: of each seed, with its ``result`` and, if retrained, ``random`` ones.
+      random: results of all genotypes of the space, where those of the rows are not
+        meant.
+    """
+    results = [row["result"] for row in rows]
+    known = None if random is None else statistics.mean(random)
+    gained = gain(rows, known)
+    if random is None:
+        random = [result for row in rows for result in row["random"]]
+    return {
+        "experiment": experiment.name,
+        "rows": rows,
+        "mean": statistics.mean(results),
+        "deviation": statistics.stdev(results),
+        "random_mean": statistics.mean(random),
+        "random_count": len(random),
+        # In the unit of the results: of an error, less is better.
+        "improvement": [gained.difference, gained.low, gained.high],
+        "pairs": gained.pairs,
+    }
+
+
+def gain(rows: list[dict[str, Any]], known: float | None) -> Improvement:
+    """Returns by how much the results, in percent, are above those of random genotypes.
+
+    Args:
+      rows: of each seed, with its ``result`` and, if retrained, ``random`` ones.
+      known: the mean over all genotypes of the space, where that is known.
+    """
+    results = [row["result"] for row in rows]
+    if known is not None:
+        return improvement_over(results, known, PERCENT)
+    return improvement_by_run(results, [row["random"] for row in rows], PERCENT)
+
+
+def _all_cells(config: ConfigDict) -> list[float]:
+    require_table(config.benchmark.table, config.data.directory)
+    known = known_accuracies(config)
+    if known is None:
+        raise InputError(
+            f"NAS-Bench-201 says nothing of {config.data.name}: set benchmark.dataset "
+            "to the one whose accuracies are meant"
+        )
+    cells: list[float] = known.cells.tolist()
+    return cells
+
+
+def _searched(found: SearchResult) -> dict[str, Any]:
+    last = found.records[-1]
+    measured = [r["eigenvalue"] for r in found.records if r.get("eigenvalue")]
+    row = {
+        "genotype": json.loads(found.genotype.to_json()),
+        "skips": sum(cell.skips for cell in found.genotype.cells.values()),
+        "supernet_accuracy": last["held_out_accuracy"],
+        "discretization_gap": last["discretization_gap"],
+        "eigenvalue": measured[-1] if measured else None,
+        "epochs": len(found.records),
+    }
+    if found.known is not None:
+        row["result"] = found.known
+    return row

@@ -1,0 +1,213 @@
+"""`score`: every path of a trained supernet, and how well it orders the space."""
+
+import dataclasses
+import io
+import itertools
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from darts_jax.analysis.ranking import Ranking, ranking
+from darts_jax.bilevel.discretization import one_hot, random_genotype
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.compilation import use_compilation_cache
+from darts_jax.engine.devices import make_layout, to_host
+from darts_jax.nasbench.known import known_accuracies
+from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
+from darts_jax.tasks.registry import dataset_of, score_of
+from darts_jax.training.console import progress, table
+from darts_jax.training.directory import atomic_write
+from darts_jax.training.lock import one_writer
+from darts_jax.training.path_scores import make_path_scores
+from darts_jax.training.saved import SavedSearch
+
+ENUMERABLE = 2**15
+"""A space of no more paths is scored whole unless a sample is asked for."""
+
+SAMPLE = 1000
+"""Paths that are drawn of a larger one."""
+
+_AT_ONCE = 128  # paths of one call, so that the bar moves
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What a supernet says of its paths.
+
+    Attributes:
+      genotypes: the paths.
+      accuracy: of each, with shared weights, in [0, 1]; balanced, if ``data.metric``
+        says so.
+      truth: of each in percent, by the benchmark; None where there is none.
+      title: what the truth is.
+      ranking: of accuracies beside the truth.
+      seconds: that scoring took, compilation included.
+    """
+
+    genotypes: tuple[Genotype, ...]
+    accuracy: Float[np.ndarray, " path"]
+    truth: Float[np.ndarray, " path"] | None
+    title: str
+    ranking: Ranking | None
+    seconds: float
+    epoch: int
+    protocol: str
+
+    @property
+    def best(self) -> Genotype:
+        return self.genotypes[int(np.argmax(self.accuracy))]
+
+    def __str__(self) -> str:
+        spread = np.quantile(100 * self.accuracy, [0, 0.5, 1])
+        rows = [
+            ("paths", len(self.genotypes)),
+            ("epoch", self.epoch),
+            ("seconds", self.seconds),
+            ("least accuracy %", float(spread[0])),
+            ("median accuracy %", float(spread[1])),
+            ("best accuracy %", float(spread[2])),
+        ]
+        if self.ranking is not None and self.truth is not None:
+            rows += [
+                ("Kendall tau", self.ranking.kendall),
+                ("Spearman", self.ranking.spearman),
+                *((f"regret of top {k}", r) for k, r in self.ranking.regret.items()),
+                ("truth of the best %", float(self.truth[np.argmax(self.accuracy)])),
+                ("best truth %", float(self.truth.max())),
+            ]
+        named = [{"": name, "value": value} for name, value in rows]
+        return f"{table(named, ['', 'value'])}\n{self.protocol}\n"
+
+
+@one_writer
+def score(
+    run: str | Path,
+    epoch: int = 0,
+    dataset: AnyDataset | None = None,
+    overrides: Sequence[str] = (),
+) -> Scores:
+    """Scores the paths of a search's supernet, and draws them beside the truth.
+
+    All of a space's paths, or ``score.paths`` drawn at random. Writes ``scores.json``,
+    ``scores.npz`` and, where a benchmark is known, ``scores.svg`` and ``.png``.
+
+    Args:
+      run: directory of a search.
+      epoch: from 1, one whose checkpoint is kept; 0 for the newest.
+      overrides: settings of ``score`` and ``benchmark``, as ``score.images=500``.
+
+    Raises:
+      InputError: no such run, epoch or checkpoint, or a setting is wrong.
+    """
+    began = time.perf_counter()
+    saved = SavedSearch(run, overrides)
+    config = saved.config
+    use_compilation_cache(config.compilation_cache)
+    known = known_accuracies(config)
+    dataset = dataset or dataset_of(config)
+    _, state = saved.restored(epoch, dataset)
+    genotypes = paths_of(saved.space, config.score.paths, config.seed)
+    layout = make_layout(config.devices, _AT_ONCE, "the paths of a call", members=True)
+    of_paths = make_path_scores(config, dataset, layout)
+    params, stats = layout.put(to_host((state.params, state.stats)))
+    mixtures = _stack([one_hot(saved.space, genotype) for genotype in genotypes])
+    found: list[np.ndarray] = []
+    with progress(len(genotypes), "score") as bar:
+        for start in range(0, len(genotypes), _AT_ONCE):
+            count = min(_AT_ONCE, len(genotypes) - start)
+            # The last call is filled up with its last path.
+            rows = start + np.minimum(np.arange(_AT_ONCE), count - 1)
+            some = jax.tree.map(lambda leaf, rows=rows: leaf[rows], mixtures)
+            found.append(to_host(of_paths(params, stats, some))[:count])
+            bar.advance(count, 0, accuracy=float(found[-1].mean()))
+    accuracy = np.concatenate(found)
+    truth = None if known is None else np.array([*map(known.accuracy, genotypes)])
+    scored = Scores(
+        tuple(genotypes),
+        accuracy,
+        truth,
+        known.title if known else "",
+        ranking(accuracy, truth) if truth is not None else None,
+        time.perf_counter() - began,
+        epoch or saved.epochs,
+        _protocol(config, dataset),
+    )
+    _write(saved, scored, mixtures)
+    return scored
+
+
+def paths_of(space: Space, count: int, seed: int) -> list[Genotype]:
+    """All paths of a space in order, or so many drawn at random."""
+    enumerable = space.discretization == "argmax" and _size(space) <= ENUMERABLE
+    if count or not enumerable:
+        rng = np.random.default_rng(seed)
+        return [random_genotype(space, rng) for _ in range(count or SAMPLE)]
+    each = [
+        [
+            CellGenotype(cell.inputs, choices, cell.output)
+            for choices in itertools.product(
+                *(
+                    [Choice(edge.target, edge.source, name) for name in edge.operations]
+                    for edge in cell.edges
+                )
+            )
+        ]
+        for cell in space.cells.values()
+    ]
+    return [
+        Genotype(space.name, dict(zip(space.cells, cells, strict=True)))
+        for cells in itertools.product(*each)
+    ]
+
+
+def _size(space: Space) -> int:
+    return math.prod(
+        len(edge.operations) for cell in space.cells.values() for edge in cell.edges
+    )
+
+
+def _stack(mixtures: list[dict[str, np.ndarray]]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *mixtures)
+
+
+def _protocol(config: Any, dataset: AnyDataset) -> str:
+    settings = config.score
+    text = (
+        f"{score_of(config).words} with shared weights on "
+        f"{settings.images or 'all'} validation images of {dataset.name}, "
+        f"statistics {settings.statistics}"
+    )
+    return f"{text}; {dataset.note}" if dataset.note else text
+
+
+def _write(saved: SavedSearch, scored: Scores, mixtures: Any) -> None:
+    place = saved.directory.path
+    summary = {
+        "epoch": scored.epoch,
+        "paths": len(scored.genotypes),
+        "seconds": scored.seconds,
+        "protocol": scored.protocol,
+        "truth": scored.title,
+        "best": json.loads(scored.best.to_json()),
+        **(scored.ranking._asdict() if scored.ranking else {}),
+    }
+    atomic_write(place / "scores.json", json.dumps(summary, indent=1) + "\n")
+    arrays = {f"mixture_{kind}": m.astype(bool) for kind, m in mixtures.items()}
+    if scored.truth is not None:
+        arrays["truth"] = scored.truth
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, accuracy=scored.accuracy, **arrays)
+    atomic_write(place / "scores.npz", buffer.getvalue())
+    if scored.truth is None:
+        return
+    # Matplotlib takes a second to import: only where something is drawn.
+    from darts_jax.plots.scatter import save_scatter
+
+    save_scatter(scored.accuracy, scored.truth, scored.title, place / "scores")

@@ -1,0 +1,208 @@
+"""`search`: from images to a genotype."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.bilevel.selection import SELECTIONS
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.compilation import use_compilation_cache
+from darts_jax.engine.job import Job
+from darts_jax.nasbench.known import known_accuracies
+from darts_jax.settings.checks import validate_config
+from darts_jax.settings.config import with_overrides
+from darts_jax.spaces import get_space
+from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.reading import read_genotype_file
+from darts_jax.tasks.registry import dataset_of
+from darts_jax.tasks.slots import full_mask, make_discretization
+from darts_jax.training.checkpoint import Checkpoints
+from darts_jax.training.directory import RunDirectory, atomic_write, open_run
+from darts_jax.training.found import SearchResult, read_search
+from darts_jax.training.kept_costs import keep_costs, tell_budget, within_budget
+from darts_jax.training.live import Live, live_plot
+from darts_jax.training.lock import one_writer
+from darts_jax.training.loop import first_tree, run_epochs, say, step_of
+from darts_jax.training.processes import is_writer, wait_for_all
+from darts_jax.training.search_job import make_search, search_start
+from darts_jax.training.stages import Stage, pruned_mask, stages_of
+from darts_jax.training.start import Source, search_beginning
+from darts_jax.training.watch import Watch
+from darts_jax.workflows.select import by_supernet
+
+LARGEST_DECAY = 0.03
+"""Of the weights, however often a search begins anew (R-DARTS's released code)."""
+
+
+@one_writer
+def search(
+    config: ConfigDict,
+    run: str | Path,
+    dataset: AnyDataset | None = None,
+    live: Live | None = None,
+    start_from: str | Path | None = None,
+) -> SearchResult:
+    """Searches an architecture, or goes on where an earlier call was stopped.
+
+    Args:
+      config: see `config.default_config`.
+      run: a new directory, or that of a run with the same settings.
+      dataset: in place of the one that the config names.
+      start_from: a run whose search's last weights, statistics and architecture are
+        the first of this one, in place of random ones.
+      live: is shown every epoch's record; by default, in a notebook, a plot.
+
+    Raises:
+      InputError: a mistake in the settings or the data, or the run began on other
+        data; one line says which.
+    """
+    validate_config(config)
+    use_compilation_cache(config.compilation_cache)
+    dataset = dataset or dataset_of(config)
+    stages, known = stages_of(config), known_accuracies(config)
+    # Whatever a later stage asks is refused before the first one runs.
+    jobs = [make_search(stage.config, dataset) for stage in stages]
+    source = None if start_from is None else Source(Path(start_from))
+    new = RunDirectory(Path(run))
+    beginning = search_beginning(source, config, new, jobs[0])
+    directory = open_run(run, config, "search", dataset)
+    if beginning is not None:
+        beginning.write(directory)
+    keep_costs(config, dataset, directory)
+    drawing = directory.path / "genotype"
+    # What a search writes last: a finished one is read.
+    finished = drawing.with_suffix(".png").exists()
+    if finished:
+        genotype = read_genotype_file(directory.genotype)
+    else:
+        place = _Place(dataset, directory, live or live_plot())
+        genotype = _searched(config, stages, jobs, place)
+        atomic_write(directory.genotype, genotype.to_json())
+    found = read_search(directory, genotype, stages)
+    if known is not None:
+        say(f"search: {found.known:.2f} % by {known.title}")
+    if is_writer() and not finished:
+        _draw(genotype, drawing)
+    wait_for_all("the search is written")
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """What all stages of a search share."""
+
+    dataset: AnyDataset
+    directory: RunDirectory
+    live: Live | None
+
+
+def _searched(
+    config: ConfigDict, stages: list[Stage], jobs: list[Job], place: _Place
+) -> Genotype:
+    """Runs the stages, each from where it is, and reads the genotype off the last."""
+    space = get_space(config.space)
+    mask, ran = full_mask(space), list[_Ran]()
+    for stage, job in zip(stages, jobs, strict=True):
+        if ran:
+            mask = pruned_mask(stage.config, mask, ran[-1].alpha)
+        done = sum(earlier.epochs for earlier in ran)
+        job = dataclasses.replace(job, start=search_start(stage.config, mask))
+        ran.append(_run_stage(stage, job, place, done))
+    last = ran[-1]
+    if config.search.discretization in SELECTIONS:
+        state = last.returned(place.directory)
+        genotype = by_supernet(last.stage.config, last.job, state)
+    else:
+        genotype = make_discretization(last.stage.config)(space, last.alpha)
+    how = last.stage.config, place.directory
+    fitted = within_budget(*how, genotype, last.alpha)
+    tell_budget(*how, fitted, genotype)
+    return fitted
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ran:
+    """A stage at its end.
+
+    Attributes:
+      stage: with the settings that it ended with.
+      state: of its last epoch.
+      epoch: the last, or that which its stop returned to.
+      alpha: the architecture of that epoch.
+    """
+
+    stage: Stage
+    job: Job
+    state: Any
+    epoch: int
+    alpha: Mapping[str, np.ndarray]
+
+    @property
+    def epochs(self) -> int:
+        return step_of(self.state) // self.job.steps_per_epoch
+
+    def returned(self, directory: RunDirectory) -> Any:
+        """The state that the architecture is of."""
+        if self.epoch == self.epochs:
+            return self.state
+        verb, step = _saved_at(self.stage, directory, self._step)
+        checkpoints = Checkpoints(directory.checkpoints / verb, 1)
+        return checkpoints.restore(step, first_tree(self.job))["state"]
+
+    @property
+    def _step(self) -> int:
+        return self.epoch * self.job.steps_per_epoch
+
+
+def _run_stage(stage: Stage, job: Job, place: _Place, done: int) -> _Ran:
+    """Runs a stage, and again from where its stop returned to, as often as asked.
+
+    Args:
+      done: epochs of the stages before.
+    """
+    restarts, origin = stage.config.search.stopping.restarts, None
+    directory = place.directory
+    for attempt in range(restarts + 1):
+        if attempt:
+            stage = _stronger(stage)
+            job = dataclasses.replace(
+                make_search(stage.config, place.dataset), start=job.start
+            )
+        watch = Watch(stage, directory, done, live=place.live)
+        settings = stage.config.checkpoint
+        state = run_epochs(job, directory, stage.verb, settings, watch, origin)
+        if watch.stop is None:
+            break
+        origin = _saved_at(stage, directory, watch.stop.epoch * job.steps_per_epoch)
+    last = watch.stop.epoch if watch.stop else step_of(state) // job.steps_per_epoch
+    return _Ran(stage, job, state, last, watch.saved(last))
+
+
+def _saved_at(stage: Stage, directory: RunDirectory, step: int) -> tuple[str, int]:
+    """The attempt that came by a step, and the step."""
+    attempts = [
+        dataclasses.replace(stage, attempt=n) for n in range(stage.attempt, -1, -1)
+    ]
+    for attempt in attempts:
+        if (directory.checkpoints / attempt.verb / str(step)).exists():
+            return attempt.verb, step
+    return stage.verb, step
+
+
+def _stronger(stage: Stage) -> Stage:
+    """The stage with stronger decay of the weights (Zela et al., 2020, DARTS-ADA)."""
+    settings = stage.config.search
+    decay = min(settings.weights.decay * settings.stopping.stronger, LARGEST_DECAY)
+    config = with_overrides(stage.config, [f"search.weights.decay={decay}"])
+    return Stage(config, stage.name, stage.attempt + 1)
+
+
+def _draw(genotype: Genotype, stem: Path) -> None:
+    # Matplotlib takes a second to import: only where something is drawn.
+    from darts_jax.plots.draw import save_drawing
+
+    save_drawing(genotype, stem)

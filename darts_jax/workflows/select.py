@@ -1,0 +1,125 @@
+"""`select`: a genotype by any rule, from any saved epoch of a search."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_numbers
+from darts_jax.bilevel.selection import SELECTIONS, HostMask, HostMixture, Trained
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.devices import to_host
+from darts_jax.engine.job import Job
+from darts_jax.errors import unknown_name
+from darts_jax.spaces import get_space
+from darts_jax.spaces.fit import check
+from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.slots import bound, make_discretization
+from darts_jax.training.kept_costs import tell_budget, within_budget
+from darts_jax.training.loop import HeldOut, compile_run, say
+from darts_jax.training.saved import SavedSearch
+
+
+def select(
+    run: str | Path,
+    rule: str,
+    epoch: int = 0,
+    dataset: AnyDataset | None = None,
+    overrides: Sequence[str] = (),
+) -> Genotype:
+    """The genotype that a rule makes of a finished or unfinished search.
+
+    Args:
+      rule: of `DISCRETIZATIONS`, which read the architecture parameters of any epoch,
+        or of `SELECTIONS`, which test the supernet and need its checkpoint.
+      epoch: from 1; 0 for the last that is saved.
+      overrides: where the data of the run lie now, as ``data.directory=PATH``.
+
+    Raises:
+      InputError: no such rule, run, epoch or checkpoint, or other data, in one line.
+    """
+    known = [*DISCRETIZATIONS, *SELECTIONS]
+    if rule not in known:
+        raise unknown_name("rule", rule, known)
+    saved = SavedSearch(run, [f"search.discretization={rule}", *overrides])
+    if rule in DISCRETIZATIONS:
+        alpha = saved.architecture(epoch)
+        genotype = make_discretization(saved.config)(saved.space, alpha)
+    else:
+        job, state = saved.restored(epoch, dataset)
+        alpha = saved.architecture(epoch)
+        genotype = by_supernet(saved.config, job, state)
+    how = saved.config, saved.directory
+    fitted = within_budget(*how, genotype, alpha)
+    tell_budget(*how, fitted, genotype)
+    return check(fitted)
+
+
+def by_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:
+    """The genotype of a rule that tests the supernet: ``search.discretization``."""
+    settings, space = config.search, get_space(config.space)
+    require_numbers(space, to_host(state.alpha))
+    choose = bound(SELECTIONS[settings.discretization], settings.selection)
+    rng = np.random.default_rng(config.seed)
+    return choose(space, _trained(config, job, state), rng)
+
+
+def _trained(config: ConfigDict, job: Job, state: Any) -> Trained:
+    held_out, model_of = HeldOut(job), jax.jit(job.model)
+    last = job.scalars(job.epochs - 1)
+    # What helped the search along is no part of what it found.
+    scalars = last | {"auxiliary_skip": np.float32(0)}
+    now = {"state": state}
+    tuner = _Tuner(config, job) if config.search.selection.tune_epochs else None
+
+    def score(mixture: Any) -> float:
+        model = model_of(now["state"], scalars).replace(mixture=mixture)
+        return float(job.score.merit(held_out.score(model)))
+
+    def mixture(mask: HostMask) -> HostMixture:
+        model = model_of(now["state"].replace(mask=mask), scalars)
+        return {kind: np.array(w) for kind, w in to_host(model.mixture).items()}
+
+    def tune(mask: HostMask) -> None:
+        if tuner is not None:
+            now["state"] = tuner.tuned(now["state"], mask)
+
+    alpha, mask = to_host(state.alpha), to_host(state.mask)
+    return Trained(alpha, mask, mixture, score, tune)
+
+
+class _Tuner:
+    """Trains the weights of a supernet while its architecture rests."""
+
+    def __init__(self, config: ConfigDict, job: Job) -> None:
+        self.job, self.settings = job, config.search.selection
+        self.chunks = job.feed.open(job.layout)
+        self.epoch = job.epochs
+        self.program: Any = None
+
+    def tuned(self, state: Any, mask: HostMask) -> Any:
+        state = state.replace(mask=self.job.layout.put(mask))
+        # The program takes the state's memory for its own: selection keeps none of it.
+        for _ in range(self.settings.tune_epochs):
+            state = self._epoch(state)
+        return state
+
+    def _epoch(self, state: Any) -> Any:
+        job, start = self.job, 0
+        scalars = job.scalars(job.epochs - 1)
+        scalars["architecture"]["learns"] = np.float32(0)
+        rate = job.scalars(0)["weights"]["learning_rate"]
+        scalars["weights"]["learning_rate"] = rate * np.float32(self.settings.tune_rate)
+        totals = job.layout.init(lambda t: t, job.empty_totals())
+        if self.program is None:
+            self.program, seconds = compile_run(job, state, totals)
+            say(f"select: compiled in {seconds:.1f} s")
+        for stop, data in self.chunks(self.epoch, 0):
+            bounds = (np.int32(n) for n in (self.epoch, start, stop))
+            state, totals = self.program(state, totals, data, scalars, *bounds)
+            start = stop
+        self.epoch += 1
+        return state

@@ -1,0 +1,110 @@
+"""Baselines on a table, on a supernet's paths and by training, from one command."""
+
+import json
+
+import numpy as np
+import pytest
+
+import darts_jax
+from darts_jax.cli.main import main
+from darts_jax.errors import InputError
+from darts_jax.nasbench import load_table
+from darts_jax.settings.config import with_overrides
+from darts_jax.spaces import get_space
+from darts_jax.spaces.graph import Genotype
+from darts_jax.workflows.baseline_scores import by_paths, by_table, by_training
+from darts_jax.workflows.score import paths_of
+from tests.nasbench.test_nasbench201 import small_table, text_of
+from tests.workflows.test_methods import images
+
+
+def test_a_table_tells_validation_accuracy_for_its_seconds(tmp_path):
+    columns = {
+        "cifar10_valid_12": np.array([30, 60], np.float32),
+        "train_seconds_200_cifar10": np.array([2000, 4000], np.float32),
+    }
+    table = load_table(small_table(tmp_path / "table.npz", **columns))
+    told = by_table(table)(Genotype.from_nasbench201(text_of([1, 0, 0, 0, 3, 0])))
+    assert told.score == 60
+    assert told.cost == pytest.approx(20 * (12 + 0.353))
+    bare = load_table(small_table(tmp_path / "bare.npz", cifar10_valid_12=np.ones(2)))
+    with pytest.raises(InputError, match="lacks train_seconds_200_cifar10"):
+        by_table(bare)
+
+
+def config_of(**settings):
+    config = darts_jax.default_config()
+    config.space = "tiny"
+    config.supernet.update(cells=1, channels=2)
+    config.search.update(epochs=1, batch_size=8)
+    config.retrain.update(cells=1, channels=2, epochs=1, batch_size=8)
+    config.retrain.update(pad=0, cutout=0, auxiliary_weight=0.0, drop_path=0.0)
+    return with_overrides(config, [f"{k}={v}" for k, v in settings.items()])
+
+
+def test_paths_and_scores_agree(tmp_path):
+    darts_jax.search(config_of(), tmp_path / "run", images())
+    settings = ["score.images=16", "score.batch_size=8", "score.calibration=8"]
+    scored = darts_jax.score(tmp_path / "run", 0, images(), settings)
+    assert list(scored.genotypes) == paths_of(get_space("tiny"), 0, seed=0)
+    evaluate = by_paths(tmp_path / "run", 0, images(), settings)
+    for genotype, accuracy in zip(scored.genotypes[:4], scored.accuracy, strict=False):
+        told = evaluate(genotype)
+        assert told.score == pytest.approx(100 * accuracy)
+        assert told.cost > 0
+
+
+@pytest.mark.slow
+def test_training_sees_no_test_image_and_no_network_is_trained_twice(tmp_path):
+    data, config = images(), config_of()
+    half = len(data.train_labels) // 2
+    evaluate = by_training(config, tmp_path, data)
+    first, second = paths_of(get_space("tiny"), 0, seed=0)[4:6]
+    told = [evaluate(genotype).score for genotype in (first, second, first)]
+    assert told[2] == told[0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["network_0", "network_1"]
+    own = darts_jax.from_arrays(
+        *(data.train_images[:half], data.train_labels[:half]),
+        *(data.train_images[half:], data.train_labels[half:]),
+    )
+    alone = darts_jax.retrain(config, tmp_path / "alone", second, own)
+    assert told[1] == pytest.approx(100 * alone.accuracy)
+
+
+def test_a_baseline_from_the_command_line(tmp_path, capsys):
+    space = get_space("nasbench201")
+    everything = paths_of(space, 0, seed=0)
+    operations = space.cells["normal"].edges[0].operations
+    codes = np.array(
+        [
+            [operations.index(c.operation) for c in genotype.cells["normal"].choices]
+            for genotype in everything
+        ]
+    )
+    # Paths have their edges by (target, source), which is the table's order.
+    truth = codes.sum(1).astype(np.float32)
+    table = small_table(
+        tmp_path / "table.npz",
+        arch=codes,
+        cifar10_valid_12=truth,
+        cifar10_test_200=2 * truth,
+        train_seconds_200_cifar10=np.full(len(codes), 200, np.float32),
+    )
+    run = tmp_path / "run"
+    given = ["baseline", "--by", "local_search", "--on", "table", "--run", str(run)]
+    given += ["--config.space=nasbench201", f"--config.benchmark.table={table}"]
+    assert main([*given, "--evaluations=300"]) == 0
+    told = capsys.readouterr().out
+    trace = json.loads((run / "trace.json").read_text())
+    best = Genotype.from_json((run / "genotype.json").read_text())
+    # Every edge can be improved by itself, so that a local search ends at the best.
+    assert load_table(table).accuracy(best, split="valid", epochs=12) == truth.max()
+    assert len(trace["asked"]) == 300
+    assert f"{2 * truth.max():.4g}" in told
+    assert main([*given[:4], "nothing", *given[5:], "--evaluations=3"]) == 2
+    assert main([*given[:4], "paths", *given[5:], "--evaluations=3"]) == 2
+    assert main(given) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert "unknown oracle 'nothing'" in errors[0]
+    assert "want --supernet RUN" in errors[1]
+    assert "a budget without an end" in errors[2]
