@@ -17,8 +17,10 @@ if _OWN_CACHE:
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+import darts_jax  # noqa: E402
 from darts_jax.kernels.cpu import library  # noqa: E402
 from tests.support.paths import SHARED  # noqa: E402
+from tests.support.small_runs import competing  # noqa: E402
 
 # Files go to workers whole: the long ones first, or one worker ends alone.
 LONG = (
@@ -59,3 +61,11 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no shared data beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """Registers the smallest space of `tests.support.small_runs` as ``tiny``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(darts_jax.SPACES, "tiny", competing())
+        yield

@@ -32,7 +32,9 @@ from darts_jax.training.kept_evaluation import ByClass, read_evaluation
 from darts_jax.training.metrics import read_metrics
 from darts_jax.types import Examples
 from tests.support.paths import ROOT
-from tests.workflows.test_method_runs import config
+from tests.support.small_runs import config
+
+pytestmark = pytest.mark.usefixtures("tiny")
 
 SIZES = {"cells": 1, "channels": 2, "epochs": 1, "batch_size": 8, "cutout": 0}
 QUIET = {"drop_path": 0.0, "auxiliary_weight": 0.0}
@@ -194,7 +196,9 @@ def test_counts_are_exact_whatever_fills_the_last_batch():
 ON_DEVICES = """
 import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from tests.analysis.test_by_class import Examples, count_by_class, confusion_of
+from sklearn.metrics import confusion_matrix
+from darts_jax.tasks.classification.task import count_by_class
+from darts_jax.types import Examples
 from darts_jax.engine.devices import Layout
 layout = Layout(Mesh(np.array(jax.devices()), ("device",)))
 examination = count_by_class(lambda model, x: layout.spread(x)[:, 0, 0], 5)
@@ -205,7 +209,7 @@ shared = NamedSharding(layout.mesh, PartitionSpec("device"))
 batch = jax.device_put(Examples(np.eye(5)[predicted][:, None, None], labels), shared)
 begun = examination.begin(None)
 sums = examination.sums(jax.jit(examination.examine)(None, begun, batch, 0))
-want = confusion_of(labels[:13], predicted[:13], 5)
+want = confusion_matrix(labels[:13], predicted[:13], labels=range(5))
 np.testing.assert_array_equal(sums["confusion"], want)
 print(len(jax.devices()))
 """

@@ -13,7 +13,7 @@ from darts_jax.bilevel.losses import cross_entropy
 from darts_jax.bilevel.relaxation import relax, softmax
 from darts_jax.models.functional import supernet_apply
 from darts_jax.spaces import get_space
-from tests.models.test_supernet import KEY, examples, masks, random_alpha, small
+from tests.support.supernets import KEY, examples, masks, random_alpha, small
 
 # Separable convolutions, a factorized reduction, `none`: small, and all that matters.
 SPACE = get_space("s3")

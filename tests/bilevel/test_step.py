@@ -29,7 +29,7 @@ from darts_jax.models.supernet import Supernet
 from darts_jax.settings.schedules import Schedule
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.types import STRENGTH
-from tests.models.test_supernet import KEY, SCALARS, examples, masks, random_alpha, to64
+from tests.support.supernets import KEY, SCALARS, examples, masks, random_alpha, to64
 from tests.support.tiny import quick_jit, tiny_genotype, tiny_space
 
 SPACE = tiny_space(("skip_connect", "nor_conv_3x3"))

@@ -1,11 +1,7 @@
 """Many devices, processes and members compute what one does."""
 
-import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
 
 import jax
@@ -20,39 +16,12 @@ from darts_jax.errors import InputError
 from darts_jax.training.directory import load_architecture
 from darts_jax.workflows.population import agreement
 from tests.support.paths import ROOT
+from tests.support.processes import finish, free_port, launch
 
 pytestmark = pytest.mark.slow
 
 SEARCHER = ROOT / "tests" / "support" / "searcher.py"
 TOLERANCE = 1e-9
-
-
-def launch(devices, *command):
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": flags,
-        "PYTHONPATH": str(ROOT),
-    }
-    return subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
-
-
-def finish(*processes):
-    for process in processes:
-        output = process.communicate()[0]
-        assert process.returncode == 0, output
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
 
 
 def searched(out, processes, per_process, *how):

@@ -13,16 +13,16 @@ from darts_jax.models.supernet import Supernet  # noqa: E402
 from darts_jax.spaces import get_space  # noqa: E402
 from darts_jax.spaces.graph import Genotype  # noqa: E402
 from darts_jax.spaces.nasbench201 import MACRO  # noqa: E402
-from tests.interop.test_darts import (  # noqa: E402
+from tests.support.pytorch import (  # noqa: E402
     CLASSES,
     check_network,
+    check_supernet,
     conv,
     dense,
     nn,
     operation,
     randomize,
 )
-from tests.interop.test_supernets import check_supernet  # noqa: E402
 
 PAIRS = [(target, source) for target in (1, 2, 3) for source in range(target)]
 

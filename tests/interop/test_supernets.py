@@ -1,36 +1,26 @@
 """Imported weights of DARTS's and PC-DARTS's supernets against PyTorch modules.
 
-The modules carry the names of both papers' `Network`; `check_supernet` serves
-NAS-Bench-201's too.
+The modules carry the names of both papers' `Network`.
 """
 
 import numpy as np
 import pytest
 
-from tests.support.tiny import quick_jit
+pytest.importorskip("torch")
 
-torch = pytest.importorskip("torch")
-
-from darts_jax import interop  # noqa: E402
-from darts_jax.bilevel.relaxation import relax, softmax  # noqa: E402
-from darts_jax.models.functional import supernet_apply  # noqa: E402
-from darts_jax.models.supernet import Supernet  # noqa: E402
-from darts_jax.spaces import get_space  # noqa: E402
-from darts_jax.spaces.darts import MACRO  # noqa: E402
-from darts_jax.spaces.graph import Cell, Space, dense_edges  # noqa: E402
-from tests.interop.test_darts import (  # noqa: E402
+from darts_jax.models.supernet import Supernet
+from darts_jax.spaces import get_space
+from darts_jax.spaces.darts import MACRO
+from darts_jax.spaces.graph import Cell, Space, dense_edges
+from tests.support.pytorch import (
     ALIKE,
     CLASSES,
-    KEY,
     Darts,
-    assert_equal_logits,
-    check_export,
-    images_of,
+    check_supernet,
     nn,
     operation,
     preprocesses,
-    randomize,
-    torch_logits,
+    torch,
 )
 
 
@@ -82,40 +72,6 @@ class MixedCell(nn.Module):
                 sum(self.shares[i] * self._ops[i](x, mixture[i]) for i, x in edges)
             )
         return torch.cat(states[2:], 1)
-
-
-def train_statistics(module, size, *mixture):
-    """Statistics as training leaves them: of pools alike on all edges of a state."""
-    module.train()
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            norm.reset_running_stats()
-            norm.momentum = 0.5
-    for seed in range(2):
-        random = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            module(torch.randn(4, 3, size, size, generator=random), *mixture)
-    return module.eval()
-
-
-def check_supernet(net, module, size, arrays, **relaxing):
-    """Equal logits for the mixture that published architecture parameters give.
-
-    The module has the shares of edges from elsewhere.
-    """
-    alpha = interop.import_alpha(net, arrays)
-    mask = {kind: np.array(cell.mask) for kind, cell in net.space.cells.items()}
-    mixture = relax(softmax, KEY, alpha, mask, **relaxing)
-    without = relax(softmax, KEY, {kind: alpha[kind] for kind in mask}, mask)
-    kinds = [without[kind] for kind in net.space.cells]
-    tensors = [torch.from_numpy(np.array(m)) for m in kinds]
-    train_statistics(randomize(module, 1), size, *tensors)
-    params, stats = interop.import_weights(net, module.state_dict())
-    images = images_of(size)
-    apply = quick_jit(supernet_apply(net), static_argnames="train")
-    logits, _ = apply(params, stats, mixture, images, KEY, train=False)
-    assert_equal_logits(np.asarray(logits), torch_logits(module, images, *kinds))
-    check_export(net, params, stats, module)
 
 
 def narrow_space():

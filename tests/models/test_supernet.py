@@ -17,42 +17,20 @@ from darts_jax.models.operations.image import get_operation
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import SPACES, get_space
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
-from darts_jax.types import EDGES, Examples
+from darts_jax.types import EDGES
 from tests.support import reference
-from tests.support.tiny import scalars
-
-DARTS = get_space("darts")
-KEY = jax.random.key(0)
-CELLS = 3
-SCALARS = scalars(
-    {"learning_rate": 0.03, "momentum": 0.9, "decay": 3e-4, "clip": 5.0},
-    {"learning_rate": 3e-4, "beta1": 0.5, "beta2": 0.999, "decay": 1e-3},
+from tests.support.supernets import (
+    CELLS,
+    DARTS,
+    KEY,
+    SCALARS,
+    examples,
+    graft,
+    masks,
+    random_alpha,
+    small,
+    to64,
 )
-
-
-def to64(tree):
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
-
-
-def small(space=DARTS, execution="scan", cells=CELLS, partial=1, channels=2):
-    net = Supernet(space, 3, cells, channels, partial, execution)
-    params, stats = initialize_supernet(net, KEY, (8, 8, 2))
-    return net, to64(params), to64(stats)
-
-
-def examples(seed=0, batch=2, size=8):
-    rng = np.random.default_rng(seed)
-    images = jnp.asarray(rng.normal(size=(batch, size, size, 2)))
-    return Examples(images, jnp.asarray(rng.integers(0, 3, batch), jnp.int32))
-
-
-def random_alpha(space=DARTS, seed=1):
-    rng = np.random.default_rng(seed)
-    return {k: jnp.asarray(rng.normal(size=c.shape)) for k, c in space.cells.items()}
-
-
-def masks(space):
-    return {kind: cell.mask for kind, cell in space.cells.items()}
 
 
 def numpy_loss(params, alpha, batch):
@@ -262,7 +240,7 @@ def test_one_hot_mixture_equals_the_discrete_cell():
         network = Network(genotype, space.macro, 3, 1, 4)
         rate = jnp.zeros(())
         own, own_stats = map(to64, initialize(network, KEY, batch.images, rate))
-        own = _graft(own, params, cell, chosen)
+        own = graft(own, params, cell, chosen)
         out, _ = network.apply(
             {"params": own, "batch_stats": own_stats},
             batch.images,
@@ -272,26 +250,6 @@ def test_one_hot_mixture_equals_the_discrete_cell():
             mutable=["batch_stats"],
         )
         np.testing.assert_allclose(out.main, logits, rtol=1e-9, atol=1e-9)
-
-
-def _graft(own, params, cell, chosen):
-    """Puts the supernet's weights of the chosen path into the network's tree."""
-    own = jax.tree.map(lambda x: x, own)
-    own["stem"], own["head"] = params["stem"], params["head"]
-    order = sorted((edge.source, edge.target) for edge in cell.edges)
-    for block, tree in own.items():
-        if block.startswith("blocks") and "Conv_0" in str(jax.tree.structure(tree)):
-            if "edges" not in params[block]:
-                own[block] = params[block]
-                continue
-            for i, (edge, o) in enumerate(zip(cell.edges, chosen, strict=True)):
-                name = f"edge_{edge.source}_{edge.target}_{i}"
-                if name in tree:
-                    stack = params[block]["edges"][edge.operations[o]]
-                    place = order.index((edge.source, edge.target))
-                    kernel = stack["Conv_0"]["kernel"][:, place]
-                    tree[name]["Conv_0"]["kernel"] = kernel
-    return own
 
 
 @pytest.mark.slow

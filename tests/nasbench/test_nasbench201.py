@@ -17,16 +17,10 @@ from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201, OPERATIONS
 from darts_jax.spaces.published import get_genotype
 from tests.support.paths import SHARED
+from tests.support.tables import EDGES, small_table, text_of
 
 DATA = SHARED / "data"
 TABLE = DATA / "nasbench201_table.npz"
-EDGES = ("0->1", "0->2", "1->2", "0->3", "1->3", "2->3")
-
-
-def text_of(codes):
-    """The benchmark's string of a cell's six codes, written out."""
-    op = [OPERATIONS[code] for code in codes]
-    return f"|{op[0]}~0|+|{op[1]}~0|{op[2]}~1|+|{op[3]}~0|{op[4]}~1|{op[5]}~2|"
 
 
 @pytest.mark.skipif(not TABLE.is_file(), reason=f"{TABLE} is not there")
@@ -76,18 +70,6 @@ def test_an_edge_that_a_genotype_drops_is_none(tmp_path):
     absent = Genotype.from_nasbench201(text_of([4] * 6))
     with pytest.raises(InputError, match="the table has no cell"):
         table.row(absent)
-
-
-def small_table(path, **changed):
-    """Two cells."""
-    arrays = {
-        "ops": np.array(OPERATIONS),
-        "edges": np.array(EDGES),
-        "arch": np.array([[1] * 6, [1, 0, 0, 0, 3, 0]], np.uint8),
-        "cifar10_test_200": np.array([40, 50], np.float32),
-    } | changed
-    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
-    return path
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ from darts_jax.reports.verdict import BAD, FACT, GOOD, UNKNOWN, UNSURE
 from darts_jax.settings.config import config_to_json, load_config
 from darts_jax.settings.methods import METHODS, apply_method, method_of
 from darts_jax.training.directory import RunDirectory
-from tests.workflows.test_method_runs import config
-from tests.workflows.test_methods import images
+from tests.support.small_runs import config, images
+
+pytestmark = pytest.mark.usefixtures("tiny")
 
 CELLS = np.arange(100, dtype=np.float32)
 HOSTILE = "</pre></svg><script>alert(1)</script><img src='http://x.test/'>&quot;\"$x$_{"

@@ -171,3 +171,14 @@ def cross_entropy(logits, labels):
 def softmax(a):
     e = np.exp(a - a.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
+
+
+def slow_overlap(a, b):
+    """Returns intersection over union and GIoU of two boxes, in plain Python."""
+    a, b = [float(x) for x in a], [float(x) for x in b]
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    common = width * height
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common
+    hull = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
+    return common / union, common / union - (hull - union) / hull

@@ -18,23 +18,13 @@ from darts_jax.errors import InputError
 from darts_jax.tasks.detection import boxes
 from darts_jax.tasks.detection.average_precision import Found, Truth, average_precision
 from tests.support.made_data import pictures
+from tests.support.reference import slow_overlap
 
 
 def random_boxes(count, seed=0, side=20.0):
     ends = np.random.default_rng(seed).uniform(0, side, (count, 2, 2))
     low, high = ends.min(1), ends.max(1)
     return np.concatenate([low, high + 0.1], -1).astype(np.float32)
-
-
-def slow_overlap(a, b):
-    """Intersection over union, and GIoU, of two boxes, by Python's own numbers."""
-    a, b = [float(x) for x in a], [float(x) for x in b]
-    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    common = width * height
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common
-    hull = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
-    return common / union, common / union - (hull - union) / hull
 
 
 def test_overlaps_are_those_of_a_slow_account():

@@ -29,9 +29,9 @@ from darts_jax.training.retrain_job import make_training
 from darts_jax.training.saved import restore_network
 from darts_jax.training.search_job import make_search
 from darts_jax.workflows.retrain import read_retrained
+from tests.support.commands import cut, flags
+from tests.support.reference import slow_overlap
 from tests.support.tiny import quick_jit, tiny_space
-from tests.tasks.test_detection import slow_overlap
-from tests.tasks.test_language_runs import cut, flags
 
 SIZE = 16
 SETTINGS = [

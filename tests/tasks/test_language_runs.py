@@ -22,6 +22,7 @@ from darts_jax.training.directory import load_architecture
 from darts_jax.training.metrics import read_metrics
 from darts_jax.training.retrain_job import make_training
 from darts_jax.training.search_job import make_search
+from tests.support.commands import cut, flags
 from tests.support.tiny import quick_jit
 
 pytestmark = pytest.mark.slow
@@ -69,10 +70,6 @@ def tale(tmp_path_factory):
     return [f"data.name=text:{path}", *SETTINGS]
 
 
-def flags(settings):
-    return [f"--config.{setting}" for setting in settings]
-
-
 @pytest.fixture(scope="module")
 def finished(tale, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "whole"
@@ -112,16 +109,6 @@ def test_records_speak_of_text(finished):
         assert record["discretization_gap"] == pytest.approx(gap)
     losses = [r["loss"] for r in records if r["verb"] == "retrain"]
     assert losses[-1] < losses[0]
-
-
-def cut(monkeypatch, call, command):
-    """Stops a command when it looks for signals for the ``call``-th time."""
-    asked = iter(range(10_000))
-    with monkeypatch.context() as patched:
-        patched.setattr(loop, "_SECONDS_PER_CALL", 0.0)
-        patched.setattr(loop, "any_of_all", lambda _: next(asked) == call)
-        with pytest.raises(loop.StoppedError):
-            main(command)
 
 
 def curves(run):

@@ -21,8 +21,9 @@ from darts_jax.training.extension import extended
 from darts_jax.training.metrics import read_metrics
 from darts_jax.training.retrain_job import make_training
 from darts_jax.training.search_job import make_search
-from tests.workflows.test_method_runs import config
-from tests.workflows.test_methods import images
+from tests.support.small_runs import config, images
+
+pytestmark = pytest.mark.usefixtures("tiny")
 
 SIZES = {"cells": 1, "channels": 2, "batch_size": 8, "cutout": 0}
 CONSTANT = {

@@ -18,8 +18,9 @@ from darts_jax.engine import program
 from darts_jax.errors import InputError
 from darts_jax.training.live import LivePlot
 from darts_jax.workflows import ablate as ablations
-from tests.workflows.test_method_runs import config
-from tests.workflows.test_methods import images
+from tests.support.small_runs import config, images
+
+pytestmark = pytest.mark.usefixtures("tiny")
 
 GRID = {
     "search.hypergradient": ["first_order", "exact"],
@@ -135,12 +136,10 @@ def timeless(frame):
 KILLED = """
 import sys
 sys.path[:0] = {path!r}
-from test_analysis import GRID
-from test_method_runs import config
-from test_methods import competing, images
 import darts_jax
+from tests.support.small_runs import competing, config, images
 darts_jax.SPACES["tiny"] = competing()
-darts_jax.ablate(config(), GRID, range(3), sys.argv[1], images())
+darts_jax.ablate(config(), {grid!r}, range(3), sys.argv[1], images())
 """
 
 
@@ -149,7 +148,7 @@ def test_a_killed_ablation_ends_as_one_that_was_not(ablation, tmp_path):
     """Killed with an epoch of its first population done; the same call goes on."""
     _, whole = ablation
     program = tmp_path / "program.py"
-    program.write_text(KILLED.format(path=sys.path))
+    program.write_text(KILLED.format(path=sys.path, grid=GRID))
     command = [sys.executable, str(program), str(tmp_path / "a")]
     first = tmp_path / "a" / "hypergradient=first_order" / "architecture"
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:

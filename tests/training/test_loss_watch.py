@@ -8,8 +8,9 @@ import pytest
 import darts_jax
 from darts_jax.training.loss_watch import TIMES_CHANCE, TIMES_FIRST, LossWatch
 from darts_jax.training.metrics import read_metrics
-from tests.workflows.test_method_runs import config
-from tests.workflows.test_methods import images
+from tests.support.small_runs import config, images
+
+pytestmark = pytest.mark.usefixtures("tiny")
 
 GUESS = math.log(10)
 

@@ -23,7 +23,7 @@ from darts_jax.settings.config import default_config, with_overrides
 from darts_jax.spaces.graph import Genotype
 from darts_jax.training.shared_job import _training_at, make_shared_training
 from darts_jax.workflows.retrain import read_retrained, retrain
-from tests.models.test_supernet import KEY, examples, to64
+from tests.support.supernets import KEY, examples, to64
 from tests.support.tiny import quick_jit, tiny_genotype, tiny_space
 
 GENOTYPE = Genotype.from_nasbench201(

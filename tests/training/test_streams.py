@@ -18,7 +18,7 @@ from darts_jax.training import loop
 from darts_jax.training.directory import load_architecture
 from darts_jax.training.metrics import read_metrics
 from darts_jax.training.population_job import make_population
-from tests.engine.test_devices import finish, free_port, launch
+from tests.support.processes import finish, free_port, launch
 
 TINY = [
     "space=s2",

@@ -14,8 +14,10 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.workflows.baseline_scores import by_paths, by_table, by_training
 from darts_jax.workflows.score import paths_of
-from tests.nasbench.test_nasbench201 import small_table, text_of
-from tests.workflows.test_methods import images
+from tests.support.small_runs import images
+from tests.support.tables import small_table, text_of
+
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 def test_a_table_tells_validation_accuracy_for_its_seconds(tmp_path):

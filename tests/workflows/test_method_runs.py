@@ -12,21 +12,13 @@ from darts_jax.bilevel.stopping import STOPS, Stop
 from darts_jax.cli.main import main
 from darts_jax.errors import InputError
 from darts_jax.settings.checks import validate_config
-from darts_jax.settings.config import with_overrides
 from darts_jax.training.directory import load_architecture
 from tests.support.paths import ROOT
-from tests.workflows.test_methods import images
+from tests.support.small_runs import config, images
+
+pytestmark = pytest.mark.usefixtures("tiny")
 
 DOCS = ROOT / "docs"
-
-
-def config(epochs=2, **settings):
-    made = darts_jax.default_config()
-    made.space = "tiny"
-    made.supernet.update(cells=1, channels=2)
-    made.search.update(epochs=epochs, batch_size=8)
-    made.search.architecture.learning_rate = 0.1
-    return with_overrides(made, [f"{k}={v}" for k, v in settings.items()])
 
 
 def test_a_stage_searches_among_what_the_one_before_has_chosen(tmp_path):

@@ -28,7 +28,6 @@ from darts_jax.settings.checks import flatten
 from darts_jax.settings.combinations import refuse_illegal
 from darts_jax.settings.config import with_overrides
 from darts_jax.settings.schedules import search_scalars
-from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
 from darts_jax.tasks.image_networks import make_supernet
 from darts_jax.tasks.slots import (
     initial_alpha,
@@ -38,9 +37,11 @@ from darts_jax.tasks.slots import (
 )
 from darts_jax.training.search_job import make_search
 from darts_jax.types import Examples
+from tests.support.small_runs import BATCH, images
 from tests.support.tiny import quick_jit
 
-BATCH = 8
+pytestmark = pytest.mark.usefixtures("tiny")
+
 SHAPE = 2, 3  # edges, operations
 # Choice -> the settings of each of its values, out of the tables themselves.
 # What changes the network:
@@ -91,21 +92,6 @@ PAIRS = {
     if pair[0][0] != pair[1][0]
 }  # fmt: skip
 OF_NETWORK = {pair for pair in PAIRS if dict(pair).keys() & NETWORK.keys()}
-
-
-def competing():
-    """The smallest space in which edges compete for a node."""
-    operations = ("none", "skip_connect", "nor_conv_1x1")
-    cell = Cell(2, 1, dense_edges(2, 1, operations), output=(2,))
-    macro = Macro(lambda cells: ("normal",) * cells, (), 1, False, False)
-    return Space("tiny", {"normal": cell}, macro, "argmax")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def tiny():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(darts_jax.SPACES, "tiny", competing())
-        yield
 
 
 def config_of(row):
@@ -199,13 +185,6 @@ def set_in(sheet, key, value):
 
 def pairs_of(row):
     return {frozenset(pair) for pair in itertools.combinations(row.items(), 2)}
-
-
-def images(size=4, count=4 * BATCH):
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
-    labels = np.arange(count) % 3
-    return darts_jax.from_arrays(pixels, labels, pixels[:BATCH], labels[:BATCH])
 
 
 def of_supernet(config):

@@ -25,6 +25,8 @@ from darts_jax.workflows.ledger import ledger
 from darts_jax.workflows.reproduce import reproduce, summary
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_has_valid_settings(name, monkeypatch, tmp_path):

@@ -24,7 +24,7 @@ from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201
 from darts_jax.training.loop import HeldOut
 from darts_jax.training.saved import SavedSearch
 from darts_jax.workflows.score import paths_of
-from tests.models.test_supernet import _graft
+from tests.support.supernets import graft
 from tests.support.tiny import quick_jit
 
 IMAGES, SIZE = 96, 32
@@ -64,7 +64,7 @@ def by_hand(saved, space, genotype, statistics):
     (cell,) = space.cells.values()
     operations = cell.edges[0].operations
     kept = [c.operation for c in genotype.cells["normal"].choices]
-    own = _graft(own, state.params, cell, [operations.index(name) for name in kept])
+    own = graft(own, state.params, cell, [operations.index(name) for name in kept])
     apply = quick_jit(network_apply(network), static_argnames="train")
     if statistics == "recalibrated":
         # Many passes over the same images end at their moments.
