@@ -6,7 +6,7 @@ random one of equal cost near 5.3; a unigram model of the same characters has 20
 
 from ml_collections import ConfigDict
 
-from darts_jax.settings.config import default_config
+from darts_jax import default_config
 
 
 def get_config() -> ConfigDict:

@@ -5,7 +5,7 @@ Liu et al. (2019) and their code. It needs `ptb.zip`.
 
 from ml_collections import ConfigDict
 
-from darts_jax.settings.config import default_config
+from darts_jax import default_config
 
 
 def get_config() -> ConfigDict:

@@ -5,7 +5,7 @@ A search compiles in some 10 s on two cores and takes some 10 s.
 
 from ml_collections import ConfigDict
 
-from darts_jax.settings.config import default_config
+from darts_jax import default_config
 
 
 def get_config() -> ConfigDict:

@@ -6,7 +6,7 @@ noise. A search that works tells them apart, and random cells show what it is wo
 
 from ml_collections import ConfigDict
 
-from darts_jax.settings.config import default_config
+from darts_jax import default_config
 
 
 def get_config() -> ConfigDict:

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from darts_jax.settings.config import default_config
+from darts_jax import default_config
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from darts_jax.settings.config import load_config
+from darts_jax import load_config
 
 
 def get_config() -> ConfigDict:

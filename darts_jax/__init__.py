@@ -40,7 +40,7 @@ _PUBLIC = {
     "get_space": "darts_jax.spaces",
     "import_weights": "darts_jax.interop",
     "improvement": "darts_jax.baselines",
-    "load_config": "darts_jax.settings.config",
+    "load_config": "darts_jax.settings.config_files",
     "load_dataset": "darts_jax.data.sources",
     "load_run": "darts_jax.workflows.compare",
     "load_table": "darts_jax.nasbench",

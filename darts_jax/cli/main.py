@@ -210,7 +210,7 @@ def _join(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace, overrides: list[str]) -> ConfigDict:
     """Defaults, then the config file, then the method, then single settings."""
-    from darts_jax.settings.config import load_config
+    from darts_jax.settings.config_files import load_config
 
     if not options.method:
         return load_config(options.config, overrides)
@@ -367,7 +367,7 @@ def _score(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _cost(options: argparse.Namespace, overrides: list[str]) -> None:
-    from darts_jax.settings.config import load_config
+    from darts_jax.settings.config_files import load_config
     from darts_jax.workflows.cost import cost, write_operation_latencies
 
     config = load_config(options.config, overrides)
@@ -428,7 +428,7 @@ def _report(options: argparse.Namespace, overrides: list[str]) -> None:
 
 def _draw(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.plots.draw import save_drawing
-    from darts_jax.settings.config import load_config
+    from darts_jax.settings.config_files import load_config
 
     if overrides:
         raise InputError("draw takes no settings")

@@ -42,7 +42,7 @@ from darts_jax.reports.parts import (
 )
 from darts_jax.reports.sections import Picture, genotype, pictures, verdict, verdicts
 from darts_jax.reports.verdict import Answer, beats_all_cells
-from darts_jax.settings.config import load_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.tasks.registry import require_images
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.found import SearchResult, seeds_together

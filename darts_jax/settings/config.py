@@ -4,9 +4,7 @@ The defaults are those of DARTS on CIFAR-10 (Liu et al., 2019, and its code).
 """
 
 import json
-import runpy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -16,7 +14,6 @@ from darts_jax.bilevel.implicit import DARTS_RATE, PUBLISHED_TERMS
 from darts_jax.bilevel.regularization import TERMS
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.settings.checks import flatten, validate_config
-from darts_jax.settings.config_files import find_config
 
 
 def default_config() -> ConfigDict:
@@ -255,36 +252,14 @@ def _reader(units: int, jitter: float) -> dict[str, Any]:
     }
 
 
-def load_config(
-    source: str | Path | None = None, overrides: Sequence[str] = ()
-) -> ConfigDict:
-    """Defaults, then a file, then single settings.
-
-    Args:
-      source: a Python file with ``get_config()``, a resolved ``config.json``, or a
-        bare name, as ``"digits"`` or ``"pc_darts"``: of a file in ``./configs`` or its
-        ``methods``, else of one that is shipped.
-      overrides: ``"search.epochs=3"`` and the like.
-
-    Raises:
-      InputError: no such file or name, unknown key (with the nearest one), or wrong
-        type.
-    """
-    config = default_config()
-    if source is not None:
-        for key, value in flatten(_read(find_config(source))):
-            _set(config, key, value)
-    return with_overrides(config, overrides)
-
-
 def with_overrides(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
-    """A copy with single settings changed, as in `load_config`, and checked."""
+    """A copy with single settings changed, as ``"search.epochs=3"``, and checked."""
     changed = ConfigDict(config.to_dict()).lock()
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise InputError(f"setting {override!r} has no value; want {key}=VALUE")
-        _set(changed, key, _parse(key, text, get_setting(changed, key)))
+        set_setting(changed, key, _parse(key, text, get_setting(changed, key)))
     validate_config(changed)
     return changed
 
@@ -304,35 +279,6 @@ def config_difference(old: ConfigDict, new: ConfigDict) -> list[str]:
     ]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if path.suffix != ".json":
-        return _call_get_config(path)
-    try:
-        tree = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"config {path} is not readable JSON: {error}") from None
-    if not isinstance(tree, dict):
-        raise InputError(f"config {path} is not a JSON object")
-    return tree
-
-
-def _call_get_config(path: Path) -> dict[str, Any]:
-    try:
-        made = runpy.run_path(str(path)).get("get_config")
-        config = made() if callable(made) else None
-    except InputError:
-        raise
-    # A config file is the user's program: whatever it raises is theirs to mend.
-    except Exception as error:
-        told = str(error).split("\n")[0]
-        raise InputError(
-            f"config {path} failed: {type(error).__name__}: {told}"
-        ) from error
-    if not isinstance(config, ConfigDict):
-        raise InputError(f"config {path} defines no get_config() -> ConfigDict")
-    return config.to_dict()
-
-
 def get_setting(config: ConfigDict, key: str) -> Any:
     """The value of a dotted key; raises InputError with the nearest one."""
     known = dict(flatten(config))
@@ -341,7 +287,17 @@ def get_setting(config: ConfigDict, key: str) -> Any:
     return known[key]
 
 
-def _set(config: ConfigDict, key: str, value: Any) -> None:
+def set_setting(config: ConfigDict, key: str, value: Any) -> None:
+    """Changes a setting in place; an integer may stand for a number.
+
+    Args:
+      config: a config, locked or not.
+      key: dotted name of the setting, as ``"search.epochs"``.
+      value: of the type of the default.
+
+    Raises:
+      InputError: there is no such setting, or the value has another type.
+    """
     default = get_setting(config, key)
     if isinstance(default, float) and type(value) is int:
         value = float(value)

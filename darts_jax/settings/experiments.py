@@ -12,9 +12,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.errors import unknown_name
-from darts_jax.settings.config import default_config, load_config, with_overrides
-from darts_jax.settings.config_files import published_search
-from darts_jax.settings.methods import METHODS, apply_method, has_curvature
+from darts_jax.settings.config import default_config, with_overrides
+from darts_jax.settings.methods import (
+    METHODS,
+    apply_method,
+    has_curvature,
+    published_config,
+)
 
 Settings = Mapping[str, Any]
 
@@ -27,8 +31,8 @@ class Protocol:
       title: the data and the space.
       scale: "full", or "proxy" and in which way.
       unit: of the results.
-      settings: over the defaults, before the method's choices; None: the method's
-        config in ``configs/methods``, with the sizes and rates of its paper.
+      settings: over the defaults, before the method's choices; None: those of
+        `published_config`, with the sizes and rates of the method's paper.
       retrains: whether the genotype is trained from scratch, rather than looked up.
       facts: what a reader of its results must know.
     """
@@ -247,7 +251,7 @@ def experiment_config(experiment: Experiment, seed: int) -> ConfigDict:
     settings, method = experiment.protocol.settings, experiment.method
     overrides = [f"seed={seed}"]
     if settings is None:
-        return load_config(published_search(method), overrides)
+        return with_overrides(published_config(method), overrides)
     config = with_overrides(
         default_config(), [f"{key}={value}" for key, value in settings.items()]
     )

@@ -1,9 +1,9 @@
 """The published methods, each as its difference from first-order DARTS.
 
 A method is settings, nothing else: its choices make it what it is in any space and at
-any size. To add one: an entry here, and a config in ``configs/methods`` with the sizes
-and rates of its paper's experiment. docs/methods.md says where papers, their released
-code and these settings differ.
+any size. Its sizes are those of its paper's search on CIFAR-10, which
+``load_config(NAME)`` returns. To add a method: an entry of `METHODS`. docs/methods.md
+says where papers, their released code and these settings differ.
 """
 
 import dataclasses
@@ -22,17 +22,20 @@ Settings = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A preset.
+    """A published method, or one of the user's own.
 
     Attributes:
       title: its usual name.
       source: authors, year, and arXiv number.
-      choices: setting -> value, as a config has them.
+      choices: setting -> value: what makes the method what it is at any size.
+      sizes: setting -> value: sizes and rates of its paper's search on CIFAR-10, where
+        they are not those of DARTS.
     """
 
     title: str
     source: str
     choices: Settings = dataclasses.field(default_factory=dict)
+    sizes: Settings = dataclasses.field(default_factory=dict)
 
 
 def apply_method(
@@ -77,15 +80,15 @@ def has_curvature(name: str) -> bool:
     return not RELAXATIONS[relaxation].hard
 
 
-def published_config(name: str, settings: Settings | None = None) -> ConfigDict:
-    """A method's search on CIFAR-10.
+def published_config(name: str) -> ConfigDict:
+    """Returns the search of a method's paper on CIFAR-10.
 
     Args:
-      settings: sizes and rates of its paper, where they are not those of DARTS.
+      name: of `METHODS`.
     """
-    config = default_config()
+    method, config = METHODS[name], default_config()
     config.data.update(name="cifar10", pad=4, flip=True)
-    return _changed(config, {**METHODS[name].choices, **(settings or {})})
+    return _changed(config, {**method.choices, **method.sizes})
 
 
 def _changed(
@@ -98,10 +101,23 @@ def _changed(
 _AT_REST: Settings = {"search.warmup": 1.0}
 _NO_DECAY: Settings = {"search.architecture.decay": 0.0}
 _EIGENVALUES: Settings = {"search.diagnostics.eigenvalue_every": 2}
+_TUNED: Settings = {"search.selection.tune_epochs": 5}
 _DRNAS: Settings = {
     "search.relaxation": "dirichlet",
     "search.terms.anchor_l2": "0.001",
     **_NO_DECAY,
+}
+_DRNAS_SIZES: Settings = {
+    "space": "darts_no_none",
+    "supernet.cells": 20,
+    "supernet.channels": 36,
+    "supernet.partial_channels": 6,
+    "search.warmup": 0.4,
+    "search.weights.learning_rate": 0.1,
+    "search.weights.final_learning_rate": 0.0,
+    "search.architecture.learning_rate": 0.0006,
+    "retrain.drop_path": 0.3,
+    "retrain.batch_size": 64,
 }
 
 METHODS: dict[str, Method] = {
@@ -121,11 +137,13 @@ METHODS: dict[str, Method] = {
             "search.terms.expected_cost": "0.0015",
             "search.discretization": "argmax",
         },
+        sizes={"search.epochs": 150, "search.train_fraction": 0.9},
     ),
     "gdas": Method(
         "GDAS",
         "Dong and Yang 2019, 1910.04465",
         {"search.relaxation": "sampled_gumbel", "search.temperature": "10:0.1"},
+        sizes={"search.epochs": 250, "search.weights.decay": 0.0005},
     ),
     "pc_darts": Method(
         "PC-DARTS",
@@ -135,6 +153,13 @@ METHODS: dict[str, Method] = {
             "search.edge_weights": True,
             "search.discretization": "edge_weighted",
             "search.warmup": 0.3,
+        },
+        sizes={
+            "search.batch_size": 256,
+            "search.weights.learning_rate": 0.1,
+            "search.weights.final_learning_rate": 0.0,
+            "search.architecture.learning_rate": 0.0006,
+            "retrain.drop_path": 0.3,
         },
     ),
     "p_darts": Method(
@@ -147,6 +172,19 @@ METHODS: dict[str, Method] = {
             "search.stages": "search.corruption.strength=0; "
             "search.operations=5 search.corruption.strength=0.4:0; "
             "search.operations=3 search.corruption.strength=0.7:0",
+        },
+        sizes={
+            "search.batch_size": 96,
+            "search.weights.final_learning_rate": 0.0,
+            "search.architecture.learning_rate": 0.0006,
+            "search.stages": "supernet.cells=5 search.epochs=25 "
+            "search.corruption.strength=0; "
+            "supernet.cells=11 search.epochs=25 search.operations=5 "
+            "search.corruption.strength=0.4:0; "
+            "supernet.cells=17 search.epochs=25 search.operations=3 "
+            "search.corruption.strength=0.7:0",
+            "retrain.drop_path": 0.3,
+            "retrain.batch_size": 128,
         },
     ),
     "sdarts_rs": Method(
@@ -177,6 +215,7 @@ METHODS: dict[str, Method] = {
             "search.corruption.operations": "!none",
             "search.corruption.strength": "0:0.4",
         },
+        sizes={"data.cutout": 16},
     ),
     "r_darts_ada": Method(
         "R-DARTS, adaptive (DARTS-ADA)",
@@ -200,22 +239,37 @@ METHODS: dict[str, Method] = {
             "search.architecture.beta1": 0.9,
             "search.discretization": "threshold",
         },
+        sizes={
+            "space": "darts_no_none",
+            "search.batch_size": 128,
+            "search.weights.learning_rate": 0.005,
+            "search.architecture.learning_rate": 0.003,
+        },
     ),
-    "drnas": Method("DrNAS", "Chen et al. 2021, 2006.10355", _DRNAS),
+    "drnas": Method(
+        "DrNAS", "Chen et al. 2021, 2006.10355", _DRNAS, sizes=_DRNAS_SIZES
+    ),
     "drnas_progressive": Method(
         "DrNAS, progressive",
         "Chen et al. 2021, 2006.10355",
         {**_DRNAS, "search.stages": "search.operations=0; search.operations=4"},
+        sizes={
+            **_DRNAS_SIZES,
+            "search.stages": "supernet.partial_channels=6 search.epochs=25; "
+            "supernet.partial_channels=4 search.operations=4 search.epochs=25",
+        },
     ),
     "darts_pt": Method(
         "DARTS-PT",
         "Wang et al. 2021, 2108.04392",
         {"search.discretization": "perturbation"},
+        sizes=_TUNED,
     ),
     "darts_pt_fixed": Method(
         "DARTS-PT, fixed alpha",
         "Wang et al. 2021, 2108.04392",
         {"search.discretization": "perturbation", **_AT_REST},
+        sizes=_TUNED,
     ),
     "beta_darts": Method(
         "beta-DARTS",
@@ -272,6 +326,7 @@ METHODS: dict[str, Method] = {
             "search.discretization": "best_sampled",
             **_AT_REST,
         },
+        sizes={"search.selection.samples": 1000},
     ),
     "enas": Method(
         "ENAS-style REINFORCE",

@@ -23,7 +23,8 @@ from ml_collections import ConfigDict
 from darts_jax.data.identity import Identity, identify, read_identity
 from darts_jax.errors import InputError
 from darts_jax.files import disk_errors, local_path, read_npz, write_whole
-from darts_jax.settings.config import config_difference, config_to_json, load_config
+from darts_jax.settings.config import config_difference, config_to_json
+from darts_jax.settings.config_files import load_config
 from darts_jax.training.extension import extended
 from darts_jax.training.processes import by_the_writer, is_writer
 

@@ -19,7 +19,7 @@ from darts_jax.bilevel.discretization import (
 )
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.plots.run_histories import HistoryPlots
-from darts_jax.settings.config import load_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.tasks.registry import score_of

@@ -13,7 +13,7 @@ from darts_jax.data.remembered import blank
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
-from darts_jax.settings.config import load_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.spaces import get_space
 from darts_jax.tasks.registry import dataset_of
 from darts_jax.training.checkpoint import Checkpoints

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
-from darts_jax.settings.config import load_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.training.checkpoint import (
     Checkpoints,

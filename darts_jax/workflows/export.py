@@ -16,7 +16,7 @@ from darts_jax.interop.artifact import Program, close, to_jax_export
 from darts_jax.interop.card import card_of, is_card, readable
 from darts_jax.interop.onnx_model import to_onnx
 from darts_jax.plots.draw import draw_genotype
-from darts_jax.settings.config import load_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.written import of_tree
 from darts_jax.tasks.classification.task import make_inference

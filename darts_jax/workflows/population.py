@@ -21,7 +21,8 @@ from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.task import Score
 from darts_jax.errors import InputError
 from darts_jax.plots.run_histories import HistoryPlots
-from darts_jax.settings.config import get_setting, load_config, with_overrides
+from darts_jax.settings.config import get_setting, with_overrides
+from darts_jax.settings.config_files import load_config
 from darts_jax.settings.schedules import SCHEDULED
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype

@@ -24,7 +24,7 @@ from darts_jax.errors import InputError
 from darts_jax.models.network import Logits
 from darts_jax.plots.confusion import plot_confusion
 from darts_jax.plots.style import svg_text
-from darts_jax.settings.config import load_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.tasks.classification.class_weights import class_weights, training_counts
 from darts_jax.tasks.classification.task import CLASSIFICATION, count_by_class
 from darts_jax.training.directory import RunDirectory

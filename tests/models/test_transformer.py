@@ -26,7 +26,8 @@ from darts_jax.models.transformer import (
     repeated,
 )
 from darts_jax.plots.draw import draw_genotype
-from darts_jax.settings.config import default_config, load_config
+from darts_jax.settings.config import default_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, dense_edges
 from darts_jax.spaces.transformer import FEED_FORWARDS, MIXERS, TRANSFORMER, chain
 from darts_jax.tasks.language.networks import NETWORKS, PARAMETERS, SUPERNETS

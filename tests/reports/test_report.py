@@ -19,7 +19,8 @@ from darts_jax.errors import InputError
 from darts_jax.reports import verdict
 from darts_jax.reports.recipe import commands
 from darts_jax.reports.verdict import BAD, FACT, GOOD, UNKNOWN, UNSURE
-from darts_jax.settings.config import config_to_json, load_config
+from darts_jax.settings.config import config_to_json
+from darts_jax.settings.config_files import load_config
 from darts_jax.settings.methods import METHODS, apply_method, method_of
 from darts_jax.training.directory import RunDirectory
 from tests.support.small_runs import config, images

@@ -10,11 +10,11 @@ from darts_jax.settings.config import (
     config_difference,
     config_to_json,
     default_config,
-    load_config,
+    get_setting,
     validate_config,
 )
-from darts_jax.settings.config_files import find_config, shipped_configs
-from darts_jax.settings.methods import METHODS
+from darts_jax.settings.config_files import find_config, load_config, shipped_configs
+from darts_jax.settings.methods import METHODS, published_config
 
 
 def test_defaults_are_valid_and_locked() -> None:
@@ -141,12 +141,22 @@ def test_shipped_configs_are_found_from_any_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shipped = shipped_configs()
-    assert {path.stem for path in (shipped / "methods").glob("*.py")} == set(METHODS)
-    for path in shipped.rglob("*.py"):
-        assert find_config(path.stem) == path  # so no two have one name
-        assert find_config(path.relative_to(shipped).with_suffix("")) == path
+    for path in shipped.glob("*.py"):
+        assert path.stem not in METHODS  # so no two have one name
+        assert find_config(path.stem) == path
     assert load_config("digits") == load_config(shipped / "digits.py")
-    assert load_config("pc_darts").supernet.partial_channels == 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_is_found_by_name_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load_config(method)
+    assert config == load_config(f"methods/{method}") == published_config(method)
+    assert config.data.name == "cifar10"
+    settings = {**METHODS[method].choices, **METHODS[method].sizes}
+    assert all(get_setting(config, key) == value for key, value in settings.items())
 
 
 def test_own_configs_come_before_shipped_ones(

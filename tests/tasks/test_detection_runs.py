@@ -15,7 +15,7 @@ from darts_jax.data.pipeline import mirror
 from darts_jax.engine.devices import Layout
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
-from darts_jax.settings.config import load_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.detection import boxes
 from darts_jax.tasks.detection.average_precision import Found, Truth, average_precision

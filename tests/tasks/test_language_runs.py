@@ -12,7 +12,7 @@ from darts_jax.cli.main import main
 from darts_jax.data.text import unigram_perplexity
 from darts_jax.engine.devices import Layout
 from darts_jax.errors import InputError
-from darts_jax.settings.config import load_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Cell, dense_edges
 from darts_jax.spaces.published import get_genotype
 from darts_jax.spaces.recurrent import OPERATIONS, RECURRENT

@@ -14,7 +14,7 @@ import darts_jax
 from darts_jax.cli.main import main
 from darts_jax.errors import InputError
 from darts_jax.reports.recipe import commands
-from darts_jax.settings.config import load_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.training.checkpoint import named_arrays, read_newest
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.extension import extended

@@ -21,7 +21,7 @@ import pytest
 
 from darts_jax.engine import memory
 from darts_jax.errors import InputError
-from darts_jax.settings.config import load_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.training import checkpoint, console
 from darts_jax.training.checkpoint import Checkpoints
 from darts_jax.training.directory import (

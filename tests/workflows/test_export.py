@@ -20,7 +20,7 @@ from darts_jax.interop.artifact import close, to_jax_export
 from darts_jax.models.functional import network_apply
 from darts_jax.models.operations.image import OPERATIONS, make_operation
 from darts_jax.models.operations.layers import draw
-from darts_jax.settings.config import load_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_networks import make_network
 from darts_jax.tasks.registry import dataset_of
