@@ -11,7 +11,7 @@ from darts_jax import default_config, from_arrays
 from darts_jax.engine import memory
 from darts_jax.engine.devices import Layout
 from darts_jax.engine.job import Job
-from darts_jax.engine.program import finished
+from darts_jax.engine.program import compile_lowered
 from darts_jax.models.functional import count_parameters
 from darts_jax.training.search_job import make_search
 
@@ -73,7 +73,7 @@ class Ours:
         program = layout.jit(job.run, self.state, self.totals)
         lowered = program.lower(*self._arguments(0, 0))
         lowered_at = time.perf_counter()
-        self.program = finished(lowered)
+        self.program = compile_lowered(lowered)
         self.trace_s = lowered_at - began
         self.compile_s = time.perf_counter() - lowered_at
         self.temporaries = self.program.memory_analysis().temp_size_in_bytes

@@ -220,13 +220,13 @@ def _config(options: argparse.Namespace, overrides: list[str]) -> ConfigDict:
 
 
 def _run(options: argparse.Namespace, overrides: list[str]) -> None:
-    from darts_jax.tasks.registry import dataset_of
+    from darts_jax.tasks.registry import load_data
     from darts_jax.training.lock import run_lock
     from darts_jax.workflows.retrain import check_retraining, retrain
     from darts_jax.workflows.search import search
 
     config = _config(options, overrides)
-    dataset = dataset_of(config)
+    dataset = load_data(config)
     check_retraining(config, dataset)
     with run_lock(options.run):
         found = search(config, options.run, dataset)
@@ -297,7 +297,7 @@ def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
-    from darts_jax.tasks.registry import score_of
+    from darts_jax.tasks.registry import get_score
     from darts_jax.training.directory import RunDirectory, settings_of
     from darts_jax.training.kept_evaluation import read_evaluation
     from darts_jax.workflows.retrain import evaluate
@@ -307,7 +307,7 @@ def _evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
     else:
         config = settings_of(RunDirectory(Path(options.run)), overrides)
     score = evaluate(config, options.run)
-    print(f"test {score_of(config).told(score)}")
+    print(f"test {get_score(config).describe(score)}")
     by_class = read_evaluation(RunDirectory(Path(options.run)))
     if by_class is not None:
         print(by_class, end="")

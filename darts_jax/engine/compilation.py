@@ -53,7 +53,7 @@ def cache_folder() -> Path | None:
     return Path(folder) if folder else None
 
 
-def compilation_told(seconds: float) -> str:
+def describe_compilation(seconds: float) -> str:
     """What whoever watches learns of a program that is compiled."""
     kept = f"cache: {folder}" if (folder := cache_folder()) else "no cache"
     computes = f"; {native.state()}" if jax.default_backend() == "cpu" else ""

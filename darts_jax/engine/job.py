@@ -97,6 +97,6 @@ def job_of(task: Task, score: Score, problem: Problem, **rest: Any) -> Job:
     )
 
 
-def arrays(scalars: Any) -> Any:
+def scalar_arrays(scalars: Any) -> Any:
     """Numbers of a schedule as float32 arrays, which a program takes anew each call."""
     return jax.tree.map(lambda value: np.asarray(value, np.float32), scalars)

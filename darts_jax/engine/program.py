@@ -80,11 +80,11 @@ def compile_program(
 ) -> tuple[Callable[..., Any], float]:
     """Compiles for arguments of these shapes: the executable and the seconds taken."""
     began = time.perf_counter()
-    executable = finished(program.lower(*arguments))  # type: ignore[attr-defined]
+    executable = compile_lowered(program.lower(*arguments))  # type: ignore[attr-defined]
     return executable, time.perf_counter() - began
 
 
-def finished(lowered: Any) -> Any:
+def compile_lowered(lowered: Any) -> Any:
     """The executable of what was traced and lowered, in little memory."""
     memory.give_back()
     with memory.frugal():

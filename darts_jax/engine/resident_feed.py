@@ -54,7 +54,7 @@ def shuffled(parts: Sequence[Any], size: int) -> Feed:
 
     def order(key: Array, epoch: Any) -> tuple[Array, ...]:
         return tuple(
-            shuffle(seeds.folded(key, seeds.SHUFFLE + part), epoch, count)
+            shuffle(seeds.fold_stream(key, seeds.SHUFFLE + part), epoch, count)
             for part, count in enumerate(counts)
         )
 

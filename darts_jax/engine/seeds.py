@@ -11,16 +11,16 @@ INIT, ALPHA, STEPS, SHUFFLE = range(4)
 AUGMENT = 101
 
 
-def key_of(seed: Any, stream: int) -> PRNGKeyArray:
+def stream_key(seed: Any, stream: int) -> PRNGKeyArray:
     """The key of one stream of a seed."""
     return jax.random.fold_in(jax.random.key(seed), stream)
 
 
-def raw_key_of(seed: Any, stream: int) -> Array:
+def raw_stream_key(seed: Any, stream: int) -> Array:
     """The same as uint32 data, as a state holds it."""
-    return jax.random.key_data(key_of(seed, stream))
+    return jax.random.key_data(stream_key(seed, stream))
 
 
-def folded(raw_key: Array, stream: int) -> PRNGKeyArray:
+def fold_stream(raw_key: Array, stream: int) -> PRNGKeyArray:
     """A stream of its own out of raw key data."""
     return jax.random.fold_in(jax.random.wrap_key_data(raw_key), stream)

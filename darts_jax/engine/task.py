@@ -32,21 +32,21 @@ class Score:
 
     Attributes:
       name: in records, as ``held_out_<name>``.
-      of: (an `Examination`'s sums on the host, how many examples) -> the score.
-      more: whether more is better.
+      compute: (an `Examination`'s sums on the host, how many examples) -> the score.
+      more_is_better: whether more is better.
       scale: by which it is multiplied for people.
       unit: of that.
-      also: name -> another number of the same kind, told beside it.
+      extras: name -> another number of the same kind, told beside it.
       confusion: the sums -> images by true and by predicted class, where they have it.
       loss: (the sums, how many examples) -> their mean loss, where they have it.
     """
 
     name: str
-    of: Callable[[Any, int], float]
-    more: bool = True
+    compute: Callable[[Any, int], float]
+    more_is_better: bool = True
     scale: float = 1.0
     unit: str = ""
-    also: Mapping[str, Callable[[Any, int], float]] = dataclasses.field(
+    extras: Mapping[str, Callable[[Any, int], float]] = dataclasses.field(
         default_factory=dict
     )
     confusion: Callable[[Any], Int[np.ndarray, "true predicted"]] | None = None
@@ -59,24 +59,24 @@ class Score:
 
     @property
     def title(self) -> str:
-        """Over a column of `shown` numbers."""
+        """Over a column of `scaled` numbers."""
         return f"{self.words} {self.unit}".rstrip()
 
     @property
     def measures(self) -> dict[str, Callable[[Any, int], float]]:
         """The score by its name, then what is told beside it."""
-        return {self.name: self.of, **self.also}
+        return {self.name: self.compute, **self.extras}
 
-    def shown(self, value: float) -> float:
+    def scaled(self, value: float) -> float:
         return self.scale * value
 
-    def told(self, value: float) -> str:
+    def describe(self, value: float) -> str:
         """Of one network, for people."""
-        return f"{self.words} {self.shown(value):.2f} {self.unit}".rstrip()
+        return f"{self.words} {self.scaled(value):.2f} {self.unit}".rstrip()
 
     def merit(self, value: Any) -> Any:
         """The same so that more is better."""
-        return value if self.more else -value
+        return value if self.more_is_better else -value
 
 
 class Supermodel(struct.PyTreeNode):

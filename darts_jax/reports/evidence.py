@@ -38,7 +38,7 @@ from darts_jax.reports.verdict import (
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_networks import make_network
-from darts_jax.tasks.registry import dataset_of, score_of
+from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.found import SearchResult
 from darts_jax.training.loss_watch import WARNING
@@ -74,7 +74,7 @@ class Data:
         self.found: AnyDataset | None = given
         if given is None:
             try:
-                self.found = dataset_of(config)
+                self.found = load_data(config)
             except InputError as error:
                 self.missing = str(error)
 
@@ -89,7 +89,7 @@ def search_answers(found: SearchResult, data: Data) -> list[Answer]:
         random_answer(found.config, found.run.path, [found.known], retrained, last),
         _search_collapse(found),
         ranking_answer(
-            found.run, last, found.known is not None, score_of(found.config)
+            found.run, last, found.known is not None, get_score(found.config)
         ),
         cost_answer(found.config, data, found.genotype, retrained),
     ]
@@ -289,7 +289,7 @@ def network_rows(found: RetrainResult) -> list[dict[str, Any]]:
     rows = [
         {
             "network": name,
-            column: found.measure.shown(network.score),
+            column: found.measure.scaled(network.score),
             "parameters": network.parameters,
             "skip connections": sum(c.skips for c in network.genotype.cells.values()),
         }

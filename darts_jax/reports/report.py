@@ -141,7 +141,7 @@ def _(found: RetrainResult, dataset: AnyDataset | None) -> str:
     told = {
         "space": config.space,
         "data": config.data.name,
-        f"test {found.measure.words}": f"{found.measure.shown(found.score):.2f} %",
+        f"test {found.measure.words}": f"{found.measure.scaled(found.score):.2f} %",
     }
     sections = [
         verdict(retrained_answers(found, config, data)),

@@ -21,12 +21,12 @@ def load_images(config: ConfigDict) -> AnyDataset:
       InputError: the name is unknown, or the data are missing or damaged.
     """
     whole = load_dataset(
-        config.data.name, config.data.directory, reading_of(config.data)
+        config.data.name, config.data.directory, make_reading(config.data)
     )
     return whole.first(config.data.images) if config.data.images else whole
 
 
-def reading_of(settings: ConfigDict) -> Reading:
+def make_reading(settings: ConfigDict) -> Reading:
     """Returns how images are read, by the settings of ``data``."""
     return Reading(
         size=parse_size(settings.size),
@@ -38,7 +38,7 @@ def reading_of(settings: ConfigDict) -> Reading:
     )
 
 
-def searched_parts(
+def split_search_data(
     config: ConfigDict, dataset: AnyDataset
 ) -> tuple[AnyDataset, Rows, Rows]:
     """A data set, and which of its training images train and validate a search.

@@ -26,7 +26,7 @@ def make_supply(dataset: AnyDataset, config: ConfigDict) -> Supply:
     return Streamed(dataset, config.seed, settings.chunk, settings.workers)
 
 
-def preparation(
+def make_preparation(
     dataset: AnyDataset, settings: ConfigDict, layout: Layout
 ) -> Callable[[Array, Batches], Batches]:
     """(key of the step, stored batches) -> the same as the network sees them."""
@@ -45,7 +45,7 @@ def preparation(
     return prepare
 
 
-def normalized(dataset: ImageSet, images: Array, layout: Layout) -> Array:
+def normalize_images(dataset: ImageSet, images: Array, layout: Layout) -> Array:
     """Stored images as the network sees them in a test."""
     images = layout.spread(images)
     mean, std = jnp.asarray(dataset.mean), jnp.asarray(dataset.std)

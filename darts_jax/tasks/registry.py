@@ -15,20 +15,20 @@ TASKS: dict[str, Task] = {
 }
 
 
-def task_of(config: ConfigDict) -> Task:
+def get_task(config: ConfigDict) -> Task:
     """The task that a config names; raises InputError with the nearest name."""
     if config.task not in TASKS:
         raise unknown_name("task", config.task, list(TASKS))
     return TASKS[config.task]
 
 
-def score_of(config: ConfigDict) -> Score:
+def get_score(config: ConfigDict) -> Score:
     """Returns the score that ``data.metric`` names: by default the task's own.
 
     Raises:
       InputError: the task has no such score.
     """
-    task, named = task_of(config), config.data.metric
+    task, named = get_task(config), config.data.metric
     known = {score.name: score for score in (task.score, *task.others)}
     if named == "auto":
         return task.score
@@ -40,16 +40,16 @@ def score_of(config: ConfigDict) -> Score:
     return known[named]
 
 
-def dataset_of(config: ConfigDict) -> Any:
+def load_data(config: ConfigDict) -> Any:
     """The data set of ``config.data``, as the task loads it.
 
     Raises:
       InputError: the name is unknown, or the data are missing or damaged.
     """
-    return task_of(config).load(config)
+    return get_task(config).load(config)
 
 
 def require_images(config: ConfigDict, what: str) -> None:
     """Refuses what is made for images by class alone."""
-    if task_of(config) is not CLASSIFICATION:
+    if get_task(config) is not CLASSIFICATION:
         raise InputError(f"{what} is of images by class; task={config.task} has none")

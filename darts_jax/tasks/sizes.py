@@ -9,7 +9,7 @@ from darts_jax.models.network import Network
 from darts_jax.spaces import get_space
 
 
-def blank_retrained(
+def make_blank_network(
     config: ConfigDict, dataset: ImageSet, top: nn.Module | None = None
 ) -> Network:
     """A network of images of the size that ``retrain`` has, of no genotype.
@@ -28,7 +28,7 @@ def blank_retrained(
     return net.clone(top=top)
 
 
-def expected_of_images(
+def expected_image_cost(
     config: ConfigDict, dataset: ImageSet, costs: str, top: nn.Module | None = None
 ) -> Expected:
     """What networks of images cost that ``retrain`` would train.
@@ -39,6 +39,6 @@ def expected_of_images(
     Raises:
       InputError: the table of costs is not at hand, or lacks operations.
     """
-    net = blank_retrained(config, dataset, top)
+    net = make_blank_network(config, dataset, top)
     shape, price = dataset.image_shape, price_of(costs)
     return expected_cost(get_space(config.space), net, shape, price)

@@ -63,7 +63,7 @@ def make_method(
     return Search(
         functional.supernet_apply(net),
         relaxation.function,
-        bound(HYPERGRADIENTS[settings.hypergradient], settings.inner),
+        bind_settings(HYPERGRADIENTS[settings.hypergradient], settings.inner),
         full_mask(space),
         settings.microbatches,
         trained=relaxation.trained,
@@ -96,17 +96,21 @@ def make_discretization(config: ConfigDict) -> Discretization:
     name = settings.discretization
     if name == "auto" or name in SELECTIONS:
         name = get_space(config.space).discretization
-    function = bound(DISCRETIZATIONS[name], settings.selection)
+    function = bind_settings(DISCRETIZATIONS[name], settings.selection)
     return functools.partial(function, read=reading_of(settings.relaxation))
 
 
 def make_stop(config: ConfigDict) -> StopRule | None:
     """The rule that ends a search early, if there is one."""
     name = config.search.stop
-    return None if name == "none" else bound(STOPS[name], config.search.stopping)
+    return (
+        None if name == "none" else bind_settings(STOPS[name], config.search.stopping)
+    )
 
 
-def bound(function: Callable[..., Any], settings: ConfigDict) -> Callable[..., Any]:
+def bind_settings(
+    function: Callable[..., Any], settings: ConfigDict
+) -> Callable[..., Any]:
     """The function with those of the settings that it has arguments for."""
     known = inspect.signature(function).parameters
     return functools.partial(
@@ -123,7 +127,7 @@ def initial_alpha(space: Space, settings: ConfigDict, seed: Any, scale: Any) -> 
     """Logits drawn from scale * N(0, 1), or equal shares on the simplex."""
     if RELAXATIONS[settings.relaxation].simplex:
         return uniform_simplex(full_mask(space))
-    keys = jax.random.split(seeds.key_of(seed, seeds.ALPHA), len(space.cells))
+    keys = jax.random.split(seeds.stream_key(seed, seeds.ALPHA), len(space.cells))
     alpha: Alpha = {
         kind: scale * jax.random.normal(key, cell.shape)
         for key, (kind, cell) in zip(keys, space.cells.items(), strict=True)

@@ -21,7 +21,7 @@ from darts_jax.cost.expected import Expected
 from darts_jax.errors import InputError
 from darts_jax.spaces import get_space, moves
 from darts_jax.spaces.graph import Genotype, Space
-from darts_jax.tasks.registry import task_of
+from darts_jax.tasks.registry import get_task
 
 
 def make_budget(config: ConfigDict, dataset: Any) -> Budget | None:
@@ -64,7 +64,7 @@ def make_expected(config: ConfigDict, dataset: Any) -> Expected:
     Raises:
       InputError: as `make_budget` does.
     """
-    return task_of(config).expected(config, dataset, config.search.costs)
+    return get_task(config).expected(config, dataset, config.search.costs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ def make_pricing(config: ConfigDict, dataset: Any, costs: str) -> Pricing:
     Raises:
       InputError: as `make_budget` does.
     """
-    expected = task_of(config).expected(config, dataset, costs)
+    expected = get_task(config).expected(config, dataset, costs)
     return Pricing(_ruled_space(config), expected)
 
 

@@ -22,7 +22,7 @@ from darts_jax.plots.run_histories import HistoryPlots
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype, Space
-from darts_jax.tasks.registry import score_of
+from darts_jax.tasks.registry import get_score
 from darts_jax.training.console import html_table
 from darts_jax.training.directory import RunDirectory, load_architecture
 from darts_jax.training.metrics import read_metrics
@@ -133,11 +133,11 @@ class SearchResult(HistoryPlots):
         """What there is to say of the last epoch, in words and numbers."""
         # A directory that was copied may lack its records.
         last = self.records[-1] if self.records else {}
-        score = score_of(self.config)
+        score = get_score(self.config)
 
         def shown(name: str) -> float | None:
             value = last.get(f"{name}_{score.name}")
-            return None if value is None else score.shown(value)
+            return None if value is None else score.scaled(value)
 
         told = {
             "space": self.genotype.space,

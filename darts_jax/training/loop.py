@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.engine import program
-from darts_jax.engine.compilation import compilation_told
+from darts_jax.engine.compilation import describe_compilation
 from darts_jax.engine.devices import to_host
 from darts_jax.engine.feed import Chunks
 from darts_jax.engine.job import Job
@@ -198,7 +198,7 @@ class HeldOut:
 
     def score(self, model: Any) -> np.ndarray:
         """The task's score of a model; of each member, if any."""
-        return self._told(self._sums(model), self._score.of)
+        return self._told(self._sums(model), self._score.compute)
 
     def test(self, model: Any) -> Tested:
         """Everything that a test of a model tells; of each member, if any."""
@@ -245,7 +245,7 @@ def _make_ready(job: Job, verb: str, state: Any, totals: Any) -> _Ready:
     # Before the compiler's minutes, as a stream may be refused.
     chunks, held_out = job.feed.open(job.layout), HeldOut(job)
     executable, seconds = compile_run(job, state, totals)
-    say(f"{verb}: {compilation_told(seconds)}")
+    say(f"{verb}: {describe_compilation(seconds)}")
     return _Ready(executable, seconds, chunks, held_out)
 
 

@@ -20,10 +20,10 @@ from darts_jax.engine.devices import Layout
 from darts_jax.errors import InputError
 from darts_jax.models.functional import supernet_apply
 from darts_jax.models.operations.layers import BN_MOMENTUM
-from darts_jax.tasks.dataset import searched_parts
-from darts_jax.tasks.image_feeds import normalized
+from darts_jax.tasks.dataset import split_search_data
+from darts_jax.tasks.image_feeds import normalize_images
 from darts_jax.tasks.image_networks import make_supernet
-from darts_jax.tasks.registry import require_images, score_of
+from darts_jax.tasks.registry import get_score, require_images
 from darts_jax.training.population_job import member_execution
 from darts_jax.types import Examples, Mixture, Params, Stats
 
@@ -76,7 +76,7 @@ def make_path_scores(
     )
     apply, rule = supernet_apply(net), STATISTICS[settings.statistics]
     valid, calibration = _images(config, dataset)
-    balanced = score_of(config).name == "balanced_accuracy"
+    balanced = get_score(config).name == "balanced_accuracy"
     total, classes = valid.labels.size, dataset.classes
     counts = np.bincount(np.asarray(valid.labels).ravel(), minlength=classes)
     sizes = counts.astype(np.float32)
@@ -122,7 +122,7 @@ def _images(config: ConfigDict, dataset: AnyDataset) -> tuple[Examples, Array]:
             f"{dataset.name!r} is a stream; want data.name without stream:"
         )
     settings = config.score
-    dataset, train, valid = searched_parts(config, dataset)
+    dataset, train, valid = split_search_data(config, dataset)
     assert isinstance(dataset, Dataset)
     size = min(settings.batch_size, len(valid))
     count = min(settings.images or len(valid), len(valid)) // size
@@ -134,7 +134,7 @@ def _images(config: ConfigDict, dataset: AnyDataset) -> tuple[Examples, Array]:
 
     def seen(rows: Any) -> Array:
         stored = jnp.asarray(dataset.train_images[rows])
-        return normalized(dataset, stored, Layout())
+        return normalize_images(dataset, stored, Layout())
 
     rows = valid[: count * size]
     images = seen(rows).reshape(count, size, *dataset.image_shape)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.data.stream import AnyDataset, StreamedDataset
 from darts_jax.engine.devices import Layout, make_layout
-from darts_jax.engine.job import Job, arrays
+from darts_jax.engine.job import Job, scalar_arrays
 from darts_jax.errors import InputError
 from darts_jax.settings import schedules
 from darts_jax.settings.checks import flatten
@@ -43,7 +43,7 @@ def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
         each = [schedules.search_scalars(m.search, epoch) for m in members]
         for one in each:
             one["terms"] = {name: one["terms"].get(name, 0.0) for name in terms}
-        return arrays(jax.tree.map(lambda *values: np.array(values), *each))
+        return scalar_arrays(jax.tree.map(lambda *values: np.array(values), *each))
 
     return dataclasses.replace(
         job,

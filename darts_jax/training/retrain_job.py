@@ -7,10 +7,10 @@ from ml_collections import ConfigDict
 
 from darts_jax.engine import program, seeds
 from darts_jax.engine.devices import make_layout
-from darts_jax.engine.job import Job, arrays, job_of
+from darts_jax.engine.job import Job, job_of, scalar_arrays
 from darts_jax.settings import schedules
 from darts_jax.spaces.graph import Genotype
-from darts_jax.tasks.registry import score_of, task_of
+from darts_jax.tasks.registry import get_score, get_task
 from darts_jax.types import step_key
 
 
@@ -24,15 +24,15 @@ def make_training(config: ConfigDict, dataset: Any, genotype: Genotype) -> Job:
       InputError: an unknown operation, data that do not suit the network, or a batch
         too large.
     """
-    task, settings = task_of(config), config.retrain
+    task, settings = get_task(config), config.retrain
     size, split = settings.batch_size, settings.split_state
     layout = make_layout(config.devices, size, "retrain.batch_size", split_state=split)
     problem = task.training(config, dataset, genotype, layout)
     training, feed = problem.method, problem.feed
 
     def init(seed: Any) -> Any:
-        params, stats = problem.init(seeds.key_of(seed, seeds.INIT))
-        return training.init(seeds.raw_key_of(seed, seeds.STEPS), params, stats)
+        params, stats = problem.init(seeds.stream_key(seed, seeds.INIT))
+        return training.init(seeds.raw_stream_key(seed, seeds.STEPS), params, stats)
 
     def step(state: Any, data: Any, order: Any, i: Any, scalars: Any) -> Any:
         key = step_key(state.key, state.step)
@@ -41,13 +41,15 @@ def make_training(config: ConfigDict, dataset: Any, genotype: Genotype) -> Job:
 
     return job_of(
         task,
-        score_of(config),
+        get_score(config),
         problem,
         layout=layout,
         start=np.asarray(config.seed, np.int32),
         init=init,
         run=program.epoch_program(feed.order, step),
-        scalars=lambda epoch: arrays(schedules.training_scalars(settings, epoch)),
+        scalars=lambda epoch: scalar_arrays(
+            schedules.training_scalars(settings, epoch)
+        ),
         model=lambda state, scalars: state,
         epochs=settings.epochs,
         metrics=problem.metrics,

@@ -15,7 +15,7 @@ from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces import get_space
-from darts_jax.tasks.registry import dataset_of
+from darts_jax.tasks.registry import load_data
 from darts_jax.training.checkpoint import Checkpoints
 from darts_jax.training.directory import (
     RunDirectory,
@@ -84,7 +84,7 @@ class SavedSearch:
                 f"the search in {self.directory.path} had stages, each with a supernet "
                 "of its own: want a rule of parameters"
             )
-        dataset = dataset or dataset_of(self.config)
+        dataset = dataset or load_data(self.config)
         require_same_data(self.directory, dataset)
         job = make_search(self.config, dataset)
         folder = self.directory.checkpoints / self.stages[0].verb

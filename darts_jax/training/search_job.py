@@ -14,12 +14,12 @@ from darts_jax.bilevel.step import Search
 from darts_jax.cost.expected import price_of
 from darts_jax.engine import program, seeds
 from darts_jax.engine.devices import Layout, make_layout
-from darts_jax.engine.job import Job, arrays, job_of
+from darts_jax.engine.job import Job, job_of, scalar_arrays
 from darts_jax.engine.rewriting import shortened
 from darts_jax.engine.task import Supermodel
 from darts_jax.settings import schedules
 from darts_jax.spaces import get_space
-from darts_jax.tasks.registry import score_of, task_of
+from darts_jax.tasks.registry import get_score, get_task
 from darts_jax.tasks.slots import full_mask, initial_alpha
 from darts_jax.training.cost_limits import make_budget
 from darts_jax.types import Batch, Mask, Scalars, SearchState, step_key
@@ -36,7 +36,7 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
       InputError: an unknown name, data that do not suit the network, a batch too
         large, or a budget of networks that have none.
     """
-    task, settings = task_of(config), config.search
+    task, settings = get_task(config), config.search
     size, space = settings.batch_size, get_space(config.space)
     layout = layout or make_layout(config.devices, size, "search.batch_size")
     problem = task.search(config, dataset, layout)
@@ -47,9 +47,9 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
 
     def init(start: Any) -> Any:
         seed = start["seed"]
-        params, stats = problem.init(seeds.key_of(seed, seeds.INIT))
+        params, stats = problem.init(seeds.stream_key(seed, seeds.INIT))
         alpha = initial_alpha(space, settings, seed, start["init_scale"])
-        key = seeds.raw_key_of(seed, seeds.STEPS)
+        key = seeds.raw_stream_key(seed, seeds.STEPS)
         return search.init(key, params, stats, alpha, start["mask"])
 
     def batches(state: Any, data: Any, order: Any, i: Any) -> Any:
@@ -77,13 +77,13 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
     products = settings.diagnostics.products
     return job_of(
         task,
-        score_of(config),
+        get_score(config),
         problem,
         layout=layout,
         start=search_start(config),
         init=init,
         run=program.epoch_program(feed.order, shortened(step)),
-        scalars=lambda epoch: arrays(schedules.search_scalars(settings, epoch)),
+        scalars=lambda epoch: scalar_arrays(schedules.search_scalars(settings, epoch)),
         model=model,
         epochs=settings.epochs,
         metrics=(

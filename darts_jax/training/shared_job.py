@@ -25,7 +25,7 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.engine import program, seeds
 from darts_jax.engine.devices import Layout, make_layout
 from darts_jax.engine.feed import whole_batches
-from darts_jax.engine.job import Job, arrays, job_of
+from darts_jax.engine.job import Job, job_of, scalar_arrays
 from darts_jax.engine.task import Problem
 from darts_jax.errors import InputError
 from darts_jax.models import functional
@@ -37,9 +37,9 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.tasks.classification.class_weights import class_weights
 from darts_jax.tasks.classification.task import count_by_class
-from darts_jax.tasks.image_feeds import make_supply, normalized, preparation
+from darts_jax.tasks.image_feeds import make_preparation, make_supply, normalize_images
 from darts_jax.tasks.image_networks import make_network
-from darts_jax.tasks.registry import score_of, task_of
+from darts_jax.tasks.registry import get_score, get_task
 from darts_jax.training.population_job import member_execution
 from darts_jax.types import Mixture, TrainState, step_key
 
@@ -64,7 +64,7 @@ def make_shared_training(
     _require_shareable(config, dataset, space, genotypes)
     for genotype in genotypes:
         make_network(config, dataset, genotype)
-    task, settings = task_of(config), config.retrain
+    task, settings = get_task(config), config.retrain
     layout = make_layout(config.devices, len(genotypes), "the members", members=True)
     net = _shared_network(config, dataset, space)
     criterion = with_auxiliary(class_weights(config, dataset))
@@ -73,8 +73,8 @@ def make_shared_training(
     feed = problem.feed
 
     def init(seed: Array) -> TrainState:
-        params, stats = problem.init(seeds.key_of(seed, seeds.INIT))
-        raw_key = seeds.raw_key_of(seed, seeds.STEPS)
+        params, stats = problem.init(seeds.stream_key(seed, seeds.INIT))
+        raw_key = seeds.raw_stream_key(seed, seeds.STEPS)
         return _training_at({}, apply, settings, criterion).init(raw_key, params, stats)
 
     def step(state: TrainState, data: Any, order: Any, i: Any, scalars: Any) -> Any:
@@ -98,14 +98,14 @@ def make_shared_training(
 
     job = job_of(
         task,
-        score_of(config),
+        get_score(config),
         problem,
         layout=layout,
         start=config.seed + np.arange(len(genotypes), dtype=np.int32),
         init=lambda start: lax.map(init, start),
         run=run_all,
         scalars=lambda epoch: {
-            **arrays(schedules.training_scalars(settings, epoch)),
+            **scalar_arrays(schedules.training_scalars(settings, epoch)),
             "mixture": mixtures,
         },
         model=lambda state, scalars: (state, scalars["mixture"]),
@@ -194,7 +194,7 @@ def _problem(
     def predict(model: tuple[TrainState, Mixture], images: Array) -> Array:
         state, mixture = model
         key = step_key(state.key, state.step)
-        clean = normalized(dataset, images, Layout())
+        clean = normalize_images(dataset, images, Layout())
         logits, _ = apply(state.params, state.stats, mixture, clean, key, train=False)
         return logits
 
@@ -202,7 +202,7 @@ def _problem(
         _training_at({}, apply, settings, criterion),
         init,
         feed=supply.training([np.arange(supply.images)], size),
-        prepare=preparation(dataset, settings, Layout()),
+        prepare=make_preparation(dataset, settings, Layout()),
         held_out=supply.test(size),
         examination=count_by_class(predict, dataset.classes),
         per_step=size,

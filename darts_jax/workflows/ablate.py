@@ -23,7 +23,7 @@ from darts_jax.plots.run_histories import HistoryPlots
 from darts_jax.settings.config import with_overrides
 from darts_jax.settings.methods import apply_method
 from darts_jax.spaces.graph import Genotype
-from darts_jax.tasks.registry import dataset_of
+from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import html_table, short, table
 from darts_jax.training.directory import atomic_write
 from darts_jax.training.lock import one_writer
@@ -290,7 +290,7 @@ def ablate(
         for values in itertools.product(*(grid[key] for key in shapes))
     ]
     configs = [_config(base, choice) for choice in programs]
-    dataset = dataset or dataset_of(base)
+    dataset = dataset or load_data(base)
     found: list[Searched] = []
     for number, (choice, config) in enumerate(zip(programs, configs, strict=True), 1):
         say(f"ablation {number}/{len(programs)}: {_words(choice) or 'one program'}")

@@ -15,7 +15,7 @@ from darts_jax.nasbench import require_table
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.settings.checks import validate_config
 from darts_jax.spaces import get_space
-from darts_jax.tasks.registry import dataset_of
+from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import table
 from darts_jax.training.directory import RunDirectory, atomic_write, open_run
 from darts_jax.training.lock import one_writer
@@ -75,7 +75,7 @@ def baseline(
     validate_config(config)
     search, known = get_baseline(name), known_accuracies(config)
     path = local_path(run) / "networks"
-    dataset = dataset_of(config) if oracle == "training" else None
+    dataset = load_data(config) if oracle == "training" else None
     evaluate = _oracle(oracle, config, path, supernet, dataset)
     directory = open_run(run, config, "baseline", dataset)
     path.mkdir(exist_ok=True)

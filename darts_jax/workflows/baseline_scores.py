@@ -17,8 +17,8 @@ from darts_jax.engine.devices import Layout, to_host
 from darts_jax.errors import InputError
 from darts_jax.nasbench import NASBench201
 from darts_jax.spaces.graph import Genotype
-from darts_jax.tasks.dataset import searched_parts
-from darts_jax.tasks.registry import dataset_of, require_images
+from darts_jax.tasks.dataset import split_search_data
+from darts_jax.tasks.registry import load_data, require_images
 from darts_jax.training.path_scores import make_path_scores
 from darts_jax.training.saved import SavedSearch
 from darts_jax.workflows.retrain import retrain
@@ -64,7 +64,7 @@ def by_paths(
     Args: as of `score.score`, with ``score``'s settings.
     """
     saved = SavedSearch(run, overrides)
-    dataset = dataset or dataset_of(saved.config)
+    dataset = dataset or load_data(saved.config)
     _, state = saved.restored(epoch, dataset)
     of_paths = make_path_scores(saved.config, dataset, Layout())
     params, stats = Layout().put(to_host((state.params, state.stats)))
@@ -95,7 +95,7 @@ def by_training(
       InputError: the data are a stream.
     """
     require_images(config, "training as an oracle")
-    data, train, valid = searched_parts(config, dataset or dataset_of(config))
+    data, train, valid = split_search_data(config, dataset or load_data(config))
     if not isinstance(data, Dataset):
         raise InputError(f"{data.name!r} is a stream; want images in memory")
     held_out = dataclasses.replace(

@@ -204,10 +204,10 @@ def _retrained(found: RetrainResult | None) -> dict[str, Any]:
         return {}
     told = {
         "parameters": found.network.parameters,
-        f"test {found.measure.title}": found.measure.shown(found.score),
+        f"test {found.measure.title}": found.measure.scaled(found.score),
     }
     if found.baselines:
-        told["random, mean"] = found.measure.shown(found.random_mean)
+        told["random, mean"] = found.measure.scaled(found.random_mean)
     return told
 
 

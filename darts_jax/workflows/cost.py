@@ -12,8 +12,8 @@ from darts_jax.errors import InputError
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_networks import make_network, make_supernet
-from darts_jax.tasks.registry import dataset_of, require_images
-from darts_jax.tasks.sizes import blank_retrained
+from darts_jax.tasks.registry import load_data, require_images
+from darts_jax.tasks.sizes import make_blank_network
 from darts_jax.training.console import table
 from darts_jax.training.directory import atomic_write
 
@@ -29,7 +29,7 @@ def cost(config: ConfigDict, genotype: Genotype, batch: int | None = None) -> st
       InputError: a mistake in the settings, the data or the genotype.
     """
     require_images(config, "the cost of a network")
-    dataset = dataset_of(config)
+    dataset = load_data(config)
     net = make_network(config, dataset, genotype)
     text = table(cost_rows(net, dataset.image_shape), COLUMNS)
     if batch is None:
@@ -45,9 +45,9 @@ def write_operation_latencies(config: ConfigDict, batch: int, out: Path) -> None
     ``retrain`` trains, for a budget.
     """
     require_images(config, "the cost of an operation")
-    dataset = dataset_of(config)
+    dataset = load_data(config)
     how = _measurement(batch, config.supernet.dtype)
-    supernet, net = make_supernet(config, dataset), blank_retrained(config, dataset)
+    supernet, net = make_supernet(config, dataset), make_blank_network(config, dataset)
     size, space = dataset.image_shape, get_space(config.space)
     places = [row[-1] for row in sites(supernet, size[:2])]
     places += [row[-1] for row in choice_sites(space, net, size)]

@@ -12,14 +12,14 @@ from ml_collections import ConfigDict
 
 from darts_jax.cost.macs import count_macs
 from darts_jax.data.stream import AnyDataset
-from darts_jax.engine.compilation import compilation_told, use_compilation_cache
+from darts_jax.engine.compilation import describe_compilation, use_compilation_cache
 from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters, supernet_apply
 from darts_jax.settings.checks import validate_config
 from darts_jax.settings.config import with_overrides
 from darts_jax.tasks.image_networks import make_supernet
-from darts_jax.tasks.registry import dataset_of, require_images
+from darts_jax.tasks.registry import load_data, require_images
 from darts_jax.training.console import table
 from darts_jax.training.loop import compile_run, say
 from darts_jax.training.search_job import make_search
@@ -164,7 +164,7 @@ def estimate(
     if memory is not None and not 0 < memory < math.inf:
         raise InputError(f"a memory of {memory} GB; want a number above 0")
     use_compilation_cache(config.compilation_cache)
-    dataset = dataset or dataset_of(config)
+    dataset = dataset or load_data(config)
     job = make_search(config, dataset)
     state = jax.eval_shape(job.init, job.start)
     devices = 1 if job.layout.mesh is None else job.layout.mesh.size
@@ -220,7 +220,7 @@ def _try(config: ConfigDict, dataset: AnyDataset, changes: Mapping[str, Any]) ->
             raise
         say("estimate: the compiler finds it too large")
         return Trial(changes, None, 0.0)
-    say(f"estimate: {compilation_told(seconds)}")
+    say(f"estimate: {describe_compilation(seconds)}")
     stated = executable.memory_analysis()
     memory = Memory(
         temporaries=stated.temp_size_in_bytes,

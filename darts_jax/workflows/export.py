@@ -20,7 +20,7 @@ from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.written import of_tree
 from darts_jax.tasks.classification.task import make_inference
-from darts_jax.tasks.registry import dataset_of, require_images
+from darts_jax.tasks.registry import load_data, require_images
 from darts_jax.training.directory import RunDirectory, atomic_write, require_same_data
 from darts_jax.training.retrain_job import make_training
 from darts_jax.training.saved import remembered_images, restore_network
@@ -98,7 +98,7 @@ def _data_of(
     """What the run remembers of its data; of an earlier version's run its data."""
     known = remembered_images(directory)
     if known is None:
-        return dataset or dataset_of(config)
+        return dataset or load_data(config)
     if overrides:
         raise InputError(
             f"export takes no settings for {directory.path}, which remembers its data: "

@@ -18,7 +18,7 @@ from darts_jax.errors import InputError
 from darts_jax.files import local_path
 from darts_jax.settings.config import with_overrides
 from darts_jax.spaces.graph import Genotype
-from darts_jax.tasks.registry import dataset_of, score_of
+from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.console import html_table, table
 from darts_jax.training.cost_limits import has_budget
 from darts_jax.training.directory import RunDirectory, atomic_write
@@ -111,12 +111,12 @@ def front(
     """
     if not has_budget(config):
         raise InputError("a front needs search.budget.rule, such as augmented")
-    measure = score_of(config)
-    if not measure.more:
+    measure = get_score(config)
+    if not measure.more_is_better:
         raise InputError(
             f"a front draws what should be high; task={config.task} has {measure.name}"
         )
-    dataset = dataset or dataset_of(config)
+    dataset = dataset or load_data(config)
     check_retraining(_alone(config), dataset)
     path = local_path(run)
     found = population(config, {TARGET: list(targets)}, path / "search", dataset)
@@ -166,7 +166,7 @@ def _trained(
 ) -> float:
     """The score of a test, as it is shown, of a genotype trained from scratch."""
     trained = retrain(_alone(config), path, genotype, dataset)
-    return trained.measure.shown(trained.score)
+    return trained.measure.scaled(trained.score)
 
 
 def _alone(config: ConfigDict) -> ConfigDict:

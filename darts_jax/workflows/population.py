@@ -26,7 +26,7 @@ from darts_jax.settings.config_files import load_config
 from darts_jax.settings.schedules import SCHEDULED
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
-from darts_jax.tasks.registry import dataset_of, score_of
+from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.tasks.slots import make_discretization
 from darts_jax.training.console import html_table, short, table
 from darts_jax.training.directory import (
@@ -149,7 +149,7 @@ class PopulationResult(HistoryPlots):
             member.settings
             | {
                 "loss": float(member.curves["loss"][-1]),
-                _column(score): score.shown(float(member.curves[name][-1])),
+                _column(score): score.scaled(float(member.curves[name][-1])),
                 "agreement": float(shared[i].mean()) if shared[i].count() else np.nan,
             }
             for i, member in enumerate(self.members)
@@ -194,7 +194,7 @@ def population(
             "search.stop=none"
         )
     settings = [{key: get_setting(m, key) for key in grid} for m in members]
-    dataset = dataset or dataset_of(config)
+    dataset = dataset or load_data(config)
     job = make_population(members, dataset)
     directory = open_run(run, config, "population", dataset)
     _claim(directory, settings)
@@ -295,7 +295,7 @@ def _read(
             )
         )
     genotypes = [member.genotype for member in members]
-    shared, score = agreement(genotypes), score_of(config)
+    shared, score = agreement(genotypes), get_score(config)
     return PopulationResult(tuple(members), shared, directory, score)
 
 

@@ -21,7 +21,7 @@ from darts_jax.nasbench import require_table
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.settings.config import config_to_json
 from darts_jax.settings.experiments import Experiment, experiment_config, get_experiment
-from darts_jax.tasks.registry import dataset_of
+from darts_jax.tasks.registry import load_data
 from darts_jax.training.directory import atomic_write
 from darts_jax.training.loop import say
 from darts_jax.workflows.retrain import check_retraining, retrain
@@ -54,7 +54,7 @@ def reproduce(
     if len(set(seeds)) < 2:
         raise InputError(f"{name} needs 2 seeds or more for an interval")
     configs = [experiment_config(experiment, seed) for seed in seeds]
-    dataset = dataset_of(configs[0])
+    dataset = load_data(configs[0])
     if experiment.protocol.retrains:
         check_retraining(configs[0], dataset)
     random = None if experiment.protocol.retrains else _all_cells(configs[0])

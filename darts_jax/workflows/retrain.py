@@ -33,7 +33,7 @@ from darts_jax.spaces.fit import check, doubts
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
 from darts_jax.spaces.written import of_tree
-from darts_jax.tasks.registry import dataset_of, score_of
+from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.console import table
 from darts_jax.training.cost_limits import make_pricing
 from darts_jax.training.directory import RunDirectory, atomic_write, open_run
@@ -130,15 +130,15 @@ class RetrainResult:
             columns.insert(2, valid)
         if self.unit:
             columns.insert(2, self.unit)
-        others = {f"{name} {measure.unit}".rstrip(): name for name in measure.also}
+        others = {f"{name} {measure.unit}".rstrip(): name for name in measure.extras}
         rows = [
             {
                 "network": trained.name,
                 "parameters": trained.parameters,
                 self.unit: trained.cost,
-                test: measure.shown(trained.score),
-                valid: measure.shown(trained.held_out or 0.0),
-                **{k: measure.shown(trained.also[name]) for k, name in others.items()},
+                test: measure.scaled(trained.score),
+                valid: measure.scaled(trained.held_out or 0.0),
+                **{k: measure.scaled(trained.also[name]) for k, name in others.items()},
             }
             for trained in networks
         ]
@@ -151,13 +151,13 @@ class RetrainResult:
     def _beside_random(self) -> str:
         """Compares the genotype's trainings with the random genotypes', in one line."""
         unit = f" {self.measure.unit}".rstrip()
-        own = [self.measure.shown(score) for score in self.scores]
-        random = [self.measure.shown(b.score) for b in self.baselines]
+        own = [self.measure.scaled(score) for score in self.scores]
+        random = [self.measure.scaled(b.score) for b in self.baselines]
         spread = statistics.stdev(random) if len(random) > 1 else 0.0
         gained = f"{statistics.mean(own) - statistics.mean(random):+.2f}"
         if min(len(own), len(random)) > 1:
             least, most = range_of(f"test_{self.measure.name}")
-            within = Range(self.measure.shown(least), self.measure.shown(most))
+            within = Range(self.measure.scaled(least), self.measure.scaled(most))
             gained = str(improvement(own, random, within))
         return (
             f"{len(random)} random genotypes of space "
@@ -195,7 +195,7 @@ def retrain(
     """
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
-    dataset = dataset or dataset_of(config)
+    dataset = dataset or load_data(config)
     source = None if start_from is None else Source(local_path(start_from))
     genotype = genotype or (source.genotype() if source else _found(local_path(run)))
     genotype = check(genotype)
@@ -297,7 +297,7 @@ def evaluate(
     """
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
-    dataset = dataset or dataset_of(config)
+    dataset = dataset or load_data(config)
     directory = RunDirectory(Path(run))
     if (known := read_identity(directory.data)) is not None:
         dataset = _as_trained(dataset, known)
@@ -328,7 +328,7 @@ def read_retrained(run: str | Path) -> RetrainResult | None:
     directory = RunDirectory(Path(run))
     if not directory.summary_json.exists():
         return None
-    measure = score_of(load_config(directory.config))
+    measure = get_score(load_config(directory.config))
     try:
         summary = json.loads(directory.summary_json.read_text())
         networks = [
@@ -338,7 +338,7 @@ def read_retrained(run: str | Path) -> RetrainResult | None:
                 network["parameters"],
                 network[f"test_{measure.name}"],
                 network.get(f"valid_{measure.name}"),
-                {name: network[f"test_{name}"] for name in measure.also},
+                {name: network[f"test_{name}"] for name in measure.extras},
                 network.get("cost"),
             )
             for network in summary["networks"]

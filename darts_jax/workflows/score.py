@@ -21,7 +21,7 @@ from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.devices import make_layout, to_host
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
-from darts_jax.tasks.registry import dataset_of, score_of
+from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.console import progress, table
 from darts_jax.training.directory import atomic_write
 from darts_jax.training.lock import one_writer
@@ -111,7 +111,7 @@ def score(
     config = saved.config
     use_compilation_cache(config.compilation_cache)
     known = known_accuracies(config)
-    dataset = dataset or dataset_of(config)
+    dataset = dataset or load_data(config)
     _, state = saved.restored(epoch, dataset)
     genotypes = paths_of(saved.space, config.score.paths, config.seed)
     layout = make_layout(config.devices, _AT_ONCE, "the paths of a call", members=True)
@@ -180,7 +180,7 @@ def _stack(mixtures: list[dict[str, np.ndarray]]) -> Any:
 def _protocol(config: Any, dataset: AnyDataset) -> str:
     settings = config.score
     text = (
-        f"{score_of(config).words} with shared weights on "
+        f"{get_score(config).words} with shared weights on "
         f"{settings.images or 'all'} validation images of {dataset.name}, "
         f"statistics {settings.statistics}"
     )

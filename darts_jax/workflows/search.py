@@ -18,7 +18,7 @@ from darts_jax.settings.config import with_overrides
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
-from darts_jax.tasks.registry import dataset_of
+from darts_jax.tasks.registry import load_data
 from darts_jax.tasks.slots import full_mask, make_discretization
 from darts_jax.training.checkpoint import Checkpoints
 from darts_jax.training.directory import RunDirectory, atomic_write, open_run
@@ -62,7 +62,7 @@ def search(
     """
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
-    dataset = dataset or dataset_of(config)
+    dataset = dataset or load_data(config)
     stages, known = stages_of(config), known_accuracies(config)
     # Whatever a later stage asks is refused before the first one runs.
     jobs = [make_search(stage.config, dataset) for stage in stages]

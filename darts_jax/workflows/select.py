@@ -17,7 +17,7 @@ from darts_jax.errors import unknown_name
 from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check
 from darts_jax.spaces.graph import Genotype
-from darts_jax.tasks.slots import bound, make_discretization
+from darts_jax.tasks.slots import bind_settings, make_discretization
 from darts_jax.training.kept_costs import tell_budget, within_budget
 from darts_jax.training.loop import HeldOut, compile_run, say
 from darts_jax.training.saved import SavedSearch
@@ -62,7 +62,7 @@ def by_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:
     """The genotype of a rule that tests the supernet: ``search.discretization``."""
     settings, space = config.search, get_space(config.space)
     require_numbers(space, to_host(state.alpha))
-    choose = bound(SELECTIONS[settings.discretization], settings.selection)
+    choose = bind_settings(SELECTIONS[settings.discretization], settings.selection)
     rng = np.random.default_rng(config.seed)
     return choose(space, _trained(config, job, state), rng)
 

@@ -15,7 +15,7 @@ from darts_jax.cli.main import main
 from darts_jax.data import SOURCES, from_arrays, from_sources, load_dataset
 from darts_jax.data.reading import PLAIN, Reading, fit, parse_size
 from darts_jax.errors import DataWarning, InputError
-from darts_jax.tasks.registry import dataset_of
+from darts_jax.tasks.registry import load_data
 from tests.support.made_data import pictures, prepare
 
 
@@ -253,7 +253,7 @@ def test_squeezing_keeps_what_cropping_cuts():
 
 def test_arrays_and_named_sets_are_brought_to_a_size(tmp_path, monkeypatch):
     config = load_config(None, ["data.size=5x9", "data.channels=3", "data.images=4"])
-    data = dataset_of(config)
+    data = load_data(config)
     assert data.train_images.shape == (4, 5, 9, 3)
     digits = load_dataset("digits")
     want = fit(digits.train_images[3], (5, 9, 3), "")
@@ -544,7 +544,7 @@ def test_settings_of_data(setting, line):
 def test_settings_that_detection_has_its_own_of():
     config = load_config("configs/detection.py", ["data.size=32"])
     with pytest.raises(InputError, match=r"data\.size is 32; detection wants"):
-        dataset_of(config)
+        load_data(config)
 
 
 def test_the_command_line_tells_what_is_left_out_in_one_line(tmp_path, monkeypatch):

@@ -27,8 +27,8 @@ from darts_jax.data.idx import DEBIAN
 from darts_jax.data.jpeg import decode_jpegs
 from darts_jax.errors import InputError
 from darts_jax.settings.config import default_config
-from darts_jax.tasks.dataset import searched_parts
-from darts_jax.tasks.registry import dataset_of
+from darts_jax.tasks.dataset import split_search_data
+from darts_jax.tasks.registry import load_data
 from tests.support.made_data import idx, pictures, prepare, write_fashion
 
 
@@ -348,22 +348,22 @@ def test_the_beginning_of_a_set_is_its_first_images(tmp_path):
     whole = load_dataset("digits")
     config = default_config()
     config.data.images = 7
-    few = dataset_of(config)
+    few = load_data(config)
     assert (few.train_images.shape[0], few.test_images.shape[0]) == (7, 7)
     np.testing.assert_array_equal(few.train_images, whole.train_images[:7])
     np.testing.assert_array_equal(few.test_labels, whole.test_labels[:7])
     assert few.classes == whole.classes
     config.data.images = 10**6
-    assert len(dataset_of(config).train_images) == len(whole.train_images)
+    assert len(load_data(config).train_images) == len(whole.train_images)
 
 
 def test_a_search_may_validate_on_half_of_the_test_images():
     whole, config = load_dataset("digits"), default_config()
-    dataset, train, valid = searched_parts(config, whole)
+    dataset, train, valid = split_search_data(config, whole)
     assert dataset is whole
     np.testing.assert_array_equal([*train, *valid], np.arange(len(whole.train_labels)))
     config.search.validation = "test"
-    dataset, train, valid = searched_parts(config, whole)
+    dataset, train, valid = split_search_data(config, whole)
     np.testing.assert_array_equal(dataset.train_images[train], whole.train_images)
     half = len(whole.test_labels) // 2
     np.testing.assert_array_equal(dataset.train_images[valid], whole.test_images[:half])

@@ -31,7 +31,7 @@ from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, dense_edges
 from darts_jax.spaces.transformer import FEED_FORWARDS, MIXERS, TRANSFORMER, chain
 from darts_jax.tasks.language.networks import NETWORKS, PARAMETERS, SUPERNETS
-from darts_jax.tasks.registry import TASKS, dataset_of
+from darts_jax.tasks.registry import TASKS, load_data
 from darts_jax.training import loop
 from darts_jax.training.search_job import make_search
 from darts_jax.types import Text
@@ -404,7 +404,7 @@ def test_a_run_learns_what_follows_and_resumes(tale, tmp_path, monkeypatch):
         assert 1e6 * net["cost"] == pytest.approx(net["parameters"], abs=1e-6)
     assert searched["cost"] <= 0.005
     assert 0.95 * searched["cost"] <= other["cost"] <= searched["cost"]
-    unigram = unigram_perplexity(dataset_of(config))
+    unigram = unigram_perplexity(load_data(config))
     assert 7 < unigram < 8.5
     best = min(net["test_perplexity"] for net in summary["networks"])
     assert 1 < best < 0.8 * unigram
@@ -442,7 +442,7 @@ CHOICES = {
 def test_the_choices_of_a_search_are_those_of_images(tale, name):
     small = ["space=transformer_few", "language.window=4", "search.batch_size=4"]
     config = load_config(None, [*tale, *small, *CHOICES[name]])
-    job = make_search(config, dataset_of(config))
+    job = make_search(config, load_data(config))
     state = loop.first_tree(job)["state"]
     ((_, data),) = job.feed.open(job.layout)(0, 0)
     bounds = (np.int32(n) for n in (0, 0, 2))

@@ -21,7 +21,7 @@ from darts_jax.tasks.detection import boxes
 from darts_jax.tasks.detection.average_precision import Found, Truth, average_precision
 from darts_jax.tasks.detection.head import Located, Reading, detect
 from darts_jax.tasks.detection.task import make_detector
-from darts_jax.tasks.registry import dataset_of, task_of
+from darts_jax.tasks.registry import get_task, load_data
 from darts_jax.training import loop
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.metrics import read_metrics
@@ -57,7 +57,7 @@ def small_space():
 
 def made(settings=()):
     config = load_config(None, [*SETTINGS, *settings])
-    return config, dataset_of(config)
+    return config, load_data(config)
 
 
 @pytest.fixture(scope="module")
@@ -190,13 +190,13 @@ def test_what_is_said_rightly_of_every_location_is_found_rightly():
     reading = Reading(40, 0.05, 0.6)
     found = jax.jit(detect, static_argnums=(1, 2))(said, (SIZE, SIZE), reading)
     assert found.scores.shape == (6, 40)
-    score = task_of(config).score
-    assert score.of((found, marks), 6) == 1
+    score = get_task(config).score
+    assert score.compute((found, marks), 6) == 1
     # Of what stands behind the images nothing counts.
     more = jax.tree.map(lambda x: np.concatenate([x, x[::-1]]), (found, marks))
     more[1][2][6:] = False
-    assert score.of(more, 6) == 1
-    assert score.of(more, 12) < 1
+    assert score.compute(more, 6) == 1
+    assert score.compute(more, 12) < 1
 
 
 def some_genotype():
@@ -205,7 +205,7 @@ def some_genotype():
 
 def test_the_loss_is_that_of_a_slow_account():
     config, dataset = made()
-    problem = task_of(config).training(config, dataset, some_genotype(), Layout())
+    problem = get_task(config).training(config, dataset, some_genotype(), Layout())
     criterion = problem.method.criterion
     rng, part = np.random.default_rng(0), jax.tree.map(lambda x: x[:3], dataset.train)
     said = Located(
@@ -284,7 +284,7 @@ def test_mistakes_are_told_in_one_line(tmp_path, settings, told):
 
 def test_a_cost_is_that_of_backbone_and_head():
     config, dataset = made()
-    task, space = task_of(config), darts_jax.SPACES["tiny"]
+    task, space = get_task(config), darts_jax.SPACES["tiny"]
     genotype = random_genotype(space, np.random.default_rng(0))
     chosen = one_hot(space, genotype)
     net = task.training(config, dataset, genotype, Layout()).init

@@ -16,7 +16,7 @@ from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Cell, dense_edges
 from darts_jax.spaces.published import get_genotype
 from darts_jax.spaces.recurrent import OPERATIONS, RECURRENT
-from darts_jax.tasks.registry import dataset_of, task_of
+from darts_jax.tasks.registry import get_task, load_data
 from darts_jax.training import loop
 from darts_jax.training.directory import load_architecture
 from darts_jax.training.metrics import read_metrics
@@ -79,7 +79,7 @@ def finished(tale, tmp_path_factory):
 
 def test_a_run_learns_the_order_of_the_words(finished, tale, capsys):
     summary = json.loads((finished / "summary.json").read_text())
-    unigram = unigram_perplexity(dataset_of(load_config(None, tale)))
+    unigram = unigram_perplexity(load_data(load_config(None, tale)))
     assert 11 < unigram < 14
     names = [network["name"] for network in summary["networks"]]
     assert names == ["retrain", "random_0"]
@@ -140,7 +140,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(
 
 def made(tale):
     config = load_config(None, tale)
-    return config, dataset_of(config), get_genotype("DARTS_V2_recurrent")
+    return config, load_data(config), get_genotype("DARTS_V2_recurrent")
 
 
 def test_weights_are_averaged_when_a_score_is_worse(tale):
@@ -152,7 +152,7 @@ def test_weights_are_averaged_when_a_score_is_worse(tale):
 
 def test_steps_are_as_large_as_their_windows_and_compile_once(tale):
     config, corpus, genotype = made(tale)
-    problem = task_of(config).training(config, corpus, genotype, Layout())
+    problem = get_task(config).training(config, corpus, genotype, Layout())
     job = make_training(config, corpus, genotype)
     state = loop.first_tree(job)["state"]
     ((_, data),) = job.feed.open(job.layout)(0, 0)
@@ -205,7 +205,7 @@ CHOICES = {
 def test_the_choices_of_a_search_are_those_of_images(tale, name):
     small = ["language.window=3", "language.supernet.units=4"]
     config = load_config(None, [*tale, *small, *CHOICES[name]])
-    job = make_search(config, dataset_of(config))
+    job = make_search(config, load_data(config))
     state = loop.first_tree(job)["state"]
     ((_, data),) = job.feed.open(job.layout)(0, 0)
     bounds = (np.int32(n) for n in (0, 0, 2))

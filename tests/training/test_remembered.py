@@ -86,7 +86,7 @@ def retrained(place, *more):
     return main(["retrain", "--run", str(place / "run"), *chosen, *FLAGS, *more])
 
 
-def score_of(place, capsys, *more):
+def get_score(place, capsys, *more):
     assert main(["evaluate", "--run", str(place / "run"), *more]) == 0
     return capsys.readouterr().out.splitlines()[0]
 
@@ -115,11 +115,11 @@ def test_the_file_says_what_there_is(trained):
 
 def test_mean_and_deviation_are_those_of_the_training(moved, trained, capsys):
     here = f"--config.data.name=folder:{moved / 'plain'}"
-    before = score_of(moved, capsys, here)
+    before = get_score(moved, capsys, here)
     assert before == f"test accuracy {100 * _accuracy(trained):.2f} %"
     for file in (moved / "plain" / "train").rglob("*.png"):
         Image.fromarray(np.asarray(Image.open(file)) // 3).save(file)
-    assert score_of(moved, capsys, here) == before
+    assert get_score(moved, capsys, here) == before
     assert main(["export", str(moved / "run"), "--out", str(moved / "exported")]) == 0
     np.testing.assert_array_equal(
         logits_of(moved / "exported"), logits_of(trained / "exported")
@@ -187,11 +187,11 @@ def test_data_may_move(moved, trained, monkeypatch, capsys):
     assert main(["evaluate", "--run", str(moved / "run")]) == 2
     assert "is no directory" in refusal(capsys)
     wanted = f"test accuracy {100 * _accuracy(trained):.2f} %"
-    assert score_of(moved, capsys, *here) == wanted
+    assert get_score(moved, capsys, *here) == wanted
     # The same run goes on, and knows from then on where its data lie.
     assert retrained(moved, *here) == 0
     capsys.readouterr()
-    assert score_of(moved, capsys) == wanted
+    assert get_score(moved, capsys) == wanted
     monkeypatch.setenv("DARTS_JAX_DATA_DIR", str(moved))
     assert retrained(moved, here[0]) == 0
     assert retrained(moved, here[0], "--config.data.flip=true") == 2
@@ -260,7 +260,7 @@ def test_another_size_of_images_is_told(trained, capsys):
 
 def test_evaluate_takes_the_settings_of_the_run(trained, tmp_path, capsys):
     wanted = f"test accuracy {100 * _accuracy(trained):.2f} %"
-    assert score_of(trained, capsys) == wanted
+    assert get_score(trained, capsys) == wanted
     assert main(["evaluate", "--run", str(tmp_path)]) == 2
     assert refusal(capsys) == f"no run in {tmp_path}: it has no config.json"
 
@@ -302,7 +302,7 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_did(moved, trained, capsys):
     np.testing.assert_array_equal(
         logits_of(moved / "exported"), logits_of(trained / "exported")
     )
-    assert score_of(moved, capsys, here)
+    assert get_score(moved, capsys, here)
     assert not (moved / "run" / "data.json").exists()
     assert main(["export", str(trained / "run"), "--out", str(moved / "e"), here]) == 2
     assert "remembers its data" in refusal(capsys)

@@ -23,7 +23,7 @@ from darts_jax.models.operations.layers import draw
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_networks import make_network
-from darts_jax.tasks.registry import dataset_of
+from darts_jax.tasks.registry import load_data
 from tests.support.paths import ROOT
 from tests.support.tiny import quick_jit, tiny_genotype, tiny_space
 
@@ -115,7 +115,7 @@ def own_logits(run, images):
                 node = node.setdefault(key, {})
             node[path[-1]] = jnp.asarray(leaf)
     config = load_config(run / "config.json")
-    dataset = dataset_of(config)
+    dataset = load_data(config)
     net = make_network(config, dataset, GENOTYPE)
     pixels = (images / 255 - dataset.mean) / dataset.std
     logits, _ = network_apply(net)(
@@ -127,7 +127,7 @@ def own_logits(run, images):
 
 
 def test_a_process_without_this_package_gives_the_same_logits(run, out, tmp_path):
-    images = dataset_of(load_config(run / "config.json")).test_images
+    images = load_data(load_config(run / "config.json")).test_images
     batches = {"small": images[:3], "large": images[3:40]}
     np.savez(tmp_path / "batches.npz", **batches)
     given = [
@@ -148,7 +148,7 @@ def test_a_process_without_this_package_gives_the_same_logits(run, out, tmp_path
 def test_the_loading_example_runs_alone(run, out, tmp_path):
     lines = (out / "load.py").read_text().split('"""')[2].strip().splitlines()
     assert sum(bool(line) and "import" not in line for line in lines) <= 10
-    images = dataset_of(load_config(run / "config.json")).test_images[:6]
+    images = load_data(load_config(run / "config.json")).test_images[:6]
     np.save(tmp_path / "images.npy", images)
     path = tmp_path / "elsewhere"
     path.mkdir()
@@ -174,7 +174,7 @@ def test_the_card_says_what_the_run_and_the_costs_say(run, out):
     summary = json.loads((run / "summary.json").read_text())
     network, other = summary["networks"]
     config = load_config(run / "config.json")
-    dataset = dataset_of(config)
+    dataset = load_data(config)
     assert card["test_accuracy"] == network["test_accuracy"]
     assert card["random_test_accuracies"] == [other["test_accuracy"]]
     assert card["cost"]["parameters"] == network["parameters"]
@@ -245,7 +245,7 @@ def test_onnx_gives_the_same_logits(run, tmp_path):
     given = ["export", str(run), "--out", str(tmp_path / "x")]
     assert main([*given, "--onnx"]) == 0
     session = runtime.InferenceSession(tmp_path / "x" / "model.onnx")
-    images = dataset_of(load_config(run / "config.json")).test_images
+    images = load_data(load_config(run / "config.json")).test_images
     for batch in (images[:3], images[3:40]):
         (found,) = session.run(["logits"], {"images": batch})
         np.testing.assert_allclose(found, own_logits(run, batch), atol=1e-4)

@@ -11,7 +11,7 @@ from darts_jax.cli.main import main
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.published import get_genotype
-from darts_jax.tasks.registry import task_of
+from darts_jax.tasks.registry import get_task
 from darts_jax.training.shared_job import make_shared_training
 from darts_jax.workflows import retrain as verb
 from darts_jax.workflows.random_networks import comparable
@@ -85,7 +85,7 @@ def test_what_is_compared_is_of_one_space(
 class Job:
     """What the result of a training says of it."""
 
-    score = task_of(darts_jax.default_config()).score
+    score = get_task(darts_jax.default_config()).score
 
 
 def test_random_networks_of_the_settings_space_are_those_of_before():

@@ -21,7 +21,7 @@ from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.stopping import STOPS, Record
 from darts_jax.engine.devices import Layout, to_host
-from darts_jax.engine.job import arrays
+from darts_jax.engine.job import scalar_arrays
 from darts_jax.errors import InputError
 from darts_jax.models.operations.corruption import CORRUPTIONS
 from darts_jax.settings.checks import flatten
@@ -217,7 +217,7 @@ def of_plain_network(config):
         Examples(rng.normal(size=(BATCH, 4, 4, 3)).astype("f4"), np.arange(BATCH) % 3)
         for _ in range(2)
     ]
-    scalars = arrays(search_scalars(config.search, config.search.epochs - 1))
+    scalars = scalar_arrays(search_scalars(config.search, config.search.epochs - 1))
     state, metrics = quick_jit(search.step)(state, *batches, scalars)
     assert np.isfinite(metrics["loss"]), config.search
     return state

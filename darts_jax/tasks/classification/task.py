@@ -23,10 +23,10 @@ from darts_jax.models.functional import Initialized
 from darts_jax.models.network import Network
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.classification.class_weights import class_weights
-from darts_jax.tasks.dataset import load_images, searched_parts
-from darts_jax.tasks.image_feeds import make_supply, normalized, preparation
+from darts_jax.tasks.dataset import load_images, split_search_data
+from darts_jax.tasks.image_feeds import make_preparation, make_supply, normalize_images
 from darts_jax.tasks.image_networks import make_network, make_supernet
-from darts_jax.tasks.sizes import expected_of_images
+from darts_jax.tasks.sizes import expected_image_cost
 from darts_jax.tasks.slots import make_method
 from darts_jax.types import TrainState, step_key
 
@@ -34,7 +34,7 @@ from darts_jax.types import TrainState, step_key
 def _search(config: ConfigDict, dataset: AnyDataset, layout: Layout) -> Problem:
     """Of the training images, one part to train and one to validate on."""
     criterion = classification(class_weights(config, dataset))
-    dataset, train, valid = searched_parts(config, dataset)
+    dataset, train, valid = split_search_data(config, dataset)
     net = make_supernet(config, dataset)
     search = make_method(config, net, dataset.image_shape[:2], criterion=criterion)
     size, supply = config.search.batch_size, make_supply(dataset, config)
@@ -45,7 +45,7 @@ def _search(config: ConfigDict, dataset: AnyDataset, layout: Layout) -> Problem:
         return functional.initialize_supernet(net, key, dataset.image_shape)
 
     def predict(model: Supermodel, images: Array) -> Array:
-        clean = normalized(dataset, images, layout)
+        clean = normalize_images(dataset, images, layout)
         key = jax.random.wrap_key_data(model.key)
         logits, _ = search.apply(
             model.params, model.stats, model.mixture, clean, key, train=False
@@ -56,7 +56,7 @@ def _search(config: ConfigDict, dataset: AnyDataset, layout: Layout) -> Problem:
         search,
         init,
         feed=supply.training([train, valid], size),
-        prepare=preparation(dataset, config.data, layout),
+        prepare=make_preparation(dataset, config.data, layout),
         held_out=supply.held_out(valid, size),
         examination=count_by_class(predict, dataset.classes),
         per_step=2 * size,
@@ -85,7 +85,7 @@ def _training(
         training,
         init,
         feed=supply.training([np.arange(supply.images)], size),
-        prepare=preparation(dataset, settings, layout),
+        prepare=make_preparation(dataset, settings, layout),
         held_out=supply.test(size),
         examination=count_by_class(predict, dataset.classes),
         per_step=size,
@@ -117,7 +117,7 @@ def _prediction(
         logits, _ = apply(
             state.params,
             state.stats,
-            normalized(dataset, images, layout),
+            normalize_images(dataset, images, layout),
             jnp.zeros(()),
             step_key(state.key, state.step),
             train=False,
@@ -182,14 +182,14 @@ CLASSIFICATION = Task(
     load_images,
     _search,
     _training,
-    expected_of_images,
+    expected_image_cost,
     others=(
         Score(
             "balanced_accuracy",
             _balanced_accuracy,
             scale=100,
             unit="%",
-            also={"accuracy": _accuracy},
+            extras={"accuracy": _accuracy},
             **_SUMS,
         ),
     ),

@@ -29,7 +29,7 @@ from darts_jax.models.functional import Initialized
 from darts_jax.models.network import Network
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
-from darts_jax.tasks.dataset import reading_of
+from darts_jax.tasks.dataset import make_reading
 from darts_jax.tasks.detection import boxes
 from darts_jax.tasks.detection.average_precision import (
     THRESHOLDS,
@@ -45,9 +45,9 @@ from darts_jax.tasks.detection.head import (
     detect,
     grid_of,
 )
-from darts_jax.tasks.image_feeds import normalized
+from darts_jax.tasks.image_feeds import normalize_images
 from darts_jax.tasks.image_networks import make_network, make_supernet, require_family
-from darts_jax.tasks.sizes import expected_of_images
+from darts_jax.tasks.sizes import expected_image_cost
 from darts_jax.tasks.slots import make_method
 from darts_jax.types import Metrics, Scalars, Scenes, Stats, TrainState, step_key
 
@@ -65,7 +65,7 @@ def _load(config: ConfigDict) -> SceneSet:
         images=config.data.images,
         counts=(settings.scenes, settings.test_scenes),
         seed=settings.seed,
-        reading=reading_of(config.data),
+        reading=make_reading(config.data),
     )
 
 
@@ -88,7 +88,7 @@ def _search(config: ConfigDict, dataset: SceneSet, layout: Layout) -> Problem:
         return functional.initialize_supernet(net, key, dataset.image_shape)
 
     def locate(model: Supermodel, images: Array) -> Located:
-        clean = normalized(dataset, images, layout)
+        clean = normalize_images(dataset, images, layout)
         key = jax.random.wrap_key_data(model.key)
         said, _ = search.apply(
             model.params, model.stats, model.mixture, clean, key, train=False
@@ -170,7 +170,7 @@ def _locating(
     apply = _main_apply(net)
 
     def locate(state: TrainState, images: Array) -> Located:
-        clean = normalized(dataset, images, layout)
+        clean = normalize_images(dataset, images, layout)
         key, rate = step_key(state.key, state.step), jnp.zeros(())
         said, _ = apply(state.params, state.stats, clean, rate, key, train=False)
         return said
@@ -180,7 +180,7 @@ def _locating(
 
 def _expected(config: ConfigDict, dataset: SceneSet, costs: str) -> Expected:
     """What a backbone and its head cost."""
-    return expected_of_images(config, dataset, costs, _head(config, dataset))
+    return expected_image_cost(config, dataset, costs, _head(config, dataset))
 
 
 def _head(config: ConfigDict, dataset: SceneSet) -> DetectionHead:
@@ -207,7 +207,7 @@ def _preparation(
         scenes = layout.spread(stored)
         if settings.flip:
             scenes = mirror(jax.random.fold_in(key, seeds.AUGMENT + part), scenes)
-        return scenes.replace(images=normalized(dataset, scenes.images, layout))
+        return scenes.replace(images=normalize_images(dataset, scenes.images, layout))
 
     def prepare(key: Array, stored: Batches) -> Batches:
         return tuple(prepare_part(key, part, b) for part, b in enumerate(stored))
@@ -362,7 +362,7 @@ _NOT_IN_TRAINING = {
 DETECTION = Task(
     "detection",
     "images",
-    Score("ap", _precision, scale=100, unit="%", also={"ap_50": _precision_at_half}),
+    Score("ap", _precision, scale=100, unit="%", extras={"ap_50": _precision_at_half}),
     _load,
     _search,
     _training,

@@ -60,7 +60,9 @@ def running(parts: Sequence[Rows], windows: Windows) -> Feed:
 
     def order(key: Array, epoch: Any) -> tuple[Any, ...]:
         return tuple(
-            _places(jax.random.fold_in(seeds.folded(key, seeds.SHUFFLE + p), epoch), p)
+            _places(
+                jax.random.fold_in(seeds.fold_stream(key, seeds.SHUFFLE + p), epoch), p
+            )
             for p in range(len(parts))
         )
 

@@ -272,7 +272,7 @@ def _expected(config: ConfigDict, corpus: Corpus, costs: str) -> Expected:
     net = require_family(space, NETWORKS)(settings, corpus, genotype)
     made = jax.eval_shape(
         lambda: functional.initialize(
-            net, seeds.key_of(0, 0), _example(2), jnp.zeros(())
+            net, seeds.stream_key(0, 0), _example(2), jnp.zeros(())
         )
     )
     chosen = one_hot(space, genotype)
@@ -321,7 +321,7 @@ LANGUAGE = Task(
     Score(
         "perplexity",
         lambda sums, count: math.exp(min(sums["loss"] / sums["count"], 700.0)),
-        more=False,
+        more_is_better=False,
         loss=lambda sums, count: sums["loss"] / sums["count"],
     ),
     _load,
