@@ -12,6 +12,7 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.files import disk_errors, local_path
+from darts_jax.interop import exported_load
 from darts_jax.interop.artifact import Program, close, to_jax_export
 from darts_jax.interop.card import card_of, is_card, readable
 from darts_jax.interop.onnx_model import to_onnx
@@ -150,7 +151,7 @@ def _write(
         for name, _ in FORMATS.values():
             if name not in files:
                 (folder / name).unlink(missing_ok=True)
-    example = Path(__file__).with_name("exported_load.py").read_bytes()
+    example = Path(exported_load.__file__).read_bytes()
     # The card first: it says whose the directory is, should the rest be cut off.
     files = {
         CARD: json.dumps(card, indent=1).encode() + b"\n",
