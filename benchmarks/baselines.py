@@ -24,7 +24,7 @@ import numpy as np
 from darts_jax.baselines import BASELINES, Budget, Trace, get_baseline, improvement
 from darts_jax.nasbench import NASBench201, load_table
 from darts_jax.spaces import get_space
-from darts_jax.training.console import table
+from darts_jax.training.console import format_table
 from darts_jax.workflows.baseline_scores import by_table
 
 PUBLISHED_RUNS = 500
@@ -113,7 +113,7 @@ def main() -> None:
         traces = runs(options, name, known)
         lines.append(row(name, traces, known))
         tests[name] = [known.accuracy(trace.best.genotype) for trace in traces]
-    print(table(lines, COLUMNS))
+    print(format_table(lines, COLUMNS))
     for name in [n for n in tests if "random_search" in tests and n != "random_search"]:
         better = improvement(tests[name], tests["random_search"])
         print(f"{name} over random_search, test %: {better}")

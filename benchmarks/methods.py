@@ -19,7 +19,7 @@ import numpy as np
 import darts_jax
 from darts_jax.nasbench import NASBench201
 from darts_jax.settings.methods import has_curvature
-from darts_jax.training.console import table
+from darts_jax.training.console import format_table
 
 COLUMNS = (
     "method",
@@ -78,7 +78,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
             values = [row[column] for row in own if row[column] is not None]
             line[column] = float(np.mean(values)) if values else None
         lines.append(line | {"worst %": min(row["benchmark %"] for row in own)})
-    return table(lines, COLUMNS)
+    return format_table(lines, COLUMNS)
 
 
 def main() -> None:

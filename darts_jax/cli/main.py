@@ -203,9 +203,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _join(options: argparse.Namespace) -> None:
-    from darts_jax.training.processes import join
+    from darts_jax.training.processes import join_processes
 
-    join(options.coordinator, options.processes, options.process)
+    join_processes(options.coordinator, options.processes, options.process)
 
 
 def _config(options: argparse.Namespace, overrides: list[str]) -> ConfigDict:
@@ -298,14 +298,14 @@ def _retrain(options: argparse.Namespace, overrides: list[str]) -> None:
 
 def _evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
     from darts_jax.tasks.registry import get_score
-    from darts_jax.training.directory import RunDirectory, settings_of
-    from darts_jax.training.kept_evaluation import read_evaluation
+    from darts_jax.training.directory import RunDirectory, load_settings
+    from darts_jax.training.evaluation import read_evaluation
     from darts_jax.workflows.retrain import evaluate
 
     if options.config or options.method:
         config = _config(options, overrides)
     else:
-        config = settings_of(RunDirectory(Path(options.run)), overrides)
+        config = load_settings(RunDirectory(Path(options.run)), overrides)
     score = evaluate(config, options.run)
     print(f"test {get_score(config).describe(score)}")
     by_class = read_evaluation(RunDirectory(Path(options.run)))

@@ -11,7 +11,7 @@ from darts_jax.cost.networks import COLUMNS, cost_of
 from darts_jax.data.stream import AnyDataset
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_networks import make_network
-from darts_jax.training.directory import RunDirectory, read_versions, versions_here
+from darts_jax.training.directory import RunDirectory, installed_versions, read_versions
 
 _KIND = "darts-jax export"
 
@@ -60,7 +60,7 @@ def card_of(
             "seed": config.seed,
             "retrain": config.retrain.to_dict(),
             "trained_on": read_versions(directory).get("retrain", {}),
-            "exported_by": versions_here(),
+            "exported_by": installed_versions(),
         },
     }
 

@@ -40,9 +40,9 @@ from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_networks import make_network
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.directory import RunDirectory
-from darts_jax.training.found import SearchResult
 from darts_jax.training.loss_watch import WARNING
 from darts_jax.training.metrics import read_metrics
+from darts_jax.training.search_result import SearchResult
 from darts_jax.workflows.retrain import RetrainResult, read_retrained
 
 COMPARED = 8

@@ -24,9 +24,9 @@ from darts_jax.reports.sections import (
 )
 from darts_jax.settings.methods import METHODS, method_of
 from darts_jax.training.directory import RunDirectory
-from darts_jax.training.found import SearchResult
-from darts_jax.training.kept_evaluation import read_evaluation
-from darts_jax.training.stages import stages_of
+from darts_jax.training.evaluation import read_evaluation
+from darts_jax.training.search_result import SearchResult
+from darts_jax.training.stages import make_stages
 from darts_jax.workflows.retrain import RetrainResult, read_retrained
 
 Plots = Mapping[str, tuple[str, str]]
@@ -97,7 +97,7 @@ def name_of(run: RunDirectory) -> str:
 def about_search(found: SearchResult) -> dict[str, Any]:
     """What to know of a search before anything else."""
     config = found.config
-    planned = sum(stage.config.search.epochs for stage in stages_of(config))
+    planned = sum(stage.config.search.epochs for stage in make_stages(config))
     done = len(next(iter(found.alpha.values())))
     finished = found.run.genotype.exists()
     epochs = f"{done}" if finished else f"unfinished, {done} of {planned}"

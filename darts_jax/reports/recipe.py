@@ -12,7 +12,7 @@ from darts_jax.reports.sections import Setting
 from darts_jax.settings.checks import flatten
 from darts_jax.settings.config import default_config
 from darts_jax.training.directory import RunDirectory
-from darts_jax.training.start import read_start
+from darts_jax.training.warm_start import read_warm_starts
 
 _RUN = {"search", "retrain"}
 _NEXT = " \\\n  "  # where a shell goes on in the next line
@@ -66,7 +66,7 @@ def _verb(run: RunDirectory, verbs: set[str]) -> tuple[str, list[str]]:
     """The verb that does what was done, and what it takes beside settings."""
     if "population" in verbs:
         return "population", _grid(run)
-    started = read_start(run)
+    started = read_warm_starts(run)
     if verbs >= _RUN and not started:
         return "run", []
     if "retrain" in verbs and "search" not in started:

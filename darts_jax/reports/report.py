@@ -45,8 +45,8 @@ from darts_jax.reports.verdict import Answer, beats_all_cells
 from darts_jax.settings.config_files import load_config
 from darts_jax.tasks.registry import require_images
 from darts_jax.training.directory import RunDirectory
-from darts_jax.training.found import SearchResult, seeds_together
-from darts_jax.training.saved import remembered_images
+from darts_jax.training.restore import blank_images
+from darts_jax.training.search_result import SearchResult, group_by_seed
 from darts_jax.workflows.compare import Comparison, compare, load_run
 from darts_jax.workflows.population import Member, PopulationResult
 from darts_jax.workflows.retrain import RetrainResult, read_retrained
@@ -95,7 +95,7 @@ def _page(found: Any, dataset: AnyDataset | None) -> str:
 @_page.register
 def _(found: SearchResult, dataset: AnyDataset | None) -> str:
     data, figures = (
-        Data(found.config, dataset or remembered_images(found.run)),
+        Data(found.config, dataset or blank_images(found.run)),
         Figures(),
     )
     cells = [Picture(found.draw(), "The cells that were found.")]
@@ -136,7 +136,7 @@ def _(found: RetrainResult, dataset: AnyDataset | None) -> str:
     from darts_jax.plots.draw import draw_genotype
 
     config, figures = load_config(found.run.config), Figures()
-    data = Data(config, dataset or remembered_images(found.run))
+    data = Data(config, dataset or blank_images(found.run))
     drawn = draw_genotype(found.network.genotype)
     told = {
         "space": config.space,
@@ -157,7 +157,7 @@ def _(found: RetrainResult, dataset: AnyDataset | None) -> str:
 @_page.register
 def _(found: PopulationResult, dataset: AnyDataset | None) -> str:
     config, figures = load_config(found.run.config), Figures()
-    data = Data(config, dataset or remembered_images(found.run))
+    data = Data(config, dataset or blank_images(found.run))
     named = {
         ", ".join(f"{k} {v}" for k, v in member.settings.items()): member
         for member in found.members
@@ -198,13 +198,13 @@ def _(found: PopulationResult, dataset: AnyDataset | None) -> str:
 def _(found: Comparison, dataset: AnyDataset | None) -> str:
     figures = Figures()
     data = {
-        name: Data(one.config, dataset or remembered_images(one.run))
+        name: Data(one.config, dataset or blank_images(one.run))
         for name, one in found.searches.items()
     }
     answers = {
         name: search_answers(one, data[name]) for name, one in found.searches.items()
     }
-    groups = [*seeds_together(found.searches)]
+    groups = [*group_by_seed(found.searches)]
     of_groups = [a for a in map(group_answer, groups) if a is not None]
     lead = f"{len(answers)} searches beside each other."
     if len(groups) > 1 and not of_groups:

@@ -10,6 +10,12 @@ from darts_jax import html as elements
 from darts_jax.training.processes import is_writer
 
 
+def print_status(text: str) -> None:
+    """Prints a line to standard error, in process 0 alone."""
+    if is_writer():
+        print(text, file=sys.stderr, flush=True)
+
+
 class Progress:
     """A bar on a terminal or in a notebook; elsewhere, one line an epoch."""
 
@@ -64,7 +70,7 @@ class Progress:
 
 
 @contextlib.contextmanager
-def progress(
+def show_progress(
     total: int, description: str, done: int = 0, unit: str = "images"
 ) -> Iterator[Progress]:
     """Shows the progress of a loop on standard error.
@@ -74,7 +80,7 @@ def progress(
       done: how many of them an earlier process did.
       unit: of what steps read.
     """
-    if not is_writer() or not (sys.stderr.isatty() or in_notebook()):
+    if not is_writer() or not (sys.stderr.isatty() or is_in_notebook()):
         yield Progress(None, total, done, description, unit)
         return
     from tqdm.auto import tqdm
@@ -83,7 +89,7 @@ def progress(
         yield Progress(bar, total, done, description, unit)
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+def format_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """A plain text table: a header, a rule, a line for each row.
 
     Args:
@@ -113,7 +119,7 @@ def html_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return elements.table(rows, "results")
 
 
-def short(setting: str) -> str:
+def short_name(setting: str) -> str:
     """The last part of a setting's name, for headings."""
     return setting.rpartition(".")[2]
 
@@ -124,7 +130,7 @@ def _format(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def in_notebook() -> bool:
+def is_in_notebook() -> bool:
     """Whether a Jupyter kernel shows what is written."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None

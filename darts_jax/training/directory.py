@@ -25,8 +25,8 @@ from darts_jax.errors import InputError
 from darts_jax.files import disk_errors, local_path, read_npz, write_whole
 from darts_jax.settings.config import config_difference, config_to_json
 from darts_jax.settings.config_files import load_config
-from darts_jax.training.extension import extended
-from darts_jax.training.processes import by_the_writer, is_writer
+from darts_jax.training.extension import extendable_verbs
+from darts_jax.training.processes import is_writer, run_in_process_zero
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "darts-jax")
 
@@ -131,7 +131,9 @@ def open_run(
         no run, or it cannot be written. Nothing in it has been touched then.
     """
     run = RunDirectory(Path(path))
-    by_the_writer(lambda: _open(run, config, verb, dataset), f"to open {run.path}")
+    run_in_process_zero(
+        lambda: _open(run, config, verb, dataset), f"to open {run.path}"
+    )
     return run
 
 
@@ -144,7 +146,7 @@ def _open(run: RunDirectory, config: ConfigDict, verb: str, dataset: Any) -> Non
             _create(run, config, verb, data)
 
 
-def settings_of(run: RunDirectory, overrides: Sequence[str] = ()) -> ConfigDict:
+def load_settings(run: RunDirectory, overrides: Sequence[str] = ()) -> ConfigDict:
     """Returns the settings of a run, with single ones changed.
 
     Raises:
@@ -166,7 +168,7 @@ def require_same_data(run: RunDirectory, dataset: Any) -> None:
         _refuse_other(run, known, here)
 
 
-def verbs_of(run: RunDirectory) -> list[str]:
+def list_verbs(run: RunDirectory) -> list[str]:
     """What has been done in a run directory, such as "search".
 
     Raises:
@@ -221,7 +223,7 @@ def read_versions(run: RunDirectory) -> dict[str, Any]:
         raise InputError(f"{run.versions} is damaged; choose another --run") from None
 
 
-def versions_here() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
     """Of Python and of the packages that results depend on."""
     return {
         "python": platform.python_version(),
@@ -276,7 +278,7 @@ def _reopen(
         if key.split(".")[0] in used and key not in free
     ]
     keys = [line.partition(":")[0] for line in binding]
-    longer = extended(run.path, old, config, keys, versions) if binding else []
+    longer = extendable_verbs(run.path, old, config, keys, versions) if binding else []
     if binding and not longer:
         raise InputError(
             f"run directory {run.path} holds another config ({', '.join(binding)}); "
@@ -317,7 +319,7 @@ def _record_versions(
     device = jax.devices()[0]
     on_cpu = device.platform == "cpu"
     facts = {
-        **versions_here(),
+        **installed_versions(),
         "platform": platform.platform(),
         "backend": device.platform,
         "device": device.device_kind,

@@ -21,7 +21,7 @@ EPOCHS = {"search.epochs": "search", "retrain.epochs": "retrain"}
 """Setting -> the verb that it is of."""
 
 
-def extended(
+def extendable_verbs(
     path: Path,
     old: ConfigDict,
     new: ConfigDict,

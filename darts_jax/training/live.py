@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from darts_jax.training.console import in_notebook
+from darts_jax.training.console import is_in_notebook
 
 Live = Callable[[Mapping[str, Any]], None]
 """Is shown the record of every epoch in order, and how many ``epochs`` there are."""
@@ -41,9 +41,9 @@ class LivePlot:
         return plot_overview(pd.DataFrame(self.records))
 
 
-def live_plot() -> LivePlot | None:
+def make_live_plot() -> LivePlot | None:
     """A plot where a notebook shows it; elsewhere nothing."""
-    return LivePlot() if in_notebook() else None
+    return LivePlot() if is_in_notebook() else None
 
 
 class _Display:

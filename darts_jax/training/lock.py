@@ -27,7 +27,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 from darts_jax.errors import InputError
 from darts_jax.files import disk_errors, local_path
 from darts_jax.training.directory import RunDirectory, atomic_write
-from darts_jax.training.processes import by_the_writer
+from darts_jax.training.processes import run_in_process_zero
 
 NAME = ".lock"
 BEAT = 15.0
@@ -67,7 +67,7 @@ class Holder:
             socket.gethostname(),
             _machine(),
             pid,
-            started(pid) or "",
+            process_start_time(pid) or "",
             " ".join([_program(), *sys.argv[1:]])[:200],
             time.strftime("%Y-%m-%d %H:%M:%S %z"),
             secrets.token_hex(8),
@@ -97,7 +97,7 @@ def run_lock(run: str | Path) -> Iterator[None]:
     if key in _HELD and _HELD[key][1] == me:
         yield
         return
-    lock = by_the_writer(lambda: _Lock(local_path(run)), f"to write in {run}")
+    lock = run_in_process_zero(lambda: _Lock(local_path(run)), f"to write in {run}")
     _HELD[key] = lock, me
     try:
         yield
@@ -107,7 +107,7 @@ def run_lock(run: str | Path) -> Iterator[None]:
             lock.release()
 
 
-def one_writer(
+def holds_run_lock(
     verb: Callable[_Arguments, _Result],
 ) -> Callable[_Arguments, _Result]:
     """Makes a function hold the lock of the run directory that it takes as ``run``."""
@@ -222,7 +222,7 @@ class _Lock:
 def _alive(file: Path, holder: Holder | None) -> str:
     """Returns the holder in words; an empty text where it is dead."""
     if holder is not None and holder.is_here:
-        return str(holder) if started(holder.pid) == holder.started else ""
+        return str(holder) if process_start_time(holder.pid) == holder.started else ""
     age = _age(file)
     if age is None or age > SILENCE:
         return ""
@@ -289,7 +289,7 @@ def _make_folders(directory: Path) -> list[Path]:
     return made
 
 
-def started(pid: int) -> str | None:
+def process_start_time(pid: int) -> str | None:
     """Returns the start of a process in the system's words; None if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")

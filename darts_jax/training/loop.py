@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import math
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,19 +20,23 @@ from darts_jax.engine.feed import Chunks
 from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
 from darts_jax.training.checkpoint import Checkpoints
-from darts_jax.training.console import Progress, progress
+from darts_jax.training.console import Progress, print_status, show_progress
 from darts_jax.training.directory import RunDirectory
+from darts_jax.training.evaluation import Evaluator
 from darts_jax.training.lock import require_held
 from darts_jax.training.loss_watch import WARNING, LossWatch
 from darts_jax.training.metrics import MetricsLog, read_metrics
-from darts_jax.training.processes import any_of_all, is_writer, of_the_writer
+from darts_jax.training.processes import (
+    broadcast_from_process_zero,
+    is_set_in_any_process,
+)
 
 # A call of the program lasts about this long, so that the bar moves and signals count.
 _SECONDS_PER_CALL = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Moment:
+class EpochEnd:
     """The end of an epoch, as an `Observer` sees it.
 
     Attributes:
@@ -57,16 +60,16 @@ class Moment:
 class Observer:
     """Looks at a run after every epoch; this one sees nothing and lets it go on."""
 
-    def measure(self, moment: Moment) -> dict[str, Any]:
+    def measure(self, moment: EpochEnd) -> dict[str, Any]:
         """Goes into the epoch's record; what is written here the record vouches for."""
         del moment
         return {}
 
-    def recorded(self, record: dict[str, Any]) -> None:
+    def on_record(self, record: dict[str, Any]) -> None:
         """Is shown an epoch's record once it is on disk, and how many ``epochs``."""
         del record
 
-    def ended(self, epoch: int) -> bool:
+    def should_stop(self, epoch: int) -> bool:
         """Whether the run is over with so many epochs, also when it is resumed."""
         del epoch
         return False
@@ -78,12 +81,6 @@ class StoppedError(SystemExit):
     def __init__(self, number: int, step: int) -> None:
         super().__init__(128 + number)
         self.step = step
-
-
-def say(text: str) -> None:
-    """One line to whoever watches."""
-    if is_writer():
-        print(text, file=sys.stderr, flush=True)
 
 
 def run_epochs(
@@ -111,9 +108,9 @@ def run_epochs(
     """
     checkpoints = Checkpoints(run.checkpoints / verb, settings.keep)
     checkpoints.clean()
-    like = first_tree(job)
+    like = initial_tree(job)
     state, totals = like["state"], like["totals"]
-    saved = checkpoints.restore_latest(like, notify=say)
+    saved = checkpoints.restore_latest(like, notify=print_status)
     if saved is None and origin is not None:
         earlier = Checkpoints(run.checkpoints / origin[0], settings.keep)
         saved = origin[1], earlier.restore(origin[1], like)
@@ -123,24 +120,24 @@ def run_epochs(
         state, totals = tree["state"], tree["totals"]
     observer = observer or Observer()
     epochs, within = divmod(done, job.steps_per_epoch)
-    if done == total or (not within and observer.ended(epochs)):
+    if done == total or (not within and observer.should_stop(epochs)):
         return state
     if done:
-        say(f"{verb}: going on from step {done} of {total}")
+        print_status(f"{verb}: going on from step {done} of {total}")
     ready = _make_ready(job, verb, state, totals)
     log = MetricsLog(run, verb)
     log.truncate_after(done)
     with (
         _caught_signals() as caught,
-        progress(total, verb, done, job.unit) as bar,
+        show_progress(total, verb, done, job.unit) as bar,
     ):
         seen = caught, observer, _records(run, verb, epochs)
         work = _Epochs(job, run, verb, ready, checkpoints, log, bar, *seen)
         for epoch in range(epochs, job.epochs):
             state, totals = work.epoch(epoch, state, totals)
-            last = epoch + 1 == job.epochs or observer.ended(epoch + 1)
+            last = epoch + 1 == job.epochs or observer.should_stop(epoch + 1)
             totals = job.layout.init(lambda t: t, job.empty_totals())
-            stopped = any_of_all(bool(caught))
+            stopped = is_set_in_any_process(bool(caught))
             if last or stopped or (epoch + 1) % settings.every_epochs == 0:
                 work.save(state, totals)
             if stopped and not last:
@@ -150,14 +147,14 @@ def run_epochs(
     return state
 
 
-def first_tree(job: Job) -> dict[str, Any]:
+def initial_tree(job: Job) -> dict[str, Any]:
     """What a checkpoint of a job holds, before its first step."""
     layout = job.layout
     state = layout.init(job.init, job.start)
     return {"state": state, "totals": layout.init(lambda t: t, job.empty_totals())}
 
 
-def compile_run(job: Job, state: Any, totals: Any) -> tuple[Callable[..., Any], float]:
+def compile_job(job: Job, state: Any, totals: Any) -> tuple[Callable[..., Any], float]:
     """The program of a job for a state, or the shapes of one; and the seconds taken."""
     zero, data = np.int32(0), job.feed.shapes(job.layout)
     return program.compile_program(
@@ -167,85 +164,20 @@ def compile_run(job: Job, state: Any, totals: Any) -> tuple[Callable[..., Any], 
 
 
 @dataclasses.dataclass(frozen=True)
-class Tested:
-    """What a test tells of a model; of each member, if any.
-
-    Attributes:
-      measures: the score by its name, and what is told beside it.
-      loss: mean over the examples; None where the task does not know it.
-      confusion: examples by true and by predicted class; None where there are none.
-    """
-
-    measures: dict[str, np.ndarray]
-    loss: np.ndarray | None
-    confusion: np.ndarray | None
-
-
-class HeldOut:
-    """The data that a job is tested on, ready to be read again and again.
-
-    Args:
-      last: whether those of the last test are meant.
-    """
-
-    def __init__(self, job: Job, last: bool = False) -> None:
-        feed, evaluate = job.held_out, job.evaluate
-        if last and job.test is not None:
-            feed, evaluate = job.test
-        self.count, self.members = feed.count, job.members
-        self._score, self._chunks = job.score, feed.open(job.layout)
-        self._evaluate = jax.jit(evaluate)
-
-    def score(self, model: Any) -> np.ndarray:
-        """The task's score of a model; of each member, if any."""
-        return self._told(self._sums(model), self._score.compute)
-
-    def test(self, model: Any) -> Tested:
-        """Everything that a test of a model tells; of each member, if any."""
-        sums, score = self._sums(model), self._score
-        measures = {name: self._told(sums, of) for name, of in score.measures.items()}
-        loss = None if score.loss is None else self._told(sums, score.loss)
-        confusion = None if score.confusion is None else score.confusion(sums)
-        return Tested(measures, loss, confusion)
-
-    def _sums(self, model: Any) -> Any:
-        found, start = list[Any](), 0
-        for stop, data in self._chunks(0, 0):
-            bounds = np.int32(start), np.int32(stop)
-            found.append(to_host(self._evaluate(model, data, *bounds)))
-            start = stop
-        return jax.tree.map(_added, *found)
-
-    def _told(self, sums: Any, of: Callable[[Any, int], float]) -> np.ndarray:
-        if self.members is None:
-            return np.asarray(of(sums, self.count))
-        each = [jax.tree.map(lambda x, i=i: x[i], sums) for i in range(self.members)]
-        return np.array([of(own, self.count) for own in each])
-
-
-def _added(*parts: np.ndarray) -> np.ndarray:
-    """In the widest type of their kind."""
-    return np.sum(np.stack(parts), axis=0, dtype=_WIDE.get(parts[0].dtype.kind))
-
-
-_WIDE: dict[str, Any] = {"i": np.int64, "f": np.float64}
-
-
-@dataclasses.dataclass(frozen=True)
 class _Ready:
     """A job whose program is compiled, and whose images are at hand."""
 
     executable: Callable[..., Any]
     compile_seconds: float
     chunks: Chunks
-    held_out: HeldOut
+    held_out: Evaluator
 
 
 def _make_ready(job: Job, verb: str, state: Any, totals: Any) -> _Ready:
     # Before the compiler's minutes, as a stream may be refused.
-    chunks, held_out = job.feed.open(job.layout), HeldOut(job)
-    executable, seconds = compile_run(job, state, totals)
-    say(f"{verb}: {describe_compilation(seconds)}")
+    chunks, held_out = job.feed.open(job.layout), Evaluator(job)
+    executable, seconds = compile_job(job, state, totals)
+    print_status(f"{verb}: {describe_compilation(seconds)}")
     return _Ready(executable, seconds, chunks, held_out)
 
 
@@ -274,18 +206,22 @@ class _Epochs:
 
     def save(self, state: Any, totals: Any) -> None:
         require_held(self.run.path)
-        self.checkpoints.save(step_of(state), {"state": state, "totals": totals})
+        self.checkpoints.save(
+            completed_steps(state), {"state": state, "totals": totals}
+        )
 
     def stop(self, state: Any) -> NoReturn:
-        step = step_of(state)
-        say(f"{self.verb}: saved at step {step}; the same command goes on from there")
+        step = completed_steps(state)
+        print_status(
+            f"{self.verb}: saved at step {step}; the same command goes on from there"
+        )
         # A signal to another process ends this one as if it had come here.
         raise StoppedError((self.caught or [signal.SIGTERM])[0], step)
 
     def epoch(self, epoch: int, state: Any, totals: Any) -> tuple[Any, Any]:
         """Runs what is left of an epoch, and writes its record."""
         job, began = self.job, time.perf_counter()
-        first = step_of(state) - epoch * job.steps_per_epoch
+        first = completed_steps(state) - epoch * job.steps_per_epoch
         start, scalars = first, job.scalars(epoch)
         if job.adapt is not None:
             scalars = job.adapt(scalars, self.scores)
@@ -298,7 +234,7 @@ class _Epochs:
                 self._obey(state, totals, start)
         seconds = time.perf_counter() - began
         score, model = self.ready.held_out.score, self.model(state, scalars)
-        tested = self.ready.held_out.test(model)
+        tested = self.ready.held_out.evaluate(model)
         held_out = tested.measures[job.score.name]
         self.scores.append(float(np.mean(held_out)))
         values = _means(totals) | {
@@ -307,7 +243,7 @@ class _Epochs:
             **({} if tested.loss is None else {"valid_loss": tested.loss}),
         }
         seen = job, state, scalars, model, data, score, held_out
-        moment = Moment(epoch + 1, *seen)
+        moment = EpochEnd(epoch + 1, *seen)
         require_held(self.run.path)
         measured = self.observer.measure(moment)
         record = {name: value.tolist() for name, value in values.items()} | {
@@ -319,17 +255,17 @@ class _Epochs:
         wild = self.losses.notice(epoch + 1, values)
         if wild:
             record[WARNING] = "; ".join(wild.values())
-        self.log.write(step_of(state), record)
-        self.observer.recorded(record | {"epochs": job.epochs})
+        self.log.write(completed_steps(state), record)
+        self.observer.on_record(record | {"epochs": job.epochs})
         self.bar.end_epoch(epoch + 1, job.epochs, held_out=self.scores[-1])
         for line in self.losses.news(wild):
-            say(f"{self.verb}: warning: {line}")
+            print_status(f"{self.verb}: warning: {line}")
         return state, totals
 
     def _obey(self, state: Any, totals: Any, step: int) -> None:
         """Saves and stops within an epoch if a signal came; see `run_epochs`."""
         # At its end an epoch is recorded first.
-        if step < self.job.steps_per_epoch and any_of_all(bool(self.caught)):
+        if step < self.job.steps_per_epoch and is_set_in_any_process(bool(self.caught)):
             self.save(state, totals)
             self.stop(state)
 
@@ -349,7 +285,7 @@ class _Epochs:
         totals = jax.block_until_ready(totals)
         per_step = (time.perf_counter() - began) / (stop - start)
         steps = max(1, math.floor(_SECONDS_PER_CALL / per_step))
-        self.steps_per_call = of_the_writer(steps)
+        self.steps_per_call = broadcast_from_process_zero(steps)
         self._require_finite(totals)
         steps = stop - start
         shown = {name: float(np.mean(value)) for name, value in _means(totals).items()}
@@ -387,7 +323,7 @@ def _scores(job: Job, records: list[dict[str, Any]]) -> list[float]:
     return [float(np.mean(record[name])) for record in records]
 
 
-def step_of(state: Any) -> int:
+def completed_steps(state: Any) -> int:
     """Steps done; the members of a population go in step."""
     return int(np.max(to_host(state.step)))
 

@@ -13,7 +13,7 @@ from darts_jax.errors import InputError
 _Result = TypeVar("_Result")
 
 
-def join(
+def join_processes(
     coordinator: str | None = None, count: int | None = None, index: int | None = None
 ) -> None:
     """Makes this process one of several; alone, it does nothing.
@@ -55,7 +55,7 @@ def wait_for_all(reason: str) -> None:
         multihost_utils.sync_global_devices(reason)
 
 
-def by_the_writer(work: Callable[[], _Result], what: str) -> _Result | None:
+def run_in_process_zero(work: Callable[[], _Result], what: str) -> _Result | None:
     """Does work in the process that writes; every process must call.
 
     Args:
@@ -73,19 +73,19 @@ def by_the_writer(work: Callable[[], _Result], what: str) -> _Result | None:
             result = work()
         except InputError as error:
             refusal = error
-    if not of_the_writer(refusal is None):
+    if not broadcast_from_process_zero(refusal is None):
         raise refusal or InputError(f"process 0 refused, and says why: {what}")
     return result
 
 
-def any_of_all(flag: bool) -> bool:
+def is_set_in_any_process(flag: bool) -> bool:
     """Whether the flag is up in any process; every one must ask."""
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
-def of_the_writer(number: int) -> int:
+def broadcast_from_process_zero(number: int) -> int:
     """The writer's number, in every process."""
     if jax.process_count() == 1:
         return number

@@ -37,12 +37,12 @@ class Stage:
         """Under which it is recorded."""
         return f"{self.name}{_AGAIN}{self.attempt}" if self.attempt else self.name
 
-    def owns(self, verb: str) -> bool:
+    def includes(self, verb: str) -> bool:
         """Whether a record is of this stage, in any of its attempts."""
         return verb.split(_AGAIN)[0] == self.name
 
 
-def stages_of(config: ConfigDict) -> list[Stage]:
+def make_stages(config: ConfigDict) -> list[Stage]:
     """The stages of ``search.stages``, or the one search that there is.
 
     Raises:

@@ -24,10 +24,14 @@ from darts_jax.settings.config import with_overrides
 from darts_jax.settings.methods import apply_method
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import load_data
-from darts_jax.training.console import html_table, short, table
+from darts_jax.training.console import (
+    format_table,
+    html_table,
+    print_status,
+    short_name,
+)
 from darts_jax.training.directory import atomic_write
-from darts_jax.training.lock import one_writer
-from darts_jax.training.loop import say
+from darts_jax.training.lock import holds_run_lock
 from darts_jax.workflows.population import SCALARS, agreement, population
 from darts_jax.workflows.search import search
 
@@ -206,7 +210,7 @@ class Ablation(HistoryPlots):
 
     def __str__(self) -> str:
         rows = self._written_rows()
-        return table(rows, list(rows[0]))
+        return format_table(rows, list(rows[0]))
 
     def __repr__(self) -> str:
         return f"Ablation({self.choices}, searches={len(self.searches)})"
@@ -230,9 +234,9 @@ class Ablation(HistoryPlots):
 
     def _written_rows(self) -> list[dict[str, Any]]:
         written = []
-        table = self.table.to_dict("records")
-        for own, row in zip(self._combinations(), table, strict=True):
-            told = {short(key): value for key, value in own[0].choice.items()}
+        rows = self.table.to_dict("records")
+        for own, row in zip(self._combinations(), rows, strict=True):
+            told = {short_name(key): value for key, value in own[0].choice.items()}
             failed = f" ({row['failed']} more failed)" if row["failed"] else ""
             told["seeds"] = f"{row['seeds']}{failed}" if failed else row["seeds"]
             for measure in self.measures:
@@ -247,7 +251,7 @@ class Ablation(HistoryPlots):
         return written
 
 
-@one_writer
+@holds_run_lock
 def ablate(
     base: ConfigDict,
     grid: Mapping[str, Sequence[Any]],
@@ -293,7 +297,9 @@ def ablate(
     dataset = dataset or load_data(base)
     found: list[Searched] = []
     for number, (choice, config) in enumerate(zip(programs, configs, strict=True), 1):
-        say(f"ablation {number}/{len(programs)}: {_words(choice) or 'one program'}")
+        print_status(
+            f"ablation {number}/{len(programs)}: {_words(choice) or 'one program'}"
+        )
         place = local_path(run) / _folder(choice)
         together = {**scalars, "seed": list(seeds)}
         run_all = _side_by_side if _in_step(config) else _one_by_one
@@ -366,7 +372,7 @@ def _one_by_one(
 def _words(choice: Choice) -> str:
     """Words tell by themselves what they choose; numbers do not."""
     return ", ".join(
-        f"{short(key)} {value}" if _is_number(value) else str(value)
+        f"{short_name(key)} {value}" if _is_number(value) else str(value)
         for key, value in choice.items()
     )
 

@@ -16,9 +16,9 @@ from darts_jax.nasbench.known import known_accuracies
 from darts_jax.settings.checks import validate_config
 from darts_jax.spaces import get_space
 from darts_jax.tasks.registry import load_data
-from darts_jax.training.console import table
+from darts_jax.training.console import format_table
 from darts_jax.training.directory import RunDirectory, atomic_write, open_run
-from darts_jax.training.lock import one_writer
+from darts_jax.training.lock import holds_run_lock
 from darts_jax.workflows.baseline_scores import by_paths, by_table, by_training
 
 ORACLES = ("table", "paths", "training")
@@ -48,10 +48,10 @@ class BaselineResult:
         if self.known is not None:
             rows.append((self.title, self.known))
         named = [{"": name, "value": value} for name, value in rows]
-        return f"{table(named, ['', 'value'])}\n{best.genotype}\n"
+        return f"{format_table(named, ['', 'value'])}\n{best.genotype}\n"
 
 
-@one_writer
+@holds_run_lock
 def baseline(
     name: str,
     config: ConfigDict,

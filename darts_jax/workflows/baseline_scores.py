@@ -20,7 +20,7 @@ from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.dataset import split_search_data
 from darts_jax.tasks.registry import load_data, require_images
 from darts_jax.training.path_scores import make_path_scores
-from darts_jax.training.saved import SavedSearch
+from darts_jax.training.restore import SavedSearch
 from darts_jax.workflows.retrain import retrain
 
 TOLD_EPOCHS = 12
@@ -65,7 +65,7 @@ def by_paths(
     """
     saved = SavedSearch(run, overrides)
     dataset = dataset or load_data(saved.config)
-    _, state = saved.restored(epoch, dataset)
+    _, state = saved.restore(epoch, dataset)
     of_paths = make_path_scores(saved.config, dataset, Layout())
     params, stats = Layout().put(to_host((state.params, state.stats)))
 

@@ -13,10 +13,14 @@ from darts_jax.analysis.measures import range_of
 from darts_jax.errors import InputError
 from darts_jax.plots.run_histories import HistoryPlots
 from darts_jax.spaces.reading import read_genotype_file
-from darts_jax.training.console import html_table, table
-from darts_jax.training.directory import RunDirectory, verbs_of
-from darts_jax.training.found import SearchResult, read_search, seeds_together
-from darts_jax.training.saved import SavedSearch
+from darts_jax.training.console import format_table, html_table
+from darts_jax.training.directory import RunDirectory, list_verbs
+from darts_jax.training.restore import SavedSearch
+from darts_jax.training.search_result import (
+    SearchResult,
+    group_by_seed,
+    read_search_result,
+)
 from darts_jax.workflows.population import PopulationResult, agreement, read_population
 from darts_jax.workflows.retrain import RetrainResult, read_retrained
 from darts_jax.workflows.select import select
@@ -36,7 +40,7 @@ def load_run(run: str | Path) -> SearchResult | PopulationResult | RetrainResult
       InputError: it is no run, or nothing has ended in it.
     """
     directory = RunDirectory(Path(run))
-    verbs = verbs_of(directory)
+    verbs = list_verbs(directory)
     if "population" in verbs:
         return read_population(directory)
     if "search" in verbs:
@@ -60,7 +64,7 @@ def load_search(run: str | Path) -> SearchResult:
         genotype = read_genotype_file(saved.directory.genotype)
     else:
         genotype = select(run, saved.rule)
-    return read_search(saved.directory, genotype, saved.stages)
+    return read_search_result(saved.directory, genotype, saved.stages)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -122,7 +126,7 @@ class Comparison(HistoryPlots):
         """
         from darts_jax.analysis.effects import Observed, effects
 
-        groups = [*seeds_together(self.searches)]
+        groups = [*group_by_seed(self.searches)]
         if len(groups) < 2:
             raise InputError(
                 "the settings of these searches differ in no more than the seed: want "
@@ -166,7 +170,7 @@ class Comparison(HistoryPlots):
 
     def __str__(self) -> str:
         rows = self.rows()
-        return table(rows, _columns(rows))
+        return format_table(rows, _columns(rows))
 
     def __repr__(self) -> str:
         return f"Comparison({list(self.searches)})"

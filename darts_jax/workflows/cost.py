@@ -14,7 +14,7 @@ from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_networks import make_network, make_supernet
 from darts_jax.tasks.registry import load_data, require_images
 from darts_jax.tasks.sizes import make_blank_network
-from darts_jax.training.console import table
+from darts_jax.training.console import format_table
 from darts_jax.training.directory import atomic_write
 
 
@@ -31,7 +31,7 @@ def cost(config: ConfigDict, genotype: Genotype, batch: int | None = None) -> st
     require_images(config, "the cost of a network")
     dataset = load_data(config)
     net = make_network(config, dataset, genotype)
-    text = table(cost_rows(net, dataset.image_shape), COLUMNS)
+    text = format_table(cost_rows(net, dataset.image_shape), COLUMNS)
     if batch is None:
         return text
     how = _measurement(batch, config.retrain.dtype)

@@ -13,8 +13,9 @@ from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.devices import to_host
 from darts_jax.tasks.slots import make_discretization
-from darts_jax.training.loop import HeldOut, step_of
-from darts_jax.training.saved import SavedSearch
+from darts_jax.training.evaluation import Evaluator
+from darts_jax.training.loop import completed_steps
+from darts_jax.training.restore import SavedSearch
 
 
 def diagnose(
@@ -37,15 +38,15 @@ def diagnose(
       InputError: no such run, epoch or checkpoint, or other data.
     """
     saved = SavedSearch(run, overrides)
-    job, state = saved.restored(epoch, dataset)
-    epoch = step_of(state) // job.steps_per_epoch
+    job, state = saved.restore(epoch, dataset)
+    epoch = completed_steps(state) // job.steps_per_epoch
     settings, space = saved.config.search, saved.space
     alpha, before = saved.architecture(epoch), saved.architecture(max(epoch - 1, 1))
     genotype = make_discretization(saved.config)(space, alpha)
     read = reading_of(settings.relaxation)
     scalars = job.scalars(epoch - 1)
     model = jax.jit(job.model)(state, scalars)
-    held_out, score = HeldOut(job), job.score
+    held_out, score = Evaluator(job), job.score
     soft, hard = (
         float(held_out.score(m))
         for m in (model, model.replace(mixture=one_hot(space, genotype)))

@@ -20,8 +20,8 @@ from darts_jax.settings.checks import validate_config
 from darts_jax.settings.config import with_overrides
 from darts_jax.tasks.image_networks import make_supernet
 from darts_jax.tasks.registry import load_data, require_images
-from darts_jax.training.console import table
-from darts_jax.training.loop import compile_run, say
+from darts_jax.training.console import format_table, print_status
+from darts_jax.training.loop import compile_job
 from darts_jax.training.search_job import make_search
 
 
@@ -133,7 +133,7 @@ class Estimate:
             }
             for trial in self.trials
         ]
-        tried = "\n" + table(rows, ("settings", "peak", "fits")) + "\n"
+        tried = "\n" + format_table(rows, ("settings", "peak", "fits")) + "\n"
         if self._has_room_for(self.best):
             return f"{tried}it fits with:\n{self.best.overrides}\n"
         if self.best.memory is None:
@@ -210,7 +210,7 @@ def _switches(config: ConfigDict) -> Iterator[tuple[str, Any]]:
 
 def _try(config: ConfigDict, dataset: AnyDataset, changes: Mapping[str, Any]) -> Trial:
     overrides = [f"{key}={value}" for key, value in changes.items()]
-    say(f"estimate: compiling {' '.join(overrides) or 'as configured'} ...")
+    print_status(f"estimate: compiling {' '.join(overrides) or 'as configured'} ...")
     job = make_search(with_overrides(config, overrides), dataset)
     try:
         executable, seconds = _compile(job)
@@ -218,9 +218,9 @@ def _try(config: ConfigDict, dataset: AnyDataset, changes: Mapping[str, Any]) ->
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        say("estimate: the compiler finds it too large")
+        print_status("estimate: the compiler finds it too large")
         return Trial(changes, None, 0.0)
-    say(f"estimate: {describe_compilation(seconds)}")
+    print_status(f"estimate: {describe_compilation(seconds)}")
     stated = executable.memory_analysis()
     memory = Memory(
         temporaries=stated.temp_size_in_bytes,
@@ -238,7 +238,7 @@ def _compile(job: Job) -> tuple[Any, float]:
     totals = job.empty_totals()
     state = jax.eval_shape(job.init, job.start)
     state, totals = job.layout.state_shapes((state, totals))
-    return compile_run(job, state, totals)
+    return compile_job(job, state, totals)
 
 
 def forward_macs(config: ConfigDict, dataset: AnyDataset, state: Any) -> int | None:
@@ -261,7 +261,7 @@ def forward_macs(config: ConfigDict, dataset: AnyDataset, state: Any) -> int | N
         return count_macs(jaxpr)
     # An operation of the user's may loop as long as it likes.
     except ValueError as error:
-        say(f"estimate: {error}")
+        print_status(f"estimate: {error}")
         return None
 
 

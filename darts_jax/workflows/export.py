@@ -23,8 +23,8 @@ from darts_jax.spaces.written import of_tree
 from darts_jax.tasks.classification.task import make_inference
 from darts_jax.tasks.registry import load_data, require_images
 from darts_jax.training.directory import RunDirectory, atomic_write, require_same_data
+from darts_jax.training.restore import blank_images, restore_network
 from darts_jax.training.retrain_job import make_training
-from darts_jax.training.saved import remembered_images, restore_network
 
 MODEL = "model.jax_export"
 CARD = "card.json"
@@ -97,7 +97,7 @@ def _data_of(
     overrides: Sequence[str],
 ) -> AnyDataset:
     """What the run remembers of its data; of an earlier version's run its data."""
-    known = remembered_images(directory)
+    known = blank_images(directory)
     if known is None:
         return dataset or load_data(config)
     if overrides:

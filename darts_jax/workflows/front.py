@@ -19,13 +19,12 @@ from darts_jax.files import local_path
 from darts_jax.settings.config import with_overrides
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import get_score, load_data
-from darts_jax.training.console import html_table, table
+from darts_jax.training.console import format_table, html_table, print_status
 from darts_jax.training.cost_limits import has_budget
 from darts_jax.training.directory import RunDirectory, atomic_write
-from darts_jax.training.kept_costs import limit_of
-from darts_jax.training.lock import one_writer
-from darts_jax.training.loop import say
+from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.processes import is_writer, wait_for_all
+from darts_jax.training.run_budget import read_limit
 from darts_jax.workflows.population import population
 from darts_jax.workflows.retrain import check_retraining, retrain
 
@@ -78,7 +77,8 @@ class Front:
         return plot_front(points, cost, score, "name")
 
     def __str__(self) -> str:
-        return f"{table(self.rows, self.columns)}\ntargets and costs in {self.unit}\n"
+        rows = format_table(self.rows, self.columns)
+        return f"{rows}\ntargets and costs in {self.unit}\n"
 
     def __repr__(self) -> str:
         return f"Front({str(self.path)!r}, networks={len(self.rows)})"
@@ -89,7 +89,7 @@ class Front:
         return img_tag(self.plot()) + html_table(self.rows)
 
 
-@one_writer
+@holds_run_lock
 def front(
     config: ConfigDict,
     targets: Sequence[float],
@@ -125,11 +125,13 @@ def front(
     for i, member in enumerate(found.members):
         target = member.settings[TARGET]
         own = with_overrides(config, [f"{TARGET}={target}"])
-        limit = limit_of(own, RunDirectory(path / "search"))
+        limit = read_limit(own, RunDirectory(path / "search"))
         assert limit is not None
         unit = limit.expected.unit
         if member.genotype is None:
-            say(f"front: the loss of the search for {target:g} {unit} became NaN")
+            print_status(
+                f"front: the loss of the search for {target:g} {unit} became NaN"
+            )
             continue
         chosen = {f"searched_{i}": member.genotype}
         for n in range(config.baseline.random_genotypes):

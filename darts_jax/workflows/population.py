@@ -28,21 +28,21 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.tasks.slots import make_discretization
-from darts_jax.training.console import html_table, short, table
+from darts_jax.training.console import format_table, html_table, short_name
 from darts_jax.training.directory import (
     RunDirectory,
     atomic_write,
     load_architecture,
     open_run,
 )
-from darts_jax.training.kept_costs import keep_costs, tell_budget, within_budget
-from darts_jax.training.lock import one_writer
+from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.loop import run_epochs
 from darts_jax.training.metrics import read_metrics
 from darts_jax.training.population_job import make_population
 from darts_jax.training.processes import wait_for_all
+from darts_jax.training.run_budget import fit_to_budget, print_budget, write_costs
+from darts_jax.training.search_observer import SearchObserver
 from darts_jax.training.stages import Stage
-from darts_jax.training.watch import Watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,7 @@ class Member:
     def name(self) -> str:
         """What sets it apart, other than its seed."""
         others = {k: v for k, v in self.settings.items() if k != "seed"}
-        return ", ".join(f"{short(k)} {v}" for k, v in others.items()) or "all"
+        return ", ".join(f"{short_name(k)} {v}" for k, v in others.items()) or "all"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -157,7 +157,7 @@ class PopulationResult(HistoryPlots):
 
     def __str__(self) -> str:
         rows = self.rows()
-        return table(rows, list(rows[0]))
+        return format_table(rows, list(rows[0]))
 
     def __repr__(self) -> str:
         return f"PopulationResult({str(self.run.path)!r}, members={len(self.members)})"
@@ -166,7 +166,7 @@ class PopulationResult(HistoryPlots):
         return html_table(self.rows())
 
 
-@one_writer
+@holds_run_lock
 def population(
     config: ConfigDict,
     grid: Mapping[str, Sequence[Any]],
@@ -198,17 +198,19 @@ def population(
     job = make_population(members, dataset)
     directory = open_run(run, config, "population", dataset)
     _claim(directory, settings)
-    keep_costs(config, dataset, directory)
+    write_costs(config, dataset, directory)
     # What a population writes last: a finished one is read.
     if directory.summary_text.exists():
         return read_population(directory)
-    watch = Watch(Stage(members[0], "population"), directory, members=len(members))
+    watch = SearchObserver(
+        Stage(members[0], "population"), directory, members=len(members)
+    )
     run_epochs(job, directory, "population", config.checkpoint, watch)
     wait_for_all("population")
     result = read_population(directory)
     for own, member in zip(members, result.members, strict=True):
         if member.genotype is not None:
-            tell_budget(own, directory, member.genotype)
+            print_budget(own, directory, member.genotype)
     _write(result)
     return result
 
@@ -287,7 +289,7 @@ def _read(
         members.append(
             Member(
                 chosen,
-                within_budget(own_config, directory, discretize(space, last), last)
+                fit_to_budget(own_config, directory, discretize(space, last), last)
                 if sound
                 else None,
                 own,

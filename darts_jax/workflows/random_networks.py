@@ -8,8 +8,8 @@ from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.data.stream import AnyDataset
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
+from darts_jax.training.console import print_status
 from darts_jax.training.cost_limits import Pricing, make_pricing
-from darts_jax.training.loop import say
 
 
 def comparable(
@@ -29,7 +29,7 @@ def comparable(
     if not count:
         return None, []
     if genotype.space != config.space:
-        say(
+        print_status(
             f"retrain: random genotypes are drawn from space {genotype.space!r}, the "
             f"genotype's own, and not from config.space, {config.space!r}"
         )

@@ -22,8 +22,8 @@ from darts_jax.nasbench.known import known_accuracies
 from darts_jax.settings.config import config_to_json
 from darts_jax.settings.experiments import Experiment, experiment_config, get_experiment
 from darts_jax.tasks.registry import load_data
+from darts_jax.training.console import print_status
 from darts_jax.training.directory import atomic_write
-from darts_jax.training.loop import say
 from darts_jax.workflows.retrain import check_retraining, retrain
 from darts_jax.workflows.search import SearchResult, search
 
@@ -68,7 +68,7 @@ def reproduce(
             row["result"] = 100 * (1 - trained.accuracy)
             row["random"] = [100 * (1 - b.score) for b in trained.baselines]
         rows.append(row)
-        say(f"{name}: seed {config.seed}: {row['result']:.2f}")
+        print_status(f"{name}: seed {config.seed}: {row['result']:.2f}")
     path = local_path(results) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     stored = summary(experiment, rows, random) | {

@@ -34,21 +34,21 @@ from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
 from darts_jax.spaces.written import of_tree
 from darts_jax.tasks.registry import get_score, load_data
-from darts_jax.training.console import table
+from darts_jax.training.console import format_table, print_status
 from darts_jax.training.cost_limits import make_pricing
 from darts_jax.training.directory import RunDirectory, atomic_write, open_run
-from darts_jax.training.kept_evaluation import keep_evaluation
-from darts_jax.training.lock import one_writer
-from darts_jax.training.loop import HeldOut, Tested, run_epochs, say
+from darts_jax.training.evaluation import Evaluation, Evaluator, write_evaluation
+from darts_jax.training.lock import holds_run_lock
+from darts_jax.training.loop import run_epochs
 from darts_jax.training.processes import wait_for_all
+from darts_jax.training.restore import restore_network
 from darts_jax.training.retrain_job import make_training
-from darts_jax.training.saved import restore_network
 from darts_jax.training.shared_job import count_network_parameters, make_shared_training
-from darts_jax.training.start import (
-    Beginning,
-    Source,
-    require_genotypes,
-    training_beginning,
+from darts_jax.training.warm_start import (
+    SourceRun,
+    WarmStart,
+    make_training_warm_start,
+    require_same_genotypes,
 )
 from darts_jax.workflows.random_networks import comparable
 
@@ -143,7 +143,7 @@ class RetrainResult:
             for trained in networks
         ]
         columns += others
-        text = table(rows, columns)
+        text = format_table(rows, columns)
         if self.baselines:
             text += f"\n{self._beside_random()}\n"
         return text + (f"\n{self.note}\n" if self.note else "")
@@ -167,7 +167,7 @@ class RetrainResult:
         )
 
 
-@one_writer
+@holds_run_lock
 def retrain(
     config: ConfigDict,
     run: str | Path,
@@ -196,7 +196,7 @@ def retrain(
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or load_data(config)
-    source = None if start_from is None else Source(local_path(start_from))
+    source = None if start_from is None else SourceRun(local_path(start_from))
     genotype = genotype or (source.genotype() if source else _found(local_path(run)))
     genotype = check(genotype)
     job = make_training(config, dataset, genotype)
@@ -231,13 +231,13 @@ def retrain(
 
 
 def _beginnings(
-    source: Source | None,
+    source: SourceRun | None,
     config: ConfigDict,
     dataset: AnyDataset,
     directory: RunDirectory,
     genotype: Genotype,
     beside: Mapping[str, Genotype],
-) -> list[Beginning]:
+) -> list[WarmStart]:
     """Returns the first states of the networks that start from another run's.
 
     Args:
@@ -251,11 +251,13 @@ def _beginnings(
                 "networks that share one program start from random weights; want "
                 "baseline.execution=separate with --from"
             )
-        require_genotypes(source, {"retrain": genotype, **beside})
+        require_same_genotypes(source, {"retrain": genotype, **beside})
     jobs = {"retrain": lambda: make_training(config, dataset, genotype)}
     for i, (name, other) in enumerate(beside.items()):
         jobs[name] = functools.partial(_job_beside, config, dataset, i, name, other)
-    every = [training_beginning(source, directory, *named) for named in jobs.items()]
+    every = [
+        make_training_warm_start(source, directory, *named) for named in jobs.items()
+    ]
     return [beginning for beginning in every if beginning is not None]
 
 
@@ -279,7 +281,7 @@ def check_retraining(config: ConfigDict, dataset: AnyDataset) -> None:
 
 def _warn(genotype: Genotype) -> None:
     for doubt in doubts(genotype):
-        say(f"warning: {doubt}")
+        print_status(f"warning: {doubt}")
 
 
 def evaluate(
@@ -304,7 +306,7 @@ def evaluate(
     job = make_training(config, dataset, _found(directory.path))
     state = restore_network(directory, job, config.checkpoint.keep)
     tested = _tested(job, state, last=True)
-    keep_evaluation(directory, dataset, tested)
+    write_evaluation(directory, dataset, tested)
     return float(tested.measures[job.score.name])
 
 
@@ -312,7 +314,7 @@ def _as_trained(dataset: AnyDataset, known: Identity) -> AnyDataset:
     """Data as the network saw its own; another size of images is told."""
     seen: AnyDataset = trained_with(dataset, known)
     if known.shape and (here := tuple(seen.image_shape)) != known.shape:
-        say(
+        print_status(
             f"evaluate: the network was trained on {shape_told(known.shape)}; these "
             f"are {shape_told(here)}"
         )
@@ -392,7 +394,7 @@ def _train(
         atomic_write(directory.path / f"{name}.json", genotype.to_json())
     tested = _tested(job, state, last=True)
     if name == "retrain":
-        keep_evaluation(directory, dataset, tested)
+        write_evaluation(directory, dataset, tested)
     also = {k: float(value) for k, value in tested.measures.items()}
     score = also.pop(job.score.name)
     held_out = None
@@ -437,7 +439,7 @@ def _train_together(
     job = make_shared_training(config, dataset, list(genotypes.values()))
     state = run_epochs(job, directory, "baselines", config.checkpoint)
     model = job.model(state, job.scalars(job.epochs - 1))
-    measures = dict(HeldOut(job, last=True).test(model).measures)
+    measures = dict(Evaluator(job, last=True).evaluate(model).measures)
     scores = measures.pop(job.score.name)
     trained = []
     for i, (name, genotype) in enumerate(genotypes.items()):
@@ -454,9 +456,9 @@ BASELINE_EXECUTIONS = {"separate": _train_each, "shared": _train_together}
 """How what stands beside a network is trained; ``baseline.execution`` names it."""
 
 
-def _tested(job: Job, state: Any, last: bool) -> Tested:
+def _tested(job: Job, state: Any, last: bool) -> Evaluation:
     model = job.model(state, job.scalars(job.epochs - 1))
-    return HeldOut(job, last).test(model)
+    return Evaluator(job, last).evaluate(model)
 
 
 def _summarize(result: RetrainResult) -> None:

@@ -22,11 +22,11 @@ from darts_jax.engine.devices import make_layout, to_host
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
 from darts_jax.tasks.registry import get_score, load_data
-from darts_jax.training.console import progress, table
+from darts_jax.training.console import format_table, show_progress
 from darts_jax.training.directory import atomic_write
-from darts_jax.training.lock import one_writer
+from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.path_scores import make_path_scores
-from darts_jax.training.saved import SavedSearch
+from darts_jax.training.restore import SavedSearch
 
 ENUMERABLE = 2**15
 """A space of no more paths is scored whole unless a sample is asked for."""
@@ -83,10 +83,10 @@ class Scores:
                 ("best truth %", float(self.truth.max())),
             ]
         named = [{"": name, "value": value} for name, value in rows]
-        return f"{table(named, ['', 'value'])}\n{self.protocol}\n"
+        return f"{format_table(named, ['', 'value'])}\n{self.protocol}\n"
 
 
-@one_writer
+@holds_run_lock
 def score(
     run: str | Path,
     epoch: int = 0,
@@ -112,14 +112,14 @@ def score(
     use_compilation_cache(config.compilation_cache)
     known = known_accuracies(config)
     dataset = dataset or load_data(config)
-    _, state = saved.restored(epoch, dataset)
+    _, state = saved.restore(epoch, dataset)
     genotypes = paths_of(saved.space, config.score.paths, config.seed)
     layout = make_layout(config.devices, _AT_ONCE, "the paths of a call", members=True)
     of_paths = make_path_scores(config, dataset, layout)
     params, stats = layout.put(to_host((state.params, state.stats)))
     mixtures = _stack([one_hot(saved.space, genotype) for genotype in genotypes])
     found: list[np.ndarray] = []
-    with progress(len(genotypes), "score") as bar:
+    with show_progress(len(genotypes), "score") as bar:
         for start in range(0, len(genotypes), _AT_ONCE):
             count = min(_AT_ONCE, len(genotypes) - start)
             # The last call is filled up with its last path.

@@ -21,24 +21,25 @@ from darts_jax.spaces.reading import read_genotype_file
 from darts_jax.tasks.registry import load_data
 from darts_jax.tasks.slots import full_mask, make_discretization
 from darts_jax.training.checkpoint import Checkpoints
+from darts_jax.training.console import print_status
 from darts_jax.training.directory import RunDirectory, atomic_write, open_run
-from darts_jax.training.found import SearchResult, read_search
-from darts_jax.training.kept_costs import keep_costs, tell_budget, within_budget
-from darts_jax.training.live import Live, live_plot
-from darts_jax.training.lock import one_writer
-from darts_jax.training.loop import first_tree, run_epochs, say, step_of
+from darts_jax.training.live import Live, make_live_plot
+from darts_jax.training.lock import holds_run_lock
+from darts_jax.training.loop import completed_steps, initial_tree, run_epochs
 from darts_jax.training.processes import is_writer, wait_for_all
+from darts_jax.training.run_budget import fit_to_budget, print_budget, write_costs
 from darts_jax.training.search_job import make_search, search_start
-from darts_jax.training.stages import Stage, pruned_mask, stages_of
-from darts_jax.training.start import Source, search_beginning
-from darts_jax.training.watch import Watch
+from darts_jax.training.search_observer import SearchObserver
+from darts_jax.training.search_result import SearchResult, read_search_result
+from darts_jax.training.stages import Stage, make_stages, pruned_mask
+from darts_jax.training.warm_start import SourceRun, make_search_warm_start
 from darts_jax.workflows.select import by_supernet
 
 LARGEST_DECAY = 0.03
 """Of the weights, however often a search begins anew (R-DARTS's released code)."""
 
 
-@one_writer
+@holds_run_lock
 def search(
     config: ConfigDict,
     run: str | Path,
@@ -63,28 +64,28 @@ def search(
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or load_data(config)
-    stages, known = stages_of(config), known_accuracies(config)
+    stages, known = make_stages(config), known_accuracies(config)
     # Whatever a later stage asks is refused before the first one runs.
     jobs = [make_search(stage.config, dataset) for stage in stages]
-    source = None if start_from is None else Source(Path(start_from))
+    source = None if start_from is None else SourceRun(Path(start_from))
     new = RunDirectory(Path(run))
-    beginning = search_beginning(source, config, new, jobs[0])
+    beginning = make_search_warm_start(source, config, new, jobs[0])
     directory = open_run(run, config, "search", dataset)
     if beginning is not None:
         beginning.write(directory)
-    keep_costs(config, dataset, directory)
+    write_costs(config, dataset, directory)
     drawing = directory.path / "genotype"
     # What a search writes last: a finished one is read.
     finished = drawing.with_suffix(".png").exists()
     if finished:
         genotype = read_genotype_file(directory.genotype)
     else:
-        place = _Place(dataset, directory, live or live_plot())
+        place = _Place(dataset, directory, live or make_live_plot())
         genotype = _searched(config, stages, jobs, place)
         atomic_write(directory.genotype, genotype.to_json())
-    found = read_search(directory, genotype, stages)
+    found = read_search_result(directory, genotype, stages)
     if known is not None:
-        say(f"search: {found.known:.2f} % by {known.title}")
+        print_status(f"search: {found.known:.2f} % by {known.title}")
     if is_writer() and not finished:
         _draw(genotype, drawing)
     wait_for_all("the search is written")
@@ -119,8 +120,8 @@ def _searched(
     else:
         genotype = make_discretization(last.stage.config)(space, last.alpha)
     how = last.stage.config, place.directory
-    fitted = within_budget(*how, genotype, last.alpha)
-    tell_budget(*how, fitted, genotype)
+    fitted = fit_to_budget(*how, genotype, last.alpha)
+    print_budget(*how, fitted, genotype)
     return fitted
 
 
@@ -143,7 +144,7 @@ class _Ran:
 
     @property
     def epochs(self) -> int:
-        return step_of(self.state) // self.job.steps_per_epoch
+        return completed_steps(self.state) // self.job.steps_per_epoch
 
     def returned(self, directory: RunDirectory) -> Any:
         """The state that the architecture is of."""
@@ -151,7 +152,7 @@ class _Ran:
             return self.state
         verb, step = _saved_at(self.stage, directory, self._step)
         checkpoints = Checkpoints(directory.checkpoints / verb, 1)
-        return checkpoints.restore(step, first_tree(self.job))["state"]
+        return checkpoints.restore(step, initial_tree(self.job))["state"]
 
     @property
     def _step(self) -> int:
@@ -172,14 +173,18 @@ def _run_stage(stage: Stage, job: Job, place: _Place, done: int) -> _Ran:
             job = dataclasses.replace(
                 make_search(stage.config, place.dataset), start=job.start
             )
-        watch = Watch(stage, directory, done, live=place.live)
+        watch = SearchObserver(stage, directory, done, live=place.live)
         settings = stage.config.checkpoint
         state = run_epochs(job, directory, stage.verb, settings, watch, origin)
         if watch.stop is None:
             break
         origin = _saved_at(stage, directory, watch.stop.epoch * job.steps_per_epoch)
-    last = watch.stop.epoch if watch.stop else step_of(state) // job.steps_per_epoch
-    return _Ran(stage, job, state, last, watch.saved(last))
+    last = (
+        watch.stop.epoch
+        if watch.stop
+        else completed_steps(state) // job.steps_per_epoch
+    )
+    return _Ran(stage, job, state, last, watch.load_alpha(last))
 
 
 def _saved_at(stage: Stage, directory: RunDirectory, step: int) -> tuple[str, int]:

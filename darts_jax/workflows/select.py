@@ -18,9 +18,11 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.slots import bind_settings, make_discretization
-from darts_jax.training.kept_costs import tell_budget, within_budget
-from darts_jax.training.loop import HeldOut, compile_run, say
-from darts_jax.training.saved import SavedSearch
+from darts_jax.training.console import print_status
+from darts_jax.training.evaluation import Evaluator
+from darts_jax.training.loop import compile_job
+from darts_jax.training.restore import SavedSearch
+from darts_jax.training.run_budget import fit_to_budget, print_budget
 
 
 def select(
@@ -49,12 +51,12 @@ def select(
         alpha = saved.architecture(epoch)
         genotype = make_discretization(saved.config)(saved.space, alpha)
     else:
-        job, state = saved.restored(epoch, dataset)
+        job, state = saved.restore(epoch, dataset)
         alpha = saved.architecture(epoch)
         genotype = by_supernet(saved.config, job, state)
     how = saved.config, saved.directory
-    fitted = within_budget(*how, genotype, alpha)
-    tell_budget(*how, fitted, genotype)
+    fitted = fit_to_budget(*how, genotype, alpha)
+    print_budget(*how, fitted, genotype)
     return check(fitted)
 
 
@@ -68,7 +70,7 @@ def by_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:
 
 
 def _trained(config: ConfigDict, job: Job, state: Any) -> Trained:
-    held_out, model_of = HeldOut(job), jax.jit(job.model)
+    held_out, model_of = Evaluator(job), jax.jit(job.model)
     last = job.scalars(job.epochs - 1)
     # What helped the search along is no part of what it found.
     scalars = last | {"auxiliary_skip": np.float32(0)}
@@ -115,8 +117,8 @@ class _Tuner:
         scalars["weights"]["learning_rate"] = rate * np.float32(self.settings.tune_rate)
         totals = job.layout.init(lambda t: t, job.empty_totals())
         if self.program is None:
-            self.program, seconds = compile_run(job, state, totals)
-            say(f"select: compiled in {seconds:.1f} s")
+            self.program, seconds = compile_job(job, state, totals)
+            print_status(f"select: compiled in {seconds:.1f} s")
         for stop, data in self.chunks(self.epoch, 0):
             bounds = (np.int32(n) for n in (self.epoch, start, stop))
             state, totals = self.program(state, totals, data, scalars, *bounds)

@@ -28,7 +28,7 @@ from darts_jax.settings.config_files import load_config
 from darts_jax.tasks.classification.class_weights import class_weights, training_counts
 from darts_jax.tasks.classification.task import CLASSIFICATION, count_by_class
 from darts_jax.training.directory import RunDirectory
-from darts_jax.training.kept_evaluation import ByClass, read_evaluation
+from darts_jax.training.evaluation import ByClass, read_evaluation
 from darts_jax.training.metrics import read_metrics
 from darts_jax.types import Examples
 from tests.support.paths import ROOT

@@ -44,7 +44,7 @@ from darts_jax.spaces import get_space, moves
 from darts_jax.spaces.mobile import Stage, blocks, mobile_space
 from darts_jax.tasks.registry import TASKS
 from darts_jax.training.cost_limits import Limit, Pricing, budget_of
-from darts_jax.training.watch import Watch
+from darts_jax.training.search_observer import SearchObserver
 from darts_jax.workflows.front import Front, front
 from tests.support import tiny
 from tests.support.tiny import quick_jit, ragged_space
@@ -350,7 +350,7 @@ def test_a_search_that_was_killed_ends_with_the_same_bits(
     config = settings()
     config.search.budget.update(rule="augmented", target=0.04)
     whole = darts_jax.search(config, tmp_path / "whole", images())
-    measure = Watch.measure
+    measure = SearchObserver.measure
 
     def killed(self, moment):
         if moment.epoch == 2:
@@ -358,7 +358,7 @@ def test_a_search_that_was_killed_ends_with_the_same_bits(
         return measure(self, moment)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Watch, "measure", killed)
+        patch.setattr(SearchObserver, "measure", killed)
         with pytest.raises(KeyboardInterrupt):
             darts_jax.search(config, tmp_path / "killed", images())
     again = darts_jax.search(config, tmp_path / "killed", images())

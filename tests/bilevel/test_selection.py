@@ -9,7 +9,7 @@ from darts_jax.models.functional import supernet_apply
 from darts_jax.settings.config import with_overrides
 from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
 from darts_jax.tasks.image_networks import make_supernet
-from darts_jax.training.saved import SavedSearch
+from darts_jax.training.restore import SavedSearch
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_3x3")
 
@@ -49,7 +49,7 @@ def settings(seed):
 def accuracy_of(run, dataset):
     """Mixture -> accuracy on the validation half, with the network itself."""
     saved = SavedSearch(run)
-    _, state = saved.restored(dataset=dataset)
+    _, state = saved.restore(dataset=dataset)
     apply = supernet_apply(make_supernet(saved.config, dataset))
     levels = dataset.train_images / 255
     pixels = (levels - levels.mean((0, 1, 2))) / levels.std((0, 1, 2))

@@ -412,7 +412,7 @@ def test_a_run_learns_what_follows_and_resumes(tale, tmp_path, monkeypatch):
     asked = iter(range(10_000))
     with monkeypatch.context() as patched:
         patched.setattr(loop, "_SECONDS_PER_CALL", 0.0)
-        patched.setattr(loop, "any_of_all", lambda _: next(asked) == 30)
+        patched.setattr(loop, "is_set_in_any_process", lambda _: next(asked) == 30)
         with pytest.raises(loop.StoppedError):
             main(["run", "--run", str(runs[1]), *flags])
     assert main(["run", "--run", str(runs[1]), *flags]) == 0
@@ -443,7 +443,7 @@ def test_the_choices_of_a_search_are_those_of_images(tale, name):
     small = ["space=transformer_few", "language.window=4", "search.batch_size=4"]
     config = load_config(None, [*tale, *small, *CHOICES[name]])
     job = make_search(config, load_data(config))
-    state = loop.first_tree(job)["state"]
+    state = loop.initial_tree(job)["state"]
     ((_, data),) = job.feed.open(job.layout)(0, 0)
     bounds = (np.int32(n) for n in (0, 0, 2))
     new, totals = quick_jit(job.run)(

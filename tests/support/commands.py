@@ -15,6 +15,6 @@ def cut(monkeypatch, call, command):
     asked = iter(range(10_000))
     with monkeypatch.context() as patched:
         patched.setattr(loop, "_SECONDS_PER_CALL", 0.0)
-        patched.setattr(loop, "any_of_all", lambda _: next(asked) == call)
+        patched.setattr(loop, "is_set_in_any_process", lambda _: next(asked) == call)
         with pytest.raises(loop.StoppedError):
             main(command)

@@ -26,11 +26,11 @@ def main(out, devices, precision, hypergradient, *cluster):
     from darts_jax.engine.devices import make_layout, to_host
     from darts_jax.models.functional import initialize_supernet, supernet_apply
     from darts_jax.models.supernet import Supernet
-    from darts_jax.training.processes import is_writer, join
+    from darts_jax.training.processes import is_writer, join_processes
     from darts_jax.types import Examples
 
     if cluster:
-        join(cluster[0], int(cluster[1]), int(cluster[2]))
+        join_processes(cluster[0], int(cluster[1]), int(cluster[2]))
     jax.config.update("jax_enable_x64", precision == "float64")
     space = tiny_space()
     net = Supernet(space, 10, 2, 4)

@@ -25,8 +25,8 @@ from darts_jax.tasks.registry import get_task, load_data
 from darts_jax.training import loop
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.metrics import read_metrics
+from darts_jax.training.restore import restore_network
 from darts_jax.training.retrain_job import make_training
-from darts_jax.training.saved import restore_network
 from darts_jax.training.search_job import make_search
 from darts_jax.workflows.retrain import read_retrained
 from tests.support.commands import cut, flags
@@ -127,7 +127,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(
 
 def steps(job, count=2):
     """A job's first state, and the state and sums after some steps."""
-    state = loop.first_tree(job)["state"]
+    state = loop.initial_tree(job)["state"]
     ((_, data),) = job.feed.open(job.layout)(0, 0)
     bounds = (np.int32(n) for n in (0, 0, count))
     after = quick_jit(job.run)(state, job.empty_totals(), data, job.scalars(0), *bounds)

@@ -154,7 +154,7 @@ def test_steps_are_as_large_as_their_windows_and_compile_once(tale):
     config, corpus, genotype = made(tale)
     problem = get_task(config).training(config, corpus, genotype, Layout())
     job = make_training(config, corpus, genotype)
-    state = loop.first_tree(job)["state"]
+    state = loop.initial_tree(job)["state"]
     ((_, data),) = job.feed.open(job.layout)(0, 0)
     run, lengths = jax.jit(job.run), set()
     for i in range(6):
@@ -173,7 +173,7 @@ def test_steps_are_as_large_as_their_windows_and_compile_once(tale):
 def test_validation_text_goes_on_from_its_own_hidden_state(tale):
     config, corpus, _ = made(tale)
     job = make_search(config, corpus)
-    state = loop.first_tree(job)["state"]
+    state = loop.initial_tree(job)["state"]
     ((_, data),) = job.feed.open(job.layout)(0, 0)
     run = jax.jit(job.run)
     hidden = []
@@ -206,7 +206,7 @@ def test_the_choices_of_a_search_are_those_of_images(tale, name):
     small = ["language.window=3", "language.supernet.units=4"]
     config = load_config(None, [*tale, *small, *CHOICES[name]])
     job = make_search(config, load_data(config))
-    state = loop.first_tree(job)["state"]
+    state = loop.initial_tree(job)["state"]
     ((_, data),) = job.feed.open(job.layout)(0, 0)
     bounds = (np.int32(n) for n in (0, 0, 2))
     new, totals = quick_jit(job.run)(

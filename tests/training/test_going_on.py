@@ -17,7 +17,7 @@ from darts_jax.reports.recipe import commands
 from darts_jax.settings.config_files import load_config
 from darts_jax.training.checkpoint import named_arrays, read_newest
 from darts_jax.training.directory import RunDirectory
-from darts_jax.training.extension import extended
+from darts_jax.training.extension import extendable_verbs
 from darts_jax.training.metrics import read_metrics
 from darts_jax.training.retrain_job import make_training
 from darts_jax.training.search_job import make_search
@@ -118,7 +118,7 @@ def test_more_epochs_end_with_the_bits_of_so_many_at_once(
 
 def refused(old, new, keys, verbs=("search",)):
     with pytest.raises(InputError) as caught:
-        extended(Path("a run"), old, new, keys, verbs)
+        extendable_verbs(Path("a run"), old, new, keys, verbs)
     told = str(caught.value)
     assert "\n" not in told
     return told
@@ -174,7 +174,7 @@ def test_a_schedule_of_a_retraining_that_depends_on_its_length_is_named(changed,
     where = ["retrain.epochs"], ["search", "retrain"]
     if told is None:
         path = Path("a run")
-        assert extended(path, old, new, *where) == ["retrain"]
+        assert extendable_verbs(path, old, new, *where) == ["retrain"]
     else:
         said = refused(old, new, *where)
         assert told in said
@@ -184,10 +184,10 @@ def test_a_schedule_of_a_retraining_that_depends_on_its_length_is_named(changed,
 def test_only_more_epochs_of_a_search_or_a_retraining_are_meant():
     path, keys = Path("a run"), ["search.epochs"]
     one, two = settings(1), settings(2)
-    assert extended(path, one, two, keys, ["search"]) == ["search"]
-    assert extended(path, two, one, keys, ["search"]) == []
-    assert extended(path, one, two, [*keys, "seed"], ["search"]) == []
-    assert extended(path, one, two, keys, ["population"]) == []
+    assert extendable_verbs(path, one, two, keys, ["search"]) == ["search"]
+    assert extendable_verbs(path, two, one, keys, ["search"]) == []
+    assert extendable_verbs(path, one, two, [*keys, "seed"], ["search"]) == []
+    assert extendable_verbs(path, one, two, keys, ["population"]) == []
     said = refused(one, two, keys, ["search", "retrain"])
     assert "its network has the genotype that the shorter search found" in said
 

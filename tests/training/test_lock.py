@@ -110,7 +110,7 @@ def test_every_verb_that_writes_names_the_holder(
         assert {p.name for p in run.iterdir()} == {lock.NAME, "config.json"}
         os.kill(holder.pid, signal.SIGKILL)
         deadline = time.monotonic() + 10
-        while lock.started(holder.pid) and time.monotonic() < deadline:
+        while lock.process_start_time(holder.pid) and time.monotonic() < deadline:
             time.sleep(0.01)
         with run_lock(run):  # the dead holder's file is there, and its process a zombie
             write_locked(run / "genotype.json", "")

@@ -361,7 +361,7 @@ class Terminal(io.StringIO):
 
 
 def show_progress() -> None:
-    with console.progress(4, "search") as bar:
+    with console.show_progress(4, "search") as bar:
         for epoch in (1, 2):
             bar.advance(2, 128, loss=1.5, accuracy=0.25)
             bar.end_epoch(epoch, 2, accuracy=0.5)
@@ -386,22 +386,22 @@ def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_notebook_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not console.in_notebook()
+    assert not console.is_in_notebook()
     shell = types.SimpleNamespace(config={"IPKernelApp": {}})
     module = types.SimpleNamespace(get_ipython=lambda: shell)
     monkeypatch.setitem(sys.modules, "IPython", module)  # type: ignore[arg-type]
-    assert console.in_notebook()
+    assert console.is_in_notebook()
 
 
 def test_table_aligns_numbers_right() -> None:
     rows = [{"name": "darts", "acc": 0.97123, "n": 12}, {"name": "random", "n": 7}]
-    assert console.table(rows, ["name", "acc", "n"]) == (
+    assert console.format_table(rows, ["name", "acc", "n"]) == (
         "name       acc   n\n"
         "------  ------  --\n"
         "darts   0.9712  12\n"
         "random           7\n"
     )
-    assert console.table([], ["a"]) == "a\n-\n"
+    assert console.format_table([], ["a"]) == "a\n-\n"
 
 
 def resident():

@@ -127,9 +127,9 @@ def test_processes_put_their_parts_together(tmp_path):
 
 def read_as_one_of_two(out, address, index):
     from darts_jax.engine.devices import make_layout
-    from darts_jax.training.processes import is_writer, join
+    from darts_jax.training.processes import is_writer, join_processes
 
-    join(address, 2, int(index))
+    join_processes(address, 2, int(index))
     layout = make_layout(0, 8, "the batch")
     feed = Streamed(numbered(), 5, 2, 0).training([np.arange(24)], 8)
     found = labels(feed, layout=layout)
@@ -166,7 +166,7 @@ def test_a_stopped_search_ends_with_the_bits_of_one_that_was_not(
     assert searched("whole") == 0
     asked = iter(range(100))
     # Seven steps of an epoch ask six times and its end once: within the second epoch.
-    monkeypatch.setattr(loop, "any_of_all", lambda _: next(asked) == 10)
+    monkeypatch.setattr(loop, "is_set_in_any_process", lambda _: next(asked) == 10)
     with pytest.raises(loop.StoppedError) as stopped:
         searched("resumed")
     assert stopped.value.step == 11

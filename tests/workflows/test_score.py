@@ -21,8 +21,8 @@ from darts_jax.models.functional import initialize, network_apply
 from darts_jax.models.network import Network
 from darts_jax.spaces import get_space
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201
-from darts_jax.training.loop import HeldOut
-from darts_jax.training.saved import SavedSearch
+from darts_jax.training.evaluation import Evaluator
+from darts_jax.training.restore import SavedSearch
 from darts_jax.workflows.score import paths_of
 from tests.support.supernets import graft
 from tests.support.tiny import quick_jit
@@ -53,7 +53,7 @@ def found(small, tmp_path_factory):
 def by_hand(saved, space, genotype, statistics):
     """The network of a genotype with the supernet's weights, over the same images."""
     dataset = darts_jax.load_dataset("digits").first(2 * IMAGES)
-    _, state = saved.restored(dataset=dataset)
+    _, state = saved.restore(dataset=dataset)
     levels = dataset.train_images / 255
     pixels = (levels - levels.mean((0, 1, 2))) / levels.std((0, 1, 2))
     train, valid = split_train(len(levels), 0.5)
@@ -145,8 +145,8 @@ def test_paths_are_scored_as_the_supernet_is_tested(found, metric):
     settings += [f"score.batch_size={SIZE}", f"data.metric={metric}"]
     scored = darts_jax.score(found.run.path, overrides=settings)
     saved = SavedSearch(found.run.path, settings)
-    job, state = saved.restored()
-    model, held_out = jax.jit(job.model)(state, job.scalars(0)), HeldOut(job)
+    job, state = saved.restore()
+    model, held_out = jax.jit(job.model)(state, job.scalars(0)), Evaluator(job)
     want = [
         held_out.score(model.replace(mixture=one_hot(saved.space, genotype)))
         for genotype in scored.genotypes

@@ -21,13 +21,14 @@ from darts_jax.nasbench.known import known_accuracies
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.slots import make_discretization, make_stop
+from darts_jax.training.console import print_status
 from darts_jax.training.directory import (
     RunDirectory,
     load_architecture,
     save_architecture,
 )
 from darts_jax.training.live import Live
-from darts_jax.training.loop import Moment, Observer, say
+from darts_jax.training.loop import EpochEnd, Observer
 from darts_jax.training.metrics import read_metrics
 from darts_jax.training.processes import wait_for_all
 from darts_jax.training.stages import Stage
@@ -35,7 +36,7 @@ from darts_jax.training.stages import Stage
 Saved = dict[str, np.ndarray]
 
 
-class Watch(Observer):
+class SearchObserver(Observer):
     """Saves the architecture of every epoch, measures it, and asks the stop rule.
 
     Args:
@@ -67,7 +68,7 @@ class Watch(Observer):
         self.last: tuple[int, Saved] | None = None
         self.stop: Stop | None = None
 
-    def measure(self, moment: Moment) -> dict[str, Any]:
+    def measure(self, moment: EpochEnd) -> dict[str, Any]:
         """Of each member, if there are any; a member without numbers measures NaN."""
         epoch, state = moment.epoch, moment.state
         alpha = self._without_pruned(to_host(state.alpha), to_host(state.mask))
@@ -94,21 +95,23 @@ class Watch(Observer):
             for name, values in measured.items()
         }
 
-    def recorded(self, record: dict[str, Any]) -> None:
+    def on_record(self, record: dict[str, Any]) -> None:
         if self.live is not None:
             counted = {name: self.offset + record[name] for name in ("epoch", "epochs")}
             self.live(record | counted)
 
-    def ended(self, epoch: int) -> bool:
+    def should_stop(self, epoch: int) -> bool:
         if self.rule is None or not epoch:
             return False
         wait_for_all(f"epoch {epoch} is recorded")
         self.stop = self.rule(self.space, self._history(epoch))
         if self.stop is not None:
-            say(f"{self.stage.verb}: ended after epoch {epoch}: {self.stop.reason}")
+            print_status(
+                f"{self.stage.verb}: ended after epoch {epoch}: {self.stop.reason}"
+            )
         return self.stop is not None
 
-    def saved(self, epoch: int) -> Saved:
+    def load_alpha(self, epoch: int) -> Saved:
         """The architecture after an epoch of this run."""
         return load_architecture(self.directory.architecture_at(self.offset + epoch))
 
@@ -125,18 +128,18 @@ class Watch(Observer):
     def _before(self, epoch: int) -> Saved | None:
         if self.last is not None and self.last[0] == epoch - 1:
             return self.last[1]
-        return self.saved(epoch - 1) if epoch > 1 else None
+        return self.load_alpha(epoch - 1) if epoch > 1 else None
 
     def _history(self, epochs: int) -> list[Record]:
         # Of the runs that this one began anew from, too: the last record of an epoch.
         eigenvalues = {
             record["epoch"]: record.get("eigenvalue")
             for record in read_metrics(self.directory.metrics)
-            if self.stage.owns(record["verb"])
+            if self.stage.includes(record["verb"])
         }
         history = []
         for epoch in range(1, epochs + 1):
-            alpha = self.saved(epoch)
+            alpha = self.load_alpha(epoch)
             genotype = self.discretize(self.space, alpha)
             history.append(Record(epoch, alpha, genotype, eigenvalues.get(epoch)))
         return history
@@ -162,7 +165,7 @@ class Watch(Observer):
         return {name: [each[name] for each in told] for name in told[0]}
 
     def _discretized(
-        self, moment: Moment, genotypes: list[Genotype | None]
+        self, moment: EpochEnd, genotypes: list[Genotype | None]
     ) -> Float[np.ndarray, " member"]:
         """Score of the supernet with nothing but what its genotype keeps."""
         blank = {k: np.zeros(c.shape, np.float32) for k, c in self.space.cells.items()}
@@ -181,7 +184,7 @@ class Watch(Observer):
         score = self.known.accuracy
         return {"benchmark_accuracy": [score(g) if g else np.nan for g in genotypes]}
 
-    def _probed(self, moment: Moment) -> dict[str, list[Any]]:
+    def _probed(self, moment: EpochEnd) -> dict[str, list[Any]]:
         settings = self.config.search.diagnostics
         due = {
             "eigenvalue": settings.eigenvalue_every,
@@ -199,14 +202,14 @@ class Watch(Observer):
         return found
 
     def _warn(
-        self, moment: Moment, alpha: Saved, genotype: Genotype | None, entropy: float
+        self, moment: EpochEnd, alpha: Saved, genotype: Genotype | None, entropy: float
     ) -> None:
         early = moment.epoch < moment.job.epochs and entropy > UNDECIDED
         if genotype is None or early:
             return
         for line in collapse_warnings(self.space, alpha, genotype, self.read):
             if line not in self.warned:
-                say(f"{self.stage.verb}: warning: {line}")
+                print_status(f"{self.stage.verb}: warning: {line}")
             self.warned.add(line)
 
 

@@ -17,14 +17,15 @@ from darts_jax.settings.config_files import load_config
 from darts_jax.spaces import get_space
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.checkpoint import Checkpoints
+from darts_jax.training.console import print_status
 from darts_jax.training.directory import (
     RunDirectory,
     load_architecture,
     require_same_data,
 )
-from darts_jax.training.loop import first_tree, say
+from darts_jax.training.loop import initial_tree
 from darts_jax.training.search_job import make_search
-from darts_jax.training.stages import stages_of
+from darts_jax.training.stages import make_stages
 
 
 class SavedSearch:
@@ -42,7 +43,7 @@ class SavedSearch:
         self.directory = RunDirectory(Path(run))
         if not self.directory.config.exists():
             raise InputError(f"no run in {run}: want a directory that `search` made")
-        self.stages = stages_of(load_config(self.directory.config, overrides))
+        self.stages = make_stages(load_config(self.directory.config, overrides))
         self.config = self.stages[-1].config
         self.space = get_space(self.config.space)
 
@@ -70,7 +71,7 @@ class SavedSearch:
         require_numbers(self.space, alpha, f" in {place}")
         return alpha
 
-    def restored(
+    def restore(
         self, epoch: int = 0, dataset: AnyDataset | None = None
     ) -> tuple[Job, Any]:
         """The search and its state after an epoch, or its newest.
@@ -89,17 +90,17 @@ class SavedSearch:
         job = make_search(self.config, dataset)
         folder = self.directory.checkpoints / self.stages[0].verb
         checkpoints = Checkpoints(folder, self.config.checkpoint.keep)
-        like = first_tree(job)
+        like = initial_tree(job)
         if epoch:
             step = epoch * job.steps_per_epoch
             return job, checkpoints.restore(step, like)["state"]
-        found = checkpoints.restore_latest(like, notify=say)
+        found = checkpoints.restore_latest(like, notify=print_status)
         if found is None:
             raise InputError(f"no checkpoint of a search in {self.directory.path}")
         return job, found[1]["state"]
 
 
-def remembered_images(directory: RunDirectory) -> Dataset | None:
+def blank_images(directory: RunDirectory) -> Dataset | None:
     """Returns blank images in place of those of a run, if it remembers its data.
 
     They suffice for whatever asks of data nothing but their shape, mean, deviation,
@@ -127,7 +128,9 @@ def restore_network(directory: RunDirectory, job: Job, keep: int) -> Any:
         raise InputError(
             f"no retrained network in {directory.path}; `retrain` makes one"
         )
-    saved = Checkpoints(folder, keep).restore_latest(first_tree(job), notify=say)
+    saved = Checkpoints(folder, keep).restore_latest(
+        initial_tree(job), notify=print_status
+    )
     if saved is None:
         raise InputError(f"no whole checkpoint of a retrained network in {folder}")
     return saved[1]["state"]

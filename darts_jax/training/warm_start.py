@@ -27,8 +27,9 @@ from darts_jax.training.checkpoint import (
     read_newest,
     signature,
 )
+from darts_jax.training.console import print_status
 from darts_jax.training.directory import RunDirectory, atomic_write
-from darts_jax.training.loop import first_tree, say
+from darts_jax.training.loop import initial_tree
 from darts_jax.training.processes import wait_for_all
 from darts_jax.training.stages import Stage
 
@@ -40,7 +41,7 @@ TRAINING = ("params", "stats")
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class SourceRun:
     """Another run, from which one starts.
 
     Args:
@@ -93,7 +94,7 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
-class Beginning:
+class WarmStart:
     """The first state of a run that starts from another.
 
     Attributes:
@@ -112,7 +113,7 @@ class Beginning:
         Raises:
           InputError: a run that was killed at its start had another one.
         """
-        every = read_start(directory)
+        every = read_warm_starts(directory)
         if every.get(self.verb, self.told) != self.told:
             raise InputError(
                 f"{self.told['run']} has changed since {directory.path} was begun from "
@@ -123,12 +124,14 @@ class Beginning:
         wait_for_all(f"{directory.start} is written")
         Checkpoints(directory.checkpoints / self.verb, 1).save(0, self.tree)
         run, step = self.told["run"], self.told["step"]
-        say(f"{self.verb}: starts from the parameters of {run} after step {step}")
+        print_status(
+            f"{self.verb}: starts from the parameters of {run} after step {step}"
+        )
 
 
-def search_beginning(
-    source: Source | None, config: ConfigDict, directory: RunDirectory, job: Job
-) -> Beginning | None:
+def make_search_warm_start(
+    source: SourceRun | None, config: ConfigDict, directory: RunDirectory, job: Job
+) -> WarmStart | None:
     """Returns the first state of a search that starts from another, if it has none yet.
 
     Args:
@@ -144,18 +147,18 @@ def search_beginning(
     _require_alike(source, config)
     stage = Stage(source.config, "search")
     every = source.directory.checkpoints.glob("search*")
-    attempts = [path.name for path in every if stage.owns(path.name)]
+    attempts = [path.name for path in every if stage.includes(path.name)]
     # Of a search that began anew from an earlier epoch the last attempt.
     last = max(attempts, key=lambda name: (len(name), name), default="search")
     return _beginning(source, last, "search", job, SEARCH)
 
 
-def training_beginning(
-    source: Source | None,
+def make_training_warm_start(
+    source: SourceRun | None,
     directory: RunDirectory,
     name: str,
     make_job: Callable[[], Job],
-) -> Beginning | None:
+) -> WarmStart | None:
     """Returns the first state of a training that starts from another's network.
 
     Args:
@@ -173,7 +176,7 @@ def training_beginning(
     return _beginning(source, name, name, make_job(), TRAINING)
 
 
-def require_genotypes(source: Source, wanted: Mapping[str, Genotype]) -> None:
+def require_same_genotypes(source: SourceRun, wanted: Mapping[str, Genotype]) -> None:
     """Refuses networks that are not those of the run that is started from.
 
     Args:
@@ -188,7 +191,7 @@ def require_genotypes(source: Source, wanted: Mapping[str, Genotype]) -> None:
             )
 
 
-def read_start(directory: RunDirectory) -> dict[str, dict[str, Any]]:
+def read_warm_starts(directory: RunDirectory) -> dict[str, dict[str, Any]]:
     """Returns what each verb of a run started from; nothing of one that did not.
 
     Raises:
@@ -205,9 +208,9 @@ def read_start(directory: RunDirectory) -> dict[str, dict[str, Any]]:
         ) from None
 
 
-def _has_begun(directory: RunDirectory, verb: str, source: Source | None) -> bool:
+def _has_begun(directory: RunDirectory, verb: str, source: SourceRun | None) -> bool:
     """Whether there is a state to go on from; refuses another start than its own."""
-    known = read_start(directory).get(verb)
+    known = read_warm_starts(directory).get(verb)
     folder = directory.checkpoints / verb
     has_state = folder.is_dir() and any(p.name.isdecimal() for p in folder.iterdir())
     if known is None:
@@ -230,7 +233,7 @@ def _has_begun(directory: RunDirectory, verb: str, source: Source | None) -> boo
     return has_state
 
 
-def _require_alike(source: Source, config: ConfigDict) -> None:
+def _require_alike(source: SourceRun, config: ConfigDict) -> None:
     old = source.config
     for part in (old, config):
         if part.search.stages:
@@ -253,22 +256,22 @@ def _require_alike(source: Source, config: ConfigDict) -> None:
 
 
 def _beginning(
-    source: Source, theirs: str, verb: str, job: Job, parts: Sequence[str]
-) -> Beginning:
-    found = read_newest(source.directory.checkpoints / theirs, say)
+    source: SourceRun, theirs: str, verb: str, job: Job, parts: Sequence[str]
+) -> WarmStart:
+    found = read_newest(source.directory.checkpoints / theirs, print_status)
     if found is None:
         raise InputError(f"no checkpoint of a {theirs} in {source.run} to start from")
     step, stored = found
-    first = first_tree(job)
+    first = initial_tree(job)
     taken = _taken(source, first, stored, parts)
     told = {"run": str(source.run.resolve()), "step": step, "sha256": _digest(taken)}
     leaves = [taken.get(name, leaf) for name, leaf in named_arrays(first).items()]
     tree = jax.tree.unflatten(jax.tree.structure(first), leaves)
-    return Beginning(verb, told, tree)
+    return WarmStart(verb, told, tree)
 
 
 def _taken(
-    source: Source,
+    source: SourceRun,
     first: Any,
     stored: Mapping[str, np.ndarray],
     parts: Sequence[str],

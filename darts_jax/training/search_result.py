@@ -26,7 +26,7 @@ from darts_jax.tasks.registry import get_score
 from darts_jax.training.console import html_table
 from darts_jax.training.directory import RunDirectory, load_architecture
 from darts_jax.training.metrics import read_metrics
-from darts_jax.training.stages import Stage, stages_of
+from darts_jax.training.stages import Stage, make_stages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,8 +70,8 @@ class SearchResult(HistoryPlots):
         import pandas as pd
 
         rows, before = [], 0
-        for stage in stages_of(self.config):
-            own = {r["epoch"]: r for r in self.records if stage.owns(r["verb"])}
+        for stage in make_stages(self.config):
+            own = {r["epoch"]: r for r in self.records if stage.includes(r["verb"])}
             rows += [
                 {"stage": stage.name, **record, "epoch": before + epoch}
                 for epoch, record in sorted(own.items())
@@ -162,12 +162,12 @@ class SearchResult(HistoryPlots):
         return img_tag(self.draw()) + html_table([self.facts()])
 
 
-def read_search(
+def read_search_result(
     directory: RunDirectory, genotype: Genotype, stages: list[Stage]
 ) -> SearchResult:
     """The result of a search whose epochs and genotype are on disk."""
     records = read_metrics(directory.metrics)
-    history = [r for r in records if any(s.owns(r["verb"]) for s in stages)]
+    history = [r for r in records if any(s.includes(r["verb"]) for s in stages)]
     paths = sorted(directory.architecture.glob("epoch_*.npz"))
     epochs = [load_architecture(path) for path in paths]
     alpha = {kind: np.stack([e[kind] for e in epochs]) for kind in epochs[0]}
@@ -180,7 +180,7 @@ def _written(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def seeds_together(
+def group_by_seed(
     searches: Mapping[str, SearchResult],
 ) -> Iterator[dict[str, SearchResult]]:
     """Yields searches in groups whose settings differ in the seed alone."""

@@ -9,12 +9,12 @@ from darts_jax.cost.expected import Expected
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Genotype
+from darts_jax.training.console import print_status
 from darts_jax.training.cost_limits import Limit, has_budget, make_expected
 from darts_jax.training.directory import RunDirectory, atomic_write
-from darts_jax.training.loop import say
 
 
-def keep_costs(
+def write_costs(
     config: ConfigDict, dataset: AnyDataset, directory: RunDirectory
 ) -> None:
     """Writes what choices cost, so that a run is read without its data.
@@ -33,7 +33,7 @@ def keep_costs(
     atomic_write(directory.costs, text)
 
 
-def limit_of(config: ConfigDict, directory: RunDirectory) -> Limit | None:
+def read_limit(config: ConfigDict, directory: RunDirectory) -> Limit | None:
     """The budget of a run, if it has one.
 
     Raises:
@@ -48,7 +48,7 @@ def limit_of(config: ConfigDict, directory: RunDirectory) -> Limit | None:
     return Limit.of(config, Expected.from_json(text))
 
 
-def within_budget(
+def fit_to_budget(
     config: ConfigDict,
     directory: RunDirectory,
     genotype: Genotype,
@@ -59,11 +59,11 @@ def within_budget(
     Args:
       alpha: the parameters that it was read off.
     """
-    limit = limit_of(config, directory)
+    limit = read_limit(config, directory)
     return genotype if limit is None else limit.fitted(genotype, alpha)
 
 
-def tell_budget(
+def print_budget(
     config: ConfigDict,
     directory: RunDirectory,
     genotype: Genotype,
@@ -72,15 +72,17 @@ def tell_budget(
     """Says what a genotype costs, and whether that meets the budget, if there is one.
 
     Args:
-      before: what it was made of by `within_budget`.
+      before: what it was made of by `fit_to_budget`.
     """
-    limit = limit_of(config, directory)
+    limit = read_limit(config, directory)
     if limit is None:
         return
     cost = f"{limit.cost(genotype):.4g} of {limit.target:g} {limit.expected.unit}"
     if not limit.is_met(genotype):
-        say(f"budget: not met: the cheapest genotype that was found costs {cost}")
+        print_status(
+            f"budget: not met: the cheapest genotype that was found costs {cost}"
+        )
     elif before is not None and before != genotype:
-        say(f"budget: {cost}, repaired from {limit.cost(before):.4g}")
+        print_status(f"budget: {cost}, repaired from {limit.cost(before):.4g}")
     else:
-        say(f"budget: {cost}")
+        print_status(f"budget: {cost}")

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from darts_jax.analysis.by_class import (
@@ -13,10 +15,11 @@ from darts_jax.analysis.by_class import (
     class_results,
     worst_first,
 )
+from darts_jax.engine.devices import to_host
+from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
-from darts_jax.training.console import table
+from darts_jax.training.console import format_table
 from darts_jax.training.directory import RunDirectory, atomic_write
-from darts_jax.training.loop import Tested
 from darts_jax.training.processes import wait_for_all
 
 SHOWN = 20
@@ -79,18 +82,83 @@ class ByClass:
         )
         if len(rows) < len(self.names):
             text += f"the {len(rows)} of {len(self.names)} classes of least recall:\n\n"
-        text += table(rows, list(rows[0]))
+        text += format_table(rows, list(rows[0]))
         if len(self.names) > _DRAWN:
             return text
         counts = [
             {"true": name, **dict(zip(self.names, row.tolist(), strict=True))}
             for name, row in zip(self.names, self.confusion, strict=True)
         ]
-        drawn = table(counts, ["true", *self.names])
+        drawn = format_table(counts, ["true", *self.names])
         return f"{text}\nimages by true class (row) and predicted class:\n\n{drawn}"
 
 
-def keep_evaluation(directory: RunDirectory, dataset: Any, tested: Tested) -> None:
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What a test tells of a model; of each member, if any.
+
+    Attributes:
+      measures: the score by its name, and what is told beside it.
+      loss: mean over the examples; None where the task does not know it.
+      confusion: examples by true and by predicted class; None where there are none.
+    """
+
+    measures: dict[str, np.ndarray]
+    loss: np.ndarray | None
+    confusion: np.ndarray | None
+
+
+class Evaluator:
+    """The data that a job is tested on, ready to be read again and again.
+
+    Args:
+      last: whether those of the last test are meant.
+    """
+
+    def __init__(self, job: Job, last: bool = False) -> None:
+        feed, evaluate = job.held_out, job.evaluate
+        if last and job.test is not None:
+            feed, evaluate = job.test
+        self.count, self.members = feed.count, job.members
+        self._score, self._chunks = job.score, feed.open(job.layout)
+        self._evaluate = jax.jit(evaluate)
+
+    def score(self, model: Any) -> np.ndarray:
+        """The task's score of a model; of each member, if any."""
+        return self._told(self._sums(model), self._score.compute)
+
+    def evaluate(self, model: Any) -> Evaluation:
+        """Everything that a test of a model tells; of each member, if any."""
+        sums, score = self._sums(model), self._score
+        measures = {name: self._told(sums, of) for name, of in score.measures.items()}
+        loss = None if score.loss is None else self._told(sums, score.loss)
+        confusion = None if score.confusion is None else score.confusion(sums)
+        return Evaluation(measures, loss, confusion)
+
+    def _sums(self, model: Any) -> Any:
+        found, start = list[Any](), 0
+        for stop, data in self._chunks(0, 0):
+            bounds = np.int32(start), np.int32(stop)
+            found.append(to_host(self._evaluate(model, data, *bounds)))
+            start = stop
+        return jax.tree.map(_added, *found)
+
+    def _told(self, sums: Any, of: Callable[[Any, int], float]) -> np.ndarray:
+        if self.members is None:
+            return np.asarray(of(sums, self.count))
+        each = [jax.tree.map(lambda x, i=i: x[i], sums) for i in range(self.members)]
+        return np.array([of(own, self.count) for own in each])
+
+
+def _added(*parts: np.ndarray) -> np.ndarray:
+    """In the widest type of their kind."""
+    return np.sum(np.stack(parts), axis=0, dtype=_WIDE.get(parts[0].dtype.kind))
+
+
+_WIDE: dict[str, Any] = {"i": np.int64, "f": np.float64}
+
+
+def write_evaluation(directory: RunDirectory, dataset: Any, tested: Evaluation) -> None:
     """Writes ``evaluation.json``, if the test tells classes apart.
 
     Args:
@@ -121,7 +189,7 @@ def keep_evaluation(directory: RunDirectory, dataset: Any, tested: Tested) -> No
 
 
 def read_evaluation(directory: RunDirectory) -> ByClass | None:
-    """Returns what `keep_evaluation` wrote, or None without it.
+    """Returns what `write_evaluation` wrote, or None without it.
 
     Raises:
       InputError: it is damaged.
