@@ -1,9 +1,10 @@
-"""What a network costs of which choices are weighed: a polynomial in their weights.
+"""Expected cost of a network, a polynomial in the probabilities of its choices.
 
-A choice of an operation adds what it costs where it stands. Where widths are chosen,
-that depends on the widths before and behind it, so that its cost is a table over both,
-and the expectation of independent choices a sum over products of weights. At the
-one-hot weights of a genotype it is the genotype's cost, exactly.
+A choice of an operation adds the cost of the operation where it stands. Where widths
+are chosen, that cost depends on the widths before and behind it: it is a table over
+both, and the expectation over independent choices is a sum of products of
+probabilities. At the one-hot probabilities of a genotype it is exactly the cost of the
+genotype's network.
 """
 
 import dataclasses
@@ -19,14 +20,16 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from darts_jax.cost.networks import Placed, operation_macs, placed_blocks
+from darts_jax.cost.modules import ImageShape, module_macs
+from darts_jax.cost.networks import operation_macs, operation_parameters
 from darts_jax.cost.sites import (
+    ChoiceSite,
+    PlacedBlock,
     Site,
-    operation_parameters,
-    read_cost_table,
+    placed_blocks,
     site_widths,
 )
-from darts_jax.cost.traced import ImageShape, traced_macs
+from darts_jax.cost.tables import read_cost_table
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
 from darts_jax.models.macro import Preprocess, Residual, make_head, make_stem
@@ -35,20 +38,21 @@ from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
 from darts_jax.spaces.widths import rounded
 
 Weights = Mapping[str, Float[Array, "edge op"] | Float[np.ndarray, "edge op"]]
+"""Kind of cell -> probability of every choice [edge, op]."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Expected:
-    """The cost of a whole network, as far as it is known.
+class ExpectedCost:
+    """Cost of a network as a polynomial in the probabilities of its choices.
 
     Attributes:
-      unit: such as "million multiply-accumulates".
-      fixed: of what is there whatever is chosen.
-      tables: kind -> of every choice, summed over the cells of that kind
-        [edge, op, width before, own width], 0 where there is none.
-      around: kind -> of what surrounds the choices in its cells and, in the last, of
-        the classifier [width before, own width].
-      edges: kind -> the edge that chooses its width, where one does.
+      unit: unit of the cost, such as "million multiply-accumulates".
+      fixed: cost of the parts that do not depend on any choice.
+      tables: kind -> cost of every choice, summed over the cells of that kind
+        [edge, op, width before, own width], 0 where there is no such choice.
+      around: kind -> cost of what surrounds the choices in the cells of that kind and,
+        for the last one, of the classifier [width before, own width].
+      edges: kind -> index of the edge that chooses its width, where one does.
       before: kind -> the kind whose width its cells see.
     """
 
@@ -60,7 +64,7 @@ class Expected:
     before: Mapping[str, str]
 
     def __call__(self, weights: Weights) -> Any:
-        """The expected cost of independent choices, a scalar.
+        """Computes the expected cost of independent choices, a scalar.
 
         Args:
           weights: kind -> probability of every choice [edge, op].
@@ -78,17 +82,25 @@ class Expected:
         return total
 
     def _widths(self, kind: str | None, weights: Weights, count: int, like: Any) -> Any:
-        """Probabilities of a kind's widths; 1 where there is no choice."""
+        """Returns the probabilities of a kind's widths; 1 where there is no choice."""
         if kind is None or kind not in self.edges:
             return np.ones(count, like.dtype)
         return weights[kind][self.edges[kind], :count]
 
     def to_json(self) -> str:
+        """Returns the polynomial as JSON."""
         return json.dumps(dataclasses.asdict(self), default=np.ndarray.tolist) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Expected":
-        """Reads what `to_json` wrote; raises InputError if it is damaged."""
+    def from_json(cls, text: str) -> "ExpectedCost":
+        """Reads what `to_json` wrote.
+
+        Args:
+          text: the JSON.
+
+        Raises:
+          InputError: the text is damaged.
+        """
         try:
             tree = json.loads(text)
             for name in ("tables", "around"):
@@ -100,47 +112,51 @@ class Expected:
 
 @dataclasses.dataclass(frozen=True)
 class Price:
-    """How much of something operations and layers take.
+    """Cost of single operations and layers in one unit.
 
     Attributes:
-      layer: of a module around operations that sees images of these shapes; 0 where
-        that is not known.
+      unit: the unit, such as "million parameters".
+      operation: cost of the operation at a site.
+      layer: cost of a module around the operations that takes images of these shapes;
+        0 where that is not known.
     """
 
     unit: str
     operation: Callable[[Site], float]
-    layer: Callable[..., float]
+    layer: Callable[[nn.Module, tuple[ImageShape, ...]], float]
+
+
+_layer_macs = functools.cache(module_macs)
 
 
 @functools.cache
-def _layer_macs(module: nn.Module, *shapes: ImageShape) -> int:
-    return traced_macs(module, *shapes)
-
-
-@functools.cache
-def _layer_parameters(module: nn.Module, *shapes: ImageShape) -> int:
+def _layer_parameters(module: nn.Module, shapes: tuple[ImageShape, ...]) -> int:
     key = jax.random.key(0)
     images = (jnp.zeros((1, *shape)) for shape in shapes)
-    made = jax.eval_shape(lambda: module.init(key, *images, False))
-    return count_parameters(made.get("params", {}))
+    variables = jax.eval_shape(lambda: module.init(key, *images, False))
+    return count_parameters(variables.get("params", {}))
 
 
 PRICES: dict[str, Price] = {
     "macs": Price(
         "million multiply-accumulates",
         lambda site: operation_macs(site) / 1e6,
-        lambda *layer: _layer_macs(*layer) / 1e6,
+        lambda layer, shapes: _layer_macs(layer, shapes) / 1e6,
     ),
     "parameters": Price(
         "million parameters",
         lambda site: operation_parameters(site) / 1e6,
-        lambda *layer: _layer_parameters(*layer) / 1e6,
+        lambda layer, shapes: _layer_parameters(layer, shapes) / 1e6,
     ),
 }
+"""Prices that are counted, by their names in ``search.costs``."""
 
 
-def price_of(name: str) -> Price:
-    """Of ``search.costs``: a name of `PRICES`, or the file of a table.
+def get_price(name: str) -> Price:
+    """Returns the price that a name or a file stands for.
+
+    Args:
+      name: value of ``search.costs``: a name of `PRICES`, or the file of a table.
 
     Raises:
       InputError: there is no such file, or it is damaged.
@@ -151,104 +167,95 @@ def price_of(name: str) -> Price:
         known = ", ".join(PRICES)
         raise InputError(f"costs are {known} or in a table's file; there is no {name}")
     table = read_cost_table(name)
-    return Price(table.unit, table.at, lambda *layer: 0.0)
+    return Price(table.unit, table.look_up, lambda layer, shapes: 0.0)
 
 
-def expected_cost(
+def make_expected_cost(
     space: Space, net: Network, image_shape: ImageShape, price: Price
-) -> Expected:
-    """Of all networks of a space that have a net's size.
+) -> ExpectedCost:
+    """Makes the expected cost of all networks of a space that have one size.
 
     Args:
-      net: of any genotype; see `blank_network`.
+      space: the search space.
+      net: a network of that size, of any genotype; see `make_empty_network`.
+      image_shape: height, width and channels of the images.
+      price: cost of single operations and layers.
 
     Raises:
-      InputError: the price has no such operation.
+      InputError: the price has no such operation, or the cost of a cell depends on
+        which of several kinds is before it.
     """
     placed = placed_blocks(net, image_shape)
-    fixed = price.layer(_first(net), image_shape)
-    tables, around = _zeros(space, net)
+    stem = (
+        ImageNetStem(net.channels)
+        if net.imagenet
+        else make_stem(net.macro, net.widths())
+    )
+    fixed = price.layer(stem, (image_shape,))
+    tables = _zero_tables(space, net)
+    around = {kind: np.zeros(table.shape[2:]) for kind, table in tables.items()}
     for place in placed:
         kind = place.block.kind
         if kind not in space.cells:
             block = Residual(place.block.channels)
-            fixed += price.layer(block, place.earlier, place.last)
+            fixed += price.layer(block, (place.earlier, place.last))
         elif net.macro.preprocesses:
-            for i, j, narrow in _narrowed(space, net, place):
+            for i, j, narrow in _narrow_blocks(space, net, place):
                 layer = Preprocess(narrow.block, affine=True)
-                around[kind][i, j] += price.layer(layer, narrow.earlier, narrow.last)
-    for kind, e, o, i, j, site in choice_sites(space, net, image_shape):
-        tables[kind][e, o, i, j] += price.operation(site)
+                around[kind][i, j] += price.layer(layer, (narrow.earlier, narrow.last))
+    for choice in choice_sites(space, net, image_shape):
+        table = tables[choice.kind]
+        cost = price.operation(choice.site)
+        table[choice.edge, choice.operation, choice.before, choice.own] += cost
     head = net.top or make_head(net.macro, net.widths(), net.classes)
-    for i, j, narrow in _narrowed(space, net, placed[-1]):
-        around[narrow.block.kind][i, j] += price.layer(head, narrow.output)
+    for i, j, narrow in _narrow_blocks(space, net, placed[-1]):
+        around[narrow.block.kind][i, j] += price.layer(head, (narrow.output,))
     edges = {
         kind: cell.width_edge
         for kind, cell in space.cells.items()
         if cell.width_edge is not None
     }
-    kinds = {kind: _before(space, net, kind) for kind in space.cells}
-    before_of = {kind: other for kind, other in kinds.items() if other in edges}
-    return Expected(price.unit, fixed, tables, around, edges, before_of)
+    kinds_before = {kind: _kind_before(space, net, kind) for kind in space.cells}
+    before = {kind: other for kind, other in kinds_before.items() if other in edges}
+    return ExpectedCost(price.unit, fixed, tables, around, edges, before)
 
 
 def choice_sites(
     space: Space, net: Network, image_shape: ImageShape
-) -> Iterator[tuple[str, int, int, int, int, Site]]:
-    """Every choice wherever it may stand: kind, edge, column, both widths, and site."""
+) -> Iterator[ChoiceSite]:
+    """Yields every choice at every site where it may stand, with all widths.
+
+    Args:
+      space: the search space.
+      net: a network of the size in question, of any genotype.
+      image_shape: height, width and channels of the images.
+    """
     for place in placed_blocks(net, image_shape):
         cell = space.cells.get(place.block.kind)
         if cell is None:
             continue
-        for i, j, narrow in _narrowed(space, net, place):
+        for i, j, narrow in _narrow_blocks(space, net, place):
             for e, edge in enumerate(cell.edges):
-                enters = edge.source < cell.inputs
-                size = (narrow.last if enters else narrow.output)[:2]
-                widths = site_widths(narrow.block, net.macro, enters)
+                is_entering = edge.source < cell.inputs
+                height, width, _ = narrow.last if is_entering else narrow.output
+                inputs, channels = site_widths(narrow.block, net.macro, is_entering)
                 for o, operation in enumerate(edge.operations):
-                    site = Site(operation, *widths, edge.stride, *size)
-                    yield narrow.block.kind, e, o, i, j, site
+                    site = Site(operation, inputs, channels, edge.stride, height, width)
+                    yield ChoiceSite(narrow.block.kind, e, o, site, before=i, own=j)
 
 
-def _narrowed(
-    space: Space, net: Network, place: Placed
-) -> Iterator[tuple[int, int, Placed]]:
-    """A cell with every width that may be before it and every width of its own."""
-    block, cell = place.block, space.cells[place.block.kind]
-    befores = _shares(space, _before(space, net, block.kind))
-    for i, before in enumerate(befores):
-        widths = _kept(block.widths[0], before), _kept(block.widths[1], before)
-        for j, own in enumerate(cell.width_shares):
-            channels = _kept(block.channels, own)
-            output = channels * (block.output // block.channels)
-            narrow = dataclasses.replace(
-                block, widths=widths, channels=channels, output=output
-            )
-            yield (
-                *(i, j),
-                Placed(
-                    narrow,
-                    (*place.earlier[:2], widths[0]),
-                    (*place.last[:2], widths[1]),
-                    (*place.output[:2], output),
-                ),
-            )
-
-
-def _zeros(space: Space, net: Network) -> tuple[dict[str, Any], dict[str, Any]]:
-    tables, around = {}, {}
-    for kind, cell in space.cells.items():
-        before = _shares(space, _before(space, net, kind))
-        shape = len(before), len(cell.width_shares)
-        tables[kind] = np.zeros((*cell.shape, *shape))
-        around[kind] = np.zeros(shape)
-    return tables, around
-
-
-def blank_network(
+def make_empty_network(
     space: Space, classes: int, cells: int, channels: int, imagenet: bool = False
 ) -> Network:
-    """The network of a space's size whose edges all are ``none``."""
+    """Makes a network of a space whose edges all are ``none``.
+
+    Args:
+      space: the search space.
+      classes: number of classes.
+      cells: number of cells.
+      channels: number of initial channels.
+      imagenet: whether it has the stem for images of ImageNet's size.
+    """
     blank = {
         kind: CellGenotype(
             cell.inputs,
@@ -261,13 +268,53 @@ def blank_network(
     return Network(genotype, space.macro, classes, cells, channels, imagenet)
 
 
-def _before(space: Space, net: Network, kind: str) -> str | None:
-    """The kind in front of a kind's cells; None where no width is chosen there."""
+def _narrow_blocks(
+    space: Space, net: Network, place: PlacedBlock
+) -> Iterator[tuple[int, int, PlacedBlock]]:
+    """Yields a cell's block with every width before it and every width of its own."""
+    block = place.block
+    for i, before in enumerate(_shares_before(space, net, block.kind)):
+        earlier_width = _scale_channels(block.widths[0], before)
+        last_width = _scale_channels(block.widths[1], before)
+        for j, own in enumerate(space.cells[block.kind].width_shares):
+            channels = _scale_channels(block.channels, own)
+            output = channels * (block.output // block.channels)
+            narrow = PlacedBlock(
+                block=dataclasses.replace(
+                    block,
+                    widths=(earlier_width, last_width),
+                    channels=channels,
+                    output=output,
+                ),
+                earlier=(*place.earlier[:2], earlier_width),
+                last=(*place.last[:2], last_width),
+                output=(*place.output[:2], output),
+            )
+            yield i, j, narrow
+
+
+def _zero_tables(space: Space, net: Network) -> dict[str, np.ndarray]:
+    """Returns kind -> zeros [edge, op, width before, own width]."""
+    tables = {}
+    for kind, cell in space.cells.items():
+        before = len(_shares_before(space, net, kind))
+        tables[kind] = np.zeros((*cell.shape, before, len(cell.width_shares)))
+    return tables
+
+
+def _shares_before(space: Space, net: Network, kind: str) -> tuple[float, ...]:
+    """Returns the shares of the channels that the cell before a kind may have."""
+    before = _kind_before(space, net, kind)
+    return _width_shares(space, before)
+
+
+def _kind_before(space: Space, net: Network, kind: str) -> str | None:
+    """Returns the kind before a kind's cells; None where no width is chosen there."""
     kinds = net.macro.layout(net.cells)
     found = {
         kinds[i - 1] if i else None for i, other in enumerate(kinds) if other == kind
     }
-    chosen = {k for k in found if len(_shares(space, k)) > 1}
+    chosen = {k for k in found if len(_width_shares(space, k)) > 1}
     if chosen and len(found) > 1:
         raise InputError(
             f"{kind} cells follow cells of several kinds, some with a choice of width: "
@@ -276,16 +323,10 @@ def _before(space: Space, net: Network, kind: str) -> str | None:
     return chosen.pop() if chosen else None
 
 
-def _shares(space: Space, kind: str | None) -> tuple[float, ...]:
+def _width_shares(space: Space, kind: str | None) -> tuple[float, ...]:
     cell = space.cells.get(kind) if kind else None
     return cell.width_shares if cell else (1.0,)
 
 
-def _kept(channels: int, share: float) -> int:
+def _scale_channels(channels: int, share: float) -> int:
     return channels if share == 1 else rounded(channels * share)
-
-
-def _first(net: Network) -> nn.Module:
-    if net.imagenet:
-        return ImageNetStem(net.channels)
-    return make_stem(net.macro, net.widths())

@@ -1,10 +1,10 @@
-"""How long an architecture takes on this device: compiled, warmed up, measured.
+"""Latency of networks and operations on this device: compiled, warmed up, measured.
 
 Times are of the forward pass with running statistics, in milliseconds.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,8 +13,9 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, PRNGKeyArray
 
-from darts_jax.cost.sites import CostTable, Site
-from darts_jax.cost.traced import ImageShape
+from darts_jax.cost.modules import ImageShape
+from darts_jax.cost.sites import Site
+from darts_jax.cost.tables import CostTable
 from darts_jax.errors import InputError
 from darts_jax.models import stack
 from darts_jax.models.network import Network
@@ -22,14 +23,20 @@ from darts_jax.models.operations.image import make_operation
 from darts_jax.models.operations.layers import STREAMS, Image, draw
 
 Clock = Callable[[], float]
-"""Seconds since whenever; never goes back."""
+"""Returns seconds since any fixed time; never goes back."""
 
 
 class Latency(NamedTuple):
-    """Of one call, over many: median and quartiles, in milliseconds.
+    """Time of one call, over many calls.
 
     Attributes:
-      spread_ms: third quartile less the first.
+      median_ms: median, in milliseconds.
+      first_quartile_ms: first quartile, in milliseconds.
+      third_quartile_ms: third quartile, in milliseconds.
+      batch: number of images of a call.
+      dtype: dtype of the computation.
+      device: name of the device.
+      runs: number of calls.
     """
 
     median_ms: float
@@ -42,6 +49,7 @@ class Latency(NamedTuple):
 
     @property
     def spread_ms(self) -> float:
+        """Third quartile less the first, in milliseconds."""
         return self.third_quartile_ms - self.first_quartile_ms
 
     def __str__(self) -> str:
@@ -53,15 +61,15 @@ class Latency(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """How a latency is taken.
+    """Settings of a measurement of latency.
 
     Attributes:
-      batch: images of a call.
-      dtype: of the computation, "float32" or "bfloat16"; parameters are float32.
-      warmups: calls before the first that counts.
-      runs: calls that count.
-      seed: of parameters and images.
-      clock: what is read before and after every call.
+      batch: number of images of a call.
+      dtype: dtype of the computation, "float32" or "bfloat16"; parameters are float32.
+      warmups: number of calls before the first that counts.
+      runs: number of calls that count.
+      seed: seed of parameters and images.
+      clock: read before and after every call.
     """
 
     batch: int = 1
@@ -82,45 +90,50 @@ class Measurement(NamedTuple):
             raise InputError(f"dtype {self.dtype!r}; want float32 or bfloat16")
 
 
-_AS_USUAL = Measurement()
+_DEFAULT = Measurement()
 
 
-def latency_of(
-    net: Network, image_shape: ImageShape, how: Measurement = _AS_USUAL
+def network_latency(
+    net: Network, image_shape: ImageShape, how: Measurement = _DEFAULT
 ) -> Latency:
-    """The latency of a genotype's network; its parameters are random.
+    """Measures the latency of a genotype's network with random parameters.
 
     Args:
-      image_shape: [height, width, channel].
+      net: the network; its auxiliary head is left out.
+      image_shape: height, width and channels of its images.
+      how: settings of the measurement.
 
     Raises:
-      InputError: a measurement that makes no sense.
+      InputError: a setting that makes no sense.
     """
     how.check()
-    seen = net.clone(auxiliary=False, dtype=jnp.dtype(how.dtype))
+    plain = net.clone(auxiliary=False, dtype=jnp.dtype(how.dtype))
     no_drop_path = jnp.zeros(())
-    return measure(*_program(seen, image_shape, how, no_drop_path), how=how)
+    return _forward_latency(plain, image_shape, how, no_drop_path)
 
 
 def operation_latencies(
-    places: Iterable[Site], how: Measurement = _AS_USUAL
+    places: Iterable[Site], how: Measurement = _DEFAULT
 ) -> CostTable:
-    """Median milliseconds of every operation by itself, wherever it stands.
-
-    Each is less the time of a call that does next to nothing, and at least 0. Their
-    sum is not the network's latency, in which operations fuse and run side by side,
-    but ranks choices, as in ProxylessNAS (Cai et al., 2019, section 3.3).
+    """Measures every operation by itself at every site.
 
     Args:
-      places: as `sites.sites` or `expected.choice_sites` finds them; each is measured
-        once.
+      places: the sites, as `sites.supernet_sites` or `expected.choice_sites` yields
+        them; each is measured once.
+      how: settings of the measurement.
+
+    Returns:
+      Median milliseconds, each less the time of a call that does next to nothing, and
+      at least 0. Their sum is not the network's latency, in which operations fuse and
+      run side by side, but ranks choices, as in ProxylessNAS (Cai et al., 2019,
+      section 3.3).
 
     Raises:
-      InputError: a measurement that makes no sense.
+      InputError: a setting that makes no sense.
     """
     how.check()
     once = sorted(set(places))
-    taken = {site: _operation_latency(site, how).median_ms for site in once}
+    medians = {site: _operation_latency(site, how).median_ms for site in once}
     idle = _idle_ms(how)
     conditions = {
         "batch": how.batch,
@@ -128,43 +141,20 @@ def operation_latencies(
         "device": jax.devices()[0].device_kind,
         "runs": how.runs,
     }
-    costs = {site: max(time - idle, 0.0) for site, time in taken.items()}
+    costs = {site: max(median - idle, 0.0) for site, median in medians.items()}
     return CostTable("ms", conditions, costs)
 
 
-def _idle_ms(how: Measurement) -> float:
-    """What a call takes of which there is nothing to compute."""
-    zero = jnp.zeros(())
-    call = jax.jit(lambda x: x + 1).lower(zero).compile()
-    return measure(call, zero, how=how).median_ms
+def measure_latency(
+    call: Callable[..., Any], arguments: Sequence[Any], how: Measurement
+) -> Latency:
+    """Times a call until its results are there, after calls that do not count.
 
-
-def _operation_latency(site: Site, how: Measurement) -> Latency:
-    made = make_operation(site.operation, site.channels, site.stride, discrete=True)
-    shape = (site.height, site.width, site.inputs)
-    return measure(*_program(made, shape, how), how=how)
-
-
-def _program(
-    net: nn.Module, image_shape: ImageShape, how: Measurement, *others: Array
-) -> tuple[Any, ...]:
-    """A compiled forward pass with running statistics, and its arguments."""
-    key = jax.random.key(how.seed)
-    images = jax.random.normal(key, (how.batch, *image_shape), jnp.dtype(how.dtype))
-
-    def begin(key: PRNGKeyArray) -> Any:
-        streams = dict.fromkeys(("params", *STREAMS), key)
-        return draw(key, net.init(streams, images, *others, False))
-
-    def forward(variables: Any, images: Image, key: PRNGKeyArray) -> Any:
-        return stack.call(net, variables, key, images, *others, train=False)[0]
-
-    arguments = (jax.jit(begin)(key), images, key)
-    return jax.jit(forward).lower(*arguments).compile(), *arguments
-
-
-def measure(call: Callable[..., Any], *arguments: Any, how: Measurement) -> Latency:
-    """Times a call until its results are there, after calls that do not count."""
+    Args:
+      call: a compiled function.
+      arguments: its arguments.
+      how: settings of the measurement.
+    """
     for _ in range(how.warmups):
         jax.block_until_ready(call(*arguments))
     seconds = []
@@ -173,8 +163,53 @@ def measure(call: Callable[..., Any], *arguments: Any, how: Measurement) -> Late
         jax.block_until_ready(call(*arguments))
         seconds.append(how.clock() - began)
     first, median, third = (1e3 * float(q) for q in np.quantile(seconds, _QUARTILES))
-    device = jax.devices()[0].device_kind
-    return Latency(median, first, third, how.batch, how.dtype, device, how.runs)
+    return Latency(
+        median_ms=median,
+        first_quartile_ms=first,
+        third_quartile_ms=third,
+        batch=how.batch,
+        dtype=how.dtype,
+        device=jax.devices()[0].device_kind,
+        runs=how.runs,
+    )
 
 
 _QUARTILES = (0.25, 0.5, 0.75)
+
+
+def _idle_ms(how: Measurement) -> float:
+    """Measures a call that computes next to nothing."""
+    zero = jnp.zeros(())
+    call = jax.jit(lambda x: x + 1).lower(zero).compile()
+    return measure_latency(call, [zero], how).median_ms
+
+
+def _operation_latency(site: Site, how: Measurement) -> Latency:
+    module = make_operation(site.operation, site.channels, site.stride, discrete=True)
+    return _forward_latency(module, (site.height, site.width, site.inputs), how)
+
+
+def _forward_latency(
+    net: nn.Module, image_shape: ImageShape, how: Measurement, *others: Array
+) -> Latency:
+    """Compiles a forward pass with running statistics, and measures it.
+
+    Args:
+      net: the module, called as ``(images, *others, train)``.
+      image_shape: height, width and channels of its images.
+      how: settings of the measurement.
+      *others: arrays that it takes after the images.
+    """
+    key = jax.random.key(how.seed)
+    images = jax.random.normal(key, (how.batch, *image_shape), jnp.dtype(how.dtype))
+
+    def init(key: PRNGKeyArray) -> Any:
+        streams = dict.fromkeys(("params", *STREAMS), key)
+        return draw(key, net.init(streams, images, *others, False))
+
+    def forward(variables: Any, images: Image, key: PRNGKeyArray) -> Any:
+        return stack.call(net, variables, key, images, *others, train=False)[0]
+
+    variables = jax.jit(init)(key)
+    compiled = jax.jit(forward).lower(variables, images, key).compile()
+    return measure_latency(compiled, [variables, images, key], how)

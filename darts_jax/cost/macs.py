@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a traced program, counted and not measured."""
+"""Multiply-accumulates of a traced program."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from darts_jax.jaxprs import (
 
 
 def count_macs(jaxpr: Program) -> int:
-    """Multiply-accumulates of one run: of convolutions and matrix products alone.
+    """Counts the multiply-accumulates of the convolutions and matrix products of a run.
 
     Every tap of a window counts, also where it lies in the padding. A loop counts as
     often as it runs, a conditional as its dearest branch. The supernet's average
@@ -42,17 +42,21 @@ def _count(equation: JaxprEqn) -> int:
     inner = [count_macs(body) for body in bodies(equation)]
     if is_conditional(equation):
         return max(inner)
-    if name in _UNKNOWN_TIMES and any(inner):
+    if name in _UNKNOWN_TURNS and any(inner):
         raise ValueError(f"how often {name} runs its body is not known")
     return turns(equation) * sum(inner)
 
 
-def reads_an_image(equation: JaxprEqn) -> bool:
-    """Returns whether it is a convolution of ours, whose first array is an image."""
+def reads_image(equation: JaxprEqn) -> bool:
+    """Returns whether an equation is a convolution of this package, of an image first.
+
+    Args:
+      equation: an equation of a traced program.
+    """
     return has_window(equation) and equation.primitive.name in _COUNTS
 
 
-_UNKNOWN_TIMES = ("while", "pallas_call", "shard_map")
+_UNKNOWN_TURNS = ("while", "pallas_call", "shard_map")
 
 Shape = tuple[int, ...]
 
@@ -84,13 +88,17 @@ def _dense(outputs: Shape, inputs: int, equation: JaxprEqn) -> int:
 def _separable(
     equation: JaxprEqn, outputs: Shape, kernel: Shape, times: tuple[int, int]
 ) -> int:
-    """So many depthwise and pointwise convolutions.
+    """Counts several depthwise and pointwise convolutions.
 
     Args:
-      kernel: of the pointwise one, [edge, 1, 1, in, out].
+      equation: the equation that computes them.
+      outputs: shape of the pointwise outputs.
+      kernel: shape of the pointwise kernel, [edge, 1, 1, in, out].
+      times: numbers of depthwise and of pointwise convolutions.
     """
     *_, between, features = kernel
-    each = times[0] * math.prod(kernel_shape(equation)) + times[1] * features
+    depthwise, pointwise = times
+    each = depthwise * math.prod(kernel_shape(equation)) + pointwise * features
     return math.prod(outputs[:-1]) * between * each
 
 

@@ -1,38 +1,40 @@
-"""Where operations stand, and what they cost there: counted here, or from a table."""
+"""Sites: where the operations of networks and supernets stand.
+
+A site is an operation with the widths, the stride and the image size that it meets
+there. Its cost depends on nothing else.
+"""
 
 import dataclasses
-import functools
-import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from darts_jax.errors import InputError
-from darts_jax.models.functional import count_parameters
+from darts_jax.cost.modules import ImageShape
 from darts_jax.models.macro import Block
-from darts_jax.models.operations.image import get_operation
-from darts_jax.models.operations.layers import STREAMS
+from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
-from darts_jax.spaces.graph import Macro
+from darts_jax.spaces.graph import Choice, Macro
 
 Size = tuple[int, int]
+"""Height and width of an image in pixels."""
+
 Costs = dict[str, Float[np.ndarray, "edge op"]]
+"""Kind of cell -> the cost of every choice [edge, op]."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Site:
-    """An operation where it stands: the widths, stride and image size that it meets.
+    """An operation with the widths, stride and image size that it meets.
 
     Attributes:
-      inputs: channels that enter it.
-      channels: that leave it.
-      height: of the image that enters it; so is ``width``.
+      operation: its name.
+      inputs: number of channels that enter it.
+      channels: number of channels that leave it.
+      stride: its stride, 1 or 2.
+      height: height of the image that enters it, in pixels.
+      width: width of the image that enters it, in pixels.
     """
 
     operation: str
@@ -43,187 +45,169 @@ class Site:
     width: int
 
 
-def parameter_costs(net: Supernet) -> Costs:
-    """Millions of parameters of every choice, as a genotype's network has them.
+class ChoiceSite(NamedTuple):
+    """The site of one choice of an edge in one cell.
 
-    Kind -> the sum over the cells of that kind, each at its own width, with the affine
-    BN of a discrete network.
+    Attributes:
+      kind: kind of the cell.
+      edge: index of the edge.
+      operation: index of the operation among those of the edge.
+      site: where the operation stands.
+      before: index of the width that the cell before has; 0 where none is chosen.
+      own: index of the width that the cell has; 0 where none is chosen.
     """
-    return operation_costs(
-        net, _ANY_SIZE, lambda site: operation_parameters(site) / 1e6
-    )
+
+    kind: str
+    edge: int
+    operation: int
+    site: Site
+    before: int = 0
+    own: int = 0
 
 
-_ANY_SIZE = (8, 8)  # no operation's parameters depend on it
+class PlacedBlock(NamedTuple):
+    """A block and the shapes of the images around it.
 
+    Attributes:
+      block: the block.
+      earlier: shape of the output of the block before the last.
+      last: shape of the output of the last block.
+      output: shape of its own output.
+    """
 
-@functools.cache
-def operation_parameters(site: Site) -> int:
-    """Of one operation of a genotype's network."""
-    module = get_operation(site.operation)(site.channels, site.stride, True)
-    image = jnp.zeros((1, site.height, site.width, site.inputs))
-    key = jax.random.key(0)
-    streams = dict.fromkeys(("params", *STREAMS), key)
-    made = jax.eval_shape(lambda: module.init(streams, image, False))
-    return count_parameters(made.get("params", {}))
+    block: Block
+    earlier: ImageShape
+    last: ImageShape
+    output: ImageShape
 
 
 def operation_costs(net: Supernet, size: Size, cost: Callable[[Site], float]) -> Costs:
-    """A cost of every choice of every edge, summed over the cells of each kind.
+    """Computes the cost of every choice, summed over the cells of each kind.
 
     Args:
-      size: [height, width] of the images.
-      cost: of one operation in one cell.
+      net: the supernet.
+      size: height and width of the images.
+      cost: cost of one operation in one cell.
 
     Returns:
-      Kind -> float64 array, 0 where an edge has no such operation.
+      Kind -> float64 array [edge, op], 0 where an edge has no such operation.
     """
     sums = {kind: np.zeros(cell.shape) for kind, cell in net.space.cells.items()}
-    for kind, edge, column, site in sites(net, size):
-        sums[kind][edge, column] += cost(site)
+    for choice in supernet_sites(net, size):
+        sums[choice.kind][choice.edge, choice.operation] += cost(choice.site)
     return sums
 
 
-def sites(net: Supernet, size: Size) -> Iterator[tuple[str, int, int, Site]]:
-    """Every operation of every cell: its kind, edge, column, and where it stands.
+def supernet_sites(net: Supernet, size: Size) -> Iterator[ChoiceSite]:
+    """Yields the site of every operation of every cell of a supernet.
 
     Args:
-      size: [height, width] of the images.
+      net: the supernet.
+      size: height and width of the images.
     """
     space = net.space
-    for block, before, after in sized_blocks(net.blocks(), space.macro, size):
+    for block, before, after in _sized_blocks(net.blocks(), space.macro, size):
         if block.kind not in space.cells:
             continue
         cell = space.cells[block.kind]
         for e, edge in enumerate(cell.edges):
-            enters = edge.source < cell.inputs
-            widths = site_widths(block, space.macro, enters, net.partial)
-            place = before if enters else after
+            is_entering = edge.source < cell.inputs
+            height, width = before if is_entering else after
+            inputs, channels = site_widths(block, space.macro, is_entering, net.partial)
             for o, operation in enumerate(edge.operations):
-                site = Site(operation, *widths, edge.stride, *place)
-                yield block.kind, e, o, site
+                site = Site(operation, inputs, channels, edge.stride, height, width)
+                yield ChoiceSite(block.kind, e, o, site)
+
+
+def network_sites(net: Network, image_shape: ImageShape) -> Iterator[Site]:
+    """Yields the site of every operation of a genotype's network.
+
+    Args:
+      net: the network.
+      image_shape: height, width and channels of the images.
+    """
+    cells = net.genotype.cells
+    for placed in placed_blocks(net, image_shape):
+        if placed.block.kind in cells:
+            for choice in cells[placed.block.kind].choices:
+                yield network_site(net, placed, choice)
+
+
+def network_site(net: Network, placed: PlacedBlock, choice: Choice) -> Site:
+    """Returns the site of one operation of a genotype's network.
+
+    Args:
+      net: the network.
+      placed: the block in which the operation stands.
+      choice: the edge and its operation.
+    """
+    block = placed.block
+    is_entering = choice.source < net.genotype.cells[block.kind].inputs
+    height, width, _ = placed.last if is_entering else placed.output
+    inputs, channels = site_widths(block, net.macro, is_entering)
+    stride = 2 if block.kind in net.macro.reductions and is_entering else 1
+    return Site(choice.operation, inputs, channels, stride, height, width)
+
+
+def placed_blocks(net: Network, image_shape: ImageShape) -> list[PlacedBlock]:
+    """Returns the blocks of a network, first to last, with the images around them.
+
+    Args:
+      net: the network.
+      image_shape: height, width and channels of its images.
+    """
+    blocks = net.blocks()
+    size = image_shape[:2]
+    stem = int(net.macro.stem_stride == 2)
+    earlier_size = _halve(size, 2 if net.imagenet else stem)
+    last_size = _halve(size, 3 if net.imagenet else stem)
+    earlier_width, last_width = blocks[0].widths
+    earlier = (*earlier_size, earlier_width)
+    last = (*last_size, last_width)
+    entering = _halve(size, 3) if net.imagenet else size
+    placed = []
+    for block, _, after in _sized_blocks(blocks, net.macro, entering):
+        output = (*after, block.output)
+        placed.append(PlacedBlock(block, earlier, last, output))
+        earlier = last
+        last = output
+    return placed
 
 
 def site_widths(
-    block: Block, macro: Macro, enters: bool, partial: int = 1
+    block: Block, macro: Macro, is_entering: bool, partial: int = 1
 ) -> tuple[int, int]:
-    """Channels that enter and leave an operation of a block.
+    """Returns the numbers of channels that enter and leave an operation of a block.
 
     Args:
-      enters: whether it is on an edge that leaves an input.
-      partial: of the channels, 1/partial enter operations.
+      block: the block.
+      macro: the macro structure around it.
+      is_entering: whether the operation is on an edge that leaves an input.
+      partial: 1/partial of the channels enter operations.
     """
-    projected = macro.preprocesses or not enters
-    inputs = block.channels if projected else block.widths[1]
+    is_projected = macro.preprocesses or not is_entering
+    inputs = block.channels if is_projected else block.widths[1]
     return inputs // partial, block.channels // partial
 
 
-def sized_blocks(
+def _sized_blocks(
     blocks: Sequence[Block], macro: Macro, size: Size
 ) -> Iterator[tuple[Block, Size, Size]]:
-    """Blocks with the sizes [height, width] of what enters them and what leaves.
+    """Yields blocks with the sizes of what enters and what leaves them.
 
     Args:
-      size: of what enters the stem.
+      blocks: the blocks of a network, first to last.
+      macro: the macro structure around them.
+      size: size of what enters the stem.
     """
-    size = halved(size, int(macro.stem_stride == 2))
+    size = _halve(size, int(macro.stem_stride == 2))
     for block in blocks:
-        after = halved(size, int(block.kind in macro.reductions))
+        after = _halve(size, int(block.kind in macro.reductions))
         yield block, size, after
         size = after
 
 
-def halved(size: Size, times: int) -> Size:
-    """After that many strides of 2; odd images are rounded up."""
+def _halve(size: Size, times: int) -> Size:
+    """Returns the size after that many strides of 2; odd sizes are rounded up."""
     height, width = (-(-n // 2**times) for n in size)
     return height, width
-
-
-@dataclasses.dataclass(frozen=True)
-class CostTable:
-    """What operations cost where they stand, counted or measured, to be kept in a file.
-
-    Attributes:
-      unit: of the costs, such as "ms".
-      conditions: under which they hold: device, batch, dtype; for people.
-      costs: of every operation at every width and size.
-    """
-
-    unit: str
-    conditions: Mapping[str, str | int]
-    costs: Mapping[Site, float]
-
-    def __call__(self, net: Supernet, size: Size) -> Costs:
-        """The table as the loss term takes it; see `operation_costs`.
-
-        Raises:
-          InputError: the network has an operation that the table has not.
-        """
-        return operation_costs(net, size, self.at)
-
-    def at(self, site: Site) -> float:
-        """One cost; raises InputError if it is not in the table."""
-        if site not in self.costs:
-            raise InputError(
-                f"the table of costs lacks {_told(site)}; make one for this space, "
-                "these cells, channels and images"
-            )
-        return self.costs[site]
-
-    def to_json(self) -> str:
-        rows = [
-            {**dataclasses.asdict(site), "cost": cost}
-            for site, cost in sorted(self.costs.items())
-        ]
-        tree = {"unit": self.unit, "conditions": dict(self.conditions), "costs": rows}
-        return json.dumps(tree, indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> "CostTable":
-        """Reads what `to_json` wrote; raises InputError if it is damaged."""
-        try:
-            tree = json.loads(text)
-            pairs = [_row(row) for row in tree["costs"]]
-            table = cls(str(tree["unit"]), dict(tree["conditions"]), dict(pairs))
-        except InputError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"not a table of costs: {error!r}") from None
-        if len(table.costs) != len(pairs):
-            raise InputError("not a table of costs: an operation stands in it twice")
-        return table
-
-
-def read_cost_table(path: str | Path) -> CostTable:
-    """The table of a file; raises InputError if there is none, or it is damaged."""
-    try:
-        return CostTable.from_json(Path(path).read_text())
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read a table of costs from {path}: {error}") from None
-
-
-def _row(row: Any) -> tuple[Site, float]:
-    site = Site(**{field.name: row[field.name] for field in dataclasses.fields(Site)})
-    numbers = (site.inputs, site.channels, site.stride, site.height, site.width)
-    if type(site.operation) is not str or not all(
-        type(n) is int and n > 0 for n in numbers
-    ):
-        raise InputError(
-            f"not a table of costs: {row}; want the name of an operation, and whole "
-            "numbers above 0 for its inputs, channels, stride, height and width"
-        )
-    cost = row["cost"]
-    if type(cost) not in (int, float) or not 0 <= cost < math.inf:
-        raise InputError(
-            f"the cost of {_told(site)} is {cost!r}; want a number, at least 0"
-        )
-    return site, float(cost)
-
-
-def _told(site: Site) -> str:
-    return (
-        f"{site.operation} of {site.inputs} to {site.channels} channels with stride "
-        f"{site.stride} on {site.height}x{site.width}"
-    )

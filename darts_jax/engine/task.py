@@ -15,7 +15,7 @@ from flax import struct
 from jaxtyping import Array, Int, PRNGKeyArray, UInt
 from ml_collections import ConfigDict
 
-from darts_jax.cost.expected import Expected
+from darts_jax.cost.expected import ExpectedCost
 from darts_jax.engine.devices import Layout
 from darts_jax.engine.feed import Batches, Feed
 from darts_jax.engine.program import METRICS, Examination
@@ -148,7 +148,7 @@ class Task:
     load: Callable[[ConfigDict], Any]
     search: Callable[[ConfigDict, Any, Layout], Problem]
     training: Callable[[ConfigDict, Any, Genotype, Layout], Problem]
-    expected: Callable[[ConfigDict, Any, str], Expected]
+    expected: Callable[[ConfigDict, Any, str], ExpectedCost]
     others: tuple[Score, ...] = ()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from darts_jax.cost.networks import COLUMNS, cost_of
+from darts_jax.cost.networks import COLUMNS, network_cost
 from darts_jax.data.stream import AnyDataset
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_networks import make_network
@@ -29,7 +29,7 @@ def card_of(
       summary: what `retrain` wrote to ``summary.json``.
     """
     net = make_network(config, dataset, genotype).clone(auxiliary=False)
-    cost = cost_of(net, dataset.image_shape)
+    cost = network_cost(net, dataset.image_shape)
     network, *others = summary["networks"]
     return {
         "kind": _KIND,

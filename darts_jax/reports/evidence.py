@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.analysis.diagnostics import collapse_warnings
 from darts_jax.bilevel.discretization import kinds_without_numbers, reading_of
-from darts_jax.cost.networks import cost_of
+from darts_jax.cost.networks import network_cost
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.task import Score
 from darts_jax.errors import InputError
@@ -266,7 +266,7 @@ def cost_answer(
     if data.found is not None:
         try:
             net = make_network(config, data.found, genotype).clone(auxiliary=False)
-            counted = cost_of(net, data.found.image_shape)
+            counted = network_cost(net, data.found.image_shape)
             return costs(int(counted.parameters), int(counted.macs), network)
         # Of operations that this process does not have, or images too small.
         except InputError as error:

@@ -14,8 +14,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import DISCRETIZATIONS
 from darts_jax.bilevel.relaxation import RELAXATIONS
-from darts_jax.cost.networks import network_sites
-from darts_jax.cost.sites import Site, sites
+from darts_jax.cost.sites import Site, network_sites, supernet_sites
 from darts_jax.data.dataset import ImageSet
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.kernels import cpu as native
@@ -92,9 +91,10 @@ def _require_operations(net: Supernet, image_shape: tuple[int, int, int]) -> Non
     variants = net.space.supernet_variants
     for operation in (*variants.values(), *_operations_of(net.space)):
         require_operation(operation)
-    for _, _, _, site in sites(net, image_shape[:2]):
-        named = variants.get(site.operation, site.operation)
-        _require_sound(dataclasses.replace(site, operation=named), discrete=False)
+    for choice in supernet_sites(net, image_shape[:2]):
+        named = variants.get(choice.site.operation, choice.site.operation)
+        site = dataclasses.replace(choice.site, operation=named)
+        _require_sound(site, discrete=False)
 
 
 def _operations_of(space: Space) -> set[str]:

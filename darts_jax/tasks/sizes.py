@@ -3,7 +3,12 @@
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from darts_jax.cost.expected import Expected, blank_network, expected_cost, price_of
+from darts_jax.cost.expected import (
+    ExpectedCost,
+    get_price,
+    make_empty_network,
+    make_expected_cost,
+)
 from darts_jax.data.dataset import ImageSet
 from darts_jax.models.network import Network
 from darts_jax.spaces import get_space
@@ -18,7 +23,7 @@ def make_blank_network(
       top: in place of a classifier.
     """
     settings = config.retrain
-    net = blank_network(
+    net = make_empty_network(
         get_space(config.space),
         dataset.classes,
         settings.cells,
@@ -30,7 +35,7 @@ def make_blank_network(
 
 def expected_image_cost(
     config: ConfigDict, dataset: ImageSet, costs: str, top: nn.Module | None = None
-) -> Expected:
+) -> ExpectedCost:
     """What networks of images cost that ``retrain`` would train.
 
     Args:
@@ -40,5 +45,5 @@ def expected_image_cost(
       InputError: the table of costs is not at hand, or lacks operations.
     """
     net = make_blank_network(config, dataset, top)
-    shape, price = dataset.image_shape, price_of(costs)
-    return expected_cost(get_space(config.space), net, shape, price)
+    shape, price = dataset.image_shape, get_price(costs)
+    return make_expected_cost(get_space(config.space), net, shape, price)

@@ -23,7 +23,7 @@ from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.step import Search
 from darts_jax.bilevel.stopping import STOPS, StopRule
-from darts_jax.cost.expected import price_of
+from darts_jax.cost.expected import get_price
 from darts_jax.cost.sites import Costs, operation_costs
 from darts_jax.engine import seeds
 from darts_jax.models import functional
@@ -84,7 +84,7 @@ def make_method(
 
 def _costs(name: str, net: Supernet, size: tuple[int, int]) -> Costs:
     """Of every operation of a supernet, for the term ``expected_cost``."""
-    return operation_costs(net, size, price_of(name).operation)
+    return operation_costs(net, size, get_price(name).operation)
 
 
 def make_discretization(config: ConfigDict) -> Discretization:

@@ -17,7 +17,7 @@ from darts_jax.bilevel.cost_constraint import (
 )
 from darts_jax.bilevel.discretization import READINGS, one_hot, reading_of
 from darts_jax.bilevel.relaxation import RELAXATIONS
-from darts_jax.cost.expected import Expected
+from darts_jax.cost.expected import ExpectedCost
 from darts_jax.errors import InputError
 from darts_jax.spaces import get_space, moves
 from darts_jax.spaces.graph import Genotype, Space
@@ -38,7 +38,7 @@ def make_budget(config: ConfigDict, dataset: Any) -> Budget | None:
 
 
 def budget_of(
-    space: Space, relaxation: str, rule: BudgetRule, expected: Expected
+    space: Space, relaxation: str, rule: BudgetRule, expected: ExpectedCost
 ) -> Budget:
     """The limit of a search by a relaxation; the space's rule is that of genotypes."""
     own = RELAXATIONS[relaxation]
@@ -58,7 +58,7 @@ def has_budget(config: ConfigDict) -> bool:
     return bool(config.search.budget.rule != "none")
 
 
-def make_expected(config: ConfigDict, dataset: Any) -> Expected:
+def make_expected(config: ConfigDict, dataset: Any) -> ExpectedCost:
     """What the networks cost that ``retrain`` would train, by ``search.costs``.
 
     Raises:
@@ -76,7 +76,7 @@ class Pricing:
     """
 
     space: Space
-    expected: Expected
+    expected: ExpectedCost
 
     def cost(self, genotype: Genotype) -> float:
         """Of the genotype's network.
@@ -120,7 +120,7 @@ class Limit(Pricing):
     relaxation: str
 
     @classmethod
-    def of(cls, config: ConfigDict, expected: Expected) -> "Limit":
+    def of(cls, config: ConfigDict, expected: ExpectedCost) -> "Limit":
         """That of a search's settings."""
         settings = config.search
         target = settings.budget.target

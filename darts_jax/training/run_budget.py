@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.cost.expected import Expected
+from darts_jax.cost.expected import ExpectedCost
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Genotype
@@ -45,7 +45,7 @@ def read_limit(config: ConfigDict, directory: RunDirectory) -> Limit | None:
         text = directory.costs.read_text()
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {directory.costs}: {error}") from None
-    return Limit.of(config, Expected.from_json(text))
+    return Limit.of(config, ExpectedCost.from_json(text))
 
 
 def fit_to_budget(

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from darts_jax.bilevel.curvature import cosine, top_eigenvalue
 from darts_jax.bilevel.hypergradient import exact, first_order
 from darts_jax.bilevel.step import Search
-from darts_jax.cost.expected import price_of
+from darts_jax.cost.expected import get_price
 from darts_jax.engine import program, seeds
 from darts_jax.engine.devices import Layout, make_layout
 from darts_jax.engine.job import Job, job_of, scalar_arrays
@@ -43,7 +43,7 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
     search, feed = problem.method, problem.feed
     search = dataclasses.replace(search, budget=make_budget(config, dataset))
     if config.baseline.equal_cost:
-        price_of(config.baseline.equal_cost)  # Or it is found wrong after the search.
+        get_price(config.baseline.equal_cost)  # Or it is found wrong after the search.
 
     def init(start: Any) -> Any:
         seed = start["seed"]

@@ -5,9 +5,9 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from darts_jax.cost.expected import choice_sites
-from darts_jax.cost.latency import Measurement, latency_of, operation_latencies
+from darts_jax.cost.latency import Measurement, network_latency, operation_latencies
 from darts_jax.cost.networks import COLUMNS, cost_rows
-from darts_jax.cost.sites import sites
+from darts_jax.cost.sites import supernet_sites
 from darts_jax.errors import InputError
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
@@ -35,7 +35,7 @@ def cost(config: ConfigDict, genotype: Genotype, batch: int | None = None) -> st
     if batch is None:
         return text
     how = _measurement(batch, config.retrain.dtype)
-    return f"{text}{latency_of(net, dataset.image_shape, how)}\n"
+    return f"{text}{network_latency(net, dataset.image_shape, how)}\n"
 
 
 def write_operation_latencies(config: ConfigDict, batch: int, out: Path) -> None:
@@ -49,8 +49,8 @@ def write_operation_latencies(config: ConfigDict, batch: int, out: Path) -> None
     how = _measurement(batch, config.supernet.dtype)
     supernet, net = make_supernet(config, dataset), make_blank_network(config, dataset)
     size, space = dataset.image_shape, get_space(config.space)
-    places = [row[-1] for row in sites(supernet, size[:2])]
-    places += [row[-1] for row in choice_sites(space, net, size)]
+    places = [choice.site for choice in supernet_sites(supernet, size[:2])]
+    places += [choice.site for choice in choice_sites(space, net, size)]
     atomic_write(out, operation_latencies(places, how).to_json())
 
 

@@ -30,14 +30,15 @@ from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.step import Search
 from darts_jax.cost.expected import (
     PRICES,
-    Expected,
+    ExpectedCost,
     Price,
-    blank_network,
     choice_sites,
-    expected_cost,
+    make_empty_network,
+    make_expected_cost,
 )
-from darts_jax.cost.networks import cost_of
-from darts_jax.cost.sites import CostTable, Site
+from darts_jax.cost.networks import network_cost
+from darts_jax.cost.sites import Site
+from darts_jax.cost.tables import CostTable
 from darts_jax.errors import InputError
 from darts_jax.models.network import Network
 from darts_jax.spaces import get_space, moves
@@ -96,14 +97,14 @@ def test_a_budget_that_does_not_bind_costs_nothing():
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_a_genotypes_expected_cost_is_its_networks(space, cells, channels, name):
-    blank = blank_network(space, 10, cells, channels)
-    expected = expected_cost(space, blank, (12, 12, 3), PRICES[name])
-    again = Expected.from_json(expected.to_json())
+    blank = make_empty_network(space, 10, cells, channels)
+    expected = make_expected_cost(space, blank, (12, 12, 3), PRICES[name])
+    again = ExpectedCost.from_json(expected.to_json())
     rng = np.random.default_rng(0)
     for _ in range(3):
         genotype = random_genotype(space, rng)
         net = Network(genotype, space.macro, 10, cells, channels)
-        whole = getattr(cost_of(net, (12, 12, 3)), name) / 1e6
+        whole = getattr(network_cost(net, (12, 12, 3)), name) / 1e6
         weights = one_hot(space, genotype)
         exact = {kind: w.astype(np.float64) for kind, w in weights.items()}
         assert expected(exact) == pytest.approx(whole, rel=1e-12)
@@ -115,8 +116,8 @@ def test_a_genotypes_expected_cost_is_its_networks(space, cells, channels, name)
 
 def test_the_expected_cost_is_the_mean_over_independent_choices():
     space = chain()
-    blank = blank_network(space, 10, 1, 8)
-    expected = expected_cost(space, blank, (8, 8, 3), PRICES["macs"])
+    blank = make_empty_network(space, 10, 1, 8)
+    expected = make_expected_cost(space, blank, (8, 8, 3), PRICES["macs"])
     rng = np.random.default_rng(1)
     weights = {}
     for kind, cell in space.cells.items():
@@ -139,8 +140,8 @@ def test_the_expected_cost_is_the_mean_over_independent_choices():
 @pytest.mark.parametrize("name", sorted(set(RELAXATIONS) - {"uniform_one_hot"}))
 def test_the_multiplier_alone_brings_every_relaxation_to_its_target(name, space):
     relaxation = RELAXATIONS[name]
-    expected = expected_cost(
-        space, blank_network(space, 10, 3, 8), (8, 8, 3), PRICES["parameters"]
+    expected = make_expected_cost(
+        space, make_empty_network(space, 10, 3, 8), (8, 8, 3), PRICES["parameters"]
     )
     rng = np.random.default_rng(0)
     mask = {k: np.array(cell.mask) for k, cell in space.cells.items()}
@@ -214,8 +215,8 @@ def test_kept_shares_add_up_to_what_a_genotype_keeps():
 @pytest.mark.parametrize("name", ["chain", "s2", "nasbench201"])
 def test_repaired_genotypes_meet_their_target(name):
     space = chain() if name == "chain" else get_space(name)
-    blank = blank_network(space, 10, 1, 8)
-    expected = expected_cost(space, blank, (8, 8, 3), PRICES["parameters"])
+    blank = make_empty_network(space, 10, 1, 8)
+    expected = make_expected_cost(space, blank, (8, 8, 3), PRICES["parameters"])
     rng = np.random.default_rng(0)
     alpha = {k: rng.normal(size=cell.shape) for k, cell in space.cells.items()}
     genotype = DISCRETIZATIONS[space.discretization](space, alpha)
@@ -239,8 +240,8 @@ def test_repaired_genotypes_meet_their_target(name):
 def test_a_repair_loses_as_little_as_the_best_of_all_genotypes():
     """On a chain whose genotypes can all be listed."""
     space = chain(())
-    expected = expected_cost(
-        space, blank_network(space, 10, 1, 8), (8, 8, 3), PRICES["macs"]
+    expected = make_expected_cost(
+        space, make_empty_network(space, 10, 1, 8), (8, 8, 3), PRICES["macs"]
     )
     limit = Limit(space, expected, 0.0, "softmax")
     every = {}
@@ -271,13 +272,13 @@ def test_a_repair_loses_as_little_as_the_best_of_all_genotypes():
 
 def test_a_table_prices_operations_and_nothing_else():
     space = chain(())
-    blank = blank_network(space, 10, 1, 8)
-    expected = expected_cost(space, blank, (8, 8, 3), PRICES["macs"])
-    sites = {row[-1] for row in choice_sites(space, blank, (8, 8, 3))}
+    blank = make_empty_network(space, 10, 1, 8)
+    expected = make_expected_cost(space, blank, (8, 8, 3), PRICES["macs"])
+    sites = {choice.site for choice in choice_sites(space, blank, (8, 8, 3))}
     assert Site("mb3_3x3", 8, 16, 2, 8, 8) in sites
     table = CostTable("ms", {}, dict.fromkeys(sites, 0.5))
-    timed = expected_cost(
-        space, blank, (8, 8, 3), Price("ms", table.at, lambda *layer: 0.0)
+    timed = make_expected_cost(
+        space, blank, (8, 8, 3), Price("ms", table.look_up, lambda *layer: 0.0)
     )
     one = one_hot(space, random_genotype(space, np.random.default_rng(0)))
     assert timed(one) == pytest.approx(0.5 * 5)
@@ -321,11 +322,11 @@ def test_a_search_meets_its_budget_in_a_population_too(registered, tmp_path, cap
     data = images()
     found = darts_jax.search(config, tmp_path / "one", data)
     assert found.records[-1]["multiplier"] > 0
-    costs = Expected.from_json((tmp_path / "one" / "costs.json").read_text())
+    costs = ExpectedCost.from_json((tmp_path / "one" / "costs.json").read_text())
     limit = Limit.of(config, costs)
     assert limit.is_met(found.genotype)
     net = Network(found.genotype, registered.macro, 3, 1, 8)
-    assert cost_of(net, data.image_shape).macs / 1e6 <= 0.045
+    assert network_cost(net, data.image_shape).macs / 1e6 <= 0.045
     many = darts_jax.population(
         config, {"search.budget.target": [0.045, 0.2]}, tmp_path / "two", data
     )
@@ -407,8 +408,8 @@ def test_a_front_has_random_networks_of_equal_cost_beside_it(registered, tmp_pat
 
 def test_random_genotypes_of_a_cost_come_near_it():
     space = chain()
-    blank = blank_network(space, 10, 1, 8)
-    expected = expected_cost(space, blank, (8, 8, 3), PRICES["macs"])
+    blank = make_empty_network(space, 10, 1, 8)
+    expected = make_expected_cost(space, blank, (8, 8, 3), PRICES["macs"])
     limit = Limit(space, expected, 1.0, "softmax")
     rng = np.random.default_rng(0)
     costs = [limit.cost(random_genotype(space, rng)) for _ in range(20)]
@@ -446,8 +447,8 @@ def test_the_front_of_a_text_is_refused(tmp_path):
 
 def test_a_genotype_of_another_space_has_no_cost():
     space = chain()
-    blank = blank_network(space, 10, 1, 8)
-    expected = expected_cost(space, blank, (8, 8, 3), PRICES["macs"])
+    blank = make_empty_network(space, 10, 1, 8)
+    expected = make_expected_cost(space, blank, (8, 8, 3), PRICES["macs"])
     with pytest.raises(InputError, match="choices that space 'chain' has not"):
         Pricing(space, expected).cost(darts_jax.get_genotype("DARTS_V2"))
 
@@ -459,7 +460,7 @@ def test_a_front_needs_a_budget(tmp_path):
 
 def test_damaged_costs_are_refused():
     with pytest.raises(InputError, match="expected costs"):
-        Expected.from_json(json.dumps({"unit": "ms"}))
+        ExpectedCost.from_json(json.dumps({"unit": "ms"}))
 
 
 def test_rules_that_keep_what_they_like_have_no_budget():

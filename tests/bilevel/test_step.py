@@ -13,7 +13,8 @@ from darts_jax.bilevel.regularization import TERMS
 from darts_jax.bilevel.relaxation import RELAXATIONS, relax, softmax
 from darts_jax.bilevel.selection import Trained, best_sampled, perturbation
 from darts_jax.bilevel.step import Search
-from darts_jax.cost.sites import parameter_costs
+from darts_jax.cost.networks import operation_parameters
+from darts_jax.cost.sites import operation_costs
 from darts_jax.errors import InputError
 from darts_jax.models.functional import (
     count_parameters,
@@ -344,7 +345,7 @@ def test_the_best_sample_is_the_best():
 
 def test_costs_are_the_parameters_that_a_choice_adds():
     net = Supernet(SPACE, 3, 2, 4)
-    costs = parameter_costs(net)["normal"]
+    costs = operation_costs(net, (8, 8), operation_parameters)["normal"] / 1e6
 
     def parameters(operations):
         edges = SPACE.cells["normal"].edges

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from darts_jax.bilevel.regularization import TERMS, penalty
-from darts_jax.cost.latency import Measurement, latency_of, measure, operation_latencies
-from darts_jax.cost.sites import Site, parameter_costs, read_cost_table, sites
+from darts_jax.cost.latency import (
+    Measurement,
+    measure_latency,
+    network_latency,
+    operation_latencies,
+)
+from darts_jax.cost.sites import Site, operation_costs, supernet_sites
+from darts_jax.cost.tables import read_cost_table
 from darts_jax.errors import InputError
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
@@ -40,7 +46,7 @@ def test_a_latency_is_the_median_between_its_quartiles():
     calls = []
     seconds = [0.009, 0.001, 0.004, 0.002, 0.100]
     how = Measurement(batch=3, warmups=4, runs=5, clock=Clock(seconds))
-    found = measure(calls.append, "argument", how=how)
+    found = measure_latency(calls.append, ["argument"], how)
     assert calls == ["argument"] * 9
     assert how.clock.readings == 10  # none while it warms up
     quartiles = statistics.quantiles(seconds, n=4, method="inclusive")
@@ -54,10 +60,10 @@ def test_a_latency_is_the_median_between_its_quartiles():
 def test_latency_of_a_network_runs_it_compiled(dtype):
     net = Network(tiny_genotype(), tiny_space().macro, 10, 2, 4, auxiliary=True)
     how = Measurement(2, dtype, warmups=1, runs=3, clock=Clock([0.25] * 3))
-    found = latency_of(net, (8, 8, 3), how)
+    found = network_latency(net, (8, 8, 3), how)
     assert found[:3] == (250.0, 250.0, 250.0)
     assert (found.batch, found.dtype, found.runs) == (2, dtype, 3)
-    real = latency_of(net, (8, 8, 3), Measurement(warmups=0, runs=3))
+    real = network_latency(net, (8, 8, 3), Measurement(warmups=0, runs=3))
     assert 0 < real.first_quartile_ms <= real.median_ms <= real.third_quartile_ms
 
 
@@ -67,7 +73,7 @@ def test_latency_of_a_network_runs_it_compiled(dtype):
 def test_a_measurement_that_makes_no_sense_is_refused(bad):
     net = Network(tiny_genotype(), tiny_space().macro, 10, 1, 4)
     with pytest.raises(InputError, match="want"):
-        latency_of(net, (8, 8, 3), Measurement(**bad))
+        network_latency(net, (8, 8, 3), Measurement(**bad))
 
 
 def reducing_space():
@@ -90,7 +96,9 @@ def measured_table():
     net = Supernet(reducing_space(), 10, 4, 4)
     clock = Clock([0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.0005])
     how = Measurement(warmups=0, runs=1, clock=clock)
-    return net, operation_latencies([row[-1] for row in sites(net, (6, 6))], how)
+    return net, operation_latencies(
+        [choice.site for choice in supernet_sites(net, (6, 6))], how
+    )
 
 
 def test_latencies_of_operations_are_taken_once_for_each_place():
@@ -110,8 +118,8 @@ def test_latencies_of_operations_are_taken_once_for_each_place():
 
 def test_a_table_of_latencies_is_what_the_loss_term_takes():
     net, table = measured_table()
-    costs = table(net, (6, 6))
-    assert set(costs) == set(parameter_costs(net))
+    costs = operation_costs(net, (6, 6), table.look_up)
+    assert set(costs) == set(net.space.cells)
     # One normal cell of 4 channels and two of 8, on both edges; then the reduction.
     np.testing.assert_allclose(costs["normal"], [[12.5, 3.5]] * 2)
     np.testing.assert_allclose(costs["reduce"], [[5.5, 2.5]] * 2)
@@ -132,7 +140,7 @@ def test_a_table_comes_back_from_its_file(tmp_path):
     atomic_write(path, table.to_json())
     assert read_cost_table(path) == table
     with pytest.raises(InputError, match="lacks skip_connect of 4 to 4 channels"):
-        table(net, (8, 8))
+        operation_costs(net, (8, 8), table.look_up)
     with pytest.raises(InputError, match="cannot read"):
         read_cost_table(tmp_path / "none.json")
 

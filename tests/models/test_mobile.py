@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from darts_jax.bilevel.discretization import one_hot, random_genotype
-from darts_jax.cost.networks import cost_of
+from darts_jax.cost.networks import network_cost
 from darts_jax.errors import InputError
 from darts_jax.models.functional import (
     count_parameters,
@@ -78,7 +78,7 @@ def test_every_published_network_is_counted_and_comes_back_from_json():
 def test_multiply_accumulates_are_those_of_the_papers():
     # MobileNetV2's 300 million (table 4), EfficientNet-B0's 390 million (table 2).
     for name, millions in {"MobileNetV2": 300, "EfficientNet_B0": 390}.items():
-        assert cost_of(named(name), (224, 224, 3)).macs / 1e6 == pytest.approx(
+        assert network_cost(named(name), (224, 224, 3)).macs / 1e6 == pytest.approx(
             millions, rel=0.02
         )
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from darts_jax import SPACES, default_config
-from darts_jax.cost.networks import cost_of, placed_blocks
-from darts_jax.cost.traced import traced_cost
+from darts_jax.cost.modules import module_cost
+from darts_jax.cost.networks import network_cost
+from darts_jax.cost.sites import placed_blocks
 from darts_jax.data import from_sources
 from darts_jax.errors import InputError
 from darts_jax.models.macro import Residual
@@ -78,7 +79,7 @@ def test_the_reduction_pools_what_is_inside(shape):
 def test_costs_of_nasbench201_follow_odd_sizes(size, imagenet):
     net = Network(CELL, NB201.macro, 10, 1, 4, imagenet)
     shape = (*size, 3)
-    assert cost_of(net, shape) == traced_cost(net, (shape,), (jnp.zeros(()),))
+    assert network_cost(net, shape) == module_cost(net, (shape,), (jnp.zeros(()),))
     logits = shapes_of(net, images(*size), jnp.zeros(()))
     assert logits.main.shape == (2, 10)
     height, width, _ = placed_blocks(net, shape)[-1].output

@@ -14,7 +14,7 @@ from jax import export as jax_export
 
 import darts_jax
 from darts_jax.cli.main import main
-from darts_jax.cost.networks import cost_of
+from darts_jax.cost.networks import network_cost
 from darts_jax.data.licences import LICENCES, USERS_OWN
 from darts_jax.interop.artifact import close, to_jax_export
 from darts_jax.models.functional import network_apply
@@ -179,7 +179,7 @@ def test_the_card_says_what_the_run_and_the_costs_say(run, out):
     assert card["random_test_accuracies"] == [other["test_accuracy"]]
     assert card["cost"]["parameters"] == network["parameters"]
     net = make_network(config, dataset, GENOTYPE).clone(auxiliary=False)
-    assert tuple(card["cost"].values()) == tuple(cost_of(net, dataset.image_shape))
+    assert tuple(card["cost"].values()) == tuple(network_cost(net, dataset.image_shape))
     assert Genotype.from_json(json.dumps(card["genotype"])) == GENOTYPE
     assert card["data"]["licence"] == LICENCES["digits"]
     assert card["input"]["shape"] == ["batch", 8, 8, 1]

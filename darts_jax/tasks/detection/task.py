@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.bilevel.losses import Criterion, focal_loss
 from darts_jax.bilevel.weight_training import Training
-from darts_jax.cost.expected import Expected
+from darts_jax.cost.expected import ExpectedCost
 from darts_jax.data.pipeline import mirror, split_train
 from darts_jax.data.scene_sources import load_scenes
 from darts_jax.data.scenes import SceneSet
@@ -178,7 +178,7 @@ def _locating(
     return locate
 
 
-def _expected(config: ConfigDict, dataset: SceneSet, costs: str) -> Expected:
+def _expected(config: ConfigDict, dataset: SceneSet, costs: str) -> ExpectedCost:
     """What a backbone and its head cost."""
     return expected_image_cost(config, dataset, costs, _head(config, dataset))
 

@@ -20,7 +20,7 @@ from darts_jax.bilevel import weight_training as training
 from darts_jax.bilevel.discretization import one_hot
 from darts_jax.bilevel.losses import Criterion
 from darts_jax.bilevel.step import Search
-from darts_jax.cost.expected import Expected
+from darts_jax.cost.expected import ExpectedCost
 from darts_jax.cost.sites import Costs
 from darts_jax.data.sources import data_place
 from darts_jax.data.text import Corpus, batched, load_text
@@ -263,7 +263,7 @@ def _with_hidden(stats: Stats, other: Stats) -> Stats:
     return jax.tree_util.tree_map_with_path(leaf, stats, other)
 
 
-def _expected(config: ConfigDict, corpus: Corpus, costs: str) -> Expected:
+def _expected(config: ConfigDict, corpus: Corpus, costs: str) -> ExpectedCost:
     """Of the networks that read text, parameters are known."""
     settings, space = config.language.network, get_space(config.space)
     supernet = require_family(space, SUPERNETS)(settings, corpus, space)
@@ -277,7 +277,7 @@ def _expected(config: ConfigDict, corpus: Corpus, costs: str) -> Expected:
     )
     chosen = one_hot(space, genotype)
     known = sum(np.sum(added[kind] * chosen[kind]) for kind in added)
-    return Expected(
+    return ExpectedCost(
         "million parameters",
         functional.count_parameters(made.params) / 1e6 - float(known),
         {kind: table[..., None, None] for kind, table in added.items()},
