@@ -16,15 +16,10 @@ AnyArray = Array | np.ndarray  # on a device or on the host
 Params = Any
 Stats = Any
 EDGES = ".edges"
-"""Ends the name of a kind's edge logits (PC-DARTS), beside its operations' own; in a
-mixture that of its edges' shares, which the operations' weights have already."""
-
-STRENGTH = ".strength"
-"""Names, in a mixture, the strength with which chosen operations are corrupted."""
+"""Ends the name of a kind's edge logits in ``alpha`` (PC-DARTS), beside the kind's own
+name for the logits of its operations."""
 
 Alpha = dict[str, Float[Array, "edge op"] | Float[Array, " edge"]]
-Mixture = dict[str, Float[Array, "edge op"] | Float[Array, " edge"]]
-# and a scalar under STRENGTH
 Mask = dict[str, Any]  # kind -> bool [edge, op]; False where there is no operation
 Targets = Mapping[str, tuple[int, ...]]  # kind -> the state every edge ends in
 Scalars = dict[str, Any]  # name -> scalar array; a tree of what a schedule may change
@@ -35,6 +30,26 @@ Loss = Callable[[Params, Alpha], Float[Array, ""]]
 
 InnerStep = Callable[[Params, Params], Params]
 """(gradient, params) -> params after the optimizer's step, its state closed over."""
+
+
+class Mixture(struct.PyTreeNode):
+    """Weights with which a supernet mixes its operations, and what comes with them.
+
+    On the host its arrays are NumPy's.
+
+    Attributes:
+      weights: kind of cell -> weight of every operation [edge, op]; [cell, edge, op]
+        gives every cell of the kind weights of its own. 0 where there is no operation.
+      edge_shares: kind of cell -> share [edge] of every edge among the edges that end
+        in the same node (PC-DARTS), with which ``weights`` are multiplied already; all
+        shares of a kind that is not here are 1.
+      strength: scalar, of the corruption of chosen operations' outputs in training;
+        None is 0.
+    """
+
+    weights: dict[str, Float[Array, "*cell edge op"]]
+    edge_shares: dict[str, Float[Array, " edge"]] = struct.field(default_factory=dict)
+    strength: Float[Array, ""] | None = None
 
 
 Batch = Any

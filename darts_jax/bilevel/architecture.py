@@ -87,14 +87,14 @@ def reinforce(
     depend on this sample: the `moving_baseline` of the rewards before.
 
     Args:
-      sample: one-hot [edge, op] by kind, drawn from pi.
+      sample: with one-hot weights [edge, op], drawn from pi.
       logits: [edge, op] by kind.
       entropy: weight of pi's entropy in nats, summed over edges.
     """
 
     def objective(logits: Alpha) -> Float[Array, ""]:
         gains = []
-        for kind, chosen in sample.items():
+        for kind, chosen in sample.weights.items():
             exists = jnp.asarray(mask[kind])
             log_pi = jax.nn.log_softmax(jnp.where(exists, logits[kind], -jnp.inf))
             # Before any product: 0 * inf would be no number.

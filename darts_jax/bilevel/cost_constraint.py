@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float
 
 from darts_jax.spaces import moves
 from darts_jax.spaces.graph import Cell, Genotype, Space
-from darts_jax.types import Mask, Mixture, RelaxationFunction
+from darts_jax.types import AnyArray, Mask, Mixture, RelaxationFunction
 
 Scalar = Float[Array, ""]
 
@@ -70,7 +70,7 @@ class Budget:
     """
 
     rule: BudgetRule
-    cost: Callable[[Mixture], Scalar]
+    cost: Callable[[dict[str, Array]], Scalar]
     space: Space
     keeps: moves.Rule
     relaxation: RelaxationFunction
@@ -78,14 +78,14 @@ class Budget:
 
     def expected_excess(self, mixture: Mixture, mask: Mask, target: Scalar) -> Scalar:
         """The expected cost of the mixture's genotype over the target, less 1."""
-        return self._excess(kept_shares, mixture, mask, target)
+        return self._excess(kept_shares, mixture.weights, mask, target)
 
-    def excess(self, weights: Mixture, mask: Mask, target: Scalar) -> Scalar:
-        """The same of the genotype that is read off weights."""
-        return self._excess(kept_choices, weights, mask, target)
+    def excess(self, mixture: Mixture, mask: Mask, target: Scalar) -> Scalar:
+        """Returns the cost of the genotype that is read off a mixture, likewise."""
+        return self._excess(kept_choices, mixture.weights, mask, target)
 
     def _excess(
-        self, kept: Kept, weights: Mixture, mask: Mask, target: Scalar
+        self, kept: Kept, weights: dict[str, Array], mask: Mask, target: Scalar
     ) -> Scalar:
         shares = {
             kind: kept(cell, weights[kind], jnp.asarray(mask[kind]), self.keeps)
@@ -227,7 +227,7 @@ def _priced(
 
 def kept_weight(
     weights: Mapping[str, Float[np.ndarray, "edge op"]],
-) -> Callable[[Mapping[str, np.ndarray]], float]:
+) -> Callable[[Mapping[str, AnyArray]], float]:
     """(one-hot mixture of a genotype) -> the logarithms of the weights that it keeps.
 
     The logarithm of the probability with which independent draws would give it.

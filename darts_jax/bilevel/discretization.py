@@ -5,13 +5,14 @@ and keeps operations by them. To add one: ``DISCRETIZATIONS["mine"] = mine``.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
-from darts_jax.types import EDGES
+from darts_jax.types import EDGES, Mixture
 
 Saved = Mapping[str, Float[np.ndarray, "edge op"] | Float[np.ndarray, " edge"]]
 """kind -> [edge, op]; ``"<kind>.edges"`` -> [edge], read by `edge_weighted` alone."""
@@ -190,9 +191,9 @@ DISCRETIZATIONS: dict[str, Discretization] = {
 }
 
 
-def one_hot(space: Space, genotype: Genotype) -> dict[str, Weights]:
-    """The mixture that a genotype is: weight 1 for what it keeps, float32 by kind."""
-    mixture = {}
+def one_hot(space: Space, genotype: Genotype) -> Mixture:
+    """Returns the mixture that a genotype is: weight 1 for what it keeps, float32."""
+    mixture: dict[str, Any] = {}
     for kind, cell in space.cells.items():
         weights = np.zeros(cell.shape, np.float32)
         places = {(edge.source, edge.target): e for e, edge in enumerate(cell.edges)}
@@ -200,7 +201,7 @@ def one_hot(space: Space, genotype: Genotype) -> dict[str, Weights]:
             e = places[choice.source, choice.target]
             weights[e, cell.edges[e].operations.index(choice.operation)] = 1
         mixture[kind] = weights
-    return mixture
+    return Mixture(mixture)
 
 
 def keep_strongest(cell: Cell, weights: Weights, count: int) -> np.ndarray:

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from darts_jax.bilevel.relaxation import is_operations
 from darts_jax.types import Mask, Mixture
 
 PUBLISHED_STEPS = 7
 MixtureLoss = Callable[[Mixture], Float[Array, ""]]
+Weights = dict[str, Float[Array, "edge op"]]  # by kind of cell
 
 
 class Perturbation(Protocol):
@@ -25,7 +25,7 @@ class Perturbation(Protocol):
     Args:
       key: consumed.
       loss: of the training batch by the mixture, at the present weights.
-      mixture: [edge, op] by kind.
+      mixture: of which the weights [edge, op] are moved.
       radius: 0 returns the mixture bit for bit.
     """
 
@@ -66,7 +66,7 @@ def random(
     noise = _noise(key, mixture, mask)
 
     def moved(kind: str) -> Array:
-        p = mixture[kind]
+        p = mixture.weights[kind]
         total = p.sum(-1, keepdims=True)
         share = p / jnp.where(total == 0, 1, total)
         cut = jnp.clip(share + radius * noise[kind], 0, 1)
@@ -74,17 +74,17 @@ def random(
         back = total * cut / jnp.where(left == 0, 1, left)
         return jnp.where((left == 0) | (radius == 0), p, back)
 
-    return mixture | {kind: moved(kind) for kind in noise}
+    return mixture.replace(weights={kind: moved(kind) for kind in noise})
 
 
-def _noise(key: PRNGKeyArray, mixture: Mixture, mask: Mask) -> Mixture:
+def _noise(key: PRNGKeyArray, mixture: Mixture, mask: Mask) -> Weights:
     """U(-1, 1) for every operation that exists, 0 for others."""
     # In a compiled function's order, which its caller's need not be.
-    kinds = sorted(kind for kind in mixture if is_operations(kind))
+    kinds = sorted(mixture.weights)
     keys = dict(zip(kinds, jax.random.split(key, len(kinds)), strict=True))
 
     def drawn(kind: str) -> Array:
-        p = mixture[kind]
+        p = mixture.weights[kind]
         uniform = jax.random.uniform(keys[kind], p.shape, p.dtype, -1, 1)
         return jnp.where(jnp.asarray(mask[kind]), uniform, 0)
 
@@ -108,32 +108,32 @@ def adversarial(
     """
     size = 2 * radius / steps
     low, high = {}, {}
-    noise = _noise(key, mixture, mask)
+    noise, weights = _noise(key, mixture, mask), mixture.weights
     for kind in noise:
-        p, exists = mixture[kind], jnp.asarray(mask[kind])
+        p, exists = weights[kind], jnp.asarray(mask[kind])
         # A straight-through sample may be below 0 by rounding.
         floor = jnp.minimum(p, jnp.maximum(p - radius, 0))
         low[kind] = jnp.where(exists, floor, p)
         high[kind] = jnp.where(exists, p + radius, p)
 
-    def ascend(_: Int[Array, ""], p: Mixture) -> Mixture:
-        slope = jax.grad(lambda p: loss(mixture | p))(p)
+    def ascend(_: Int[Array, ""], p: Weights) -> Weights:
+        slope = jax.grad(lambda p: loss(mixture.replace(weights=p)))(p)
         return {
             kind: _fill(
                 slope[kind],
                 jnp.maximum(p[kind] - size, low[kind]),
                 jnp.minimum(p[kind] + size, high[kind]),
-                mixture[kind].sum(-1, keepdims=True),
+                weights[kind].sum(-1, keepdims=True),
             )
             for kind in noise
         }
 
     def begun(kind: str) -> Array:
-        moved = mixture[kind] + radius * noise[kind]
-        return _nearest(moved, low[kind], high[kind], mixture[kind].sum(-1))
+        moved = weights[kind] + radius * noise[kind]
+        return _nearest(moved, low[kind], high[kind], weights[kind].sum(-1))
 
     start = {kind: begun(kind) for kind in noise}
-    return mixture | jax.lax.fori_loop(0, steps, ascend, start)
+    return mixture.replace(weights=jax.lax.fori_loop(0, steps, ascend, start))
 
 
 PERTURBATIONS: dict[str, Perturbation] = {

@@ -45,7 +45,7 @@ def penalty(
     return term(
         logits,
         _stacked([jnp.asarray(mask[kind]) for kind in kinds]),
-        _stacked([mixture[kind] for kind in kinds]),
+        _stacked([mixture.weights[kind] for kind in kinds]),
         _stacked([jnp.asarray(given[kind], logits.dtype) for kind in kinds]),
     )
 

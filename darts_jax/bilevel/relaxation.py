@@ -67,21 +67,23 @@ def relax(
     temperature: Float[AnyArray, ""] | float = 1.0,
     targets: Targets | None = None,
 ) -> Mixture:
-    """The mixing weights of every kind, each kind with a key of its own.
+    """Returns the mixing weights of every kind, each kind with a key of its own.
 
     Args:
       alpha: kind -> logits [edge, op]; ``"<kind>.edges"`` -> logits [edge], whose
-        `edge_softmax` multiplies that kind's weights, and is in the mixture by itself.
+        `edge_softmax` multiplies that kind's weights and is its ``edge_shares``.
       targets: kind -> the state that every edge ends in; for edge logits only.
 
     Raises:
       InputError: edge logits of a kind without targets.
     """
-    mixture, targets = {}, targets or {}
+    targets = targets or {}
+    weights: dict[str, Weights] = {}
+    edge_shares: dict[str, Float[Array, " edge"]] = {}
     # Under `jit` a mapping comes sorted: a kind's key must not depend on that.
     for i, kind in enumerate(sorted(kind for kind in alpha if is_operations(kind))):
         logits = alpha[kind]
-        weights = relaxation(
+        weights[kind] = relaxation(
             jax.random.fold_in(key, i),
             logits,
             jnp.asarray(mask[kind]),
@@ -93,10 +95,9 @@ def relax(
                 raise InputError(
                     f"edge logits of {kind!r}, but no targets of its edges"
                 )
-            share = edge_softmax(edges, targets[kind])
-            weights, mixture[kind + EDGES] = weights * share[:, None], share
-        mixture[kind] = weights
-    return mixture
+            edge_shares[kind] = edge_softmax(edges, targets[kind])
+            weights[kind] = weights[kind] * edge_shares[kind][:, None]
+    return Mixture(weights, edge_shares)
 
 
 def is_operations(name: str) -> bool:

@@ -6,7 +6,7 @@ between two decisions, are functions handed in. To add one:
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool
@@ -19,11 +19,10 @@ from darts_jax.bilevel.discretization import (
 )
 from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
 from darts_jax.spaces.moves import RULES
-from darts_jax.types import EDGES
+from darts_jax.types import Mixture
 
 HostMask = dict[str, Bool[np.ndarray, "edge op"]]
-HostMixture = dict[str, np.ndarray]  # as `types.Mixture`
-Score = Callable[[Mapping[str, np.ndarray]], float]
+Score = Callable[[Mixture], float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Trained:
     Attributes:
       alpha: its architecture parameters.
       mask: which operations it has been trained with.
-      mixture: mask -> the weights of what it leaves.
+      mixture: mask -> the weights of what it leaves, NumPy arrays of its own.
       score: mixture -> score on held-out data; more is better.
       tune: mask -> nothing; trains the weights with what the mask leaves, after which
         ``score`` is of the tuned supernet.
@@ -41,7 +40,7 @@ class Trained:
 
     alpha: Saved
     mask: HostMask
-    mixture: Callable[[HostMask], HostMixture]
+    mixture: Callable[[HostMask], Mixture]
     score: Score
     tune: Callable[[HostMask], None]
 
@@ -90,9 +89,9 @@ def _decide_edge(
     wanted = [o for o in left if cell.edges[e].operations[o] != "none"] or left
     scores = []
     for o in wanted if len(left) > 1 else []:
-        weights = trained.mixture(mask)
-        weights[kind][e, o] = 0
-        scores.append(trained.score(weights))
+        mixture = trained.mixture(mask)
+        mixture.weights[kind][e, o] = 0
+        scores.append(trained.score(mixture))
     best = wanted[int(np.argmin(scores))] if scores else wanted[0]
     mask[kind][e] = np.arange(mask[kind].shape[1]) == best
 
@@ -112,13 +111,15 @@ def _drop_edges(
         for target in range(cell.inputs, cell.states)
     ]
 
-    def mixture(gone: tuple[str, int] | None = None) -> HostMixture:
-        weights = trained.mixture(mask)
+    def mixture(gone: tuple[str, int] | None = None) -> Mixture:
+        left = trained.mixture(mask)
         for (kind, e), stays in kept.items():
-            for name in (kind, kind + EDGES):
-                if name in weights and (not stays or (kind, e) == gone):
-                    weights[name][e] = 0
-        return weights
+            if stays and (kind, e) != gone:
+                continue
+            left.weights[kind][e] = 0
+            if kind in left.edge_shares:
+                left.edge_shares[kind][e] = 0
+        return left
 
     for place in rng.permutation(len(nodes)):
         kind, target = nodes[place]

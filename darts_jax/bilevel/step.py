@@ -27,7 +27,6 @@ from darts_jax.bilevel.regime import Regime, split
 from darts_jax.bilevel.regularization import Term, penalty
 from darts_jax.bilevel.relaxation import relax
 from darts_jax.types import (
-    STRENGTH,
     Alpha,
     AnyArray,
     Batch,
@@ -136,14 +135,15 @@ class Search:
           relaxation: in place of the search's own.
         """
         temperature, function = scalars["temperature"], relaxation or self.relaxation
-        weights = relax(function, key, alpha, mask, temperature, self.targets)
+        mixture = relax(function, key, alpha, mask, temperature, self.targets)
         # An auxiliary skip (Chu et al., 2021, DARTS-) joins the one that there is.
-        return {
+        weights = {
             kind: p + scalars["auxiliary_skip"] * self.skips[kind]
             if kind in self.skips
             else p
-            for kind, p in weights.items()
+            for kind, p in mixture.weights.items()
         }
+        return mixture.replace(weights=weights)
 
     def loss(
         self,
@@ -155,7 +155,7 @@ class Search:
         scalars: Scalars,
     ) -> tuple[Float[Array, ""], tuple[Stats, Any]]:
         """Of a batch by the supernet in train mode; new statistics and outputs."""
-        given = {**mixture, STRENGTH: scalars["strength"]}
+        given = mixture.replace(strength=scalars["strength"])
 
         def forward(stats: Stats, part: Batch, key: Array) -> Any:
             inputs = self.criterion.inputs(part)
@@ -363,10 +363,10 @@ class Search:
         kind, cells = hooked
 
         def loss(params: Params, each: Array) -> Float[Array, ""]:
-            given = {**mixture, kind: each}
+            given = mixture.replace(weights={**mixture.weights, kind: each})
             return self.loss(params, given, state.stats, train, key, scalars)[0]
 
-        one = mixture[kind]
+        one = mixture.weights[kind]
         each = jnp.broadcast_to(one, (cells, *one.shape))
         return self.hook(loss, state.params, each)
 

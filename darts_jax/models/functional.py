@@ -16,6 +16,7 @@ from darts_jax.models import stack
 from darts_jax.models.network import Logits, Network
 from darts_jax.models.operations.layers import STREAMS, Image, draw
 from darts_jax.models.supernet import Supernet
+from darts_jax.spaces.graph import Space
 from darts_jax.types import Mixture, Params, Stats
 
 
@@ -62,8 +63,12 @@ def initialize_supernet(
     net: Supernet, key: PRNGKeyArray, image_shape: tuple[int, int, int]
 ) -> Initialized:
     """`initialize` for images [height, width, channel]."""
-    mixture = {k: jnp.zeros(cell.shape) for k, cell in net.space.cells.items()}
-    return initialize(net, key, jnp.zeros((2, *image_shape)), mixture)
+    return initialize(net, key, jnp.zeros((2, *image_shape)), zero_mixture(net.space))
+
+
+def zero_mixture(space: Space) -> Mixture:
+    """Returns the mixture of a space in which every operation weighs 0, float32."""
+    return Mixture({k: jnp.zeros(cell.shape) for k, cell in space.cells.items()})
 
 
 def supernet_apply(net: Supernet) -> Apply:

@@ -33,7 +33,7 @@ from darts_jax.models.operations.activations import ACTIVATIONS, get_activation
 from darts_jax.models.operations.layers import BN_EPSILON, BN_MOMENTUM
 from darts_jax.spaces.graph import Cell, CellGenotype, Space
 from darts_jax.spaces.recurrent import KIND
-from darts_jax.types import Text
+from darts_jax.types import Mixture, Text
 
 State = Float[Array, "batch unit"]
 
@@ -206,9 +206,9 @@ class RecurrentSupernet(nn.Module):
     dropouts: Dropouts
 
     @nn.compact
-    def __call__(self, text: Text, mixture: dict[str, Array], train: bool) -> Reading:
+    def __call__(self, text: Text, mixture: Mixture, train: bool) -> Reading:
         """What it makes of a window; ``mixture`` has weights [edge, op]."""
-        cell, given = self.space.cells[KIND], mixture[KIND]
+        cell, given = self.space.cells[KIND], mixture.weights[KIND]
 
         def node(
             i: int, states: list[State], matrix: Array, mask: State

@@ -21,7 +21,7 @@ from darts_jax.models.operations.corruption import Corruption
 from darts_jax.models.operations.layers import Image
 from darts_jax.spaces.graph import Cell, Space
 from darts_jax.spaces.widths import STEM
-from darts_jax.types import EDGES, STRENGTH
+from darts_jax.types import Mixture
 
 Remat = Literal["none", "edge", "cell"]
 """Recompute nothing; the mixed operations; these and whole cells around them."""
@@ -104,14 +104,13 @@ class Supernet(nn.Module):
     top: nn.Module | None = None
 
     @nn.compact
-    def __call__(self, images: Image, mixture: dict[str, Array], train: bool) -> Any:
-        """Logits [batch, class], or what ``top`` gives.
+    def __call__(self, images: Image, mixture: Mixture, train: bool) -> Any:
+        """Computes logits [batch, class], or what ``top`` gives.
 
         Args:
-          mixture: kind -> weights [edge, op], or [cell, edge, op] to give every cell
-            of a kind its own; ``STRENGTH`` -> that of the corruptions, or it is 0;
-            the kind's name and ``EDGES`` -> every edge's share of its node, which
-            channels that pass by are multiplied by, or it is 1.
+          images: [batch, height, width, channel], as the network sees them.
+          mixture: its edge shares are what channels that pass by are multiplied by.
+          train: whether batch statistics are those of the batch.
         """
         macro, blocks = self.space.macro, self.blocks()
         widths = macro.widths_at(self.channels)
@@ -155,19 +154,19 @@ class Supernet(nn.Module):
 
 
 def _per_block(
-    blocks: tuple[Block, ...], mixture: dict[str, Array], *, shares: bool
+    blocks: tuple[Block, ...], mixture: Mixture, *, shares: bool
 ) -> list[tuple[Any, ...]]:
-    """The mixture of every block, shared by a kind or the kind's next; the strength.
+    """Returns (weights, strength) of every block; nothing for one without a kind.
 
     Args:
       shares: whether every edge's share follows the weights of its operations; it is 1
         where the mixture has none.
     """
-    strength = jnp.asarray(mixture.get(STRENGTH, 0.0))
+    strength = jnp.asarray(0.0 if mixture.strength is None else mixture.strength)
     seen: dict[str, int] = {}
     extras: list[tuple[Any, ...]] = []
     for block in blocks:
-        weights = mixture.get(block.kind)
+        weights = mixture.weights.get(block.kind)
         if weights is None:
             extras.append(())
             continue
@@ -175,7 +174,7 @@ def _per_block(
         seen[block.kind] = index + 1
         own = weights if weights.ndim == 2 else weights[index]
         if shares:
-            share = mixture.get(block.kind + EDGES, jnp.ones(len(own), own.dtype))
+            share = mixture.edge_shares.get(block.kind, jnp.ones(len(own), own.dtype))
             own = jnp.concatenate([own, share[:, None]], -1)
         extras.append((own, strength))
     return extras

@@ -36,7 +36,7 @@ from darts_jax.models.operations.sequence import (
 )
 from darts_jax.spaces.graph import Cell, CellGenotype, Space
 from darts_jax.spaces.transformer import KIND
-from darts_jax.types import Text
+from darts_jax.types import Mixture, Text
 
 Walk = Callable[[States, PRNGKeyArray], States]
 """(embedded text, key) -> the chain's last state."""
@@ -113,10 +113,11 @@ class TransformerSupernet(nn.Module):
     dropouts: Dropouts
 
     @nn.compact
-    def __call__(self, text: Text, mixture: dict[str, Array], train: bool) -> Reading:
+    def __call__(self, text: Text, mixture: Mixture, train: bool) -> Reading:
         """What it makes of a window; ``mixture`` has weights [edge, op]."""
         turns = repeated(self.space.cells[KIND])
-        weights = mixture[KIND].reshape(-1, len(turns), mixture[KIND].shape[-1])
+        rows = mixture.weights[KIND]
+        weights = rows.reshape(-1, len(turns), rows.shape[-1])
         blocks = [Block(operations, self.dropouts) for operations in turns]
 
         def walk(x: States, key: PRNGKeyArray) -> States:

@@ -85,7 +85,7 @@ class Pricing:
           InputError: the genotype is none of the space.
         """
         try:
-            chosen = one_hot(self.space, genotype).items()
+            chosen = one_hot(self.space, genotype).weights.items()
         except (KeyError, ValueError):
             raise InputError(
                 f"the genotype, of {genotype.space}, has choices that space "
@@ -146,7 +146,7 @@ class Limit(Pricing):
         return repaired(
             self.space,
             genotype,
-            lambda other: weight(one_hot(self.space, other)),
+            lambda other: weight(one_hot(self.space, other).weights),
             self.cost,
             self.target,
         )

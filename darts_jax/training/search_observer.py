@@ -17,6 +17,7 @@ from darts_jax.bilevel.discretization import (
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.stopping import Record, Stop
 from darts_jax.engine.devices import to_host
+from darts_jax.models.functional import zero_mixture
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
@@ -168,7 +169,7 @@ class SearchObserver(Observer):
         self, moment: EpochEnd, genotypes: list[Genotype | None]
     ) -> Float[np.ndarray, " member"]:
         """Score of the supernet with nothing but what its genotype keeps."""
-        blank = {k: np.zeros(c.shape, np.float32) for k, c in self.space.cells.items()}
+        blank = jax.tree.map(np.asarray, zero_mixture(self.space))
         hard = [one_hot(self.space, g) if g else blank for g in genotypes]
         mixture: Any = jax.tree.map(lambda *leaves: np.stack(leaves), *hard)
         if self.members is None:

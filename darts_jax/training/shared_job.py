@@ -75,7 +75,8 @@ def make_shared_training(
     def init(seed: Array) -> TrainState:
         params, stats = problem.init(seeds.stream_key(seed, seeds.INIT))
         raw_key = seeds.raw_stream_key(seed, seeds.STEPS)
-        return _training_at({}, apply, settings, criterion).init(raw_key, params, stats)
+        training = _training_at(Mixture({}), apply, settings, criterion)
+        return training.init(raw_key, params, stats)
 
     def step(state: TrainState, data: Any, order: Any, i: Any, scalars: Any) -> Any:
         key = step_key(state.key, state.step)
@@ -199,7 +200,7 @@ def _problem(
         return logits
 
     return Problem(
-        _training_at({}, apply, settings, criterion),
+        _training_at(Mixture({}), apply, settings, criterion),
         init,
         feed=supply.training([np.arange(supply.images)], size),
         prepare=make_preparation(dataset, settings, Layout()),
@@ -225,8 +226,8 @@ def _training_at(
     return Training(at_mixture, settings.microbatches, criterion)
 
 
-def _stacked_mixtures(space: Space, genotypes: Sequence[Genotype]) -> dict[str, Any]:
-    """Returns one-hot mixtures by kind, float32 [member, edge, op]."""
+def _stacked_mixtures(space: Space, genotypes: Sequence[Genotype]) -> Mixture:
+    """Returns one-hot mixtures, float32 [member, edge, op] by kind."""
     each = [one_hot(space, genotype) for genotype in genotypes]
     return jax.tree.map(lambda *w: np.stack(w).astype(np.float32), *each)
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
@@ -72,7 +73,7 @@ def by_paths(
     def evaluate(genotype: Genotype) -> Evaluation:
         began = time.perf_counter()
         mixture = one_hot(saved.space, genotype)
-        alone = {k: jnp.asarray(weights)[None] for k, weights in mixture.items()}
+        alone = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], mixture)
         (accuracy,) = np.asarray(of_paths(params, stats, alone))
         return Evaluation(100 * float(accuracy), time.perf_counter() - began)
 

@@ -27,6 +27,7 @@ from darts_jax.training.directory import atomic_write
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.path_scores import make_path_scores
 from darts_jax.training.restore import SavedSearch
+from darts_jax.types import Mixture
 
 ENUMERABLE = 2**15
 """A space of no more paths is scored whole unless a sample is asked for."""
@@ -173,7 +174,7 @@ def _size(space: Space) -> int:
     )
 
 
-def _stack(mixtures: list[dict[str, np.ndarray]]) -> Any:
+def _stack(mixtures: list[Mixture]) -> Mixture:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *mixtures)
 
 
@@ -187,7 +188,7 @@ def _protocol(config: Any, dataset: AnyDataset) -> str:
     return f"{text}; {dataset.note}" if dataset.note else text
 
 
-def _write(saved: SavedSearch, scored: Scores, mixtures: Any) -> None:
+def _write(saved: SavedSearch, scored: Scores, mixtures: Mixture) -> None:
     place = saved.directory.path
     summary = {
         "epoch": scored.epoch,
@@ -199,7 +200,9 @@ def _write(saved: SavedSearch, scored: Scores, mixtures: Any) -> None:
         **(scored.ranking._asdict() if scored.ranking else {}),
     }
     atomic_write(place / "scores.json", json.dumps(summary, indent=1) + "\n")
-    arrays = {f"mixture_{kind}": m.astype(bool) for kind, m in mixtures.items()}
+    arrays: dict[str, Any] = {
+        f"mixture_{kind}": m.astype(bool) for kind, m in mixtures.weights.items()
+    }
     if scored.truth is not None:
         arrays["truth"] = scored.truth
     buffer = io.BytesIO()

@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_numbers
-from darts_jax.bilevel.selection import SELECTIONS, HostMask, HostMixture, Trained
+from darts_jax.bilevel.selection import SELECTIONS, HostMask, Trained
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.devices import to_host
 from darts_jax.engine.job import Job
@@ -23,6 +23,7 @@ from darts_jax.training.evaluation import Evaluator
 from darts_jax.training.loop import compile_job
 from darts_jax.training.restore import SavedSearch
 from darts_jax.training.run_budget import fit_to_budget, print_budget
+from darts_jax.types import Mixture
 
 
 def select(
@@ -77,13 +78,13 @@ def _trained(config: ConfigDict, job: Job, state: Any) -> Trained:
     now = {"state": state}
     tuner = _Tuner(config, job) if config.search.selection.tune_epochs else None
 
-    def score(mixture: Any) -> float:
+    def score(mixture: Mixture) -> float:
         model = model_of(now["state"], scalars).replace(mixture=mixture)
         return float(job.score.merit(held_out.score(model)))
 
-    def mixture(mask: HostMask) -> HostMixture:
+    def mixture(mask: HostMask) -> Mixture:
         model = model_of(now["state"].replace(mask=mask), scalars)
-        return {kind: np.array(w) for kind, w in to_host(model.mixture).items()}
+        return jax.tree.map(np.array, to_host(model.mixture))
 
     def tune(mask: HostMask) -> None:
         if tuner is not None:

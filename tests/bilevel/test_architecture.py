@@ -17,6 +17,7 @@ from darts_jax.bilevel.architecture import (
     reinforce,
     uniform_simplex,
 )
+from darts_jax.types import Mixture
 
 MASK = {"cell": np.array([[True, True, True], [True, False, True]])}
 RNG = np.random.default_rng(0)
@@ -173,7 +174,7 @@ def test_reinforce_is_unbiased_for_any_baseline(baseline):
     estimate = jax.jit(reinforce)
     mean = jax.tree.map(jnp.zeros_like, logits)
     for sample, probability, reward in architectures():
-        one = estimate(sample, logits, MASKS, reward, baseline)
+        one = estimate(Mixture(sample), logits, MASKS, reward, baseline)
         mean = optax.tree.add_scale(mean, probability, one)
     want = jax.grad(expected_reward)(logits)
     for kind in LOGITS:
@@ -185,9 +186,8 @@ def test_reinforce_is_its_formula():
     sample, _, _ = next(architectures())
     logits = jax.tree.map(jnp.asarray, LOGITS)
     with jax.debug_nans(True):  # nor is any value on the way without a number
-        got = reinforce(
-            sample, logits, MASKS, jnp.asarray(3.0), jnp.asarray(1.0), entropy=0.3
-        )
+        reward, baseline = jnp.asarray(3.0), jnp.asarray(1.0)
+        got = reinforce(Mixture(sample), logits, MASKS, reward, baseline, entropy=0.3)
     for kind, mask in MASKS.items():
         powers = np.where(mask, np.exp(LOGITS[kind]), 0)
         pi = powers / powers.sum(-1, keepdims=True)

@@ -105,7 +105,7 @@ def test_a_genotypes_expected_cost_is_its_networks(space, cells, channels, name)
         genotype = random_genotype(space, rng)
         net = Network(genotype, space.macro, 10, cells, channels)
         whole = getattr(network_cost(net, (12, 12, 3)), name) / 1e6
-        weights = one_hot(space, genotype)
+        weights = one_hot(space, genotype).weights
         exact = {kind: w.astype(np.float64) for kind, w in weights.items()}
         assert expected(exact) == pytest.approx(whole, rel=1e-12)
         assert again(exact) == expected(exact)
@@ -194,7 +194,7 @@ def test_what_is_kept_inside_a_program_is_what_the_rule_reads_off(name):
             mask = jnp.array(cell.mask)
             weights = jax.nn.softmax(jnp.where(mask, alpha[kind], -jnp.inf))
             kept = kept_choices(cell, weights, mask, moves.RULES[space.discretization])
-            np.testing.assert_array_equal(kept, one_hot(space, genotype)[kind])
+            np.testing.assert_array_equal(kept, one_hot(space, genotype).weights[kind])
 
 
 def test_kept_shares_add_up_to_what_a_genotype_keeps():
@@ -258,7 +258,7 @@ def test_a_repair_loses_as_little_as_the_best_of_all_genotypes():
         worths = {k: rng.normal(size=c.shape) for k, c in space.cells.items()}
 
         def worth(genotype, worths=worths):
-            chosen = one_hot(space, genotype)
+            chosen = one_hot(space, genotype).weights
             return sum(float((worths[k] * chosen[k]).sum()) for k in chosen)
 
         best = max(every.values(), key=worth)
@@ -280,7 +280,7 @@ def test_a_table_prices_operations_and_nothing_else():
     timed = make_expected_cost(
         space, blank, (8, 8, 3), Price("ms", table.look_up, lambda *layer: 0.0)
     )
-    one = one_hot(space, random_genotype(space, np.random.default_rng(0)))
+    one = one_hot(space, random_genotype(space, np.random.default_rng(0))).weights
     assert timed(one) == pytest.approx(0.5 * 5)
     assert expected(one) > 0
 

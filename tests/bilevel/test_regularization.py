@@ -7,6 +7,7 @@ import pytest
 from scipy import special, stats
 
 from darts_jax.bilevel.regularization import TERMS, penalty
+from darts_jax.types import Mixture
 
 # Two kinds of unequal width; where no operation is stands what would show.
 MASKS = {
@@ -60,7 +61,7 @@ def value(name, alpha):
         kind: jnp.where(jnp.asarray(MASKS[kind]), jax.nn.sigmoid(a), 0)
         for kind, a in alpha.items()
     }
-    return penalty(TERMS[name], alpha, MASKS, weights, COSTS)
+    return penalty(TERMS[name], alpha, MASKS, Mixture(weights), COSTS)
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -123,9 +124,9 @@ def test_gradients_are_finite_at_extremes_in_float32(name, level):
 
 def test_edge_logits_and_absent_costs_take_no_part():
     alpha = {kind: jnp.asarray(a, jnp.float32) for kind, a in ALPHA.items()}
-    weights = {k: jnp.asarray(p, jnp.float32) for k, p in mixed(ALPHA).items()}
-    plain = penalty(TERMS["anchor_l2"], alpha, MASKS, weights)
+    mixture = Mixture({k: jnp.asarray(p, jnp.float32) for k, p in mixed(ALPHA).items()})
+    plain = penalty(TERMS["anchor_l2"], alpha, MASKS, mixture)
     alpha["normal.edges"] = jnp.full(2, 7.0)
-    assert penalty(TERMS["anchor_l2"], alpha, MASKS, weights) == plain
+    assert penalty(TERMS["anchor_l2"], alpha, MASKS, mixture) == plain
     assert plain > 0
-    assert penalty(TERMS["expected_cost"], alpha, MASKS, weights) == 0
+    assert penalty(TERMS["expected_cost"], alpha, MASKS, mixture) == 0

@@ -315,9 +315,9 @@ def two_kinds():
 def test_kinds_draw_by_themselves_whatever_their_order():
     alpha, mask = two_kinds()
     function = RELAXATIONS["gumbel_softmax"].function
-    plain = relax(function, KEY, alpha, mask)
+    plain = relax(function, KEY, alpha, mask).weights
     assert (plain["normal"] != plain["reduce"])[MASK].all()
-    jitted = jax.jit(lambda alpha: relax(function, KEY, alpha, mask))(alpha)
+    jitted = jax.jit(lambda alpha: relax(function, KEY, alpha, mask))(alpha).weights
     for kind in alpha:
         np.testing.assert_allclose(plain[kind], jitted[kind], rtol=1e-5)
 
@@ -326,7 +326,7 @@ def test_the_temperature_reaches_every_kind():
     alpha, mask = two_kinds()
     cool = relax(RELAXATIONS["softmax"].function, KEY, alpha, mask, jnp.asarray(0.5))
     for kind in alpha:
-        np.testing.assert_allclose(cool[kind], softmax(LOGITS / 0.5), rtol=1e-5)
+        np.testing.assert_allclose(cool.weights[kind], softmax(LOGITS / 0.5), rtol=1e-5)
 
 
 def test_edge_logits_multiply_their_kind_alone():
@@ -335,12 +335,13 @@ def test_edge_logits_multiply_their_kind_alone():
     alpha["normal.edges"] = jnp.asarray(edges, jnp.float32)
     function, targets = RELAXATIONS["softmax"].function, {"normal": (2, 2, 3)}
     mixture = relax(function, KEY, alpha, mask, targets=targets)
-    assert set(mixture) == {"normal", "normal.edges", "reduce"}
+    assert set(mixture.weights) == {"normal", "reduce"}
+    assert set(mixture.edge_shares) == {"normal"}
     share = np.exp(edges[:2]) / np.exp(edges[:2]).sum()
-    np.testing.assert_allclose(mixture["normal.edges"], [*share, 1], rtol=1e-5)
+    np.testing.assert_allclose(mixture.edge_shares["normal"], [*share, 1], rtol=1e-5)
     want = softmax(LOGITS) * np.array([*share, 1])[:, None]
-    np.testing.assert_allclose(mixture["normal"], want, rtol=1e-5)
-    np.testing.assert_allclose(mixture["reduce"], softmax(LOGITS), rtol=1e-5)
+    np.testing.assert_allclose(mixture.weights["normal"], want, rtol=1e-5)
+    np.testing.assert_allclose(mixture.weights["reduce"], softmax(LOGITS), rtol=1e-5)
     with pytest.raises(InputError, match="edge logits of 'normal', but no targets"):
         relax(function, KEY, alpha, mask)
 
@@ -349,4 +350,4 @@ def test_at_temperature_one_softmax_is_bit_for_bit_the_plain_one():
     alpha, mask = two_kinds()
     plain = jax.nn.softmax(jnp.where(jnp.asarray(MASK), alpha["normal"], -jnp.inf))
     mixture = relax(RELAXATIONS["softmax"].function, KEY, alpha, mask)
-    np.testing.assert_array_equal(mixture["normal"], plain)
+    np.testing.assert_array_equal(mixture.weights["normal"], plain)

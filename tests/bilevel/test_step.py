@@ -29,7 +29,7 @@ from darts_jax.models.operations.image import get_operation
 from darts_jax.models.supernet import Supernet
 from darts_jax.settings.schedules import Schedule
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
-from darts_jax.types import STRENGTH
+from darts_jax.types import Mixture
 from tests.support.supernets import KEY, SCALARS, examples, masks, random_alpha, to64
 from tests.support.tiny import quick_jit, tiny_genotype, tiny_space
 
@@ -98,7 +98,7 @@ def test_only_the_outputs_of_chosen_operations_are_corrupted(execution):
     def logits(net, column, strength, train=True):
         weights = np.zeros(SPACE.cells["normal"].shape, np.float32)
         weights[:, column] = 1
-        mixture = {"normal": weights, STRENGTH: np.float32(strength)}
+        mixture = Mixture({"normal": weights}, strength=np.float32(strength))
         apply = supernet_apply(net)
         return quick_jit(lambda m: apply(params, stats, m, images, KEY, train=train))(
             mixture
@@ -122,7 +122,7 @@ def test_every_edge_and_image_is_dropped_by_a_draw_of_its_own(execution):
     @quick_jit
     def logits(weight, strength):
         weights = jnp.zeros(SPACE.cells["normal"].shape).at[:, 0].set(weight)
-        mixture = {"normal": weights, STRENGTH: strength}
+        mixture = Mixture({"normal": weights}, strength=strength)
         apply = supernet_apply(net)
         return apply(params, stats, mixture, images, KEY, train=True)[0]
 
@@ -169,7 +169,7 @@ def test_weights_and_terms_may_have_mixtures_of_their_own():
 
     def drawn(key):
         moved = state.replace(alpha=alpha)
-        return search._perturbed(moved, None, SCALARS, key, key)["normal"]
+        return search._perturbed(moved, None, SCALARS, key, key).weights["normal"]
 
     share = np.asarray(jax.vmap(drawn)(keys)[..., 0]).mean()
     assert abs(share - 1 / (1 + np.exp(-1))) < 4 * 0.5 / 900**0.5
@@ -241,7 +241,7 @@ def test_an_auxiliary_skip_joins_the_skip():
     weight = np.array([1.0, 0.0], np.float32)
     search, state = make(skips={"normal": np.tile(weight, (3, 1))})
     scalars = SCALARS | {"auxiliary_skip": 0.7}
-    got = search.mixture(KEY, state.alpha, state.mask, scalars)["normal"]
+    got = search.mixture(KEY, state.alpha, state.mask, scalars).weights["normal"]
     plain = jax.nn.softmax(state.alpha["normal"])
     np.testing.assert_allclose(got, plain + 0.7 * weight, rtol=1e-6)
 
@@ -268,7 +268,7 @@ def test_pruned_operations_weigh_nothing_and_keep_their_weights():
     search, state = make()
     mask = {"normal": np.array([[True, False], [True, True], [False, True]])}
     state = state.replace(mask=jax.tree.map(jnp.asarray, mask))
-    mixture = search.mixture(KEY, state.alpha, state.mask, SCALARS)["normal"]
+    mixture = search.mixture(KEY, state.alpha, state.mask, SCALARS).weights["normal"]
     assert (np.asarray(mixture)[~mask["normal"]] == 0).all()
     np.testing.assert_allclose(mixture.sum(-1), 1, rtol=1e-6)
     no_decay = SCALARS["weights"] | {"decay": 0.0}
@@ -297,7 +297,7 @@ def test_operations_kept_by_a_stage_are_the_strongest():
 
 def test_a_one_hot_mixture_says_what_the_genotype_keeps():
     space = tiny_space()
-    got = one_hot(space, tiny_genotype())["normal"]
+    got = one_hot(space, tiny_genotype()).weights["normal"]
     want = {(0, 1): "nor_conv_3x3", (0, 2): "max_pool_3x3", (1, 2): "skip_connect"}
     for e, edge in enumerate(space.cells["normal"].edges):
         chosen = edge.operations[int(got[e].argmax())]
@@ -311,14 +311,14 @@ def additive(worth):
 
     def mixture(mask):
         share = mask["normal"] / mask["normal"].sum(-1, keepdims=True)
-        return {"normal": share.astype(float)}
+        return Mixture({"normal": share.astype(float)})
 
     tuned = []
     trained = Trained(
         alpha={"normal": np.zeros(cell.shape)},
         mask={"normal": np.ones(cell.shape, bool)},
         mixture=mixture,
-        score=lambda m: float((m["normal"] * worth).sum()),
+        score=lambda m: float((m.weights["normal"] * worth).sum()),
         tune=lambda mask: tuned.append(mask["normal"].sum()),
     )
     return trained, tuned
@@ -340,7 +340,9 @@ def test_the_best_sample_is_the_best():
     worth = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.31]])
     trained, _ = additive(worth)
     found = best_sampled(SPACE, trained, np.random.default_rng(0), samples=200)
-    assert (one_hot(SPACE, found)["normal"] * worth).sum() == worth.max(-1).sum()
+    assert (one_hot(SPACE, found).weights["normal"] * worth).sum() == worth.max(
+        -1
+    ).sum()
 
 
 def test_costs_are_the_parameters_that_a_choice_adds():

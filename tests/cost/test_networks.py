@@ -14,6 +14,7 @@ from darts_jax.cost.expected import PRICES, make_empty_network, make_expected_co
 from darts_jax.cost.modules import module_cost
 from darts_jax.cost.networks import COLUMNS, cost_rows, network_cost, operation_cost
 from darts_jax.cost.sites import Site
+from darts_jax.models.functional import zero_mixture
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import get_space
@@ -36,7 +37,7 @@ def supernet_cost(net, image_shape):
     """Cost of a step of a supernet's weights, without architecture parameters."""
     # The scan's conditionals, idle in some slots, would count as if they never were.
     walked = net.clone(execution="batch")
-    mixture = {k: jnp.zeros(cell.shape) for k, cell in net.space.cells.items()}
+    mixture = zero_mixture(net.space)
     return module_cost(walked, (image_shape,), (mixture,))
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from darts_jax.models.functional import count_parameters
+from darts_jax.models.functional import count_parameters, zero_mixture
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import get_space
@@ -44,8 +44,7 @@ def test_supernet_has_the_published_count(setting, count):
     name, classes, cells, channels, partial = setting
     space = get_space(name)
     net = Supernet(space, classes, cells, channels, partial)
-    mixture = {kind: jnp.zeros(cell.shape) for kind, cell in space.cells.items()}
-    shapes = shapes_of(net, jnp.zeros((2, 32, 32, 3)), mixture)
+    shapes = shapes_of(net, jnp.zeros((2, 32, 32, 3)), zero_mixture(space))
     assert count_parameters(shapes) == count
 
 

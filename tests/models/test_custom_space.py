@@ -12,6 +12,7 @@ import darts_jax
 from darts_jax.models.functional import initialize_supernet, supernet_apply
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces.darts import darts_space
+from darts_jax.types import Mixture
 
 
 def register():
@@ -73,8 +74,8 @@ def test_a_name_given_to_another_operation_is_the_new_one(monkeypatch):
             lambda channels, stride, discrete, f=factor: Scale(f),
         )
         key = jax.random.key(0)
-        mixture = {kind: jnp.ones(cell.shape) for kind, cell in space.cells.items()}
+        ones = {kind: jnp.ones(cell.shape) for kind, cell in space.cells.items()}
         params, stats = initialize_supernet(net, key, (8, 8, 3))
         apply = supernet_apply(net)
-        logits.append(apply(params, stats, mixture, images, key, train=False)[0])
+        logits.append(apply(params, stats, Mixture(ones), images, key, train=False)[0])
     assert not np.allclose(*logits)

@@ -27,6 +27,7 @@ from darts_jax.spaces.published import get_genotype
 from darts_jax.spaces.published_mobile import MOBILE_NETWORKS, SIDES
 from darts_jax.spaces.scaling import scaled
 from darts_jax.spaces.widths import rounded
+from darts_jax.types import Mixture
 from tests.support.tiny import quick_jit
 
 # With 1000 classes: as torchvision has the first and EfficientNet's authors theirs, and
@@ -219,22 +220,24 @@ def test_narrow_widths_close_the_last_channels():
     assert (cell.width_edge, cell.width_shares) == (3, (0.5, 1.0))
     params, stats = initialize_supernet(net, jax.random.key(0), (8, 8, 3))
     images = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
-    mixture = {k: jnp.ones(c.shape) / c.shape[1] for k, c in space.cells.items()}
+    equal = {k: jnp.ones(c.shape) / c.shape[1] for k, c in space.cells.items()}
 
     @quick_jit
-    def slope(mixture):
+    def slope(weights):
         def logits(kernel):
             head = params["head"] | {"Conv_0": {"kernel": kernel}}
             tree = params | {"head": head}
             key = jax.random.key(0)
             apply = supernet_apply(net)
-            return apply(tree, stats, mixture, images, key, train=True)[0][0, 0]
+            return apply(tree, stats, Mixture(weights), images, key, train=True)[0][
+                0, 0
+            ]
 
         return jax.grad(logits)(params["head"]["Conv_0"]["kernel"])[0, 0]
 
     for weights, closed in (((1.0, 0.0, 0.0), 8), ((0.5, 0.5, 0.0), 16)):
-        stage = mixture["stage_2"].at[3].set(jnp.array(weights))
-        open_channels = np.any(np.asarray(slope({**mixture, "stage_2": stage})), -1)
+        stage = equal["stage_2"].at[3].set(jnp.array(weights))
+        open_channels = np.any(np.asarray(slope({**equal, "stage_2": stage})), -1)
         assert open_channels.tolist() == [i < closed for i in range(16)]
 
 

@@ -25,7 +25,7 @@ from darts_jax.spaces.moves import neighbours, uniform
 from darts_jax.spaces.published import get_genotype
 from darts_jax.spaces.recurrent import PUBLISHED_RECURRENT, RECURRENT
 from darts_jax.tasks.language.networks import NETWORKS
-from darts_jax.types import Text
+from darts_jax.types import Mixture, Text
 from tests.support.tiny import quick_jit
 
 WORDS, UNITS, BATCH, TIME = 11, 5, 4, 6
@@ -122,7 +122,7 @@ def along(step, batch, hidden, words):
 @pytest.fixture(scope="module")
 def supernet():
     net = RecurrentSupernet(RECURRENT, WORDS, UNITS, Dropouts())
-    mixture = {"recurrent": jnp.zeros(CELL.shape)}
+    mixture = Mixture({"recurrent": jnp.zeros(CELL.shape)})
     params, stats = to64(initialize(net, KEY, text(), mixture))
     kept = stats["reader"]["recurrence"]
     kept["var"] = np.abs(kept["var"])
@@ -143,7 +143,7 @@ def test_the_search_cell_equals_numpy(supernet, train, present, fresh, stream):
     batch = text(present, fresh, stream)
     mixture = np.random.default_rng(5).dirichlet(np.ones(5), 36)
     with jax.enable_x64(True):
-        given = {"recurrent": jnp.asarray(mixture)}
+        given = Mixture({"recurrent": jnp.asarray(mixture)})
         got, new = apply(params, stats, given, batch, KEY, train=train)
     weights, kept = params["reader"]["recurrence"], stats["reader"]["recurrence"]
     words = params["reader"]["vocabulary"]
@@ -167,7 +167,7 @@ def test_what_lies_behind_the_end_changes_nothing(supernet):
     apply, params, stats = supernet
     short, other = text(4, seed=1), text(4, seed=1)
     other.tokens[:, 4:] = 0
-    given = {"recurrent": jnp.full(CELL.shape, 0.2)}
+    given = Mixture({"recurrent": jnp.full(CELL.shape, 0.2)})
     with jax.enable_x64(True):
         runs = [apply(params, stats, given, b, KEY, train=True) for b in (short, other)]
     (one, after), (two, also) = runs
@@ -178,7 +178,7 @@ def test_what_lies_behind_the_end_changes_nothing(supernet):
 def test_running_moments_are_those_of_pytorch(supernet):
     apply, params, stats = supernet
     batch = text(1)
-    given = {"recurrent": jnp.full(CELL.shape, 0.2)}
+    given = Mixture({"recurrent": jnp.full(CELL.shape, 0.2)})
     with jax.enable_x64(True):
         _, new = apply(params, stats, given, batch, KEY, train=True)
     kept, after = stats["reader"]["recurrence"], new["reader"]["recurrence"]
@@ -301,7 +301,9 @@ def test_published_cells_are_of_the_space():
         assert get_space(genotype.space) is RECURRENT
         assert Genotype.from_json(genotype.to_json()) == genotype
         if name != "ENAS_recurrent":  # of eleven nodes
-            assert {m.sum() for m in one_hot(RECURRENT, genotype).values()} == {8}
+            assert {m.sum() for m in one_hot(RECURRENT, genotype).weights.values()} == {
+                8
+            }
 
 
 def test_of_every_node_the_strongest_edge_is_kept():

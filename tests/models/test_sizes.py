@@ -11,6 +11,7 @@ from darts_jax.cost.networks import network_cost
 from darts_jax.cost.sites import placed_blocks
 from darts_jax.data import from_sources
 from darts_jax.errors import InputError
+from darts_jax.models.functional import zero_mixture
 from darts_jax.models.macro import Residual
 from darts_jax.models.network import Network
 from darts_jax.models.operations.layers import draw
@@ -112,7 +113,7 @@ def test_every_image_space_takes_every_size_or_says_what_it_needs(space):
     config.supernet.update(small)
     config.retrain.update(small)
     rng = np.random.default_rng(0)
-    mixture = {k: jnp.zeros(c.shape) for k, c in SPACES[space].cells.items()}
+    mixture = zero_mixture(SPACES[space])
     for shape in SIZES:
         data = a_set(*shape)
         least = 2 ** macro.halvings(small["cells"])

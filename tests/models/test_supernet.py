@@ -10,14 +10,19 @@ from darts_jax.bilevel.hypergradient import first_order
 from darts_jax.bilevel.losses import cross_entropy
 from darts_jax.bilevel.relaxation import relax, softmax
 from darts_jax.bilevel.step import Search
-from darts_jax.models.functional import initialize, initialize_supernet, supernet_apply
+from darts_jax.models.functional import (
+    initialize,
+    initialize_supernet,
+    supernet_apply,
+    zero_mixture,
+)
 from darts_jax.models.mixed_operation import MixedOperation
 from darts_jax.models.network import Network
 from darts_jax.models.operations.image import get_operation
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import SPACES, get_space
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
-from darts_jax.types import EDGES
+from darts_jax.types import Mixture
 from tests.support import reference
 from tests.support.supernets import (
     CELLS,
@@ -180,12 +185,13 @@ def test_partial_channels_bypass_the_operations():
             outs.append(forward(mixture))
         np.testing.assert_allclose(*outs, rtol=1e-9, atol=1e-10)
         # With no operation at all, only the bypassed half reaches the classifier.
-        nothing = {kind: jnp.zeros(c.shape) for kind, c in space.cells.items()}
+        nothing = zero_mixture(space)
         bias = params["head"]["Linear_0"]["bias"]
         assert float(jnp.abs(forward(nothing) - bias).max()) > 1e-3
         # Nor that, with edges that have no share.
-        gone = {k + EDGES: jnp.zeros(len(c.edges)) for k, c in space.cells.items()}
-        np.testing.assert_allclose(forward(nothing | gone), bias[None].repeat(2, 0))
+        gone = {k: jnp.zeros(len(c.edges)) for k, c in space.cells.items()}
+        shareless = nothing.replace(edge_shares=gone)
+        np.testing.assert_allclose(forward(shareless), bias[None].repeat(2, 0))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -227,7 +233,7 @@ def test_one_hot_mixture_equals_the_discrete_cell():
         (cell,) = space.cells.values()
         chosen = (3, 1, 2, 4, 0, 3)
         net, params, stats = small(space, cells=1, channels=4)
-        mixture = {"normal": jnp.eye(5)[jnp.array(chosen)]}
+        mixture = Mixture({"normal": jnp.eye(5)[jnp.array(chosen)]})
         batch = examples()
         logits, _ = supernet_apply(net)(
             params, stats, mixture, batch.images, KEY, train=True
@@ -279,7 +285,7 @@ def test_every_space_runs_forward(name):
     cells = 1 if name.startswith("nas") else 2
     net = Supernet(space, 3, cells, 4)
     params, stats = initialize_supernet(net, KEY, (8, 8, 2))
-    mixture = {k: jnp.full(c.shape, 0.2) for k, c in space.cells.items()}
+    mixture = Mixture({k: jnp.full(c.shape, 0.2) for k, c in space.cells.items()})
     images = examples().images.astype(jnp.float32)
     logits, new = supernet_apply(net)(params, stats, mixture, images, KEY, train=True)
     assert logits.shape == (2, 3)

@@ -34,7 +34,7 @@ from darts_jax.tasks.language.networks import NETWORKS, PARAMETERS, SUPERNETS
 from darts_jax.tasks.registry import TASKS, load_data
 from darts_jax.training import loop
 from darts_jax.training.search_job import make_search
-from darts_jax.types import Text
+from darts_jax.types import Mixture, Text
 from tests.support.tiny import quick_jit
 
 WORDS, UNITS, BATCH, TIME, LAYERS = 11, 8, 3, 10, 2
@@ -133,7 +133,7 @@ def losses(states, params, targets):
 @pytest.fixture(scope="module")
 def supernet():
     net = TransformerSupernet(SMALL, WORDS, UNITS, Dropouts())
-    mixture = {"transformer": jnp.zeros(CELL.shape)}
+    mixture = Mixture({"transformer": jnp.zeros(CELL.shape)})
     made = initialize(net, KEY, text(), mixture)
     assert jax.tree.leaves(made.stats) == []  # nothing is carried on
     apply = quick_jit(supernet_apply(net), static_argnames="train")
@@ -143,7 +143,7 @@ def supernet():
 def read(supernet, mixture, batch, params=None):
     apply, own = supernet
     with jax.enable_x64(True):
-        given = {"transformer": jnp.asarray(mixture)}
+        given = Mixture({"transformer": jnp.asarray(mixture)})
         out, _ = apply(params or own, {}, given, batch, KEY, train=True)
     return out
 
@@ -202,7 +202,7 @@ def made_of(*operations):
 )
 def test_a_one_hot_mixture_is_the_discrete_network(supernet, operations):
     genotype = made_of(*operations)
-    given = one_hot(SMALL, genotype)["transformer"]
+    given = one_hot(SMALL, genotype).weights["transformer"]
     whole = read(supernet, given.astype(np.float64), text())
     net = TransformerNetwork(genotype.cells["transformer"], WORDS, UNITS, Dropouts())
     params = own_parameters(supernet[1], genotype)
@@ -254,7 +254,7 @@ def test_parameters_by_formula(seed):
     costs = PARAMETERS["transformer"](
         SUPERNETS["transformer"](settings(d), corpus(50), TRANSFORMER)
     )["transformer"]
-    chosen = one_hot(TRANSFORMER, genotype)["transformer"]
+    chosen = one_hot(TRANSFORMER, genotype).weights["transformer"]
     assert (costs * chosen).sum() * 1e6 == pytest.approx(blocks)
 
 
@@ -268,7 +268,7 @@ def test_what_a_network_is_expected_to_cost_is_its_parameters(name):
     for _ in range(2):
         genotype = random_genotype(space, rng)
         net = NETWORKS[name](config.language.network, words, genotype)
-        chosen = one_hot(space, genotype).items()
+        chosen = one_hot(space, genotype).weights.items()
         told = expected({kind: w.astype(float) for kind, w in chosen})
         assert 1e6 * told == pytest.approx(size(net), abs=1e-6)
     with pytest.raises(InputError, match=r"search\.costs is macs, of operations"):

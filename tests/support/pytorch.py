@@ -212,7 +212,7 @@ def check_supernet(net, module, size, arrays, **relaxing):
     mask = {kind: np.array(cell.mask) for kind, cell in net.space.cells.items()}
     mixture = relax(softmax, KEY, alpha, mask, **relaxing)
     without = relax(softmax, KEY, {kind: alpha[kind] for kind in mask}, mask)
-    kinds = [without[kind] for kind in net.space.cells]
+    kinds = [without.weights[kind] for kind in net.space.cells]
     tensors = [torch.from_numpy(np.array(m)) for m in kinds]
     train_statistics(randomize(module, 1), size, *tensors)
     params, stats = interop.import_weights(net, module.state_dict())

@@ -286,7 +286,7 @@ def test_a_cost_is_that_of_backbone_and_head():
     config, dataset = made()
     task, space = get_task(config), darts_jax.SPACES["tiny"]
     genotype = random_genotype(space, np.random.default_rng(0))
-    chosen = one_hot(space, genotype)
+    chosen = one_hot(space, genotype).weights
     net = task.training(config, dataset, genotype, Layout()).init
     params = jax.eval_shape(net, jax.random.key(0)).params
     expected = task.expected(config, dataset, "parameters")

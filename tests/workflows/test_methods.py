@@ -203,7 +203,7 @@ def of_plain_network(config):
     """The same of a step with a network that is one line: methods do not know it."""
 
     def apply(params, stats, mixture, images, key, *, train):
-        weights = jnp.broadcast_to(mixture["normal"], (2, *SHAPE))
+        weights = jnp.broadcast_to(mixture.weights["normal"], (2, *SHAPE))
         each = jnp.tanh(jnp.einsum("bc,leocd->leobd", images.mean((1, 2)), params))
         return jnp.einsum("leo,leobd->bd", weights, each), stats
 

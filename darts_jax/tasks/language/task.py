@@ -71,7 +71,7 @@ def _search(config: ConfigDict, corpus: Corpus, layout: Layout) -> Problem:
     feed = texts.running(parts, _windows(config, settings))
 
     def init(key: PRNGKeyArray) -> Initialized:
-        mixture = {kind: jnp.zeros(cell.shape) for kind, cell in space.cells.items()}
+        mixture = functional.zero_mixture(space)
         return functional.initialize(net, key, _example(size), mixture)
 
     def forward(model: Supermodel, stats: Stats, text: Text) -> tuple[Reading, Stats]:
@@ -275,7 +275,7 @@ def _expected(config: ConfigDict, corpus: Corpus, costs: str) -> ExpectedCost:
             net, seeds.stream_key(0, 0), _example(2), jnp.zeros(())
         )
     )
-    chosen = one_hot(space, genotype)
+    chosen = one_hot(space, genotype).weights
     known = sum(np.sum(added[kind] * chosen[kind]) for kind in added)
     return ExpectedCost(
         "million parameters",

@@ -29,6 +29,7 @@ from darts_jax.spaces.nasbench201 import NASBENCH201
 from darts_jax.spaces.transformer import TRANSFORMER, chain
 from darts_jax.tasks.image_networks import make_network, make_supernet
 from darts_jax.tasks.language.networks import SUPERNETS
+from darts_jax.types import Mixture
 from darts_jax.workflows.cost import cost
 from tests.support.tiny import quick_jit, tiny_space
 
@@ -201,7 +202,7 @@ def test_dropout_is_on_in_training_alone_and_the_same_however_edges_are_walked(
     monkeypatch.setitem(OPERATIONS, "own", own("drop"))
     space = tiny_space(("own", "skip_connect"))
     key, pixels = jax.random.key(1), jnp.ones((2, 8, 8, 3))
-    mixture = {"normal": jnp.ones((3, 2))}
+    mixture = Mixture({"normal": jnp.ones((3, 2))})
     nets = [Supernet(space, 3, 1, 4, execution=how) for how in ("scan", "batch")]
     params, stats = initialize_supernet(nets[0], key, (8, 8, 3))
     outputs = []
