@@ -1,0 +1,190 @@
+"""Arguments that several verbs share, and the objects that they stand for."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from darts_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from darts_jax.spaces.graph import Genotype
+
+OVERRIDE = "--config."
+"""Beginning of an argument that is a setting."""
+
+GENOTYPE = "name, run, file or log, or the genotype's text as it was printed"
+"""Help text of a genotype that a verb is given."""
+
+DATA_PLACES = ("data.name=", "data.directory=")
+"""Settings that say where the data of a finished run lie now."""
+
+# Options whose values are paths.
+_PATHS = (
+    *("run", "runs", "out", "results", "supernet"),
+    *("table", "source", "genotype", "config", "start_from"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """One verb of the command line.
+
+    Attributes:
+      name: as the user types it.
+      help: one line in the list of verbs.
+      run: runs the verb with its parsed options; ``options.overrides`` are the
+        settings ``--config.NAME=VALUE``, as ``NAME=VALUE``.
+      add_arguments: adds the arguments of the verb alone to its parser.
+      configured: whether it takes ``--config`` and ``--method``, which
+        `resolve_config` reads.
+    """
+
+    name: str
+    help: str
+    run: Callable[[argparse.Namespace], None]
+    add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    configured: bool = False
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--config`` and ``--method``.
+
+    Args:
+      parser: of the verb.
+    """
+    parser.add_argument(
+        "--config",
+        help="file with get_config(), config.json, or a name, such as digits or "
+        "pc_darts",
+    )
+    parser.add_argument(
+        "--method", help="a published method's choices: see darts-jax methods"
+    )
+
+
+def add_run_directory(parser: argparse.ArgumentParser) -> None:
+    """Adds the directory that a verb writes, perhaps from several processes.
+
+    Args:
+      parser: of the verb.
+    """
+    parser.add_argument("--run", required=True, help="run directory")
+    group = parser.add_argument_group(
+        "several processes", "a TPU pod and SLURM need none of these"
+    )
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0")
+    group.add_argument("--processes", type=int, help="how many there are")
+    group.add_argument("--process", type=int, help="which one this is, from 0")
+
+
+def add_start(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--from``, the run whose parameters a new run starts from.
+
+    Args:
+      parser: of the verb.
+    """
+    parser.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="RUN",
+        help="a run whose last parameters this one starts from",
+    )
+
+
+def read_overrides(arguments: Sequence[str]) -> list[str]:
+    """Returns the settings ``--config.NAME=VALUE`` as ``NAME=VALUE``.
+
+    Args:
+      arguments: of the command line, in which there may be others.
+
+    Raises:
+      InputError: a setting has no value.
+    """
+    typed = [a for a in arguments if a.startswith(OVERRIDE)]
+    for argument in typed:
+        if "=" not in argument:
+            raise InputError(f"{argument} has no value; want {argument}=VALUE")
+    return [argument.removeprefix(OVERRIDE) for argument in typed]
+
+
+def make_paths_local(options: argparse.Namespace) -> None:
+    """Turns places that were given, such as ``file:///a``, into paths of this machine.
+
+    Args:
+      options: of any verb; changed in place.
+
+    Raises:
+      InputError: a place is on no local disk.
+    """
+    from darts_jax.files import local_path
+
+    for name in _PATHS:
+        given = getattr(options, name, None)
+        if isinstance(given, list):
+            setattr(options, name, [str(local_path(place)) for place in given])
+        elif given:
+            setattr(options, name, str(local_path(given)))
+
+
+def resolve_config(options: argparse.Namespace) -> ConfigDict:
+    """Resolves settings: defaults, the config file, the method, then single settings.
+
+    Args:
+      options: of a configured verb.
+
+    Raises:
+      InputError: no such file, method or setting, or a wrong value.
+    """
+    from darts_jax.settings.config_files import load_config
+
+    if not options.method:
+        return load_config(options.config, options.overrides)
+    from darts_jax.settings.methods import apply_method
+
+    return apply_method(load_config(options.config), options.method, options.overrides)
+
+
+def refuse_settings(options: argparse.Namespace, message: str) -> None:
+    """Raises InputError if any setting was given.
+
+    Args:
+      options: of a verb that takes no settings.
+      message: of the error.
+    """
+    if options.overrides:
+        raise InputError(message)
+
+
+def require_data_places(options: argparse.Namespace, verb: str) -> None:
+    """Raises InputError for settings of a run other than where its data lie.
+
+    Args:
+      options: of a verb that reads a run.
+      verb: its name, for the message.
+    """
+    others = [o for o in options.overrides if not o.startswith(DATA_PLACES)]
+    if others:
+        raise InputError(
+            f"{verb} takes no settings but data.name and data.directory, where the "
+            f"data lie, not {others[0]}: those of the run hold"
+        )
+
+
+def read_genotype_argument(text: str) -> Genotype:
+    """Reads a genotype; what is worth knowing of it goes to standard error.
+
+    Args:
+      text: see `GENOTYPE`.
+
+    Raises:
+      InputError: it names or is no genotype.
+    """
+    from darts_jax.spaces.reading import read_genotype
+
+    return read_genotype(text, lambda note: print(note, file=sys.stderr))

@@ -1,0 +1,31 @@
+"""`draw`: a genotype as SVG and PNG."""
+
+import argparse
+from pathlib import Path
+
+from darts_jax.cli.arguments import (
+    GENOTYPE,
+    Verb,
+    read_genotype_argument,
+    refuse_settings,
+)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("genotype", help=GENOTYPE)
+    parser.add_argument("--config", help="file that registers a space of your own")
+    parser.add_argument("--out", default="genotype", help="file name without ending")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from darts_jax.plots.draw import save_drawing
+    from darts_jax.settings.config_files import load_config
+
+    refuse_settings(options, "draw takes no settings")
+    if options.config:
+        load_config(options.config)
+    genotype = read_genotype_argument(options.genotype)
+    print("\n".join(map(str, save_drawing(genotype, Path(options.out)))))
+
+
+VERB = Verb("draw", "draw a genotype as SVG and PNG", _run, _add_arguments)
