@@ -18,11 +18,13 @@ from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters, supernet_apply
 from darts_jax.settings.checks import validate_config
 from darts_jax.settings.config import with_overrides
+from darts_jax.spaces import get_space
 from darts_jax.tasks.image_networks import make_supernet
 from darts_jax.tasks.registry import load_data, require_images
 from darts_jax.training.console import format_table, print_status
 from darts_jax.training.loop import compile_job
 from darts_jax.training.search_job import make_search
+from darts_jax.types import Mixture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,9 +253,12 @@ def forward_macs(config: ConfigDict, dataset: AnyDataset, state: Any) -> int | N
     walked = with_overrides(config, ["supernet.execution=batch"])
     apply = supernet_apply(make_supernet(walked, dataset))
 
+    kinds = get_space(config.space).cells
+
     def forward(state: Any, images: Any) -> Any:
         key = jax.random.key(0)
-        return apply(state.params, state.stats, state.alpha, images, key, train=True)
+        mixture = Mixture({kind: state.alpha[kind] for kind in kinds})
+        return apply(state.params, state.stats, mixture, images, key, train=True)
 
     image = jax.ShapeDtypeStruct((1, *dataset.image_shape), np.float32)
     jaxpr = jax.make_jaxpr(forward)(state, image)
