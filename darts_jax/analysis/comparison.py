@@ -1,4 +1,4 @@
-"""Whether a search is better than another, and by how much."""
+"""Differences between searches: their size, 95 % intervals and p-values."""
 
 import dataclasses
 import math
@@ -12,12 +12,12 @@ from darts_jax.analysis.intervals import (
     LEVEL,
     Interval,
     Range,
-    alike_interval,
-    are_alike,
-    inside,
-    interval,
-    interval_of,
+    clip_to_range,
+    exact_interval,
+    is_constant,
     mean_interval,
+    sample_interval,
+    student_interval,
 )
 from darts_jax.errors import InputError
 
@@ -29,8 +29,11 @@ class Improvement:
     """A difference of means and its 95 % interval, in the unit of the results.
 
     Attributes:
-      p: two-sided p-value of no difference; NaN where none can be told.
-      pairs: how many pairs of results it rests on; 0 where sides are not paired.
+      difference: the difference of the means.
+      low: lower end of the interval.
+      high: upper end of the interval.
+      p: two-sided p-value of the hypothesis of no difference; NaN where there is none.
+      pairs: number of pairs of results; 0 where the sides are not paired.
     """
 
     difference: float
@@ -38,11 +41,6 @@ class Improvement:
     high: float
     p: float = math.nan
     pairs: int = 0
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
         interval = f"{self.low:+.2f} to {self.high:+.2f}"
@@ -54,18 +52,19 @@ def improvement(searched: Results, random: Results, within: Range = ANY) -> Impr
     """Returns how much better a search is than random search under the same budget.
 
     Two mappings, seed -> result, with two keys or more in common are compared pair by
-    pair: what a seed does to both sides drops out of the difference, and a result
-    without a partner counts for nothing. The interval is Student's of the pairs'
-    differences. Sequences, and mappings that share fewer keys, are independent sides:
-    the interval is Welch's (1947), for which neither variances nor numbers of runs
-    need be equal.
+    pair: the effect of a seed on both sides drops out of the difference, and a result
+    without a partner is left out. The interval is Student's, of the differences of the
+    pairs. Sequences, and mappings that share fewer keys, are independent sides: the
+    interval is Welch's (1947), which needs neither equal variances nor equal numbers of
+    runs.
 
     Args:
-      searched: results of independent runs of the search, one for each seed. By seed
-        only where the same seed means the same data, order or start on both sides.
-      random: the same of random search, or of whatever it is compared with.
-      within: what a result can be, such as `intervals.SHARE` of accuracies; then the
-        interval lies within what a difference can be, by the log-odds of `intervals`.
+      searched: results of independent runs of the search, one for each seed. A mapping
+        by seed only where the same seed means the same data, order or start on both
+        sides.
+      random: results of random search, or of another search.
+      within: range of a result, such as `intervals.SHARE` for accuracies; then the
+        interval lies within the range of a difference, by the log-odds of `intervals`.
 
     Raises:
       InputError: fewer than two results on a side, one that is no finite number or
@@ -81,26 +80,33 @@ def improvement(searched: Results, random: Results, within: Range = ANY) -> Impr
         )
     if not all(np.isfinite(side).all() for side in sides):
         raise InputError("results that are no finite numbers")
-    sides = [inside(side.tolist(), within) for side in sides]
+    sides = [clip_to_range(side.tolist(), within) for side in sides]
     if isinstance(searched, Mapping) and isinstance(random, Mapping):
         shared = [key for key in searched if key in random]
         if len(shared) > 1:
-            pairs = ([side[key] for key in shared] for side in (searched, random))
-            first, second = (inside(side, within) for side in pairs)
-            return by_differences(first - second, within)
-    return _apart(sides[0], sides[1], within)
+            first = clip_to_range([searched[key] for key in shared], within)
+            second = clip_to_range([random[key] for key in shared], within)
+            return improvement_from_differences(first - second, within)
+    return _compare_unpaired(sides[0], sides[1], within)
 
 
-def by_differences(differences: np.ndarray, within: Range = ANY) -> Improvement:
+def improvement_from_differences(
+    differences: np.ndarray, within: Range = ANY
+) -> Improvement:
     """Returns the improvement that the differences of two pairs or more show.
 
     Args:
-      differences: [pair], independent of each other.
-      within: what the results can be of which these are differences.
+      differences: difference of each pair [pair], independent of each other.
+      within: range of the results.
     """
-    found = interval_of(differences, within.of_differences)
-    mean = float(differences.mean())
-    return Improvement(mean, found.low, found.high, found.p, differences.size)
+    found = sample_interval(differences, within.difference_range)
+    return Improvement(
+        difference=float(differences.mean()),
+        low=found.low,
+        high=found.high,
+        p=found.p,
+        pairs=differences.size,
+    )
 
 
 def improvement_by_run(
@@ -111,14 +117,14 @@ def improvement_by_run(
     """Returns how much better searches are than random genotypes, run by run.
 
     Args:
-      searched: one result a run.
+      searched: one result for each run.
       beside: for each run the results of the random genotypes that it trained. Where
-        two runs or more have some, each is compared with the mean of its own;
+        two runs or more have some, each run is compared with the mean of its own;
         otherwise all are one side, unpaired.
-      within: what a result can be.
+      within: range of a result.
 
     Raises:
-      InputError: as `improvement`.
+      InputError: see `improvement`.
     """
     own = {i: result for i, result in enumerate(searched) if beside[i]}
     if len(own) > 1:
@@ -127,10 +133,15 @@ def improvement_by_run(
     return improvement(searched, [other for run in beside for other in run], within)
 
 
-def improvement_over(
+def improvement_over_mean(
     searched: Sequence[float], known: float, within: Range = ANY
 ) -> Improvement:
-    """Returns how much better searches are than a mean that is known, of a whole space.
+    """Returns how much better searches are than the known mean of a whole space.
+
+    Args:
+      searched: results of independent runs.
+      known: the known mean.
+      within: range of a result.
 
     Raises:
       InputError: fewer than two results, or one outside the range.
@@ -142,13 +153,16 @@ def improvement_over(
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Returns p-values adjusted for how many there are, by Holm's (1979) steps.
+    """Returns p-values adjusted for their number, by the steps of Holm (1979).
 
-    Of all that are below 0.05 after it, one or more is wrong in at most 5 % of cases.
-    NaN stays NaN, and counts as one of them.
+    In at most 5 % of cases one or more of the adjusted p-values below 0.05 is wrong.
+
+    Args:
+      p: p-values; a NaN stays NaN, and counts as one of them.
     """
     values = np.asarray(p, float)
-    adjusted, highest = np.full(values.size, np.nan), 0.0
+    adjusted = np.full(values.size, np.nan)
+    highest = 0.0
     for rank, i in enumerate(np.argsort(values, kind="stable")):
         if np.isnan(values[i]):
             break
@@ -157,30 +171,34 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def _apart(first: np.ndarray, second: np.ndarray, within: Range) -> Improvement:
-    """Returns the improvement of one side over another that it shares nothing with."""
+def _compare_unpaired(
+    first: np.ndarray, second: np.ndarray, within: Range
+) -> Improvement:
+    """Returns the improvement of one side over another, independent one."""
     sides = first, second
     difference = float(first.mean() - second.mean())
-    if all(are_alike(side, within) for side in sides):
-        found = _both_alike(first, second, within)
+    if all(is_constant(side, within) for side in sides):
+        found = _constant_interval(first, second, within)
         return Improvement(difference, found.low, found.high, found.p)
     # Squared standard errors of the two means.
     errors = np.array([side.var(ddof=1) / side.size for side in sides])
     freedoms = np.array([side.size - 1 for side in sides])
     freedom = errors.sum() ** 2 / (errors**2 / freedoms).sum()
     error = float(np.sqrt(errors.sum()))
-    found = interval(difference, error, float(freedom), within.of_differences)
+    found = student_interval(difference, error, float(freedom), within.difference_range)
     return Improvement(difference, found.low, found.high, found.p)
 
 
-def _both_alike(first: np.ndarray, second: np.ndarray, within: Range) -> Interval:
+def _constant_interval(
+    first: np.ndarray, second: np.ndarray, within: Range
+) -> Interval:
     """Returns the interval of a difference where neither side has any spread."""
     difference = float(first.mean() - second.mean())
     if not within.is_bounded:
-        return alike_interval(difference, first.size, ANY)
+        return exact_interval(difference, first.size, ANY)
     # Each side misses in half of the cases in which the two together may.
     own, other = (
-        alike_interval(float(side.mean()), side.size, within, (1 - LEVEL) / 2)
+        exact_interval(float(side.mean()), side.size, within, (1 - LEVEL) / 2)
         for side in (first, second)
     )
     return Interval(own.low - other.high, own.high - other.low)

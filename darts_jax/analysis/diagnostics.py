@@ -1,7 +1,7 @@
-"""What saved architecture parameters say about a search: numbers, and plain warnings.
+"""Diagnostics of a search from its architecture parameters: numbers and warnings.
 
-Everything is in NumPy, of one kind's logits [edge, op] or of a genotype. Edge logits
-take no part.
+Functions take the logits [edge, op] of one kind of cell, or a genotype, in NumPy. Edge
+logits take no part.
 """
 
 import numpy as np
@@ -15,10 +15,14 @@ from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, Space
 def edge_entropy(
     cell: Cell, logits: Float[np.ndarray, "edge op"]
 ) -> Float[np.ndarray, " edge"]:
-    """Entropy of every edge's softmax, as a share of the most it can be.
+    """Computes the entropy of every edge's softmax, as a share of its maximum.
 
     ``-sum_o p log p / log K`` for K operations: 1 is undecided, 0 is decided. An edge
     with one operation is decided.
+
+    Args:
+      cell: the cell.
+      logits: architecture parameters [edge, op].
     """
     return _entropy_share(cell, softmax_weights(cell, logits))
 
@@ -28,40 +32,61 @@ def ranking_changes(
     before: Float[np.ndarray, "edge op"],
     after: Float[np.ndarray, "edge op"],
 ) -> int:
-    """Pairs of operations of an edge that changed their order, over all edges.
+    """Counts the pairs of operations of an edge that changed their order.
 
-    Kendall's distance of the two rankings; 0 if every edge ranks as it did.
+    Args:
+      cell: the cell.
+      before: architecture parameters [edge, op].
+      after: architecture parameters later on [edge, op].
+
+    Returns:
+      Kendall's distance of the rankings, summed over edges; 0 if no order changed.
     """
-    places = [np.argsort(ranking(cell, logits)) for logits in (before, after)]
-    earlier, later = (np.sign(p[:, :, None] - p[:, None, :]) for p in places)
+    earlier = _pair_order(cell, before)
+    later = _pair_order(cell, after)
     return int((earlier * later < 0).sum()) // 2
 
 
+def _pair_order(
+    cell: Cell, logits: Float[np.ndarray, "edge op"]
+) -> Float[np.ndarray, "edge op op"]:
+    """Returns 1 or -1 for each pair of operations of an edge, by which ranks first."""
+    places = np.argsort(ranking(cell, logits))
+    return np.sign(places[:, :, None] - places[:, None, :])
+
+
 def skip_share(cell: Cell, weights: Weights) -> float:
-    """The mean weight of ``skip_connect`` over the edges that may be it; 0 if none may.
+    """Returns the mean weight of ``skip_connect`` over the edges that may be it.
 
     Args:
-      weights: as a reading of `bilevel.discretization` gives them.
+      cell: the cell.
+      weights: weights as a reading of `bilevel.discretization` returns them [edge, op].
+
+    Returns:
+      The mean in [0, 1]; 0 if no edge may be a skip connection.
     """
     return _share(cell, weights, "skip_connect")
 
 
-def describe(
+def describe_epoch(
     space: Space,
     alpha: Saved,
     before: Saved,
     genotype: Genotype | None,
     read: Reading = softmax_weights,
 ) -> dict[str, float]:
-    """The numbers of an epoch over all kinds of cells, NaN without a genotype.
+    """Computes the diagnostic numbers of an epoch over all kinds of cells.
 
     Args:
-      before: the parameters an epoch earlier.
-      genotype: what a rule makes of them.
+      space: the search space.
+      alpha: architecture parameters after the epoch.
+      before: architecture parameters an epoch earlier.
+      genotype: the genotype of ``alpha``; without one all numbers are NaN.
+      read: weights of the parameters.
 
     Returns:
       ``entropy`` (mean over edges), ``ranking_changes`` (sum), ``skip_share`` (mean
-      over kinds), and ``skips``, kept by the cells that do not reduce.
+      over kinds), and ``skips``, the number kept by the cells that do not reduce.
     """
     if genotype is None:
         names = ("entropy", "ranking_changes", "skip_share", "skips")
@@ -89,11 +114,17 @@ def collapse_warnings(
     genotype: Genotype,
     read: Reading = softmax_weights,
 ) -> list[str]:
-    """One line for each known way in which a search went wrong; none if all is well.
+    """Returns one line for each sign that a search went wrong.
 
-    Signs: skips in half of a cell's kept edges (Zela et al., 2020), unless they make a
-    chain shorter; a cell that no path crosses, ``none`` with most of the weight, and
+    Signs are skips in half of a cell's kept edges (Zela et al., 2020), unless they make
+    a chain shorter; a cell that no path crosses; ``none`` with most of the weight; and
     edges that are all but undecided.
+
+    Args:
+      space: the search space.
+      alpha: architecture parameters after the last epoch.
+      genotype: their genotype.
+      read: weights of the parameters.
     """
     return [
         f"{kind} cell: {warning}"
@@ -104,7 +135,12 @@ def collapse_warnings(
     ]
 
 
-UNDECIDED = 0.999  # of the largest entropy; a start at 1e-3 N(0, 1) has 0.9999998
+UNDECIDED = 0.999
+"""Share of the largest entropy above which edges are undecided.
+
+Parameters that start as 1e-3 N(0, 1) have 0.9999998.
+"""
+
 _MOST = 0.5
 
 
@@ -116,7 +152,8 @@ def _warnings(
 ) -> list[str]:
     found = []
     weights = read(cell, parameters)
-    skips, kept = chosen.skips, len(chosen.choices)
+    skips = chosen.skips
+    kept = len(chosen.choices)
     if not cell.is_chain and kept and skips / kept >= _MOST:
         found.append(
             f"{skips} of {kept} kept edges are skip_connect; the search has likely "
@@ -139,7 +176,7 @@ def _warnings(
 
 
 def _entropy_share(cell: Cell, weights: Weights) -> Float[np.ndarray, " edge"]:
-    """`edge_entropy` of weights, made to add up to 1 on every edge."""
+    """Computes `edge_entropy` from weights, scaled to a sum of 1 on every edge."""
     parts = _parts(cell, weights)
     safe = np.where(parts > 0, parts, 1.0)
     count = np.sum(cell.mask, axis=-1)
@@ -148,7 +185,7 @@ def _entropy_share(cell: Cell, weights: Weights) -> Float[np.ndarray, " edge"]:
 
 
 def _share(cell: Cell, weights: Weights, operation: str) -> float:
-    """Mean over the edges that may be the operation of its part of their weight."""
+    """Returns an operation's mean part of the weight of the edges that may be it."""
     parts = _parts(cell, weights)
     found = [
         parts[e, edge.operations.index(operation)]
@@ -159,6 +196,6 @@ def _share(cell: Cell, weights: Weights, operation: str) -> float:
 
 
 def _parts(cell: Cell, weights: Weights) -> Float[np.ndarray, "edge op"]:
-    """Every operation's part of its edge's weight; 0 where there is no operation."""
+    """Returns each operation's part of its edge's weight; 0 where there is none."""
     present = np.where(cell.mask, weights, 0)
     return present / present.sum(-1, keepdims=True)

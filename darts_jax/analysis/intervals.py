@@ -1,13 +1,14 @@
-"""95 % intervals of means and differences that stay within what can be measured.
+"""95 % intervals of means and differences, within the range of a measure.
 
-Student's interval of an estimate ``m`` with standard error ``s`` is ``m ± t s``. Of a
-measure that ends at 0 and at 1 it is made on the scale of log-odds, where nothing
-ends, by the delta method (``s / (m (1 - m))`` there), and brought back:
+Student's interval of an estimate ``m`` with standard error ``s`` is ``m ± t s``. For a
+measure between 0 and 1 it is computed on the unbounded scale of log-odds by the delta
+method (the standard error is ``s / (m (1 - m))`` there), and transformed back:
 
     expit(logit(m) ± t s / (m (1 - m)))
 
-In the middle of the range the two agree; near an end Student's leaves the range and
-covers too rarely. Everything is in closed form, so two calls agree to the bit.
+In the middle of the range the two agree; near an end Student's interval leaves the
+range and covers the mean too rarely. All is in closed form, so two calls agree to the
+bit.
 """
 
 import math
@@ -21,35 +22,46 @@ from darts_jax.errors import InputError
 
 LEVEL = 0.95
 
-_DUST = 1e-6  # of a range's width: what rounding in float32 may leave outside
-_ALIKE = 8 * np.finfo(np.float64).eps  # relative: what rounding leaves of no spread
+_OUTSIDE = 1e-6  # of a range's width: excess by rounding in float32
+_SPREAD = 8 * np.finfo(np.float64).eps  # relative: spread by rounding alone
 
 
 class Range(NamedTuple):
-    """The least and the greatest value that a measure can have."""
+    """Range of a measure.
+
+    Attributes:
+      low: the least value.
+      high: the greatest value.
+    """
 
     low: float = -math.inf
     high: float = math.inf
 
     @property
     def is_bounded(self) -> bool:
-        """Whether it ends on both sides."""
+        """True if both ends are finite."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
-    def of_differences(self) -> "Range":
-        """The range of the difference of two such measures."""
+    def difference_range(self) -> "Range":
+        """Range of the difference of two values in this range."""
         return Range(self.low - self.high, self.high - self.low)
 
 
-ANY, SHARE, PERCENT = Range(), Range(0.0, 1.0), Range(0.0, 100.0)
+ANY = Range()
+SHARE = Range(0.0, 1.0)
+PERCENT = Range(0.0, 100.0)
 
 
 class Interval(NamedTuple):
-    """A 95 % interval, and the p-value of the hypothesis that the truth is 0.
+    """A 95 % interval, and the p-value of the hypothesis that the true value is 0.
 
-    The interval leaves out 0 exactly where p is below 0.05. Either is NaN where there
-    is none.
+    The interval excludes 0 exactly where p is below 0.05.
+
+    Attributes:
+      low: lower end; NaN where there is no interval.
+      high: upper end; NaN where there is no interval.
+      p: the p-value; NaN where there is none.
     """
 
     low: float
@@ -60,66 +72,81 @@ class Interval(NamedTuple):
 def mean_interval(
     results: Sequence[float], within: Range = ANY
 ) -> tuple[float, float, float]:
-    """Returns the mean of independent results and its 95 % interval, low and high.
-
-    Of one result there is no interval: NaN on either side.
+    """Computes the mean of independent results and its 95 % interval.
 
     Args:
-      within: what the measure can be; the interval lies in it.
+      results: the results.
+      within: range of the measure; the interval lies in it.
+
+    Returns:
+      The mean and the ends of its interval, which are NaN for a single result.
 
     Raises:
-      InputError: a result lies outside.
+      InputError: a result lies outside of the range.
     """
-    values = inside(results, within)
+    values = clip_to_range(results, within)
     if values.size < 2:
         return float(values.mean()) if values.size else np.nan, np.nan, np.nan
     mean = float(values.mean())
-    found = interval_of(values, within)
+    found = sample_interval(values, within)
     return mean, found.low, found.high
 
 
-def interval_of(values: np.ndarray, within: Range) -> Interval:
-    """Returns the interval of the mean of two values or more that lie in a range."""
-    mean, count = float(values.mean()), values.size
-    if are_alike(values, within):
-        return alike_interval(mean, count, within)
+def sample_interval(values: np.ndarray, within: Range) -> Interval:
+    """Returns the interval of the mean of two independent values or more.
+
+    Args:
+      values: the values [n].
+      within: their range.
+    """
+    mean = float(values.mean())
+    count = values.size
+    if is_constant(values, within):
+        return exact_interval(mean, count, within)
     error = float(values.std(ddof=1) / np.sqrt(count))
-    return interval(mean, error, count - 1, within)
+    return student_interval(mean, error, count - 1, within)
 
 
-def interval(mean: float, error: float, freedom: float, within: Range) -> Interval:
-    """Returns the interval of an estimate from its standard error.
+def student_interval(
+    mean: float, error: float, freedom: float, within: Range
+) -> Interval:
+    """Returns Student's interval of an estimate, within the range of its measure.
 
     Args:
       mean: the estimate, strictly between the ends of the range.
       error: its standard error, above 0.
       freedom: degrees of freedom of the error.
+      within: range of the measure.
     """
     quantile = float(stdtrit(freedom, (1 + LEVEL) / 2))
-    center, slope = _onto_line(mean, within)
+    center, slope = _to_unbounded(mean, within)
     half = quantile * error * slope
-    if math.isinf(within.low) and math.isinf(within.high):
-        low, high = mean - half, mean + half
-    else:
-        low, high = (_from_line(x, within) for x in (center - half, center + half))
+    low = _from_unbounded(center - half, within)
+    high = _from_unbounded(center + half, within)
     p = math.nan
     if within.low < 0 < within.high:
-        away = abs(center - _onto_line(0.0, within)[0]) / (error * slope)
+        away = abs(center - _to_unbounded(0.0, within)[0]) / (error * slope)
         p = 2 * float(stdtr(freedom, -away))
     return Interval(low, high, p)
 
 
-def alike_interval(
+def exact_interval(
     value: float, count: int, within: Range, chance: float = 1 - LEVEL
 ) -> Interval:
-    """Returns the exact interval of a mean of which all results are the same.
+    """Returns the exact interval of a mean where all results are equal.
 
-    There is no spread to go by. A value that has come up ``n`` times in ``n`` has a
-    probability of ``q = (chance / 2) ** (1 / n)`` or more, which is Clopper and
-    Pearson's (1934) end of the interval; with the rest at either end of the range the
-    mean is between ``q value + (1 - q) low`` and ``q value + (1 - q) high``. So it is
-    ``0 to 0.60`` after four zeros of a share. Where the range has no ends nothing
-    bounds the mean: the interval is the value alone, without a p-value unless it is 0.
+    A value that occurred ``n`` times in ``n`` trials has a probability of
+    ``q = (chance / 2) ** (1 / n)`` or more, the end of the interval of Clopper and
+    Pearson (1934). With the rest of the probability at either end of the range, the
+    mean is between ``q value + (1 - q) low`` and ``q value + (1 - q) high``: for four
+    zeros of a share, ``0 to 0.60``. A range without ends does not bound the mean: the
+    interval is the value alone, without a p-value unless it is 0.
+
+    Args:
+      value: the value of all results.
+      count: the number n of results.
+      within: range of the measure.
+      chance: probability that the interval misses the mean.
     """
     if not within.is_bounded:
         return Interval(value, value, 1.0 if value == 0 else math.nan)
@@ -134,24 +161,33 @@ def alike_interval(
     return Interval(low, high, p)
 
 
-def are_alike(values: np.ndarray, within: Range) -> bool:
-    """Returns whether values have no spread but for rounding."""
+def is_constant(values: np.ndarray, within: Range) -> bool:
+    """Returns whether values are equal up to rounding.
+
+    Args:
+      values: the values [n].
+      within: range of the measure.
+    """
     size = np.abs(values).max()
     if within.is_bounded:
         # Differences are rounded as what they are differences of.
         size = max(size, within.high - within.low)
-    return bool(np.ptp(values) <= _ALIKE * size)
+    return bool(np.ptp(values) <= _SPREAD * size)
 
 
-def inside(results: Sequence[float], within: Range) -> np.ndarray:
-    """Returns results as float64, those that rounding put outside a range at its end.
+def clip_to_range(results: Sequence[float], within: Range) -> np.ndarray:
+    """Returns results as float64, clipped where rounding put them outside a range.
+
+    Args:
+      results: the results.
+      within: the range.
 
     Raises:
-      InputError: one lies outside by more than rounding.
+      InputError: a result lies outside by more than rounding.
     """
     values = np.asarray(results, np.float64)
-    dust = _DUST * (within.high - within.low) if within.is_bounded else _DUST
-    outside = (values < within.low - dust) | (values > within.high + dust)
+    margin = _OUTSIDE * (within.high - within.low) if within.is_bounded else _OUTSIDE
+    outside = (values < within.low - margin) | (values > within.high + margin)
     if outside.any():
         raise InputError(
             f"a result of {values[outside][0]:g} is not between {within.low:g} and "
@@ -160,8 +196,8 @@ def inside(results: Sequence[float], within: Range) -> np.ndarray:
     return np.clip(values, within.low, within.high)
 
 
-def _onto_line(value: float, within: Range) -> tuple[float, float]:
-    """Returns a value on a scale without ends, and the slope of that scale there."""
+def _to_unbounded(value: float, within: Range) -> tuple[float, float]:
+    """Returns a value on an unbounded scale, and the slope of that scale there."""
     low, high = within
     if within.is_bounded:
         width = high - low
@@ -174,13 +210,15 @@ def _onto_line(value: float, within: Range) -> tuple[float, float]:
     return value, 1.0
 
 
-def _from_line(value: float, within: Range) -> float:
+def _from_unbounded(value: float, within: Range) -> float:
     low, high = within
     if within.is_bounded:
         return min(max(low + (high - low) * float(expit(value)), low), high)
     if math.isfinite(low):
         return low + _exp(value)
-    return high - _exp(-value)
+    if math.isfinite(high):
+        return high - _exp(-value)
+    return value
 
 
 def _exp(value: float) -> float:

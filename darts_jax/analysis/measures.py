@@ -1,4 +1,4 @@
-"""What a search records of its epochs, and how that is told to people."""
+"""Measures that a search records of its epochs: names, units, formats and ranges."""
 
 import dataclasses
 from collections.abc import Collection, Iterable
@@ -13,14 +13,15 @@ class Measure:
     """A column of a history.
 
     Attributes:
-      name: for titles and sentences.
-      short: beside its line.
-      unit: follows the number.
-      scale: makes that unit of what is recorded.
-      form: of a number, for `format`.
-      source: what makes a search record it.
-      low, high: what an axis shows at least.
-      is_count: whether only whole numbers stand along an axis.
+      name: name in titles and sentences.
+      short: label beside its line.
+      unit: unit, written after the number.
+      scale: factor from the recorded value to that unit.
+      form: format of a number, for `format`.
+      source: says in an error message what makes a search record it.
+      low: lower end of an axis; the axis reaches at least so far.
+      high: upper end of an axis; the axis reaches at least so far.
+      is_count: whether an axis shows only whole numbers.
     """
 
     name: str
@@ -35,20 +36,27 @@ class Measure:
 
     @property
     def title(self) -> str:
-        """With its unit."""
+        """Name and unit, as a title."""
         words = self.name[0].upper() + self.name[1:]
         return f"{words}, {self.unit}" if self.unit else words
 
-    def number(self, value: float) -> str:
-        """A value without its unit, as it is written beside a line."""
+    def format(self, value: float) -> str:
+        """Formats a value without its unit.
+
+        Args:
+          value: the value, in the unit of the measure.
+        """
         return format(value, self.form)
 
-    def told(self, value: float) -> str:
-        """A value in a sentence."""
-        return f"{self.number(value)} {self.unit}".rstrip()
+    def format_with_unit(self, value: float) -> str:
+        """Formats a value with its unit.
+
+        Args:
+          value: the value, in the unit of the measure.
+        """
+        return f"{self.format(value)} {self.unit}".rstrip()
 
 
-# Column -> what it holds, in the order of an overview.
 MEASURES = {
     "loss": Measure("training loss", "training"),
     "valid_loss": Measure("held-out loss", "held out"),
@@ -106,29 +114,36 @@ MEASURES = {
     "gradient_norm": Measure("norm of the hypergradient", low=0.0, form=".2g"),
     "learning_rate": Measure("learning rate", low=0.0, form=".2g"),
 }
+"""Column of a history -> its measure, in the order of an overview."""
 
 
-def range_of(
+def column_range(
     column: str,
     columns: Collection[str] = (),
     genotypes: Iterable[Genotype | None] = (),
 ) -> Range:
-    """Returns what a column of a history can hold; any number, of an unknown one.
+    """Returns the range of a column of a history; `ANY` for an unknown one.
 
     Args:
-      columns: all that are recorded: a gap of perplexities is no gap of accuracies.
-      genotypes: that were found: none has more skips than it keeps edges.
+      column: name of the column.
+      columns: names of all recorded columns: they say whether a discretisation gap is
+        one of accuracies.
+      genotypes: genotypes that were found: none has more skips than it keeps edges.
     """
     if column == "discretization_gap":
         scores = [c for c in columns if c.startswith(("held_out_", "discretized_"))]
-        of_shares = scores and all(range_of(c) == SHARE for c in scores)
-        return SHARE.of_differences if of_shares else ANY
+        of_shares = scores and all(column_range(c) == SHARE for c in scores)
+        return SHARE.difference_range if of_shares else ANY
     if column == "benchmark_accuracy":
         return PERCENT
     if column in ("entropy", "skip_share"):
         return SHARE
     if column == "skips":
-        kept = [_kept(genotype) for genotype in genotypes if genotype is not None]
+        kept = [
+            _count_kept_edges(genotype)
+            for genotype in genotypes
+            if genotype is not None
+        ]
         return Range(0.0, max(kept)) if kept else Range(low=0.0)
     score = column
     for begin in ("held_out_", "discretized_", "test_"):
@@ -138,8 +153,8 @@ def range_of(
     return Range(low=1.0) if score == "perplexity" else ANY
 
 
-def _kept(genotype: Genotype) -> int:
-    """Returns how many edges the cells keep of which skips are counted."""
+def _count_kept_edges(genotype: Genotype) -> int:
+    """Counts the kept edges of the cells whose skips are counted."""
     space = SPACES.get(genotype.space)
     reductions = space.macro.reductions if space else ()
     cells = genotype.cells.items()

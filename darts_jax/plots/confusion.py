@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from darts_jax.analysis.by_class import (
+from darts_jax.analysis.class_metrics import (
     Confusion,
     balanced_accuracy,
     class_results,

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from darts_jax.analysis.pareto import pareto_front
 from darts_jax.errors import InputError
 from darts_jax.plots.style import (
     FAINT_INK,
@@ -35,25 +36,6 @@ _FRONT = "Pareto front"
 _LETTER = 0.15  # height of a label's room
 _REACHES = (0.1, 0.22)  # from a point to its label
 _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (-1, 1), (1, -1), (1, 1), (-1, -1))
-
-
-def pareto(
-    cost: Float[np.ndarray, " point"], accuracy: Float[np.ndarray, " point"]
-) -> Bool[np.ndarray, " point"]:
-    """Which points no other beats: at most their cost, at least their accuracy.
-
-    Of equal points all count; one without a cost or an accuracy (NaN) never does.
-    """
-    cost, accuracy = np.asarray(cost, float), np.asarray(accuracy, float)
-    known = np.isfinite(cost) & np.isfinite(accuracy)
-    best = np.zeros(len(cost), bool)
-    highest, cheapest = -np.inf, np.inf
-    # Cheapest first, and of these the most accurate.
-    for i in np.lexsort((-accuracy, cost)):
-        is_equal = (cost[i], accuracy[i]) == (cheapest, highest)
-        if known[i] and (accuracy[i] > highest or is_equal):
-            best[i], cheapest, highest = True, cost[i], accuracy[i]
-    return best
 
 
 def plot_front(points: pd.DataFrame, cost: str, accuracy: str, label: str) -> Figure:
@@ -87,7 +69,7 @@ def plot_front(points: pd.DataFrame, cost: str, accuracy: str, label: str) -> Fi
     axes = add_axes(figure, _LEFT, TITLE_HEIGHT, wide, _TALL)
     clean(axes, accuracy, cost)
 
-    on_front = pareto(x, y)
+    on_front = pareto_front(x, y)
     _draw_front(axes, x[on_front], y[on_front], x.max(), styles[_FRONT])
     for name in dict.fromkeys(groups):
         own = (groups == name).to_numpy()

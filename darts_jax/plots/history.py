@@ -41,7 +41,7 @@ class Line:
     @property
     def beside(self) -> str:
         """What stands at its end."""
-        return f"{self.label} {self.measure.number(self.mean.iloc[-1])}".lstrip()
+        return f"{self.label} {self.measure.format(self.mean.iloc[-1])}".lstrip()
 
     @property
     def end(self) -> tuple[float, float]:
@@ -126,7 +126,10 @@ def summary(panels: Sequence[Panel], names: dict[str, Style]) -> str:
     """What many panels show, in a sentence."""
     lines = [line for panel in panels for line in panel]
     if len(names) == 1:
-        ends = [f"{own.measure.name} {own.measure.told(own.end[1])}" for own in lines]
+        ends = [
+            f"{own.measure.name} {own.measure.format_with_unit(own.end[1])}"
+            for own in lines
+        ]
         return f"Curves by epoch, which end at: {', '.join(ends)}."
     measures = dict.fromkeys(line.measure.name for line in lines)
     compared = next((p for p in panels if p[0].measure.unit == "%"), panels[0])
@@ -160,16 +163,16 @@ def _extremes_told(panel: Panel, over: str) -> str:
     name = measure.name[0].upper() + measure.name[1:]
     return (
         f"{name} of {len(panel)} runs {over}: lowest at the end is "
-        f"{panel[low].label} with {measure.told(ends[low])}, highest "
-        f"{panel[high].label} with {measure.told(ends[high])}."
+        f"{panel[low].label} with {measure.format_with_unit(ends[low])}, highest "
+        f"{panel[high].label} with {measure.format_with_unit(ends[high])}."
     )
 
 
 def _course(line: Line) -> str:
     first, last = float(line.mean.iloc[0]), float(line.mean.iloc[-1])
-    start, end = line.measure.number(first), line.measure.told(last)
+    start, end = line.measure.format(first), line.measure.format_with_unit(last)
     if len(line.mean) == 1:
         return f"is {end}"
-    if line.measure.told(first) == end:
+    if line.measure.format_with_unit(first) == end:
         return f"stays at {end}"
     return f"{'falls' if last < first else 'rises'} from {start} to {end}"

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from darts_jax.analysis.ranking import ranking
+from darts_jax.analysis.ranking import ranking_quality
 from darts_jax.plots.style import (
     FAINT_INK,
     FOOT_HEIGHT,
@@ -39,7 +39,7 @@ def draw_scatter(
 
     The path that the supernet puts first is marked.
     """
-    found = ranking(accuracy, truth)
+    found = ranking_quality(accuracy, truth)
     first = int(np.argmax(accuracy))
     best = f"{truth[first]:.2f} % (best {truth.max():.2f} %)"
     correlations = f"Kendall tau {found.kendall:.2f}, Spearman {found.spearman:.2f}"

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from darts_jax.analysis.by_class import (
+from darts_jax.analysis.class_metrics import (
     ClassResult,
     Confusion,
     balanced_accuracy,

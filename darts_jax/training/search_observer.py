@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from darts_jax.analysis.diagnostics import UNDECIDED, collapse_warnings, describe
+from darts_jax.analysis.diagnostics import UNDECIDED, collapse_warnings, describe_epoch
 from darts_jax.bilevel.discretization import (
     kinds_without_numbers,
     one_hot,
@@ -162,7 +162,7 @@ class SearchObserver(Observer):
     ) -> dict[str, list[Any]]:
         """Name -> its number of every member."""
         of_all = zip(self._each(alpha), self._each(before), genotypes, strict=True)
-        told = [describe(self.space, *own, self.read) for own in of_all]
+        told = [describe_epoch(self.space, *own, self.read) for own in of_all]
         return {name: [each[name] for each in told] for name in told[0]}
 
     def _discretized(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.analysis.intervals import Range, are_alike, mean_interval
-from darts_jax.analysis.measures import range_of
+from darts_jax.analysis.intervals import Range, is_constant, mean_interval
+from darts_jax.analysis.measures import column_range
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
@@ -142,7 +142,7 @@ class Ablation(HistoryPlots):
             row = own[0].choice | {"seeds": len(own) - failed, "failed": failed}
             for measure in self.measures:
                 values = _known(own, measure)
-                mean, low, high = mean_interval(values, self.range_of(measure))
+                mean, low, high = mean_interval(values, self.column_range(measure))
                 row |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
             rows.append(row | {"agreement": _agreement(own)})
         return pd.DataFrame(rows)
@@ -153,10 +153,10 @@ class Ablation(HistoryPlots):
         known = [c for c in self.frame if self.frame[c].notna().any()]
         return [c for begin in MEASURES for c in known if c.startswith(begin)]
 
-    def range_of(self, measure: str) -> Range:
+    def column_range(self, measure: str) -> Range:
         """Returns what a measure can be: no more skips, say, than edges are kept."""
         genotypes = (one.genotype for one in self.searches)
-        return range_of(measure, self.measures, genotypes)
+        return column_range(measure, self.measures, genotypes)
 
     def effects(
         self, measure: str = "", unit: str = "pair", every_pair: bool = False
@@ -177,14 +177,14 @@ class Ablation(HistoryPlots):
         Raises:
           InputError: it was not measured, or there is no such unit.
         """
-        from darts_jax.analysis.effects import Observed, effects
+        from darts_jax.analysis.effects import Observation, effects
 
         measure = self._known_measure(measure)
         observed = [
-            Observed(one.choice, one.seed, one.measured(measure))
+            Observation(one.choice, one.seed, one.measured(measure))
             for one in self.searches
         ]
-        return effects(observed, self.range_of(measure), unit, every_pair)
+        return effects(observed, self.column_range(measure), unit, every_pair)
 
     def plot_effects(
         self, measure: str = "", unit: str = "pair", every_pair: bool = False
@@ -242,7 +242,9 @@ class Ablation(HistoryPlots):
             for measure in self.measures:
                 low, high = row[f"{measure}_low"], row[f"{measure}_high"]
                 values = np.array(_known(own, measure))
-                alike = len(values) > 1 and are_alike(values, self.range_of(measure))
+                alike = len(values) > 1 and is_constant(
+                    values, self.column_range(measure)
+                )
                 told[measure.replace("_", " ")] = (
                     f"{row[measure]:.3g} ({low:.3g} to {high:.3g}"
                     f"{', all alike' if alike else ''})"

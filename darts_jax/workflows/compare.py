@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darts_jax.analysis.measures import range_of
+from darts_jax.analysis.measures import column_range
 from darts_jax.errors import InputError
 from darts_jax.plots.run_histories import HistoryPlots
 from darts_jax.spaces.reading import read_genotype_file
@@ -124,7 +124,7 @@ class Comparison(HistoryPlots):
         Raises:
           InputError: it was not measured, or all searches are one group.
         """
-        from darts_jax.analysis.effects import Observed, effects
+        from darts_jax.analysis.effects import Observation, effects
 
         groups = [*group_by_seed(self.searches)]
         if len(groups) < 2:
@@ -137,7 +137,7 @@ class Comparison(HistoryPlots):
             raise InputError(f"{measure!r} was not measured; want one of {known}")
         measure = measure or self.measures[0]
         observed = [
-            Observed(
+            Observation(
                 {"search": ", ".join(group)},
                 one.config.seed,
                 float(self._measured[name].get(measure, math.nan)),
@@ -146,7 +146,7 @@ class Comparison(HistoryPlots):
             for name, one in group.items()
         ]
         genotypes = (one.genotype for one in self.searches.values())
-        return effects(observed, range_of(measure, self.measures, genotypes))
+        return effects(observed, column_range(measure, self.measures, genotypes))
 
     @functools.cached_property
     def _measured(self) -> dict[str, dict[str, float]]:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from darts_jax.analysis.diagnostics import collapse_warnings, describe
+from darts_jax.analysis.diagnostics import collapse_warnings, describe_epoch
 from darts_jax.bilevel.discretization import one_hot, reading_of
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.data.stream import AnyDataset
@@ -51,7 +51,7 @@ def diagnose(
         float(held_out.score(m))
         for m in (model, model.replace(mixture=one_hot(space, genotype)))
     )
-    measured = describe(space, alpha, before, genotype, read) | {
+    measured = describe_epoch(space, alpha, before, genotype, read) | {
         "epoch": epoch,
         f"held_out_{score.name}": soft,
         f"discretized_{score.name}": hard,

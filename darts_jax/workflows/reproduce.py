@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from darts_jax.analysis.comparison import (
     Improvement,
     improvement_by_run,
-    improvement_over,
+    improvement_over_mean,
 )
 from darts_jax.analysis.intervals import PERCENT
 from darts_jax.errors import InputError
@@ -118,7 +118,7 @@ def gain(rows: list[dict[str, Any]], known: float | None) -> Improvement:
     """
     results = [row["result"] for row in rows]
     if known is not None:
-        return improvement_over(results, known, PERCENT)
+        return improvement_over_mean(results, known, PERCENT)
     return improvement_by_run(results, [row["random"] for row in rows], PERCENT)
 
 

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.analysis.comparison import improvement
 from darts_jax.analysis.intervals import Range
-from darts_jax.analysis.measures import range_of
+from darts_jax.analysis.measures import column_range
 from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.data.identity import Identity, read_identity, shape_told
 from darts_jax.data.remembered import trained_with
@@ -156,7 +156,7 @@ class RetrainResult:
         spread = statistics.stdev(random) if len(random) > 1 else 0.0
         gained = f"{statistics.mean(own) - statistics.mean(random):+.2f}"
         if min(len(own), len(random)) > 1:
-            least, most = range_of(f"test_{self.measure.name}")
+            least, most = column_range(f"test_{self.measure.name}")
             within = Range(self.measure.scaled(least), self.measure.scaled(most))
             gained = str(improvement(own, random, within))
         return (

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from darts_jax.analysis.ranking import Ranking, ranking
+from darts_jax.analysis.ranking import RankingQuality, ranking_quality
 from darts_jax.bilevel.discretization import one_hot, random_genotype
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
@@ -56,7 +56,7 @@ class Scores:
     accuracy: Float[np.ndarray, " path"]
     truth: Float[np.ndarray, " path"] | None
     title: str
-    ranking: Ranking | None
+    ranking: RankingQuality | None
     seconds: float
     epoch: int
     protocol: str
@@ -135,7 +135,7 @@ def score(
         accuracy,
         truth,
         known.title if known else "",
-        ranking(accuracy, truth) if truth is not None else None,
+        ranking_quality(accuracy, truth) if truth is not None else None,
         time.perf_counter() - began,
         epoch or saved.epochs,
         _protocol(config, dataset),

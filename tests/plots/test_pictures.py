@@ -12,13 +12,14 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from darts_jax.analysis.measures import MEASURES
+from darts_jax.analysis.pareto import pareto_front
 from darts_jax.bilevel.discretization import softmax_weights
 from darts_jax.errors import InputError
 from darts_jax.plots import curves
 from darts_jax.plots.agreement import plot_agreement
 from darts_jax.plots.alphas import plot_alpha, plot_heatmap
 from darts_jax.plots.draw import draw_genotype
-from darts_jax.plots.front import pareto, plot_front
+from darts_jax.plots.front import plot_front
 from darts_jax.plots.heatmap import SHADES
 from darts_jax.plots.scatter import draw_scatter
 from darts_jax.plots.style import (
@@ -151,7 +152,7 @@ def test_lines_are_the_history(name):
     np.testing.assert_array_equal(line.get_xdata(), known["epoch"])
     expected = known[COLUMN[name]].astype(float) * measure.scale
     np.testing.assert_allclose(np.asarray(line.get_ydata(), float), expected)
-    assert measure.number(expected.iloc[-1]) in figure.get_label()
+    assert measure.format(expected.iloc[-1]) in figure.get_label()
     assert_readable(figure)
 
 
@@ -296,25 +297,6 @@ def test_shades_rise_in_grey():
     assert np.all(np.diff(grey) > 0)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_pareto_is_that_of_brute_force(seed):
-    rng = np.random.default_rng(seed)
-    # Few values, so that many are equal.
-    cost, accuracy = rng.integers(0, 6, (2, 15)).astype(float)
-    accuracy[rng.integers(0, 15)] = np.nan
-    known = np.isfinite(accuracy)
-    beaten = [
-        any(
-            known[j]
-            and (cost[j] <= cost[i] and accuracy[j] >= accuracy[i])
-            and (cost[j] < cost[i] or accuracy[j] > accuracy[i])
-            for j in range(15)
-        )
-        for i in range(15)
-    ]
-    np.testing.assert_array_equal(pareto(cost, accuracy), known & ~np.array(beaten))
-
-
 def networks(count):
     rng = np.random.default_rng(0)
     return pd.DataFrame(
@@ -349,7 +331,7 @@ def test_front_is_a_line_of_steps_and_groups_are_marks():
     figure = plot_front(points, "parameters, M", "accuracy, %", "name")
     (axes,) = figure.axes
     cost, accuracy = points["parameters, M"], points["accuracy, %"]
-    best = points[pareto(cost, accuracy)].sort_values("parameters, M")
+    best = points[pareto_front(cost, accuracy)].sort_values("parameters, M")
     line = axes.lines[0]
     assert line.get_drawstyle() == "steps-post"
     # It goes on to where the dearest of all is, at the height of its own last point.

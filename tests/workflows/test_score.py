@@ -13,7 +13,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 import darts_jax
-from darts_jax.analysis.ranking import ranking
+from darts_jax.analysis.ranking import ranking_quality
 from darts_jax.bilevel.discretization import one_hot
 from darts_jax.data.pipeline import split_train
 from darts_jax.errors import InputError
@@ -159,7 +159,7 @@ def test_paths_are_scored_as_the_supernet_is_tested(found, metric):
 def test_ranks_against_their_definitions():
     rng = np.random.default_rng(0)
     scores, truth = rng.integers(0, 8, 40), rng.normal(size=40)
-    found = ranking(scores, truth, (1, 5))
+    found = ranking_quality(scores, truth, (1, 5))
     pairs = [
         (np.sign(scores[i] - scores[j]), np.sign(truth[i] - truth[j]))
         for i in range(40)
@@ -171,7 +171,7 @@ def test_ranks_against_their_definitions():
     ranks = scipy_stats.rankdata(scores), scipy_stats.rankdata(truth)
     assert found.spearman == pytest.approx(np.corrcoef(*ranks)[0, 1])
     first = np.flatnonzero(scores == scores.max())
-    same = ranking(np.ones(40), truth)
+    same = ranking_quality(np.ones(40), truth)
     assert np.isnan([same.kendall, same.spearman]).all()
     assert found.regret[1] == pytest.approx(truth.max() - truth[first[0]])
     assert 0 <= found.regret[5] <= found.regret[1]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
-from darts_jax.analysis.by_class import balanced_accuracy
+from darts_jax.analysis.class_metrics import balanced_accuracy
 from darts_jax.bilevel.losses import classification, cross_entropies
 from darts_jax.bilevel.weight_training import Training, with_auxiliary
 from darts_jax.data.stream import PADDING, AnyDataset

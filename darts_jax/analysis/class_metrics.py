@@ -1,4 +1,4 @@
-"""Results by class from a confusion matrix, in NumPy.
+"""Results by class, computed from a confusion matrix.
 
 A confusion matrix counts images: its rows are true classes, its columns predicted ones.
 """
@@ -15,7 +15,11 @@ Confusion = Int[np.ndarray, "true predicted"]
 def recalls(confusion: Confusion) -> Float[np.ndarray, " class"]:
     """Returns the share of each class's images that is predicted right.
 
-    It is NaN for a class of which there is no image.
+    Args:
+      confusion: number of images [true class, predicted class].
+
+    Returns:
+      The shares, NaN for a class without images.
     """
     return _shares(confusion, confusion.sum(axis=1))
 
@@ -23,31 +27,40 @@ def recalls(confusion: Confusion) -> Float[np.ndarray, " class"]:
 def precisions(confusion: Confusion) -> Float[np.ndarray, " class"]:
     """Returns the share of each class's predictions that is right.
 
-    It is NaN for a class that is never predicted.
+    Args:
+      confusion: number of images [true class, predicted class].
+
+    Returns:
+      The shares, NaN for a class that is never predicted.
     """
     return _shares(confusion, confusion.sum(axis=0))
 
 
 def balanced_accuracy(confusion: Confusion) -> float:
-    """Returns the mean recall of the classes that have images.
+    """Returns the mean recall of the classes that have images (Brodersen et al., 2010).
 
-    Brodersen et al. (2010); a network that answers the same to every image has
-    1 / classes, however common that class is.
+    A network that gives every image the same class has 1 / classes, however common that
+    class is.
+
+    Args:
+      confusion: number of images [true class, predicted class].
     """
     return float(np.nanmean(recalls(confusion)))
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassResult:
-    """How a network does on one class.
+    """Results of a network on one class.
 
     Attributes:
-      images: of the class that were tested.
-      predicted: images that were taken for it.
+      name: name of the class.
+      images: number of its images that were tested.
+      predicted: number of images that were predicted as it.
       recall: share of ``images`` predicted right; None where there is none.
       precision: share of ``predicted`` that is right; None where there is none.
-      taken_for: the other class that most of its images are taken for; None if none is.
-      taken: how many these are.
+      taken_for: the other class as which most of its images are predicted; None if
+        there is no such image.
+      taken: number of the images that are predicted as that class.
     """
 
     name: str
@@ -60,10 +73,16 @@ class ClassResult:
 
 
 def class_results(confusion: Confusion, names: Sequence[str]) -> list[ClassResult]:
-    """Returns the results of every class, in the order of the labels."""
+    """Returns the results of every class, in the order of the labels.
+
+    Args:
+      confusion: number of images [true class, predicted class].
+      names: name of every class.
+    """
     wrong = confusion - np.diag(np.diag(confusion))
     most = wrong.argmax(axis=1)
-    recall, precision = recalls(confusion), precisions(confusion)
+    recall = recalls(confusion)
+    precision = precisions(confusion)
     return [
         ClassResult(
             name=name,
@@ -79,7 +98,11 @@ def class_results(confusion: Confusion, names: Sequence[str]) -> list[ClassResul
 
 
 def worst_first(results: Sequence[ClassResult]) -> list[ClassResult]:
-    """Returns the classes that have images, those of least recall first."""
+    """Returns the results of the classes that have images, by rising recall.
+
+    Args:
+      results: results by class; of equal recalls the class with more images is first.
+    """
     tested = [result for result in results if result.recall is not None]
     return sorted(tested, key=lambda result: (result.recall or 0.0, -result.images))
 

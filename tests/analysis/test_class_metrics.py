@@ -13,7 +13,11 @@ import pytest
 from sklearn import metrics
 
 import darts_jax
-from darts_jax.analysis.by_class import balanced_accuracy, class_results, worst_first
+from darts_jax.analysis.class_metrics import (
+    balanced_accuracy,
+    class_results,
+    worst_first,
+)
 from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.bilevel.losses import classification, cross_entropy
 from darts_jax.bilevel.weight_training import with_auxiliary
