@@ -25,7 +25,7 @@ from darts_jax.baselines import BASELINES, Budget, Trace, get_baseline, improvem
 from darts_jax.nasbench import NASBench201, load_table
 from darts_jax.spaces import get_space
 from darts_jax.training.console import format_table
-from darts_jax.workflows.baseline_scores import by_table
+from darts_jax.workflows.oracles import make_table_oracle
 
 PUBLISHED_RUNS = 500
 PUBLISHED = {  # Dong and Yang (2020), table 5: validation and test, mean and deviation
@@ -51,7 +51,7 @@ COLUMNS = (
 
 def runs(options: argparse.Namespace, name: str, known: NASBench201) -> list[Trace]:
     """One search for each seed."""
-    space, evaluate = get_space("nasbench201"), by_table(known)
+    space, evaluate = get_space("nasbench201"), make_table_oracle(known)
     settings = {key: value for baseline, key, value in options.set if baseline == name}
     return [
         get_baseline(name)(

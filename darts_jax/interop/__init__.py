@@ -15,7 +15,7 @@ from darts_jax.interop.weights import (
     export_weights,
     import_alpha,
     import_weights,
-    names_of,
+    published_rows,
 )
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "export_weights",
     "import_alpha",
     "import_weights",
-    "names_of",
+    "published_rows",
     "read_arrays",
     "write_arrays",
 ]

@@ -32,7 +32,7 @@ class Program:
     images: jax.ShapeDtypeStruct
 
 
-def close(
+def trace_program(
     inference: Callable[[Array], Array], image_shape: tuple[int, int, int]
 ) -> Program:
     """Traces a function of uint8 images [batch, height, width, channel]."""
@@ -60,7 +60,7 @@ def to_jax_export(program: Program) -> bytes:
     return bytes(exported.serialize())
 
 
-def replayed(
+def replay(
     closed: ClosedJaxpr, forms: dict[Any, Callable[..., Any]], *arguments: Any
 ) -> list[Any]:
     """Runs a trace with other forms of some of its primitives.
@@ -89,12 +89,12 @@ def _results(
     if primitive in forms:
         others = {other: forms[other] for other in forms if other is not primitive}
         traced = jaxprs.trace_in_place(equation, forms[primitive], *operands)
-        return replayed(traced, others, *operands)
+        return replay(traced, others, *operands)
     if jaxprs.is_scan(equation):
         return _scanned(jaxprs.scan_parts(equation), forms, operands)
     called = jaxprs.called_program(equation)
     if called is not None:
-        return replayed(called, forms, *operands)
+        return replay(called, forms, *operands)
     return jaxprs.bind(equation, *operands)
 
 
@@ -104,7 +104,7 @@ def _scanned(
     fixed, first = operands[: scan.constants], operands[scan.constants :][: scan.carry]
 
     def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
-        results = replayed(scan.body, forms, *fixed, *carry, *x)
+        results = replay(scan.body, forms, *fixed, *carry, *x)
         return results[: scan.carry], results[scan.carry :]
 
     last, stacked = jax.lax.scan(

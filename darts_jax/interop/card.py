@@ -16,7 +16,7 @@ from darts_jax.training.directory import RunDirectory, installed_versions, read_
 _KIND = "darts-jax export"
 
 
-def card_of(
+def make_card(
     directory: RunDirectory,
     config: ConfigDict,
     dataset: AnyDataset,
@@ -73,7 +73,7 @@ def is_card(path: Path) -> bool:
         return False
 
 
-def readable(card: dict[str, Any], genotype: Genotype) -> str:
+def format_card(card: dict[str, Any], genotype: Genotype) -> str:
     """A card as Markdown."""
     data, made = card["data"], card["made"]
     shape = ", ".join(map(str, card["input"]["shape"]))

@@ -100,7 +100,7 @@ NASBENCH201 = Scheme(
 )
 
 
-def scheme_of(macro: Macro) -> Scheme:
+def naming_scheme(macro: Macro) -> Scheme:
     """Whose names a network has."""
     return DARTS if macro.preprocesses else NASBENCH201
 
@@ -146,7 +146,7 @@ def network_layers(net: Network, trees: Initialized) -> Iterator[Layer]:
     Args:
       trees: its parameters and statistics, of arrays or of their shapes.
     """
-    scheme, cells = scheme_of(net.macro), net.genotype.cells
+    scheme, cells = naming_scheme(net.macro), net.genotype.cells
 
     def inside(kind: str, reduces: bool, place: _Place) -> Iterator[Layer]:
         return _kept(scheme, cells[kind], reduces, place)
@@ -167,7 +167,7 @@ def supernet_layers(net: Supernet, trees: Initialized) -> Iterator[Layer]:
 
     def inside(kind: str, reduces: bool, place: _Place) -> Iterator[Layer]:
         del reduces  # every edge of the cell says its stride
-        return _mixed(scheme_of(macro), cells[kind], variants, place)
+        return _mixed(naming_scheme(macro), cells[kind], variants, place)
 
     yield from _Place("stem", "").layers(Stem(net.channels))
     yield from _blocks(macro, macro.layout(net.cells), trees, cells, inside)
@@ -176,7 +176,7 @@ def supernet_layers(net: Supernet, trees: Initialized) -> Iterator[Layer]:
 
 def alpha_names(net: Supernet) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Published name -> our key and the shape of the architecture parameters."""
-    scheme = scheme_of(net.space.macro)
+    scheme = naming_scheme(net.space.macro)
     names: dict[str, tuple[str, tuple[int, ...]]] = {}
     for kind, cell in net.space.cells.items():
         names[scheme.alpha.format(kind=kind)] = (kind, cell.shape)

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from darts_jax import jaxprs
 from darts_jax.errors import InputError, first_line
-from darts_jax.interop.artifact import Program, replayed
+from darts_jax.interop.artifact import Program, replay
 from darts_jax.kernels.edges import PLAIN_FORMS
 
 TOLERANCE = 1e-4  # of logits, by their largest: rounding differs, nothing else may
@@ -35,7 +35,7 @@ def to_onnx(program: Program) -> bytes:
 
     def in_plain_forms(images: Array) -> Array:
         forms = {**PLAIN_FORMS, primitives.pad_p: _padded}
-        (logits,) = replayed(program.closed, forms, images)
+        (logits,) = replay(program.closed, forms, images)
         return logits
 
     # Traced here: the converter's patches of jax would end in jax's own caches.

@@ -74,7 +74,7 @@ class Row:
     twin: str | None
 
 
-def rows_of(layers: Iterable[Layer], trees: Initialized) -> tuple[Row, ...]:
+def make_rows(layers: Iterable[Layer], trees: Initialized) -> tuple[Row, ...]:
     """A row for every array of every layer.
 
     Args:
@@ -83,24 +83,24 @@ def rows_of(layers: Iterable[Layer], trees: Initialized) -> tuple[Row, ...]:
     return tuple(row for layer in layers for row in _rows(layer, trees))
 
 
-def require_all(rows: Iterable[Row], trees: Initialized) -> None:
+def require_every_row(rows: Iterable[Row], trees: Initialized) -> None:
     """Raises InputError if some of the trees' numbers have no row."""
     # Of arrays that share a place, each once.
     places = {(row.path, row.index): math.prod(row.shape) for row in rows}
     named: dict[tuple[str, ...], int] = {}
     for (path, _), size in places.items():
         named[path] = named.get(path, 0) + size
-    leaves = leaves_of(trees)
+    leaves = named_leaves(trees)
     bare = [path for path, leaf in leaves.items() if named.get(path) != leaf.size]
     if bare:
         raise InputError(
             f"no published names for {len(bare)} arrays of this network "
-            f"({some('/'.join(path) for path in bare)}); "
+            f"({shorten_list('/'.join(path) for path in bare)}); "
             "interop.MODULES gives a module's layers theirs"
         )
 
 
-def leaves_of(trees: Initialized) -> dict[tuple[str, ...], Any]:
+def named_leaves(trees: Initialized) -> dict[tuple[str, ...], Any]:
     """The leaves of both trees by path, as in `Row.path`.
 
     Without hidden states, which are no weights: they are of the text that was read.
@@ -110,18 +110,18 @@ def leaves_of(trees: Initialized) -> dict[tuple[str, ...], Any]:
     return {path: leaf for path, leaf in named if path[-1] != HIDDEN}
 
 
-def to_ours(row: Row, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def import_array(row: Row, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The published array in our layout, of our shape."""
     return array.transpose(row.axes).reshape(shape)
 
 
-def to_published(row: Row, array: np.ndarray) -> np.ndarray:
-    """The inverse of `to_ours`; a copy."""
+def export_array(row: Row, array: np.ndarray) -> np.ndarray:
+    """The inverse of `import_array`; a copy."""
     joined = array.reshape([row.shape[axis] for axis in row.axes])
     return np.array(joined.transpose(np.argsort(row.axes)), order="C")
 
 
-def some(names: Iterable[str], most: int = 3) -> str:
+def shorten_list(names: Iterable[str], most: int = 3) -> str:
     """The first few names, and how many more there are."""
     listed = list(names)
     more = len(listed) - most

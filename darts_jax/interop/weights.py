@@ -17,16 +17,16 @@ from jaxtyping import PRNGKeyArray
 
 from darts_jax.errors import InputError
 from darts_jax.interop.image import alpha_names, network_layers, supernet_layers
+from darts_jax.interop.recurrent import initialize_recurrent, recurrent_rows
 from darts_jax.interop.rows import (
     Row,
-    leaves_of,
-    require_all,
-    rows_of,
-    some,
-    to_ours,
-    to_published,
+    export_array,
+    import_array,
+    make_rows,
+    named_leaves,
+    require_every_row,
+    shorten_list,
 )
-from darts_jax.interop.text import initialize_recurrent, recurrent_rows
 from darts_jax.models.functional import Initialized, initialize, initialize_supernet
 from darts_jax.models.network import Network
 from darts_jax.models.recurrent import RecurrentNetwork
@@ -67,11 +67,11 @@ def _initialize_supernet(net: Supernet, key: PRNGKeyArray) -> Initialized:
 
 
 def _network_rows(net: Network, shapes: Initialized) -> tuple[Row, ...]:
-    return rows_of(network_layers(net, shapes), shapes)
+    return make_rows(network_layers(net, shapes), shapes)
 
 
 def _supernet_rows(net: Supernet, shapes: Initialized) -> tuple[Row, ...]:
-    return rows_of(supernet_layers(net, shapes), shapes)
+    return make_rows(supernet_layers(net, shapes), shapes)
 
 
 FAMILIES: dict[type[nn.Module], Family] = {
@@ -82,7 +82,7 @@ FAMILIES: dict[type[nn.Module], Family] = {
 """Class of network -> its family."""
 
 
-def names_of(net: nn.Module) -> tuple[Row, ...]:
+def published_rows(net: nn.Module) -> tuple[Row, ...]:
     """A row for every array that the network's published form has."""
     return _rows(net, _shapes(net))
 
@@ -107,10 +107,10 @@ def import_weights(net: nn.Module, arrays: Arrays) -> Initialized:
     rows, given = _rows(net, shapes), _by_published_name(arrays)
     _require_fit(net, rows, given)
     empty = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
-    leaves = leaves_of(empty)
+    leaves = named_leaves(empty)
     for row in rows:
         leaf = leaves[row.path]
-        leaf[row.index] = to_ours(row, given[row.name], leaf[row.index].shape)
+        leaf[row.index] = import_array(row, given[row.name], leaf[row.index].shape)
     return jax.tree.map(jnp.asarray, empty)
 
 
@@ -125,8 +125,8 @@ def export_weights(
       InputError: the trees are not this network's.
     """
     shapes = _shapes(net)
-    wanted = leaves_of(shapes)
-    leaves = leaves_of(Initialized(params, stats))
+    wanted = named_leaves(shapes)
+    leaves = named_leaves(Initialized(params, stats))
     names = {"/".join(path) for path in wanted.keys() ^ leaves.keys()}
     names |= {
         f"{'/'.join(path)} is {leaf.shape}, not {wanted[path].shape}"
@@ -136,11 +136,11 @@ def export_weights(
     if names:
         raise InputError(
             f"parameters and statistics are not this {type(net).__name__}'s; "
-            f"what differs: {some(sorted(names))}"
+            f"what differs: {shorten_list(sorted(names))}"
         )
     host = {path: np.asarray(leaf) for path, leaf in leaves.items()}
     return {
-        row.name: to_published(row, host[row.path][row.index])
+        row.name: export_array(row, host[row.path][row.index])
         for row in _rows(net, shapes)
     }
 
@@ -180,7 +180,9 @@ def export_alpha(net: nn.Module, alpha: Alpha) -> dict[str, np.ndarray]:
     names = {key: name for name, (key, _) in _family(net).alpha(net).items()}
     unknown = alpha.keys() - names.keys()
     if unknown:
-        raise InputError(f"no published names for alpha's {some(sorted(unknown))}")
+        raise InputError(
+            f"no published names for alpha's {shorten_list(sorted(unknown))}"
+        )
     return {names[key]: np.asarray(value) for key, value in alpha.items()}
 
 
@@ -199,7 +201,7 @@ def _shapes(net: nn.Module) -> Initialized:
 def _rows(net: nn.Module, shapes: Initialized) -> tuple[Row, ...]:
     """Raises InputError if arrays of the network have no row."""
     rows = _family(net).rows(net, shapes)
-    require_all(rows, shapes)
+    require_every_row(rows, shapes)
     return rows
 
 
@@ -254,7 +256,7 @@ def _problems(
 
 def _told(names: Iterable[str], kind: str) -> str:
     listed = list(names)
-    return f"{len(listed)} {kind} ({some(listed)})"
+    return f"{len(listed)} {kind} ({shorten_list(listed)})"
 
 
 def _agrees(row: Row, given: Mapping[str, np.ndarray]) -> bool:

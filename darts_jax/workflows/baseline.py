@@ -19,7 +19,11 @@ from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import format_table
 from darts_jax.training.directory import RunDirectory, atomic_write, open_run
 from darts_jax.training.lock import holds_run_lock
-from darts_jax.workflows.baseline_scores import by_paths, by_table, by_training
+from darts_jax.workflows.oracles import (
+    make_path_oracle,
+    make_table_oracle,
+    make_training_oracle,
+)
 
 ORACLES = ("table", "paths", "training")
 
@@ -96,16 +100,16 @@ def _oracle(
     dataset: AnyDataset | None,
 ) -> Evaluate:
     if name == "training":
-        return by_training(config, place, dataset)
+        return make_training_oracle(config, place, dataset)
     if name == "paths":
         if supernet is None:
             raise InputError("paths are those of a search: want --supernet RUN")
-        return by_paths(supernet)
+        return make_path_oracle(supernet)
     if name != "table":
         raise unknown_name("oracle", name, ORACLES)
     known = require_table(config.benchmark.table, config.data.directory)
     measured = config.benchmark.dataset
-    return by_table(known, "cifar10" if measured == "auto" else measured)
+    return make_table_oracle(known, "cifar10" if measured == "auto" else measured)
 
 
 def _trace_json(name: str, oracle: str, trace: Trace) -> str:

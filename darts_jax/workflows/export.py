@@ -13,8 +13,8 @@ from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.errors import InputError, unknown_name
 from darts_jax.files import disk_errors, local_path
 from darts_jax.interop import exported_load
-from darts_jax.interop.artifact import Program, close, to_jax_export
-from darts_jax.interop.card import card_of, is_card, readable
+from darts_jax.interop.artifact import Program, to_jax_export, trace_program
+from darts_jax.interop.card import format_card, is_card, make_card
 from darts_jax.interop.onnx_model import to_onnx
 from darts_jax.plots.draw import draw_genotype
 from darts_jax.settings.config_files import load_config
@@ -83,8 +83,10 @@ def export(
             f"{job.epochs * job.steps_per_epoch}; `retrain` goes on to its end"
         )
     inference = make_inference(config, dataset, genotype)
-    program = close(lambda images: inference(state, images), dataset.image_shape)
-    card = card_of(directory, config, dataset, genotype, summary)
+    program = trace_program(
+        lambda images: inference(state, images), dataset.image_shape
+    )
+    card = make_card(directory, config, dataset, genotype, summary)
     files = {MODEL: to_jax_export(program)}
     files |= {file: make(program) for file, make in (FORMATS[name] for name in also)}
     return _write(folder, card, files, genotype)
@@ -155,7 +157,7 @@ def _write(
     # The card first: it says whose the directory is, should the rest be cut off.
     files = {
         CARD: json.dumps(card, indent=1).encode() + b"\n",
-        "card.md": readable(card, genotype).encode(),
+        "card.md": format_card(card, genotype).encode(),
         "load.py": example,
         **files,
     }

@@ -12,7 +12,7 @@ from darts_jax.training.console import print_status
 from darts_jax.training.cost_limits import Pricing, make_pricing
 
 
-def comparable(
+def draw_comparable(
     config: ConfigDict, dataset: AnyDataset, genotype: Genotype
 ) -> tuple[Pricing | None, list[Genotype]]:
     """Draws ``config.baseline.random_genotypes`` from the genotype's own space.

@@ -50,7 +50,7 @@ from darts_jax.training.warm_start import (
     make_training_warm_start,
     require_same_genotypes,
 )
-from darts_jax.workflows.random_networks import comparable
+from darts_jax.workflows.random_networks import draw_comparable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +200,7 @@ def retrain(
     genotype = genotype or (source.genotype() if source else _found(local_path(run)))
     genotype = check(genotype)
     job = make_training(config, dataset, genotype)
-    pricing, others = comparable(config, dataset, genotype)
+    pricing, others = draw_comparable(config, dataset, genotype)
     beside = {f"retrain_{i + 1}": genotype for i in range(config.baseline.repeats)}
     beside |= {f"random_{i}": other for i, other in enumerate(others)}
     place = RunDirectory(Path(run))

@@ -114,7 +114,7 @@ def score(
     known = known_accuracies(config)
     dataset = dataset or load_data(config)
     _, state = saved.restore(epoch, dataset)
-    genotypes = paths_of(saved.space, config.score.paths, config.seed)
+    genotypes = list_paths(saved.space, config.score.paths, config.seed)
     layout = make_layout(config.devices, _AT_ONCE, "the paths of a call", members=True)
     of_paths = make_path_scores(config, dataset, layout)
     params, stats = layout.put(to_host((state.params, state.stats)))
@@ -144,7 +144,7 @@ def score(
     return scored
 
 
-def paths_of(space: Space, count: int, seed: int) -> list[Genotype]:
+def list_paths(space: Space, count: int, seed: int) -> list[Genotype]:
     """All paths of a space in order, or so many drawn at random."""
     enumerable = space.discretization == "argmax" and _size(space) <= ENUMERABLE
     if count or not enumerable:

@@ -33,7 +33,7 @@ from darts_jax.training.search_observer import SearchObserver
 from darts_jax.training.search_result import SearchResult, read_search_result
 from darts_jax.training.stages import Stage, make_stages, pruned_mask
 from darts_jax.training.warm_start import SourceRun, make_search_warm_start
-from darts_jax.workflows.select import by_supernet
+from darts_jax.workflows.select import select_on_supernet
 
 LARGEST_DECAY = 0.03
 """Of the weights, however often a search begins anew (R-DARTS's released code)."""
@@ -116,7 +116,7 @@ def _searched(
     last = ran[-1]
     if config.search.discretization in SELECTIONS:
         state = last.returned(place.directory)
-        genotype = by_supernet(last.stage.config, last.job, state)
+        genotype = select_on_supernet(last.stage.config, last.job, state)
     else:
         genotype = make_discretization(last.stage.config)(space, last.alpha)
     how = last.stage.config, place.directory

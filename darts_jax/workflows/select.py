@@ -54,14 +54,14 @@ def select(
     else:
         job, state = saved.restore(epoch, dataset)
         alpha = saved.architecture(epoch)
-        genotype = by_supernet(saved.config, job, state)
+        genotype = select_on_supernet(saved.config, job, state)
     how = saved.config, saved.directory
     fitted = fit_to_budget(*how, genotype, alpha)
     print_budget(*how, fitted, genotype)
     return check(fitted)
 
 
-def by_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:
+def select_on_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:
     """The genotype of a rule that tests the supernet: ``search.discretization``."""
     settings, space = config.search, get_space(config.space)
     require_numbers(space, to_host(state.alpha))

@@ -24,13 +24,13 @@ def arrays(net, seed=0):
     rng = np.random.default_rng(seed)
     made = {
         row.name: rng.uniform(-0.5, 0.5, row.shape).astype(np.float32)
-        for row in interop.names_of(net)
+        for row in interop.published_rows(net)
     }
     return made | {"decoder.weight": made["encoder.weight"]}
 
 
 def test_names_and_shapes_are_those_of_the_released_code():
-    shapes = {row.name: row.shape for row in interop.names_of(network())}
+    shapes = {row.name: row.shape for row in interop.published_rows(network())}
     assert shapes == {
         "encoder.weight": (WORDS, UNITS),
         "decoder.weight": (WORDS, UNITS),

@@ -65,7 +65,7 @@ def small():
 def random_arrays(net, seed=0):
     """Of every name; where the network shares statistics they are alike."""
     random = np.random.default_rng(seed)
-    rows = interop.names_of(net)
+    rows = interop.published_rows(net)
     arrays = {r.name: random.normal(size=r.shape).astype(np.float32) for r in rows}
     return {r.name: arrays[r.twin or r.name].copy() for r in rows}
 
@@ -73,7 +73,7 @@ def random_arrays(net, seed=0):
 @pytest.mark.parametrize("name", NETS)
 def test_there_and_back_no_number_is_lost_or_changed(name):
     net = NETS[name]()
-    rows = interop.names_of(net)
+    rows = interop.published_rows(net)
     assert len({row.name for row in rows}) == len(rows)
     sizes = [math.prod(row.shape) for row in rows]
     arrays = {
@@ -129,21 +129,21 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_names_and_shapes_are_the_published_ones(name):
-    shapes = {row.name: row.shape for row in interop.names_of(NETS[name]())}
+    shapes = {row.name: row.shape for row in interop.published_rows(NETS[name]())}
     assert PUBLISHED[name].items() <= shapes.items()
 
 
 def test_absent_are_scales_without_affine_and_a_norm_that_was_left_out():
-    supernet = {row.name for row in interop.names_of(NETS["S1"]())}
+    supernet = {row.name for row in interop.published_rows(NETS["S1"]())}
     assert "stem.1.weight" in supernet
     assert not any(".bn.weight" in n or ".op.2.bias" in n for n in supernet)
-    imagenet = {row.name for row in interop.names_of(NETS["ImageNet"]())}
+    imagenet = {row.name for row in interop.published_rows(NETS["ImageNet"]())}
     assert not any(".features.6." in name for name in imagenet)
 
 
 def test_darts_v2_has_as_many_numbers_as_published():
     net = Network(get_genotype("DARTS_V2"), MACRO, 10, 20, 36, auxiliary=True)
-    parameters = [r for r in interop.names_of(net) if "running" not in r.name]
+    parameters = [r for r in interop.published_rows(net) if "running" not in r.name]
     head = [r for r in parameters if r.name.startswith("auxiliary_head")]
     assert sum(math.prod(r.shape) for r in parameters) == 3_825_768
     assert sum(math.prod(r.shape) for r in head) == 3_825_768 - 3_349_342
@@ -240,9 +240,9 @@ def test_modules_without_names_are_told_and_may_be_given_some(monkeypatch):
     monkeypatch.setitem(OPERATIONS, "gated", lambda *_: Gated())
     net = Supernet(tiny_space(("skip_connect", "gated")), 10, 1, 4)
     with pytest.raises(InputError, match=r"for 2 arrays .*edges/gated/Linear_0/bias"):
-        interop.names_of(net)
+        interop.published_rows(net)
     monkeypatch.setitem(interop.MODULES, Gated, {"Linear_0": "gate"})
-    shapes = {row.name: row.shape for row in interop.names_of(net)}
+    shapes = {row.name: row.shape for row in interop.published_rows(net)}
     assert shapes["cells.0.edges.2<-1.1.gate.weight"] == (4, 4)
     with pytest.raises(InputError, match="for a Gated; of Network, Supernet"):
-        interop.names_of(Gated())
+        interop.published_rows(Gated())

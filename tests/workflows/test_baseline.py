@@ -12,8 +12,12 @@ from darts_jax.nasbench import load_table
 from darts_jax.settings.config import with_overrides
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
-from darts_jax.workflows.baseline_scores import by_paths, by_table, by_training
-from darts_jax.workflows.score import paths_of
+from darts_jax.workflows.oracles import (
+    make_path_oracle,
+    make_table_oracle,
+    make_training_oracle,
+)
+from darts_jax.workflows.score import list_paths
 from tests.support.small_runs import images
 from tests.support.tables import small_table, text_of
 
@@ -26,12 +30,14 @@ def test_a_table_tells_validation_accuracy_for_its_seconds(tmp_path):
         "train_seconds_200_cifar10": np.array([2000, 4000], np.float32),
     }
     table = load_table(small_table(tmp_path / "table.npz", **columns))
-    told = by_table(table)(Genotype.from_nasbench201(text_of([1, 0, 0, 0, 3, 0])))
+    told = make_table_oracle(table)(
+        Genotype.from_nasbench201(text_of([1, 0, 0, 0, 3, 0]))
+    )
     assert told.score == 60
     assert told.cost == pytest.approx(20 * (12 + 0.353))
     bare = load_table(small_table(tmp_path / "bare.npz", cifar10_valid_12=np.ones(2)))
     with pytest.raises(InputError, match="lacks train_seconds_200_cifar10"):
-        by_table(bare)
+        make_table_oracle(bare)
 
 
 def config_of(**settings):
@@ -48,8 +54,8 @@ def test_paths_and_scores_agree(tmp_path):
     darts_jax.search(config_of(), tmp_path / "run", images())
     settings = ["score.images=16", "score.batch_size=8", "score.calibration=8"]
     scored = darts_jax.score(tmp_path / "run", 0, images(), settings)
-    assert list(scored.genotypes) == paths_of(get_space("tiny"), 0, seed=0)
-    evaluate = by_paths(tmp_path / "run", 0, images(), settings)
+    assert list(scored.genotypes) == list_paths(get_space("tiny"), 0, seed=0)
+    evaluate = make_path_oracle(tmp_path / "run", 0, images(), settings)
     for genotype, accuracy in zip(scored.genotypes[:4], scored.accuracy, strict=False):
         told = evaluate(genotype)
         assert told.score == pytest.approx(100 * accuracy)
@@ -60,8 +66,8 @@ def test_paths_and_scores_agree(tmp_path):
 def test_training_sees_no_test_image_and_no_network_is_trained_twice(tmp_path):
     data, config = images(), config_of()
     half = len(data.train_labels) // 2
-    evaluate = by_training(config, tmp_path, data)
-    first, second = paths_of(get_space("tiny"), 0, seed=0)[4:6]
+    evaluate = make_training_oracle(config, tmp_path, data)
+    first, second = list_paths(get_space("tiny"), 0, seed=0)[4:6]
     told = [evaluate(genotype).score for genotype in (first, second, first)]
     assert told[2] == told[0]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["network_0", "network_1"]
@@ -75,7 +81,7 @@ def test_training_sees_no_test_image_and_no_network_is_trained_twice(tmp_path):
 
 def test_a_baseline_from_the_command_line(tmp_path, capsys):
     space = get_space("nasbench201")
-    everything = paths_of(space, 0, seed=0)
+    everything = list_paths(space, 0, seed=0)
     operations = space.cells["normal"].edges[0].operations
     codes = np.array(
         [

@@ -16,7 +16,7 @@ import darts_jax
 from darts_jax.cli.main import main
 from darts_jax.cost.networks import network_cost
 from darts_jax.data.licences import LICENCES, USERS_OWN
-from darts_jax.interop.artifact import close, to_jax_export
+from darts_jax.interop.artifact import to_jax_export, trace_program
 from darts_jax.models.functional import network_apply
 from darts_jax.models.operations.image import OPERATIONS, make_operation
 from darts_jax.models.operations.layers import draw
@@ -230,7 +230,7 @@ def test_every_operation_exports_with_a_free_batch():
         return jnp.concatenate(flat, axis=1)
 
     sizes = []
-    program = close(function, images.shape[1:])
+    program = trace_program(function, images.shape[1:])
     found = jax_export.deserialize(bytearray(to_jax_export(program))).call(images)
     wanted = quick_jit(function)(images)
     ends = np.cumsum(sizes)[:-1]

@@ -14,7 +14,7 @@ from darts_jax.spaces.published import get_genotype
 from darts_jax.tasks.registry import get_task
 from darts_jax.training.shared_job import make_shared_training
 from darts_jax.workflows import retrain as verb
-from darts_jax.workflows.random_networks import comparable
+from darts_jax.workflows.random_networks import draw_comparable
 
 DEAD = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
 ALIVE = "|nor_conv_1x1~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|none~2|"
@@ -93,7 +93,7 @@ def test_random_networks_of_the_settings_space_are_those_of_before():
     config = darts_jax.default_config()
     config.baseline.random_genotypes = 2
     genotype = get_genotype("DARTS_V1")
-    _, drawn = comparable(config, None, genotype)
+    _, drawn = draw_comparable(config, None, genotype)
     rng = np.random.default_rng(config.seed)
     space = darts_jax.get_space("darts")
     assert drawn == [random_genotype(space, rng) for _ in range(2)]

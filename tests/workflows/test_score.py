@@ -23,7 +23,7 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201
 from darts_jax.training.evaluation import Evaluator
 from darts_jax.training.restore import SavedSearch
-from darts_jax.workflows.score import paths_of
+from darts_jax.workflows.score import list_paths
 from tests.support.supernets import graft
 from tests.support.tiny import quick_jit
 
@@ -104,16 +104,16 @@ def test_ten_paths_are_the_networks_of_their_genotypes(found, small, statistics)
 
 def test_a_space_that_is_small_enough_is_enumerated():
     space = get_space("nasbench201")
-    paths = paths_of(space, 0, seed=0)
+    paths = list_paths(space, 0, seed=0)
     assert len(paths) == len(set(map(str, paths))) == 5**6
-    assert len(paths_of(space, 7, seed=0)) == 7
-    assert paths_of(space, 7, seed=0) == paths_of(space, 7, seed=0)
-    large = paths_of(get_space("darts"), 0, seed=1)
+    assert len(list_paths(space, 7, seed=0)) == 7
+    assert list_paths(space, 7, seed=0) == list_paths(space, 7, seed=0)
+    large = list_paths(get_space("darts"), 0, seed=1)
     assert len(large) == 1000
 
 
 def test_scores_stand_beside_the_truth(found, tmp_path):
-    everything = paths_of(get_space("nasbench201"), 0, seed=0)
+    everything = list_paths(get_space("nasbench201"), 0, seed=0)
     names = everything[0].cells["normal"].choices
     edges = [f"{choice.source}->{choice.target}" for choice in names]
     operations = NASBENCH201.cells["normal"].edges[0].operations

@@ -8,7 +8,7 @@
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from darts_jax.interop.rows import Row, leaves_of
+from darts_jax.interop.rows import Row, named_leaves
 from darts_jax.models.functional import Initialized, initialize
 from darts_jax.models.recurrent import RecurrentNetwork
 from darts_jax.types import Text
@@ -26,7 +26,7 @@ def recurrent_rows(net: RecurrentNetwork, shapes: Initialized) -> tuple[Row, ...
     words = ("params", "reader", "vocabulary", "words")
     bias = ("params", "reader", "vocabulary", "bias")
     into, nodes = (("params", "reader", "recurrence", n) for n in ("into", "nodes"))
-    leaves = leaves_of(shapes)
+    leaves = named_leaves(shapes)
 
     def row(
         name: str, path: tuple[str, ...], *index: int, twin: str | None = None

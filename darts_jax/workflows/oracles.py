@@ -30,7 +30,7 @@ TOLD_EPOCHS = 12
 _VALIDATION_EPOCHS = 0.353  # of training that a validation lasts, as in its cell 0
 
 
-def by_table(known: NASBench201, dataset: str = "cifar10") -> Evaluate:
+def make_table_oracle(known: NASBench201, dataset: str = "cifar10") -> Evaluate:
     """Validation accuracy in percent after 12 epochs, for their simulated seconds.
 
     Dong and Yang (2020), section 4. Tables do not hold the seconds of a validation:
@@ -54,7 +54,7 @@ def by_table(known: NASBench201, dataset: str = "cifar10") -> Evaluate:
     return evaluate
 
 
-def by_paths(
+def make_path_oracle(
     run: str | Path,
     epoch: int = 0,
     dataset: AnyDataset | None = None,
@@ -80,7 +80,7 @@ def by_paths(
     return evaluate
 
 
-def by_training(
+def make_training_oracle(
     config: ConfigDict, place: str | Path, dataset: AnyDataset | None = None
 ) -> Evaluate:
     """Accuracy in percent of networks from scratch, for measured seconds.
