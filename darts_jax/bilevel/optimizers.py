@@ -19,7 +19,11 @@ Scalar = float | Float[Array, ""]
 
 
 def sgd(
-    *, learning_rate: Scalar, momentum: Scalar, decay: Scalar, clip: Scalar
+    *,
+    learning_rate: Scalar,
+    momentum: Scalar = 0.0,
+    decay: Scalar = 0.0,
+    clip: Scalar = jnp.inf,
 ) -> optax.GradientTransformation:
     """w <- w - rate * buf with buf <- momentum * buf + clipped gradient + decay * w.
 

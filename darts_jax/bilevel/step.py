@@ -1,5 +1,6 @@
 """One search step: first the architecture, then the weights (Liu et al., alg. 1)."""
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -115,9 +116,10 @@ class Search:
             mask={k: jnp.asarray(m) for k, m in (mask or self.mask).items()},
             baseline=jnp.zeros((), some.dtype),
             multiplier=jnp.zeros((), some.dtype),
-            weight_optimizer=_sgd(ANY_SCALARS).init(params),
+            # No optimizer's initial state depends on a scalar.
+            weight_optimizer=_sgd({"weights": {"learning_rate": 0.0}}).init(params),
             alpha_optimizer=self.update.transformation(
-                ANY_SCALARS["architecture"]
+                collections.defaultdict(float)
             ).init(alpha),
         )
 
@@ -183,7 +185,7 @@ class Search:
         Args:
           train: for the weights, as the network sees it.
           valid: for the architecture.
-          scalars: see `ANY_SCALARS`.
+          scalars: numbers by name, as `settings.scalars.search_scalars` makes them.
 
         Returns:
           The new state; the criterion's metrics of the weight step, and the norm of
@@ -369,30 +371,6 @@ class Search:
         one = mixture.weights[kind]
         each = jnp.broadcast_to(one, (cells, *one.shape))
         return self.hook(loss, state.params, each)
-
-
-# All that a step takes, by name; an optimizer's initial state depends on none of them.
-ANY_SCALARS: Scalars = {
-    "weights": {"learning_rate": 0.0, "momentum": 0.0, "decay": 0.0, "clip": 1.0},
-    "architecture": {
-        "learning_rate": 0.0,
-        "beta1": 0.0,
-        "beta2": 0.0,
-        "decay": 0.0,
-        "momentum": 0.0,
-        "entropy": 0.0,  # weight of the policy's entropy
-        "baseline_decay": 0.0,  # of the moving average of rewards
-        "learns": 1.0,  # 0: the architecture rests
-    },
-    "temperature": 1.0,
-    "auxiliary_skip": 0.0,  # weight of a skip beside every edge's own
-    "strength": 0.0,  # of the noise or dropout on chosen operations
-    "valid_weight": 1.0,  # of the mixed regime
-    "radius": 0.0,  # of the perturbation
-    "hook": 0.0,  # weight of what the hook adds
-    "terms": {},  # weight of each term
-    "budget": {"target": 1.0, "rate": 0.0},  # in the cost's unit; of dual ascent
-}
 
 
 def _sgd(scalars: Scalars) -> optax.GradientTransformation:

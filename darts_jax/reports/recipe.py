@@ -9,8 +9,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.errors import InputError
 from darts_jax.reports.sections import Setting
-from darts_jax.settings.checks import flatten
-from darts_jax.settings.config import default_config
+from darts_jax.settings.config import default_config, flatten
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.warm_start import read_warm_starts
 

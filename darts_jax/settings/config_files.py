@@ -10,8 +10,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.errors import InputError, unknown_name
-from darts_jax.settings.checks import flatten
-from darts_jax.settings.config import default_config, set_setting, with_overrides
+from darts_jax.settings.config import (
+    default_config,
+    flatten,
+    set_setting,
+    with_overrides,
+)
 from darts_jax.settings.methods import METHODS, published_config
 
 OWN = Path("configs")

@@ -14,8 +14,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.errors import unknown_name
-from darts_jax.settings.checks import flatten
-from darts_jax.settings.config import default_config, with_overrides
+from darts_jax.settings.config import default_config, flatten, with_overrides
 
 Settings = Mapping[str, Any]
 

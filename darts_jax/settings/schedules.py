@@ -1,13 +1,9 @@
-"""Scalars by epoch, computed on the host and handed to the program as arrays."""
+"""Schedules: numbers that change by epoch, and the texts that stand for them."""
 
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
 
-from ml_collections import ConfigDict
-
-from darts_jax.bilevel.step import ANY_SCALARS
 from darts_jax.errors import InputError
 
 Shape = Callable[[float, float, float], float]
@@ -77,89 +73,3 @@ class Schedule:
 
     def at(self, epoch: int, epochs: int) -> float:
         return SHAPES[self.shape](epoch / epochs, self.initial, self.final)
-
-
-def learning_rate(settings: ConfigDict, epoch: int) -> float:
-    """The rate of a retraining epoch, after a linear warm-up.
-
-    Args:
-      settings: ``config.retrain``.
-    """
-    rates = settings.weights
-    if epoch < settings.warmup_epochs:
-        return rates.learning_rate * (epoch + 1) / settings.warmup_epochs
-    if settings.schedule == "exponential":
-        return rates.learning_rate * settings.decay_per_epoch**epoch
-    span = max(settings.epochs - settings.warmup_epochs, 1)
-    ends = rates.learning_rate, rates.final_learning_rate
-    return Schedule(*ends, settings.schedule).at(epoch - settings.warmup_epochs, span)
-
-
-# Scalars of `bilevel.step.ANY_SCALARS` -> the settings of ``search`` they follow.
-SCHEDULED = {
-    "temperature": "temperature",
-    "auxiliary_skip": "auxiliary_skip",
-    "strength": "corruption.strength",
-    "valid_weight": "valid_weight",
-    "radius": "radius",
-    "hook": "hook_weight",
-}
-
-
-def search_scalars(settings: ConfigDict, epoch: int) -> dict[str, Any]:
-    """What `bilevel.step.Search.step` takes, from ``config.search``."""
-    weights, architecture = settings.weights, settings.architecture
-    rates = Schedule(weights.learning_rate, weights.final_learning_rate, "cosine")
-
-    def now(text: str) -> float:
-        return Schedule.parse(text).at(epoch, settings.epochs)
-
-    names = ANY_SCALARS["architecture"].keys() - {"learns"}
-    learns = epoch >= resting_epochs(settings)
-    return {
-        "weights": _sgd_scalars(weights, rates.at(epoch, settings.epochs)),
-        "architecture": {name: architecture[name] for name in names}
-        | {"learns": float(learns)},
-        "terms": {name: now(settings.terms[name]) for name in active_terms(settings)},
-        "budget": {name: settings.budget[name] for name in ANY_SCALARS["budget"]},
-    } | {name: now(_setting(settings, key)) for name, key in SCHEDULED.items()}
-
-
-def resting_epochs(settings: ConfigDict) -> int:
-    """The first epochs, in which the architecture stays as it is."""
-    return math.floor(settings.warmup * settings.epochs)
-
-
-def active_terms(settings: ConfigDict) -> tuple[str, ...]:
-    """The terms that some epoch gives a weight."""
-    return tuple(
-        name
-        for name, text in sorted(settings.terms.items())
-        if not Schedule.parse(text).is_zero
-    )
-
-
-def training_scalars(settings: ConfigDict, epoch: int) -> dict[str, Any]:
-    """What `training.Training.step` takes, from ``config.retrain``."""
-    return {
-        "weights": _sgd_scalars(settings.weights, learning_rate(settings, epoch)),
-        "drop_path": settings.drop_path * epoch / settings.epochs,
-        "auxiliary_weight": settings.auxiliary_weight,
-        "label_smoothing": settings.label_smoothing,
-        "averages": 0.0,  # until a score says otherwise: `Problem.adapt`
-    }
-
-
-def _setting(settings: ConfigDict, key: str) -> Any:
-    for name in key.split("."):
-        settings = settings[name]
-    return settings
-
-
-def _sgd_scalars(weights: ConfigDict, rate: float) -> dict[str, float]:
-    return {
-        "learning_rate": rate,
-        "momentum": weights.momentum,
-        "decay": weights.decay,
-        "clip": weights.clip,
-    }

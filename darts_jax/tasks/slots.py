@@ -29,7 +29,8 @@ from darts_jax.engine import seeds
 from darts_jax.models import functional
 from darts_jax.models.supernet import Supernet
 from darts_jax.settings.combinations import hooked_cells
-from darts_jax.settings.schedules import Schedule, active_terms
+from darts_jax.settings.scalars import active_terms
+from darts_jax.settings.schedules import Schedule
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Cell, Space
 from darts_jax.types import EDGES, Alpha, Mask

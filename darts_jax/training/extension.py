@@ -13,9 +13,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.errors import InputError
-from darts_jax.settings import schedules
-from darts_jax.settings.checks import flatten
-from darts_jax.settings.config import get_setting
+from darts_jax.settings.config import flatten, get_setting
+from darts_jax.settings.scalars import (
+    search_scalars,
+    setting_of_scalar,
+    training_scalars,
+)
 
 EPOCHS = {"search.epochs": "search", "retrain.epochs": "retrain"}
 """Setting -> the verb that it is of."""
@@ -72,10 +75,10 @@ def _reasons(
             yield (
                 "search.stages prunes by the end of one stage what the next begins with"
             )
-        found = _dependent(schedules.search_scalars, old.search, new.search)
+        found = _dependent(search_scalars, old.search, new.search)
         named = [_of_search(old, name) for name in found]
     else:
-        found = _dependent(schedules.training_scalars, old.retrain, new.retrain)
+        found = _dependent(training_scalars, old.retrain, new.retrain)
         named = [_of_retrain(old, name) for name in found]
     if len(named) == 1:
         yield f"the schedule {named[0]} depends on {verb}.epochs"
@@ -107,7 +110,7 @@ def _of_search(config: ConfigDict, scalar: str) -> str:
         )
     if scalar == "architecture.learns":
         return f"search.warmup ({config.search.warmup:g} of the epochs)"
-    key = f"search.{schedules.SCHEDULED.get(scalar, scalar)}"
+    key = setting_of_scalar(scalar)
     return f"{key} ({get_setting(config, key)})"
 
 

@@ -13,9 +13,10 @@ from darts_jax.data.stream import AnyDataset, StreamedDataset
 from darts_jax.engine.devices import Layout, make_layout
 from darts_jax.engine.job import Job, scalar_arrays
 from darts_jax.errors import InputError
-from darts_jax.settings import schedules
-from darts_jax.settings.checks import flatten
-from darts_jax.settings.config import with_overrides
+from darts_jax.settings.config import flatten, with_overrides
+from darts_jax.settings.scalars import active_terms, search_scalars
+from darts_jax.settings.schedules import Schedule
+from darts_jax.settings.schema import scheduled_settings
 from darts_jax.training.search_job import make_search, search_start
 
 
@@ -36,11 +37,11 @@ def make_population(members: Sequence[ConfigDict], dataset: AnyDataset) -> Job:
     layout = make_layout(first.devices, len(members), "the members", members=True)
     common = _common(members)
     job = make_search(common, dataset, Layout())
-    terms = schedules.active_terms(common.search)
+    terms = active_terms(common.search)
     over = layout.over_members(_one_run(job), member_execution(first))
 
     def scalars(epoch: int) -> Any:
-        each = [schedules.search_scalars(m.search, epoch) for m in members]
+        each = [search_scalars(m.search, epoch) for m in members]
         for one in each:
             one["terms"] = {name: one["terms"].get(name, 0.0) for name in terms}
         return scalar_arrays(jax.tree.map(lambda *values: np.array(values), *each))
@@ -82,12 +83,12 @@ def _one_run(job: Job) -> Callable[[Any, Any], Any]:
 
 def _common(members: Sequence[ConfigDict]) -> ConfigDict:
     """The first member's settings, with every slot that some member fills."""
+    scheduled = scheduled_settings()
     filled = {
         key: value
         for member in members
         for key, value in flatten(member)
-        if key.startswith(("search.terms.", "search.auxiliary_skip"))
-        and not schedules.Schedule.parse(value).is_zero
+        if key in scheduled and not Schedule.parse(value).is_zero
     }
     return with_overrides(members[0], [f"{k}={v}" for k, v in filled.items()])
 

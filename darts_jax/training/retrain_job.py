@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from darts_jax.engine import program, seeds
 from darts_jax.engine.devices import make_layout
 from darts_jax.engine.job import Job, job_of, scalar_arrays
-from darts_jax.settings import schedules
+from darts_jax.settings.scalars import training_scalars
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import get_score, get_task
 from darts_jax.types import step_key
@@ -47,9 +47,7 @@ def make_training(config: ConfigDict, dataset: Any, genotype: Genotype) -> Job:
         start=np.asarray(config.seed, np.int32),
         init=init,
         run=program.epoch_program(feed.order, step),
-        scalars=lambda epoch: scalar_arrays(
-            schedules.training_scalars(settings, epoch)
-        ),
+        scalars=lambda epoch: scalar_arrays(training_scalars(settings, epoch)),
         model=lambda state, scalars: state,
         epochs=settings.epochs,
         metrics=problem.metrics,

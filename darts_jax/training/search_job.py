@@ -17,7 +17,7 @@ from darts_jax.engine.devices import Layout, make_layout
 from darts_jax.engine.job import Job, job_of, scalar_arrays
 from darts_jax.engine.rewriting import shortened
 from darts_jax.engine.task import Supermodel
-from darts_jax.settings import schedules
+from darts_jax.settings.scalars import search_scalars
 from darts_jax.spaces import get_space
 from darts_jax.tasks.registry import get_score, get_task
 from darts_jax.tasks.slots import full_mask, initial_alpha
@@ -83,7 +83,7 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
         start=search_start(config),
         init=init,
         run=program.epoch_program(feed.order, shortened(step)),
-        scalars=lambda epoch: scalar_arrays(schedules.search_scalars(settings, epoch)),
+        scalars=lambda epoch: scalar_arrays(search_scalars(settings, epoch)),
         model=model,
         epochs=settings.epochs,
         metrics=(

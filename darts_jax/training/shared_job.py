@@ -32,7 +32,7 @@ from darts_jax.models import functional
 from darts_jax.models.functional import Apply
 from darts_jax.models.network import Logits
 from darts_jax.models.supernet import Supernet
-from darts_jax.settings import schedules
+from darts_jax.settings.scalars import training_scalars
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.tasks.classification.class_weights import class_weights
@@ -106,7 +106,7 @@ def make_shared_training(
         init=lambda start: lax.map(init, start),
         run=run_all,
         scalars=lambda epoch: {
-            **scalar_arrays(schedules.training_scalars(settings, epoch)),
+            **scalar_arrays(training_scalars(settings, epoch)),
             "mixture": mixtures,
         },
         model=lambda state, scalars: (state, scalars["mixture"]),

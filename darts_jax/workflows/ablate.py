@@ -22,6 +22,7 @@ from darts_jax.files import local_path
 from darts_jax.plots.run_histories import HistoryPlots
 from darts_jax.settings.config import with_overrides
 from darts_jax.settings.methods import apply_method
+from darts_jax.settings.schema import population_settings
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import (
@@ -32,7 +33,7 @@ from darts_jax.training.console import (
 )
 from darts_jax.training.directory import atomic_write
 from darts_jax.training.lock import holds_run_lock
-from darts_jax.workflows.population import SCALARS, agreement, population
+from darts_jax.workflows.population import agreement, population
 from darts_jax.workflows.search import search
 
 if TYPE_CHECKING:
@@ -289,8 +290,9 @@ def ablate(
                 f"{key} has {twice[0]} twice, which would be one search counted as "
                 "two; want each value once"
             )
-    scalars = {key: list(grid[key]) for key in grid if key in SCALARS}
-    shapes = [key for key in grid if key not in SCALARS]
+    known = population_settings()
+    scalars = {key: list(grid[key]) for key in grid if key in known}
+    shapes = [key for key in grid if key not in known]
     programs = [
         dict(zip(shapes, values, strict=True))
         for values in itertools.product(*(grid[key] for key in shapes))

@@ -13,7 +13,7 @@ from darts_jax.errors import InputError, unknown_name
 from darts_jax.files import local_path
 from darts_jax.nasbench import require_table
 from darts_jax.nasbench.known import known_accuracies
-from darts_jax.settings.checks import validate_config
+from darts_jax.settings.config import validate_config
 from darts_jax.spaces import get_space
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import format_table

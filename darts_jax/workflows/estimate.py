@@ -16,8 +16,7 @@ from darts_jax.engine.compilation import describe_compilation, use_compilation_c
 from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters, supernet_apply
-from darts_jax.settings.checks import validate_config
-from darts_jax.settings.config import with_overrides
+from darts_jax.settings.config import validate_config, with_overrides
 from darts_jax.spaces import get_space
 from darts_jax.tasks.image_networks import make_supernet
 from darts_jax.tasks.registry import load_data, require_images

@@ -15,7 +15,6 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import kinds_without_numbers
-from darts_jax.bilevel.regularization import TERMS
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.task import Score
@@ -23,7 +22,7 @@ from darts_jax.errors import InputError
 from darts_jax.plots.run_histories import HistoryPlots
 from darts_jax.settings.config import get_setting, with_overrides
 from darts_jax.settings.config_files import load_config
-from darts_jax.settings.schedules import SCHEDULED
+from darts_jax.settings.schema import population_settings
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import get_score, load_data
@@ -47,28 +46,6 @@ from darts_jax.training.stages import Stage
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-# What the members of a population may differ in: it is an array in the program.
-SCALARS = (
-    "seed",
-    "search.weights.learning_rate",
-    "search.weights.final_learning_rate",
-    "search.weights.momentum",
-    "search.weights.decay",
-    "search.weights.clip",
-    "search.architecture.learning_rate",
-    "search.architecture.beta1",
-    "search.architecture.beta2",
-    "search.architecture.decay",
-    "search.architecture.init_scale",
-    "search.architecture.momentum",
-    "search.architecture.entropy",
-    "search.architecture.baseline_decay",
-    "search.budget.target",
-    "search.budget.rate",
-    *(f"search.{setting}" for setting in SCHEDULED.values()),
-    *(f"search.terms.{name}" for name in TERMS),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,11 +211,12 @@ def _column(score: Score) -> str:
 
 
 def _members(config: ConfigDict, grid: Mapping[str, Sequence[Any]]) -> list[ConfigDict]:
+    known = population_settings()
     for key in grid:
-        if key not in SCALARS:
+        if key not in known:
             raise InputError(
                 f"setting {key} cannot differ within a population; want one of "
-                f"{', '.join(SCALARS)}"
+                f"{', '.join(known)}"
             )
     if not grid or not all(grid.values()):
         raise InputError("a population needs values, as --grid seed=0,1,2")

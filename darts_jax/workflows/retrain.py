@@ -25,8 +25,7 @@ from darts_jax.engine.task import Score
 from darts_jax.errors import InputError
 from darts_jax.files import local_path
 from darts_jax.models.functional import count_parameters
-from darts_jax.settings.checks import validate_config
-from darts_jax.settings.config import with_overrides
+from darts_jax.settings.config import validate_config, with_overrides
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check, doubts

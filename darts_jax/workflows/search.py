@@ -13,8 +13,7 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.job import Job
 from darts_jax.nasbench.known import known_accuracies
-from darts_jax.settings.checks import validate_config
-from darts_jax.settings.config import with_overrides
+from darts_jax.settings.config import validate_config, with_overrides
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file

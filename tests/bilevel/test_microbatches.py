@@ -27,7 +27,7 @@ from darts_jax.models.functional import (
 )
 from darts_jax.models.network import Logits, Network
 from darts_jax.models.supernet import Supernet
-from darts_jax.settings.checks import validate_config
+from darts_jax.settings.config import validate_config
 from darts_jax.types import Examples
 from tests.support.supernets import KEY, examples, masks, random_alpha, to64
 from tests.support.tiny import quick_jit, scalars, tiny_genotype, tiny_space

@@ -5,7 +5,8 @@ from typing import Any
 
 import jax
 
-from darts_jax.bilevel.step import ANY_SCALARS
+from darts_jax.settings.config import default_config
+from darts_jax.settings.scalars import search_scalars
 from darts_jax.spaces.graph import (
     Cell,
     CellGenotype,
@@ -52,6 +53,13 @@ def tiny_genotype() -> Genotype:
 
 
 def scalars(weights: dict[str, float], architecture: dict[str, float]) -> Any:
-    """What a step takes, with no more than these optimizers' own."""
-    named = {"weights": weights, "architecture": architecture}
-    return ANY_SCALARS | {k: ANY_SCALARS[k] | v for k, v in named.items()}
+    """Returns the default scalars of a step, with 0 for those that are not given."""
+    default = search_scalars(default_config().search, 0)
+    given = {
+        "weights": {"clip": 1.0} | weights,
+        "architecture": {"learns": 1.0} | architecture,
+    }
+    return default | {
+        part: dict.fromkeys(default[part], 0.0) | numbers
+        for part, numbers in given.items()
+    }

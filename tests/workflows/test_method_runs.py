@@ -11,7 +11,7 @@ from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.stopping import STOPS, Stop
 from darts_jax.cli.main import main
 from darts_jax.errors import InputError
-from darts_jax.settings.checks import validate_config
+from darts_jax.settings.config import validate_config
 from darts_jax.training.directory import load_architecture
 from tests.support.paths import ROOT
 from tests.support.small_runs import config, images

@@ -24,10 +24,9 @@ from darts_jax.engine.devices import Layout, to_host
 from darts_jax.engine.job import scalar_arrays
 from darts_jax.errors import InputError
 from darts_jax.models.operations.corruption import CORRUPTIONS
-from darts_jax.settings.checks import flatten
 from darts_jax.settings.combinations import refuse_illegal
-from darts_jax.settings.config import with_overrides
-from darts_jax.settings.schedules import search_scalars
+from darts_jax.settings.config import flatten, with_overrides
+from darts_jax.settings.scalars import search_scalars
 from darts_jax.tasks.image_networks import make_supernet
 from darts_jax.tasks.slots import (
     initial_alpha,

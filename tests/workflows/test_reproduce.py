@@ -11,7 +11,7 @@ import pytest
 import darts_jax
 from darts_jax.cli.main import main
 from darts_jax.errors import InputError
-from darts_jax.settings.checks import validate_config
+from darts_jax.settings.config import validate_config
 from darts_jax.settings.experiments import (
     EXPERIMENTS,
     PROTOCOLS,

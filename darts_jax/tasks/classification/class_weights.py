@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
-from darts_jax.settings.checks import class_weight_numbers
+from darts_jax.settings.setting import class_weight_numbers
 
 
 def class_weights(

@@ -1,0 +1,127 @@
+"""The scalars of each epoch's steps, from the settings that name them in the schema.
+
+They are computed on the host and handed to the compiled program as arrays.
+"""
+
+import math
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from darts_jax.settings.config import flatten
+from darts_jax.settings.schedules import Schedule
+from darts_jax.settings.schema import all_settings
+from darts_jax.types import Scalars
+
+
+def search_scalars(settings: ConfigDict, epoch: int) -> Scalars:
+    """Returns the scalars of a search's steps, as `Search.step` takes them.
+
+    Args:
+      settings: ``config.search``.
+      epoch: from 0.
+
+    Returns:
+      The tree of numbers that the schema names: by its name each setting's number or
+      what its schedule has reached. ``weights.learning_rate`` falls by a cosine,
+      ``architecture.learns`` is 0 while the architecture rests, and ``terms`` are those
+      that some epoch weighs.
+    """
+    scalars = _scalars("search", settings, epoch)
+    rates = settings.weights
+    cosine = Schedule(rates.learning_rate, rates.final_learning_rate, "cosine")
+    scalars["weights"]["learning_rate"] = cosine.at(epoch, settings.epochs)
+    scalars["architecture"]["learns"] = float(epoch >= resting_epochs(settings))
+    terms = scalars.get("terms", {})
+    scalars["terms"] = {name: terms[name] for name in active_terms(settings)}
+    return scalars
+
+
+def training_scalars(settings: ConfigDict, epoch: int) -> Scalars:
+    """Returns the scalars of a retraining's steps, as `Training.step` takes them.
+
+    Args:
+      settings: ``config.retrain``.
+      epoch: from 0.
+
+    Returns:
+      The tree of numbers that the schema names, with the learning rate of this epoch
+      and the share of ``drop_path`` that its ramp has reached. ``averages`` is 0 until
+      a score says otherwise (`Problem.adapt`).
+    """
+    scalars = _scalars("retrain", settings, epoch)
+    scalars["weights"]["learning_rate"] = learning_rate(settings, epoch)
+    scalars["drop_path"] = settings.drop_path * epoch / settings.epochs
+    scalars["averages"] = 0.0
+    return scalars
+
+
+def learning_rate(settings: ConfigDict, epoch: int) -> float:
+    """Returns the learning rate of a retraining's epoch, after a linear warm-up.
+
+    Args:
+      settings: ``config.retrain``.
+      epoch: from 0.
+    """
+    rates = settings.weights
+    if epoch < settings.warmup_epochs:
+        return rates.learning_rate * (epoch + 1) / settings.warmup_epochs
+    if settings.schedule == "exponential":
+        return rates.learning_rate * settings.decay_per_epoch**epoch
+    span = max(settings.epochs - settings.warmup_epochs, 1)
+    fall = Schedule(rates.learning_rate, rates.final_learning_rate, settings.schedule)
+    return fall.at(epoch - settings.warmup_epochs, span)
+
+
+def resting_epochs(settings: ConfigDict) -> int:
+    """Returns how many epochs, from the first, the architecture rests.
+
+    Args:
+      settings: ``config.search``.
+    """
+    return math.floor(settings.warmup * settings.epochs)
+
+
+def active_terms(settings: ConfigDict) -> tuple[str, ...]:
+    """Returns the names, sorted, of the loss terms that some epoch weighs.
+
+    Args:
+      settings: ``config.search``.
+    """
+    return tuple(
+        name
+        for name, text in sorted(settings.terms.items())
+        if not Schedule.parse(text).is_zero
+    )
+
+
+def setting_of_scalar(name: str) -> str:
+    """Returns the setting that a scalar of a search's step follows.
+
+    Args:
+      name: dotted, as ``"weights.decay"``.
+    """
+    return next(
+        key
+        for key, setting in all_settings().items()
+        if setting.scalar == name and key.startswith("search.")
+    )
+
+
+def _scalars(part: str, settings: ConfigDict, epoch: int) -> Scalars:
+    """Returns the numbers that the schema names, of a part of the config."""
+    schema = all_settings()
+    scalars: Scalars = {}
+    for key, value in flatten(settings, f"{part}."):
+        setting = schema[key]
+        if setting.scalar:
+            *path, last = setting.scalar.split(".")
+            place: dict[str, Any] = scalars
+            for name in path:
+                place = place.setdefault(name, {})
+            place[last] = (
+                Schedule.parse(value).at(epoch, settings.epochs)
+                if setting.is_scheduled
+                else value
+            )
+    return scalars
