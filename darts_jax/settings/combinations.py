@@ -1,134 +1,316 @@
-"""Choices of a search that exclude each other, each refused with its reason.
+"""Choices that exclude each other, in one table with the reason for each.
 
-A rule looks at the settings and the space and yields what it will not have. To add
-one: append it to `RULES`.
+To add one: append an `Exclusion` to `EXCLUSIONS`.
 """
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES
-from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, Update
+from darts_jax.bilevel.relaxation import RELAXATIONS, Relaxation
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.errors import InputError
 from darts_jax.settings.schedules import Schedule
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Space
 
-Rule = Callable[[ConfigDict, Space], Iterator[str]]
-"""(config, space) -> reasons against it, in one line each."""
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """A config as the table of exclusions asks for it.
+
+    Attributes:
+      config: all settings.
+      space: the one that ``config.space`` names.
+    """
+
+    config: ConfigDict
+    space: Space
+
+    @property
+    def search(self) -> ConfigDict:
+        """The settings of the search."""
+        return self.config.search
+
+    @property
+    def relaxation(self) -> Relaxation:
+        """The relaxation that is chosen."""
+        return RELAXATIONS[self.search.relaxation]
+
+    @property
+    def update(self) -> Update:
+        """The update of the architecture that is chosen."""
+        return ARCHITECTURE_UPDATES[self.search.architecture.rule]
+
+    @property
+    def operations(self) -> str:
+        """The names of the space's operations, sorted."""
+        cells = self.space.cells.values()
+        return ", ".join(sorted({op for cell in cells for op in cell.operations}))
+
+    @property
+    def policies(self) -> str:
+        """The names of the relaxations that draw an architecture."""
+        return " or ".join(name for name, r in RELAXATIONS.items() if r.policy)
+
+    @property
+    def unknown_corrupted(self) -> list[str]:
+        """The operations to corrupt that the space has not."""
+        return [op for op in corruption_operations(self.config) if not self.has(op)]
+
+    @property
+    def hooked(self) -> tuple[str, int]:
+        """The kind of cell that a hook compares, and how many there are."""
+        return hooked_cells(self.config, self.space)
+
+    @property
+    def returns_to_checkpoint(self) -> bool:
+        """Whether a stop by eigenvalues needs the supernet of an earlier epoch."""
+        return (
+            self.search.stop == "eigenvalue_ratio"
+            and bool(self.search.diagnostics.eigenvalue_every)
+            and bool(
+                self.search.stopping.restarts
+                or self.search.discretization in SELECTIONS
+            )
+        )
+
+    @property
+    def least_kept(self) -> int:
+        """Checkpoints that reach back to the epoch that such a stop returns to."""
+        stopping = self.search.stopping
+        epochs = (stopping.window // 2 + stopping.delta) * (
+            self.search.diagnostics.eigenvalue_every
+        )
+        return epochs // self.config.checkpoint.every_epochs + 1
+
+    def has(self, operation: str) -> bool:
+        """Returns whether some cell of the space has an operation."""
+        return any(operation in cell.operations for cell in self.space.cells.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Exclusion:
+    """Settings some of whose values exclude each other.
+
+    Attributes:
+      settings: dotted names.
+      holds: whether they exclude each other in a config.
+      reason: the refusal, in which ``{search.stop}`` stands for a setting's value and
+        ``{choices.NAME}`` for an attribute of `Choices`.
+    """
+
+    settings: tuple[str, ...]
+    holds: Callable[[Choices], bool]
+    reason: str
+
+
+EXCLUSIONS: list[Exclusion] = [
+    Exclusion(
+        ("search.microbatches", "search.batch_size"),
+        lambda c: c.config.search.batch_size % c.config.search.microbatches != 0,
+        "setting search.microbatches is {search.microbatches}; want a divisor of "
+        "search.batch_size, {search.batch_size}",
+    ),
+    Exclusion(
+        ("retrain.microbatches", "retrain.batch_size"),
+        lambda c: c.config.retrain.batch_size % c.config.retrain.microbatches != 0,
+        "setting retrain.microbatches is {retrain.microbatches}; want a divisor of "
+        "retrain.batch_size, {retrain.batch_size}",
+    ),
+    Exclusion(
+        ("supernet.partial_channels", "supernet.channels"),
+        lambda c: c.config.supernet.channels % c.config.supernet.partial_channels != 0,
+        "setting supernet.partial_channels is {supernet.partial_channels}; want a "
+        "divisor of supernet.channels, {supernet.channels}",
+    ),
+    Exclusion(
+        ("search.relaxation", "search.architecture.rule"),
+        lambda c: c.relaxation.simplex and not c.update.simplex,
+        "search.relaxation={search.relaxation} takes weights on the simplex, which "
+        "search.architecture.rule={search.architecture.rule} leaves; want "
+        "exponentiated_gradient",
+    ),
+    Exclusion(
+        ("search.architecture.rule", "search.relaxation"),
+        lambda c: c.update.simplex and not c.relaxation.simplex,
+        "search.architecture.rule={search.architecture.rule} updates weights on the "
+        "simplex, and search.relaxation={search.relaxation} takes logits; want simplex",
+    ),
+    Exclusion(
+        ("search.relaxation", "search.edge_weights"),
+        lambda c: c.relaxation.simplex and c.search.edge_weights,
+        "search.edge_weights are logits, which the update of search.relaxation="
+        "{search.relaxation} would take for weights; want edge_weights=false",
+    ),
+    Exclusion(
+        ("search.relaxation", "search.hypergradient"),
+        lambda c: c.relaxation.hard and c.search.hypergradient != "first_order",
+        "search.relaxation={search.relaxation} draws one operation, whose slope is a "
+        "surrogate without a derivative; search.hypergradient={search.hypergradient} "
+        "needs one: want first_order",
+    ),
+    Exclusion(
+        (
+            "search.relaxation",
+            "search.stop",
+            "search.diagnostics.eigenvalue_every",
+            "search.diagnostics.cosine_every",
+        ),
+        lambda c: (
+            c.relaxation.hard
+            and bool(
+                c.search.diagnostics.eigenvalue_every
+                or c.search.diagnostics.cosine_every
+            )
+        ),
+        "search.relaxation={search.relaxation} draws one operation, so the loss has no "
+        "curvature by the architecture: want no search.stop=eigenvalue_ratio and "
+        "search.diagnostics of 0",
+    ),
+    Exclusion(
+        ("search.architecture.rule", "search.relaxation"),
+        lambda c: c.update.rewards and not c.relaxation.policy,
+        "search.architecture.rule={search.architecture.rule} learns by rewards of "
+        "architectures drawn from softmax(alpha), and search.relaxation="
+        "{search.relaxation} draws none; want {choices.policies}",
+    ),
+    Exclusion(
+        ("search.architecture.rule", "search.hypergradient"),
+        lambda c: c.update.rewards and c.search.hypergradient != "first_order",
+        "search.architecture.rule={search.architecture.rule} learns by rewards, not by "
+        "search.hypergradient={search.hypergradient}: want first_order, which it "
+        "leaves unused",
+    ),
+    Exclusion(
+        ("search.architecture.rule", "search.regime"),
+        lambda c: c.update.rewards and c.search.regime != "split",
+        "search.architecture.rule={search.architecture.rule} learns by rewards of the "
+        "validation half alone: want search.regime=split",
+    ),
+    Exclusion(
+        ("search.architecture.rule", "search.edge_weights"),
+        lambda c: c.update.rewards and c.search.edge_weights,
+        "search.architecture.rule={search.architecture.rule} learns by rewards, which "
+        "say nothing of search.edge_weights: want false",
+    ),
+    Exclusion(
+        ("search.relaxation", "search.perturbation"),
+        lambda c: c.relaxation.sampled and c.search.perturbation == "adversarial",
+        "search.relaxation={search.relaxation} computes the drawn operation alone, so "
+        "search.perturbation=adversarial is blind to the others; want random, or "
+        "hard_gumbel",
+    ),
+    Exclusion(
+        ("search.auxiliary_skip", "space"),
+        lambda c: (
+            not Schedule.parse(c.search.auxiliary_skip).is_zero
+            and not c.has("skip_connect")
+        ),
+        "search.auxiliary_skip joins skip_connect, which space {space!r} has not; "
+        "want 0",
+    ),
+    Exclusion(
+        ("search.corruption.operations", "space"),
+        lambda c: bool(c.unknown_corrupted),
+        "search.corruption.operations has {choices.unknown_corrupted[0]!r}; space "
+        "{space!r} has {choices.operations}",
+    ),
+    Exclusion(
+        ("search.corruption.kind", "search.corruption.strength"),
+        lambda c: (
+            c.search.corruption.kind == "dropout"
+            and Schedule.parse(c.search.corruption.strength).high >= 1
+        ),
+        "search.corruption.strength is {search.corruption.strength}; dropout wants a "
+        "rate below 1",
+    ),
+    Exclusion(
+        ("search.hook", "supernet.cells"),
+        lambda c: c.search.hook != "none" and c.hooked[1] < 2,
+        "search.hook={search.hook} compares {choices.hooked[0]} cells, and "
+        "supernet.cells={supernet.cells} gives {choices.hooked[1]}; want at least 2",
+    ),
+    Exclusion(
+        ("search.discretization", "search.edge_weights"),
+        lambda c: (
+            c.search.discretization == "edge_weighted" and not c.search.edge_weights
+        ),
+        "search.discretization=edge_weighted reads search.edge_weights: want true",
+    ),
+    Exclusion(
+        ("search.stop", "search.diagnostics.eigenvalue_every"),
+        lambda c: (
+            c.search.stop == "eigenvalue_ratio"
+            and not c.search.diagnostics.eigenvalue_every
+        ),
+        "search.stop=eigenvalue_ratio needs eigenvalues: want "
+        "search.diagnostics.eigenvalue_every of 1 or more",
+    ),
+    Exclusion(
+        ("search.stopping.window",),
+        lambda c: c.search.stopping.window % 2 == 0,
+        "search.stopping.window is {search.stopping.window}; want an odd number",
+    ),
+    # A supernet that a stop rule returns to has to be there still.
+    Exclusion(
+        (
+            "search.stop",
+            "search.diagnostics.eigenvalue_every",
+            "checkpoint.every_epochs",
+        ),
+        lambda c: (
+            c.returns_to_checkpoint
+            and c.search.diagnostics.eigenvalue_every % c.config.checkpoint.every_epochs
+            != 0
+        ),
+        "search.stop=eigenvalue_ratio returns to an epoch that was measured, and "
+        "checkpoint.every_epochs={checkpoint.every_epochs} saves others; want 1",
+    ),
+    Exclusion(
+        ("search.stop", "search.stopping.delta", "checkpoint.keep"),
+        lambda c: c.returns_to_checkpoint and c.config.checkpoint.keep < c.least_kept,
+        "search.stop=eigenvalue_ratio returns to an earlier supernet, of which "
+        "checkpoint.keep={checkpoint.keep} leaves too few; want at least "
+        "{choices.least_kept}",
+    ),
+    Exclusion(
+        ("search.budget.rule", "search.discretization"),
+        lambda c: (
+            c.search.budget.rule != "none" and c.search.discretization == "threshold"
+        ),
+        "search.budget repairs genotypes of a fixed number of edges, and "
+        "search.discretization=threshold keeps as many as it likes; want auto",
+    ),
+    Exclusion(
+        ("supernet.partial_channels", "space"),
+        lambda c: bool(c.space.macro.widths) and c.config.supernet.partial_channels > 1,
+        "supernet.partial_channels={supernet.partial_channels} passes channels by, "
+        "which space {space!r} widens; want 1",
+    ),
+]
 
 
 def refuse_illegal(config: ConfigDict) -> None:
-    """Raises InputError with the reason if two choices exclude each other."""
-    space = get_space(config.space)
-    for rule in RULES:
-        for reason in rule(config, space):
-            raise InputError(reason)
+    """Raises InputError with the reason if choices exclude each other.
 
-
-def _simplex(config: ConfigDict, space: Space) -> Iterator[str]:
-    settings = config.search
-    shares = RELAXATIONS[settings.relaxation].simplex
-    update = settings.architecture.rule
-    keeps = ARCHITECTURE_UPDATES[update].simplex
-    if shares and not keeps:
-        yield (
-            f"search.relaxation={settings.relaxation} takes weights on the simplex, "
-            f"which search.architecture.rule={update} leaves; want "
-            "exponentiated_gradient"
-        )
-    if keeps and not shares:
-        yield (
-            f"search.architecture.rule={update} updates weights on the simplex, and "
-            f"search.relaxation={settings.relaxation} takes logits; want simplex"
-        )
-    if shares and settings.edge_weights:
-        yield (
-            "search.edge_weights are logits, which the update of search.relaxation="
-            f"{settings.relaxation} would take for weights; want edge_weights=false"
-        )
-
-
-def _second_order(config: ConfigDict, space: Space) -> Iterator[str]:
-    settings = config.search
-    hard = RELAXATIONS[settings.relaxation].hard
-    if hard and settings.hypergradient != "first_order":
-        yield (
-            f"search.relaxation={settings.relaxation} draws one operation, whose slope "
-            f"is a surrogate without a derivative; search.hypergradient="
-            f"{settings.hypergradient} needs one: want first_order"
-        )
-    if hard and _measures(settings):
-        yield (
-            f"search.relaxation={settings.relaxation} draws one operation, so the loss "
-            "has no curvature by the architecture: want no search.stop="
-            "eigenvalue_ratio and search.diagnostics of 0"
-        )
-
-
-def _rewards(config: ConfigDict, space: Space) -> Iterator[str]:
-    settings = config.search
-    update = settings.architecture.rule
-    if not ARCHITECTURE_UPDATES[update].rewards:
-        return
-    told = f"search.architecture.rule={update} learns by rewards"
-    if not RELAXATIONS[settings.relaxation].policy:
-        known = [name for name, r in RELAXATIONS.items() if r.policy]
-        yield (
-            f"{told} of architectures drawn from softmax(alpha), and search.relaxation="
-            f"{settings.relaxation} draws none; want {' or '.join(known)}"
-        )
-    if settings.hypergradient != "first_order":
-        yield (
-            f"{told}, not by search.hypergradient={settings.hypergradient}: want "
-            "first_order, which it leaves unused"
-        )
-    if settings.regime != "split":
-        yield f"{told} of the validation half alone: want search.regime=split"
-    if settings.edge_weights:
-        yield f"{told}, which say nothing of search.edge_weights: want false"
-
-
-def _perturbation(config: ConfigDict, space: Space) -> Iterator[str]:
-    settings = config.search
-    relaxation = RELAXATIONS[settings.relaxation]
-    if settings.perturbation == "adversarial" and relaxation.sampled:
-        yield (
-            f"search.relaxation={settings.relaxation} computes the drawn operation "
-            "alone, so search.perturbation=adversarial is blind to the others; want "
-            "random, or hard_gumbel"
-        )
-
-
-def _skips(config: ConfigDict, space: Space) -> Iterator[str]:
-    known = {op for cell in space.cells.values() for op in cell.operations}
-    settings = config.search
-    auxiliary = not Schedule.parse(settings.auxiliary_skip).is_zero
-    if auxiliary and "skip_connect" not in known:
-        yield (
-            f"search.auxiliary_skip joins skip_connect, which space {space.name!r} has "
-            "not; want 0"
-        )
-    corruption = settings.corruption
-    for name in corruption_operations(config):
-        if name not in known:
-            yield (
-                f"search.corruption.operations has {name!r}; space {space.name!r} has "
-                f"{', '.join(sorted(known))}"
-            )
-    if corruption.kind == "dropout" and Schedule.parse(corruption.strength).high >= 1:
-        yield (
-            f"search.corruption.strength is {corruption.strength}; dropout wants a "
-            "rate below 1"
-        )
+    Args:
+      config: settings each of which may have its value.
+    """
+    choices = Choices(config, get_space(config.space))
+    for exclusion in EXCLUSIONS:
+        if exclusion.holds(choices):
+            raise InputError(exclusion.reason.format(choices=choices, **config))
 
 
 def corruption_operations(config: ConfigDict) -> tuple[str, ...]:
-    """The operations whose outputs are corrupted in training.
+    """Returns the operations whose outputs are corrupted in training.
 
-    A list that begins with ``!`` is of those that are not, beside ``none``.
+    Args:
+      config: of which ``search.corruption`` and ``space`` are read. A list that begins
+        with ``!`` is of those that are not corrupted, beside ``none``.
     """
     corruption = config.search.corruption
     if corruption.kind == "none":
@@ -142,94 +324,13 @@ def corruption_operations(config: ConfigDict) -> tuple[str, ...]:
     return tuple(name for name in known if name not in spared)
 
 
-def _alignment(config: ConfigDict, space: Space) -> Iterator[str]:
-    if config.search.hook == "none":
-        return
-    kind, cells = hooked_cells(config, space)
-    if cells < 2:
-        yield (
-            f"search.hook={config.search.hook} compares {kind} cells, and "
-            f"supernet.cells={config.supernet.cells} gives {cells}; want at least 2"
-        )
-
-
 def hooked_cells(config: ConfigDict, space: Space) -> tuple[str, int]:
-    """The first kind of cell that does not reduce, and how many the supernet has."""
+    """Returns the first kind of cell that does not reduce, and how many there are.
+
+    Args:
+      config: of which ``supernet.cells`` is read.
+      space: of the supernet.
+    """
     blocks = space.macro.layout(config.supernet.cells)
     kind = next(k for k in space.cells if k not in space.macro.reductions)
     return kind, blocks.count(kind)
-
-
-def _selection(config: ConfigDict, space: Space) -> Iterator[str]:
-    settings = config.search
-    if settings.discretization == "edge_weighted" and not settings.edge_weights:
-        yield "search.discretization=edge_weighted reads search.edge_weights: want true"
-    if settings.stop == "eigenvalue_ratio" and not (
-        settings.diagnostics.eigenvalue_every
-    ):
-        yield (
-            "search.stop=eigenvalue_ratio needs eigenvalues: want "
-            "search.diagnostics.eigenvalue_every of 1 or more"
-        )
-    if settings.stopping.window % 2 == 0:
-        yield (
-            f"search.stopping.window is {settings.stopping.window}; want an odd number"
-        )
-    yield from _checkpoints(config)
-
-
-def _checkpoints(config: ConfigDict) -> Iterator[str]:
-    """A supernet that a stop rule returns to has to be there still."""
-    settings, stopping = config.search, config.search.stopping
-    wanted = stopping.restarts or settings.discretization in SELECTIONS
-    every = settings.diagnostics.eigenvalue_every
-    if settings.stop != "eigenvalue_ratio" or not wanted or not every:
-        return
-    kept = config.checkpoint
-    if every % kept.every_epochs:
-        yield (
-            f"search.stop=eigenvalue_ratio returns to an epoch that was measured, and "
-            f"checkpoint.every_epochs={kept.every_epochs} saves others; want 1"
-        )
-    least = (stopping.window // 2 + stopping.delta) * every // kept.every_epochs + 1
-    if kept.keep < least:
-        yield (
-            f"search.stop=eigenvalue_ratio returns to an earlier supernet, of which "
-            f"checkpoint.keep={kept.keep} leaves too few; want at least {least}"
-        )
-
-
-def _budget(config: ConfigDict, space: Space) -> Iterator[str]:
-    settings = config.search
-    if settings.budget.rule != "none" and settings.discretization == "threshold":
-        yield (
-            "search.budget repairs genotypes of a fixed number of edges, and "
-            "search.discretization=threshold keeps as many as it likes; want auto"
-        )
-
-
-def _widths(config: ConfigDict, space: Space) -> Iterator[str]:
-    if space.macro.widths and config.supernet.partial_channels > 1:
-        yield (
-            f"supernet.partial_channels={config.supernet.partial_channels} passes "
-            f"channels by, which space {space.name!r} widens; want 1"
-        )
-
-
-def _measures(settings: ConfigDict) -> bool:
-    """Whether something is asked about second derivatives by the architecture."""
-    measured = settings.diagnostics
-    return bool(measured.eigenvalue_every or measured.cosine_every)
-
-
-RULES: list[Rule] = [
-    _simplex,
-    _second_order,
-    _rewards,
-    _perturbation,
-    _skips,
-    _alignment,
-    _selection,
-    _budget,
-    _widths,
-]

@@ -47,18 +47,6 @@ def validate_config(config: ConfigDict) -> None:
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"setting {key} is {value}; want a finite number")
         schema[key].values.require(key, value)
-    for part in ("search", "retrain"):
-        settings = config[part]
-        if settings.batch_size % settings.microbatches:
-            raise InputError(
-                f"setting {part}.microbatches is {settings.microbatches}; want a "
-                f"divisor of {part}.batch_size, {settings.batch_size}"
-            )
-    if config.supernet.channels % config.supernet.partial_channels:
-        raise InputError(
-            f"setting supernet.partial_channels is {config.supernet.partial_channels}; "
-            f"want a divisor of supernet.channels, {config.supernet.channels}"
-        )
     refuse_illegal(config)
 
 
