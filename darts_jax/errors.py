@@ -17,7 +17,7 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def unknown_name(kind: str, name: object, known: Sequence[str]) -> InputError:
+def unknown_name_error(kind: str, name: object, known: Sequence[str]) -> InputError:
     """The error for a name that is not in a table, with the nearest one."""
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"

@@ -39,13 +39,13 @@ def local_path(place: str | Path) -> Path:
     )
 
 
-def user_cache(name: str) -> Path:
+def user_cache_directory(name: str) -> Path:
     """The user's folder for what can be made again; it may not exist."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "darts_jax" / name
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Writes a file so that a reader, or a crash, sees the old or the new, no mixture.
 
     Raises:
@@ -65,10 +65,10 @@ def write_whole(path: Path, data: bytes) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        sync(path.parent)
+        sync_to_disk(path.parent)
 
 
-def append(path: Path, data: bytes) -> None:
+def append_to_file(path: Path, data: bytes) -> None:
     """Writes at the end of a file, which is made with its folders if absent.
 
     On disk when this returns. Nothing is kept back for a later try, which would fail
@@ -115,13 +115,13 @@ def disk_errors(what: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        told = failure_to_write(what, error)
+        told = describe_write_failure(what, error)
         if told is None:
             raise
         raise InputError(told) from None
 
 
-def failure_to_write(what: str, error: Exception) -> str | None:
+def describe_write_failure(what: str, error: Exception) -> str | None:
     """One line about an error met while ``what`` was written; None if of another kind.
 
     tensorstore raises a ValueError that has the system's words in it.
@@ -137,7 +137,7 @@ def failure_to_write(what: str, error: Exception) -> str | None:
     return f"cannot write {what}: {words}" if isinstance(error, OSError) else None
 
 
-def sync(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
     """Makes a file's bytes, or a directory's names, survive a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -7,8 +7,13 @@ logits take no part.
 import numpy as np
 from jaxtyping import Float
 
-from darts_jax.bilevel.discretization import Reading, Saved, Weights, softmax_weights
-from darts_jax.bilevel.stopping import ranking
+from darts_jax.bilevel.discretization import (
+    HostAlpha,
+    WeightReader,
+    Weights,
+    softmax_weights,
+)
+from darts_jax.bilevel.stopping import rank_operations
 from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, Space
 
 
@@ -51,7 +56,7 @@ def _pair_order(
     cell: Cell, logits: Float[np.ndarray, "edge op"]
 ) -> Float[np.ndarray, "edge op op"]:
     """Returns 1 or -1 for each pair of operations of an edge, by which ranks first."""
-    places = np.argsort(ranking(cell, logits))
+    places = np.argsort(rank_operations(cell, logits))
     return np.sign(places[:, :, None] - places[:, None, :])
 
 
@@ -70,10 +75,10 @@ def skip_share(cell: Cell, weights: Weights) -> float:
 
 def describe_epoch(
     space: Space,
-    alpha: Saved,
-    before: Saved,
+    alpha: HostAlpha,
+    before: HostAlpha,
     genotype: Genotype | None,
-    read: Reading = softmax_weights,
+    read: WeightReader = softmax_weights,
 ) -> dict[str, float]:
     """Computes the diagnostic numbers of an epoch over all kinds of cells.
 
@@ -110,9 +115,9 @@ def describe_epoch(
 
 def collapse_warnings(
     space: Space,
-    alpha: Saved,
+    alpha: HostAlpha,
     genotype: Genotype,
-    read: Reading = softmax_weights,
+    read: WeightReader = softmax_weights,
 ) -> list[str]:
     """Returns one line for each sign that a search went wrong.
 
@@ -148,7 +153,7 @@ def _warnings(
     cell: Cell,
     parameters: Float[np.ndarray, "edge op"],
     chosen: CellGenotype,
-    read: Reading,
+    read: WeightReader,
 ) -> list[str]:
     found = []
     weights = read(cell, parameters)

@@ -17,7 +17,7 @@ from darts_jax.analysis.comparison import (
     improvement_from_differences,
 )
 from darts_jax.analysis.intervals import Range, clip_to_range
-from darts_jax.errors import unknown_name
+from darts_jax.errors import unknown_name_error
 
 UNITS = ("pair", "seed")
 """Choices of what is one independent observation of a difference."""
@@ -76,7 +76,7 @@ def effects(
       InputError: no such unit.
     """
     if unit not in UNITS:
-        raise unknown_name("unit", unit, UNITS)
+        raise unknown_name_error("unit", unit, UNITS)
     rows = [
         {"setting": key, "value": value, "against": against}
         | _compare(searches, key, value, against, within, unit)

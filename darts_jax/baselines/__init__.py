@@ -20,7 +20,7 @@ from darts_jax.baselines.local_search import local_search
 from darts_jax.baselines.predictor import predictor_search
 from darts_jax.baselines.random_search import random_search
 from darts_jax.baselines.reinforce import reinforce
-from darts_jax.errors import unknown_name
+from darts_jax.errors import unknown_name_error
 
 BASELINES: dict[str, Baseline] = {
     "random_search": random_search,
@@ -34,7 +34,7 @@ BASELINES: dict[str, Baseline] = {
 def get_baseline(name: str) -> Baseline:
     """The baseline of that name; raises InputError with the nearest name."""
     if name not in BASELINES:
-        raise unknown_name("baseline", name, list(BASELINES))
+        raise unknown_name_error("baseline", name, list(BASELINES))
     return BASELINES[name]
 
 

@@ -32,7 +32,7 @@ class WeightHook(Protocol):
     def __call__(self, loss: CellLoss, params: Params, mixture: Cells) -> Params: ...
 
 
-def none(loss: CellLoss, params: Params, mixture: Cells) -> Params:
+def no_hook(loss: CellLoss, params: Params, mixture: Cells) -> Params:
     """Zeros."""
     del loss, mixture
     return optax.tree.zeros_like(params)
@@ -72,4 +72,4 @@ def mean_cosine(gradients: Cells) -> Float[Array, ""]:
     return 2 * pairs / (cells * (cells - 1))
 
 
-WEIGHT_HOOKS: dict[str, WeightHook] = {"none": none, "alignment": alignment}
+WEIGHT_HOOKS: dict[str, WeightHook] = {"none": no_hook, "alignment": alignment}

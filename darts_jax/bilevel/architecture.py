@@ -1,8 +1,8 @@
 """Updates of the architecture: from a gradient by alpha to the next alpha.
 
 An update is a function of all scalars of the architecture, numbers or arrays, to an
-optax transformation. `reinforce` comes before one: a gradient from rewards alone. To
-add one: ``ARCHITECTURE_UPDATES["mine"] = Update(mine)``.
+optax transformation. `reinforce_gradient` comes before one: a gradient from rewards
+alone. To add one: ``ARCHITECTURE_UPDATES["mine"] = ArchitectureUpdate(mine)``.
 """
 
 import dataclasses
@@ -21,12 +21,12 @@ Transformation = Callable[[Scalars], optax.GradientTransformation]
 
 
 @dataclasses.dataclass(frozen=True)
-class Update:
+class ArchitectureUpdate:
     """An update and what a search has to know of it.
 
     Attributes:
       transformation: scalars by name -> what makes of a gradient the change of alpha.
-      rewards: whether the gradient is that of `reinforce`, not a derivative.
+      rewards: whether the gradient is that of `reinforce_gradient`, not a derivative.
       simplex: whether alpha itself is the mixture.
     """
 
@@ -71,7 +71,7 @@ def uniform_simplex(mask: Mask) -> Alpha:
     return {kind: m / m.sum(-1, keepdims=True) for kind, m in exists.items()}
 
 
-def reinforce(
+def reinforce_gradient(
     sample: Mixture,
     logits: Alpha,
     mask: Mask,
@@ -84,7 +84,7 @@ def reinforce(
     -(reward - baseline) * d log pi(sample) - entropy * d H(pi), with pi the product of
     every edge's softmax (Williams, 1992; ENAS, Pham et al., 2018, section 2.2). Its
     mean over samples from pi is the gradient itself for any baseline that does not
-    depend on this sample: the `moving_baseline` of the rewards before.
+    depend on this sample: the `next_baseline` of the rewards before.
 
     Args:
       sample: with one-hot weights [edge, op], drawn from pi.
@@ -107,7 +107,7 @@ def reinforce(
     return jax.grad(objective)(logits)
 
 
-def moving_baseline(
+def next_baseline(
     baseline: Float[Array, ""], reward: Float[Array, ""], decay: Scalar
 ) -> Float[Array, ""]:
     """baseline <- decay * baseline + (1 - decay) * reward (Pham et al., 2018)."""
@@ -128,9 +128,9 @@ def _exponentiated_gradient(scalars: Scalars) -> optax.GradientTransformation:
     return exponentiated_gradient(learning_rate=scalars["learning_rate"])
 
 
-ARCHITECTURE_UPDATES: dict[str, Update] = {
-    "adam": Update(_adam),
-    "sgd": Update(_sgd),
-    "exponentiated_gradient": Update(_exponentiated_gradient, simplex=True),
-    "reinforce": Update(_adam, rewards=True),
+ARCHITECTURE_UPDATES: dict[str, ArchitectureUpdate] = {
+    "adam": ArchitectureUpdate(_adam),
+    "sgd": ArchitectureUpdate(_sgd),
+    "exponentiated_gradient": ArchitectureUpdate(_exponentiated_gradient, simplex=True),
+    "reinforce": ArchitectureUpdate(_adam, rewards=True),
 }

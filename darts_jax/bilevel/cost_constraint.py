@@ -6,10 +6,10 @@ makes of the multiplier and the excess the weight with which the gradient of the
 mixture's expected cost joins the architecture's; the multiplier itself follows the
 excess. So nobody chooses how much a unit of cost is worth, and what is held to the
 target is what will be kept: a mixture is still undecided when its genotype has long
-become cheap. To add a rule: ``BUDGETS["mine"] = mine``.
+become cheap. To add a rule: ``BUDGET_RULES["mine"] = mine``.
 
-A search may end while its genotype swings about the target. `repaired` gives up as
-little weight as it can until the genotype meets it.
+A search may end while its genotype swings about the target. `repair_genotype` gives up
+as little weight as it can until the genotype meets it.
 """
 
 import dataclasses
@@ -44,10 +44,13 @@ def augmented(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
     return jnp.maximum(multiplier + rate * excess, 0)
 
 
-BUDGETS: dict[str, BudgetRule] = {"dual_ascent": dual_ascent, "augmented": augmented}
+BUDGET_RULES: dict[str, BudgetRule] = {
+    "dual_ascent": dual_ascent,
+    "augmented": augmented,
+}
 
 
-def ascended(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
+def next_multiplier(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
     """The next multiplier: ``max(0, l + r g)``."""
     return jnp.maximum(multiplier + rate * excess, 0)
 
@@ -57,7 +60,7 @@ Kept = Callable[[Cell, Array, Array, moves.Rule], Array]
 
 
 @dataclasses.dataclass(frozen=True)
-class Budget:
+class CostConstraint:
     """What a search may cost, and how it is held to that.
 
     Attributes:
@@ -78,11 +81,11 @@ class Budget:
 
     def expected_excess(self, mixture: Mixture, mask: Mask, target: Scalar) -> Scalar:
         """The expected cost of the mixture's genotype over the target, less 1."""
-        return self._excess(kept_shares, mixture.weights, mask, target)
+        return self._excess(choice_probabilities, mixture.weights, mask, target)
 
     def excess(self, mixture: Mixture, mask: Mask, target: Scalar) -> Scalar:
         """Returns the cost of the genotype that is read off a mixture, likewise."""
-        return self._excess(kept_choices, mixture.weights, mask, target)
+        return self._excess(hard_choices, mixture.weights, mask, target)
 
     def _excess(
         self, kept: Kept, weights: dict[str, Array], mask: Mask, target: Scalar
@@ -94,7 +97,7 @@ class Budget:
         return self.cost(shares) / target - 1
 
 
-def kept_choices(
+def hard_choices(
     cell: Cell,
     weights: Float[Array, "edge op"],
     mask: Bool[Array, "edge op"],
@@ -116,7 +119,7 @@ def kept_choices(
     return chosen * kept[:, None].astype(weights.dtype)
 
 
-def kept_shares(
+def choice_probabilities(
     cell: Cell,
     weights: Float[Array, "edge op"],
     mask: Bool[Array, "edge op"],
@@ -163,7 +166,7 @@ def _rivals(cell: Cell) -> Bool[np.ndarray, "edge edge"]:
     return ends[:, None] == ends
 
 
-def repaired(
+def repair_genotype(
     space: Space,
     genotype: Genotype,
     worth: Callable[[Genotype], float],
@@ -225,7 +228,7 @@ def _priced(
         yield other, cost(other)
 
 
-def kept_weight(
+def log_probability_of(
     weights: Mapping[str, Float[np.ndarray, "edge op"]],
 ) -> Callable[[Mapping[str, AnyArray]], float]:
     """(one-hot mixture of a genotype) -> the logarithms of the weights that it keeps.

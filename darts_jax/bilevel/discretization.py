@@ -14,12 +14,12 @@ from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
 from darts_jax.types import EDGES, Mixture
 
-Saved = Mapping[str, Float[np.ndarray, "edge op"] | Float[np.ndarray, " edge"]]
+HostAlpha = Mapping[str, Float[np.ndarray, "edge op"] | Float[np.ndarray, " edge"]]
 """kind -> [edge, op]; ``"<kind>.edges"`` -> [edge], read by `edge_weighted` alone."""
 
 Weights = Float[np.ndarray, "edge op"]
-Discretization = Callable[[Space, Saved], Genotype]
-Reading = Callable[[Cell, Float[np.ndarray, "edge op"]], Weights]
+Discretization = Callable[[Space, HostAlpha], Genotype]
+WeightReader = Callable[[Cell, Float[np.ndarray, "edge op"]], Weights]
 """(cell, parameters) -> weights; -1 where an edge has no such operation."""
 
 
@@ -42,7 +42,7 @@ def simplex_weights(cell: Cell, shares: Float[np.ndarray, "edge op"]) -> Weights
     return np.where(cell.mask, masked / masked.sum(-1, keepdims=True), -1.0)
 
 
-def kinds_without_numbers(space: Space, alpha: Saved) -> list[str]:
+def kinds_with_invalid_alpha(space: Space, alpha: HostAlpha) -> list[str]:
     """Returns the kinds of cells whose parameters are NaN or infinitely strong.
 
     Minus infinity is sound, as it marks what was pruned, unless an edge has no other.
@@ -56,7 +56,7 @@ def kinds_without_numbers(space: Space, alpha: Saved) -> list[str]:
     return [kind for kind, cell in space.cells.items() if not is_sound(kind, cell)]
 
 
-def require_numbers(space: Space, alpha: Saved, where: str = "") -> None:
+def require_finite_alpha(space: Space, alpha: HostAlpha, where: str = "") -> None:
     """Refuses architecture parameters off which nothing can be read.
 
     Args:
@@ -65,7 +65,7 @@ def require_numbers(space: Space, alpha: Saved, where: str = "") -> None:
     Raises:
       InputError: those of a kind of cell are NaN or infinitely strong.
     """
-    kinds = kinds_without_numbers(space, alpha)
+    kinds = kinds_with_invalid_alpha(space, alpha)
     if kinds:
         raise InputError(
             f"the architecture parameters of the {kinds[0]} cell{where} are NaN or "
@@ -76,7 +76,7 @@ def require_numbers(space: Space, alpha: Saved, where: str = "") -> None:
 
 
 def two_strongest(
-    space: Space, alpha: Saved, read: Reading = softmax_weights
+    space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights
 ) -> Genotype:
     """The published rule of DARTS (Liu et al., 2019, section 2.4).
 
@@ -88,7 +88,7 @@ def two_strongest(
 
 
 def one_strongest(
-    space: Space, alpha: Saved, read: Reading = softmax_weights
+    space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights
 ) -> Genotype:
     """The same of one edge a node, for recurrent cells (Liu et al., 2019, code)."""
     return _genotype(
@@ -96,13 +96,15 @@ def one_strongest(
     )
 
 
-def argmax(space: Space, alpha: Saved, read: Reading = softmax_weights) -> Genotype:
+def argmax(
+    space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights
+) -> Genotype:
     """NAS-Bench-201's rule: every edge its strongest operation, ``none`` included."""
     return _genotype(space, alpha, read, lambda _, *given: _argmax(*given))
 
 
 def edge_weighted(
-    space: Space, alpha: Saved, read: Reading = softmax_weights
+    space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights
 ) -> Genotype:
     """PC-DARTS's rule (Xu et al., 2020, section 3.3): `two_strongest` by both weights.
 
@@ -127,8 +129,8 @@ def edge_weighted(
 
 def threshold(
     space: Space,
-    alpha: Saved,
-    read: Reading = sigmoid_weights,
+    alpha: HostAlpha,
+    read: WeightReader = sigmoid_weights,
     level: float = 0.85,
     most: int = 2,
 ) -> Genotype:
@@ -151,7 +153,7 @@ def threshold(
 
 
 def few_skips(
-    space: Space, alpha: Saved, read: Reading = softmax_weights, most: int = 2
+    space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights, most: int = 2
 ) -> Genotype:
     """P-DARTS's rule (Chen et al., 2019, section 3.3): at most 2 skips per normal cell.
 
@@ -173,12 +175,15 @@ def few_skips(
 
 
 # Relaxation -> how its parameters are read, if not by their softmax.
-READINGS: dict[str, Reading] = {"sigmoid": sigmoid_weights, "simplex": simplex_weights}
+WEIGHT_READERS: dict[str, WeightReader] = {
+    "sigmoid": sigmoid_weights,
+    "simplex": simplex_weights,
+}
 
 
-def reading_of(relaxation: str) -> Reading:
+def weight_reader(relaxation: str) -> WeightReader:
     """How the parameters of a search with this relaxation are read."""
-    return READINGS.get(relaxation, softmax_weights)
+    return WEIGHT_READERS.get(relaxation, softmax_weights)
 
 
 DISCRETIZATIONS: dict[str, Discretization] = {
@@ -224,11 +229,11 @@ def random_genotype(space: Space, rng: np.random.Generator) -> Genotype:
 
 def _genotype(
     space: Space,
-    alpha: Saved,
-    read: Reading,
+    alpha: HostAlpha,
+    read: WeightReader,
     rule: Callable[[str, Cell, Weights], tuple[Choice, ...]],
 ) -> Genotype:
-    require_numbers(space, alpha)
+    require_finite_alpha(space, alpha)
     cells = {
         kind: CellGenotype(
             cell.inputs, rule(kind, cell, read(cell, alpha[kind])), cell.output

@@ -42,7 +42,7 @@ def cross_entropy(
         whole.
     """
     each = cross_entropies(logits, labels, smoothing)
-    return jnp.mean(each if weights is None else by_class(weights, labels, each))
+    return jnp.mean(each if weights is None else weight_by_class(weights, labels, each))
 
 
 def cross_entropies(
@@ -57,7 +57,7 @@ def cross_entropies(
     return (1 - smoothing) * hard - smoothing * log_p.mean(-1)
 
 
-def by_class(
+def weight_by_class(
     weights: Float[AnyArray, " class"], labels: AnyArray, values: Array
 ) -> Float[Array, " batch"]:
     """Multiplies a value of every image by the weight of its class."""
@@ -86,10 +86,10 @@ def focal_loss(
     return -weight * jax.nn.sigmoid(-sign * logits) ** gamma * log_p
 
 
-def batch_metrics(loss: Array, logits: Array, labels: AnyArray) -> Metrics:
+def sum_metrics(loss: Array, logits: Array, labels: AnyArray) -> Metrics:
     """Sums over a batch, so that a mean over any number of batches is exact."""
     count = jnp.asarray(labels.shape[0], jnp.float32)
-    correct = jnp.sum(hits(logits, labels)).astype(jnp.float32)
+    correct = jnp.sum(is_correct(logits, labels)).astype(jnp.float32)
     return {
         "loss": loss.astype(jnp.float32) * count,
         "correct": correct,
@@ -97,14 +97,16 @@ def batch_metrics(loss: Array, logits: Array, labels: AnyArray) -> Metrics:
     }
 
 
-def hits(
+def is_correct(
     logits: Float[Array, "batch class"], labels: AnyArray
 ) -> Bool[Array, " batch"]:
     """Which predictions are right."""
     return jnp.argmax(logits, -1).astype(labels.dtype) == labels
 
 
-def classification(weights: Float[AnyArray, " class"] | None = None) -> Criterion:
+def classification_criterion(
+    weights: Float[AnyArray, " class"] | None = None,
+) -> Criterion:
     """Returns the criterion of images by class, as a supernet gives logits.
 
     Args:
@@ -116,16 +118,18 @@ def classification(weights: Float[AnyArray, " class"] | None = None) -> Criterio
         return cross_entropy(logits, batch.labels, weights=weights)
 
     def rewards(logits: Array, batch: Examples) -> Array:
-        right = hits(logits, batch.labels)
-        return right if weights is None else by_class(weights, batch.labels, right)
+        right = is_correct(logits, batch.labels)
+        return (
+            right if weights is None else weight_by_class(weights, batch.labels, right)
+        )
 
     return Criterion(
         inputs=lambda batch: batch.images,
         loss=loss,
-        metrics=lambda loss, logits, batch: batch_metrics(loss, logits, batch.labels),
+        metrics=lambda loss, logits, batch: sum_metrics(loss, logits, batch.labels),
         rewards=rewards,
     )
 
 
-CLASSIFICATION = classification()
+CLASSIFICATION_CRITERION = classification_criterion()
 """Of images by class that all weigh the same."""

@@ -21,7 +21,7 @@ Forward = Callable[
 """(stats, batch, key) -> (mean loss, (new stats, outputs))."""
 
 
-def over_microbatches(forward: Forward, count: int) -> Forward:
+def scan_microbatches(forward: Forward, count: int) -> Forward:
     """The same function of a whole batch, computed in ``count`` equal parts.
 
     The running statistics pass from part to part. The batch size must be a multiple

@@ -56,14 +56,14 @@ def adam(
     return optax.GradientTransformation(chain.init, update)
 
 
-class Averaged(NamedTuple):
-    """The state of `average`: of how many steps it is the mean, and the mean."""
+class AverageState(NamedTuple):
+    """State of `average_weights`: number of steps, and the mean of their weights."""
 
     steps: Float[Array, ""]
     mean: Params
 
 
-def average(on: Scalar) -> optax.GradientTransformation:
+def average_weights(on: Scalar) -> optax.GradientTransformation:
     """Changes no update; its state is the mean of the weights since ``on`` became 1.
 
     mean <- mean + (w - mean) / count (Polyak and Juditsky, 1992). While ``on`` is 0 the
@@ -75,10 +75,10 @@ def average(on: Scalar) -> optax.GradientTransformation:
     """
 
     def update(
-        updates: Any, state: Averaged, params: Any = None
-    ) -> tuple[Any, Averaged]:
+        updates: Any, state: AverageState, params: Any = None
+    ) -> tuple[Any, AverageState]:
         if params is None:
-            raise ValueError("average needs the weights: update(g, state, w)")
+            raise ValueError("average_weights needs the weights: update(g, state, w)")
         count = jnp.where(jnp.asarray(on) > 0, state.steps + 1, 0)
         share = 1 / jnp.maximum(count, 1)
 
@@ -88,15 +88,15 @@ def average(on: Scalar) -> optax.GradientTransformation:
             return jnp.where(count > 1, further, there)
 
         mean = jax.tree.map(moved, state.mean, params, updates)
-        return updates, Averaged(count, mean)
+        return updates, AverageState(count, mean)
 
-    def init(params: Any) -> Averaged:
-        return Averaged(jnp.zeros((), jnp.float32), jax.tree.map(jnp.array, params))
+    def init(params: Any) -> AverageState:
+        return AverageState(jnp.zeros((), jnp.float32), jax.tree.map(jnp.array, params))
 
     return optax.GradientTransformation(init, update)
 
 
-def worsened(scores: Sequence[float], patience: int) -> bool:
+def has_stopped_improving(scores: Sequence[float], patience: int) -> bool:
     """Whether losses have stopped to fall, so that weights should be averaged.
 
     Once one was above the least of those more than ``patience`` before it (Merity et

@@ -39,7 +39,7 @@ class Perturbation(Protocol):
     ) -> Mixture: ...
 
 
-def none(
+def no_perturbation(
     key: PRNGKeyArray,
     loss: MixtureLoss,
     mixture: Mixture,
@@ -137,7 +137,7 @@ def adversarial(
 
 
 PERTURBATIONS: dict[str, Perturbation] = {
-    "none": none,
+    "none": no_perturbation,
     "random": random,
     "adversarial": adversarial,
 }

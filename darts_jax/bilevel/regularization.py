@@ -103,7 +103,7 @@ def entropy(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Sc
     return -(safe * jnp.log(safe)).sum(-1).mean()
 
 
-def expected_cost(
+def expected_cost_penalty(
     logits: Logits, mask: Allowed, weights: Weights, costs: Costs
 ) -> Scalar:
     """``sum_e sum_o p cost``: of the mixture (Xie et al., 2019; Cai et al., 2019)."""
@@ -118,7 +118,7 @@ TERMS: dict[str, Term] = {
     "anchor_kl": anchor_kl,
     "anchor_l2": anchor_l2,
     "entropy": entropy,
-    "expected_cost": expected_cost,
+    "expected_cost": expected_cost_penalty,
 }
 
 

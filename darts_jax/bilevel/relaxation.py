@@ -44,9 +44,9 @@ class Relaxation:
       policy: hard, and drawn with probability softmax(a), so that rewards can teach it.
       simplex: whether the parameters are weights themselves, so that they start at
         equal shares and are updated on the simplex.
-      trained: at what the weights take their step, if not at this.
-      priced: the same draws with slopes of all operations, if this lets them pass
-        through what is drawn alone: costs are known, also of what does not run.
+      weight_relaxation: at what the weights take their step, if not at this.
+      cost_relaxation: the same draws with slopes of all operations, if this lets them
+        pass through what is drawn alone: costs are known, also of what does not run.
     """
 
     function: RelaxationFunction
@@ -55,8 +55,8 @@ class Relaxation:
     sampled: bool = False
     policy: bool = False
     simplex: bool = False
-    trained: RelaxationFunction | None = None
-    priced: RelaxationFunction | None = None
+    weight_relaxation: RelaxationFunction | None = None
+    cost_relaxation: RelaxationFunction | None = None
 
 
 def relax(
@@ -230,14 +230,16 @@ RELAXATIONS: dict[str, Relaxation] = {
         hard=True,
         sampled=True,
         policy=True,
-        priced=hard_gumbel,
+        cost_relaxation=hard_gumbel,
     ),
     "dirichlet": Relaxation(dirichlet, random=True),
     "uniform_one_hot": Relaxation(
         uniform_one_hot, random=True, hard=True, sampled=True
     ),
     # Its weights train on one path of all (the code's).
-    "two_path": Relaxation(two_path, random=True, hard=True, trained=hard_gumbel),
+    "two_path": Relaxation(
+        two_path, random=True, hard=True, weight_relaxation=hard_gumbel
+    ),
     "simplex": Relaxation(simplex, simplex=True),
 }
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 
 from darts_jax.bilevel.discretization import (
     DISCRETIZATIONS,
-    Saved,
+    HostAlpha,
     one_hot,
     random_genotype,
 )
@@ -26,7 +26,7 @@ Score = Callable[[Mixture], float]
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
+class TrainedSupernet:
     """A trained supernet, as a selection sees it.
 
     Attributes:
@@ -38,17 +38,19 @@ class Trained:
         ``score`` is of the tuned supernet.
     """
 
-    alpha: Saved
+    alpha: HostAlpha
     mask: HostMask
     mixture: Callable[[HostMask], Mixture]
     score: Score
     tune: Callable[[HostMask], None]
 
 
-Selection = Callable[[Space, Trained, np.random.Generator], Genotype]
+Selection = Callable[[Space, TrainedSupernet, np.random.Generator], Genotype]
 
 
-def perturbation(space: Space, trained: Trained, rng: np.random.Generator) -> Genotype:
+def perturbation(
+    space: Space, trained: TrainedSupernet, rng: np.random.Generator
+) -> Genotype:
     """What hurts most to lose is kept (Wang et al., 2021, DARTS-PT, algorithm 1).
 
     Edges in random order: of each, the operation without which the accuracy is lowest,
@@ -82,7 +84,7 @@ def perturbation(space: Space, trained: Trained, rng: np.random.Generator) -> Ge
 
 
 def _decide_edge(
-    cell: Cell, kind: str, e: int, mask: HostMask, trained: Trained
+    cell: Cell, kind: str, e: int, mask: HostMask, trained: TrainedSupernet
 ) -> None:
     """Leaves one operation of an edge in the mask."""
     left = list(np.flatnonzero(mask[kind][e]))
@@ -100,7 +102,7 @@ def _drop_edges(
     space: Space,
     mask: HostMask,
     kept: dict[tuple[str, int], bool],
-    trained: Trained,
+    trained: TrainedSupernet,
     rng: np.random.Generator,
 ) -> None:
     """Keeps as many edges into every node as the space's genotypes have."""
@@ -130,7 +132,7 @@ def _drop_edges(
 
 
 def best_sampled(
-    space: Space, trained: Trained, rng: np.random.Generator, samples: int = 100
+    space: Space, trained: TrainedSupernet, rng: np.random.Generator, samples: int = 100
 ) -> Genotype:
     """The best on held-out images of genotypes drawn at random, with shared weights.
 
@@ -142,7 +144,7 @@ def best_sampled(
 
 
 def best_of_policy(
-    space: Space, trained: Trained, rng: np.random.Generator, samples: int = 100
+    space: Space, trained: TrainedSupernet, rng: np.random.Generator, samples: int = 100
 ) -> Genotype:
     """The same of genotypes drawn from the policy softmax(alpha) (ENAS).
 

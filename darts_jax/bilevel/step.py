@@ -11,19 +11,17 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.bilevel import optimizers
-from darts_jax.bilevel.alignment import WeightHook
-from darts_jax.bilevel.alignment import none as no_hook
+from darts_jax.bilevel.alignment import WeightHook, no_hook
 from darts_jax.bilevel.architecture import (
     ARCHITECTURE_UPDATES,
-    Update,
-    moving_baseline,
-    reinforce,
+    ArchitectureUpdate,
+    next_baseline,
+    reinforce_gradient,
 )
-from darts_jax.bilevel.cost_constraint import Budget, ascended
-from darts_jax.bilevel.losses import CLASSIFICATION, Criterion
-from darts_jax.bilevel.microbatches import over_microbatches
-from darts_jax.bilevel.perturbation import Perturbation
-from darts_jax.bilevel.perturbation import none as unperturbed
+from darts_jax.bilevel.cost_constraint import CostConstraint, next_multiplier
+from darts_jax.bilevel.losses import CLASSIFICATION_CRITERION, Criterion
+from darts_jax.bilevel.microbatches import scan_microbatches
+from darts_jax.bilevel.perturbation import Perturbation, no_perturbation
 from darts_jax.bilevel.regime import Regime, split
 from darts_jax.bilevel.regularization import Term, penalty
 from darts_jax.bilevel.relaxation import relax
@@ -55,20 +53,21 @@ class Search:
         (outputs, new stats)``.
       mask: kind -> which entries of alpha stand for an operation.
       microbatches: in how many parts a batch is computed.
-      trained: by what the weights' step mixes, if not by ``relaxation``.
-      priced: by what the terms do, if not by it.
+      weight_relaxation: by what the weights' step mixes, if not by ``relaxation``.
+      cost_relaxation: by what the terms do, if not by it.
       update: of alpha by its gradient.
       regime: which losses the architecture descends.
       terms: what is added to them, by name.
       perturbation: of the mixture, in the weight step.
-      hook: added to the gradient of the weights.
-      hooked: the kind of cell that the hook compares, and how many there are; None
+      weight_hook: added to the gradient of the weights.
+      hook_cells: the kind of cell that the hook compares, and how many there are; None
         where nothing is added.
-      rests: whether there are epochs in which the architecture stays as it is.
+      freezes_architecture: whether there are epochs in which the architecture stays
+        as it is.
       targets: kind -> the state every edge ends in; where edges are weighed.
       skips: kind -> 1.0 [edge, op] where the operation is a skip connection.
       costs: kind -> cost [edge, op], for the term that asks for it.
-      budget: a hard limit of what the architecture costs; None: there is none.
+      cost_constraint: a hard limit of what the architecture costs; None: there is none.
       criterion: the task's: what outputs are worth.
     """
 
@@ -77,20 +76,20 @@ class Search:
     hypergradient: Hypergradient
     mask: Mask
     microbatches: int = 1
-    trained: RelaxationFunction | None = None
-    priced: RelaxationFunction | None = None
-    update: Update = ARCHITECTURE_UPDATES["adam"]
+    weight_relaxation: RelaxationFunction | None = None
+    cost_relaxation: RelaxationFunction | None = None
+    update: ArchitectureUpdate = ARCHITECTURE_UPDATES["adam"]
     regime: Regime = split
     terms: Mapping[str, Term] = dataclasses.field(default_factory=dict)
-    perturbation: Perturbation = unperturbed
-    hook: WeightHook = no_hook
-    hooked: tuple[str, int] | None = None
-    rests: bool = False
+    perturbation: Perturbation = no_perturbation
+    weight_hook: WeightHook = no_hook
+    hook_cells: tuple[str, int] | None = None
+    freezes_architecture: bool = False
     targets: Targets = dataclasses.field(default_factory=dict)
     skips: Mapping[str, AnyArray] = dataclasses.field(default_factory=dict)
     costs: Mapping[str, AnyArray] | None = None
-    budget: Budget | None = None
-    criterion: Criterion = CLASSIFICATION
+    cost_constraint: CostConstraint | None = None
+    criterion: Criterion = CLASSIFICATION_CRITERION
 
     def init(
         self,
@@ -164,7 +163,7 @@ class Search:
             outputs, stats = self.apply(params, stats, given, inputs, key, train=True)
             return self.criterion.loss(outputs, part, scalars), (stats, outputs)
 
-        return over_microbatches(forward, self.microbatches)(stats, batch, key)
+        return scan_microbatches(forward, self.microbatches)(stats, batch, key)
 
     def loss_on(
         self, state: SearchState, batch: Batch, key: Array, scalars: Scalars
@@ -193,12 +192,14 @@ class Search:
         """
         keys = jax.random.split(step_key(state.key, state.step), 4)
         state, norm = self._architecture_step(state, (train, valid), scalars, keys[:2])
-        mixture = self._perturbed(state, train, scalars, keys[2], keys[3])
+        mixture = self._perturbed_mixture(state, train, scalars, keys[2], keys[3])
         (value, (stats, outputs)), gradient = jax.value_and_grad(
             self.loss, has_aux=True
         )(state.params, mixture, state.stats, train, keys[2], scalars)
-        if self.hooked is not None:
-            pull = self._pull(self.hooked, state, mixture, train, scalars, keys[2])
+        if self.hook_cells is not None:
+            pull = self._hook_gradient(
+                self.hook_cells, state, mixture, train, scalars, keys[2]
+            )
             gradient = optax.tree.add_scale(gradient, scalars["hook"], pull)
         updates, weight_optimizer = _sgd(scalars).update(
             gradient, state.weight_optimizer, state.params
@@ -211,7 +212,7 @@ class Search:
         )
         metrics = self.criterion.metrics(value, outputs, train)
         means = {"gradient_norm": norm}
-        if self.budget is not None:
+        if self.cost_constraint is not None:
             means["multiplier"] = state.multiplier
         count = metrics["count"]
         means = {k: mean.astype(jnp.float32) * count for k, mean in means.items()}
@@ -251,7 +252,7 @@ class Search:
             kept = {name: getattr(state, name) for name in names}
             return kept, jnp.zeros_like(state.baseline)
 
-        if self.rests:
+        if self.freezes_architecture:
             learns = scalars["architecture"]["learns"] > 0
             learned, norm = jax.lax.cond(learns, learn, rest, state)
         else:
@@ -269,7 +270,7 @@ class Search:
         (train, valid), (train_key, valid_key) = batches, keys
         baseline = state.baseline
         if self.update.rewards:
-            gradient, baseline = self._by_reward(state, valid, scalars, valid_key)
+            gradient, baseline = self._reward_gradient(state, valid, scalars, valid_key)
         else:
             train_loss = self.loss_on(state, train, train_key, scalars)
             valid_loss = self.loss_on(state, valid, valid_key, scalars)
@@ -281,16 +282,20 @@ class Search:
                 self.inner_step(state, scalars),
             )
         if self.terms:
-            pull = jax.grad(self._penalties)(state.alpha, state, valid_key, scalars)
+            pull = jax.grad(self._weighted_penalties)(
+                state.alpha, state, valid_key, scalars
+            )
             gradient = optax.tree.add(gradient, pull)
         multiplier = state.multiplier
-        if self.budget is not None:
-            held = self._held(self.budget, state, valid_key, scalars)
+        if self.cost_constraint is not None:
+            held = self._constraint_gradient(
+                self.cost_constraint, state, valid_key, scalars
+            )
             gradient, multiplier = optax.tree.add(gradient, held[0]), held[1]
         return gradient, {"baseline": baseline, "multiplier": multiplier}
 
-    def _held(
-        self, budget: Budget, state: SearchState, key: Array, scalars: Scalars
+    def _constraint_gradient(
+        self, budget: CostConstraint, state: SearchState, key: Array, scalars: Scalars
     ) -> tuple[Alpha, Float[Array, ""]]:
         """The budget's pull at the architecture, and the next multiplier."""
         settings, mask = scalars["budget"], state.mask
@@ -304,9 +309,9 @@ class Search:
         read = relax(budget.read, key, state.alpha, mask, targets=self.targets)
         given = state.multiplier, budget.excess(read, mask, target), settings["rate"]
         slope = jax.grad(expected)(state.alpha)
-        return optax.tree.scale(budget.rule(*given), slope), ascended(*given)
+        return optax.tree.scale(budget.rule(*given), slope), next_multiplier(*given)
 
-    def _by_reward(
+    def _reward_gradient(
         self, state: SearchState, valid: Batch, scalars: Scalars, key: Array
     ) -> tuple[Alpha, Float[Array, ""]]:
         """By the rewards of one sampled architecture (ENAS)."""
@@ -319,16 +324,16 @@ class Search:
         )
         rewards = self.criterion.rewards(outputs, valid)
         reward = jnp.mean(rewards, dtype=state.baseline.dtype)
-        gradient = reinforce(
+        gradient = reinforce_gradient(
             sample, state.alpha, state.mask, reward, state.baseline, settings["entropy"]
         )
         decay = settings["baseline_decay"]
-        return gradient, moving_baseline(state.baseline, reward, decay)
+        return gradient, next_baseline(state.baseline, reward, decay)
 
-    def _penalties(
+    def _weighted_penalties(
         self, alpha: Alpha, state: SearchState, key: Array, scalars: Scalars
     ) -> Float[Array, ""]:
-        mixture = self.mixture(key, alpha, state.mask, scalars, self.priced)
+        mixture = self.mixture(key, alpha, state.mask, scalars, self.cost_relaxation)
         return optax.tree.sum(
             [
                 scalars["terms"][name]
@@ -337,7 +342,7 @@ class Search:
             ]
         )
 
-    def _perturbed(
+    def _perturbed_mixture(
         self,
         state: SearchState,
         train: Batch,
@@ -348,12 +353,14 @@ class Search:
         def loss(mixture: Mixture) -> Float[Array, ""]:
             return self.loss(state.params, mixture, state.stats, train, key, scalars)[0]
 
-        mixture = self.mixture(key, state.alpha, state.mask, scalars, self.trained)
+        mixture = self.mixture(
+            key, state.alpha, state.mask, scalars, self.weight_relaxation
+        )
         return self.perturbation(
             noise_key, loss, mixture, state.mask, scalars["radius"]
         )
 
-    def _pull(
+    def _hook_gradient(
         self,
         hooked: tuple[str, int],
         state: SearchState,
@@ -370,7 +377,7 @@ class Search:
 
         one = mixture.weights[kind]
         each = jnp.broadcast_to(one, (cells, *one.shape))
-        return self.hook(loss, state.params, each)
+        return self.weight_hook(loss, state.params, each)
 
 
 def _sgd(scalars: Scalars) -> optax.GradientTransformation:

@@ -2,7 +2,7 @@
 
 Each rule is asked after every epoch and answers with the epoch whose architecture is
 to be returned, which may be an earlier one, or None. To add one:
-``STOPS["mine"] = mine``.
+``STOP_RULES["mine"] = mine``.
 """
 
 import dataclasses
@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from darts_jax.bilevel.discretization import Saved
+from darts_jax.bilevel.discretization import HostAlpha
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Cell, Genotype, Space
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class EpochRecord:
     """What is known after an epoch.
 
     Attributes:
@@ -29,7 +29,7 @@ class Record:
     """
 
     epoch: int
-    alpha: Saved
+    alpha: HostAlpha
     genotype: Genotype
     eigenvalue: float | None = None
 
@@ -42,12 +42,12 @@ class Stop:
     reason: str
 
 
-StopRule = Callable[[Space, Sequence[Record]], Stop | None]
+StopRule = Callable[[Space, Sequence[EpochRecord]], Stop | None]
 
 
 def eigenvalue_ratio(
     space: Space,
-    history: Sequence[Record],
+    history: Sequence[EpochRecord],
     window: int = 5,
     factor: float = 1.3,
     delta: int = 4,
@@ -78,7 +78,9 @@ def eigenvalue_ratio(
     )
 
 
-def skip_count(space: Space, history: Sequence[Record], least: int = 2) -> Stop | None:
+def skip_count(
+    space: Space, history: Sequence[EpochRecord], least: int = 2
+) -> Stop | None:
     """A cell that does not reduce has 2 skips (Liang et al., 2019, DARTS+).
 
     Returns the epoch at which they appeared: the last one recorded.
@@ -93,7 +95,7 @@ def skip_count(space: Space, history: Sequence[Record], least: int = 2) -> Stop 
 
 
 def stable_ranking(
-    space: Space, history: Sequence[Record], epochs: int = 10
+    space: Space, history: Sequence[EpochRecord], epochs: int = 10
 ) -> Stop | None:
     """No edge has reordered its operations for so many epochs (DARTS+).
 
@@ -103,7 +105,10 @@ def stable_ranking(
     if len(history) <= epochs:
         return None
     orders = [
-        [ranking(cell, record.alpha[kind]) for kind, cell in space.cells.items()]
+        [
+            rank_operations(cell, record.alpha[kind])
+            for kind, cell in space.cells.items()
+        ]
         for record in history[-epochs - 1 :]
     ]
     same = all(
@@ -116,7 +121,7 @@ def stable_ranking(
     return Stop(history[-1].epoch, f"no ranking has changed for {epochs} epochs")
 
 
-def ranking(
+def rank_operations(
     cell: Cell, logits: Float[np.ndarray, "edge op"]
 ) -> Int[np.ndarray, "edge op"]:
     """Each edge's operations, strongest first; ties in order, absent ones last."""
@@ -124,7 +129,7 @@ def ranking(
     return np.argsort(-masked, axis=-1, kind="stable")
 
 
-STOPS: dict[str, StopRule] = {
+STOP_RULES: dict[str, StopRule] = {
     "eigenvalue_ratio": eigenvalue_ratio,
     "skip_count": skip_count,
     "stable_ranking": stable_ranking,

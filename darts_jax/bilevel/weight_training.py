@@ -10,8 +10,8 @@ import optax
 from jaxtyping import Array, Float
 
 from darts_jax.bilevel import optimizers
-from darts_jax.bilevel.losses import Criterion, classification, cross_entropy
-from darts_jax.bilevel.microbatches import over_microbatches
+from darts_jax.bilevel.losses import Criterion, classification_criterion, cross_entropy
+from darts_jax.bilevel.microbatches import scan_microbatches
 from darts_jax.types import (
     AnyArray,
     Batch,
@@ -28,18 +28,18 @@ Optimizer = Callable[[Scalars], optax.GradientTransformation]
 """A step's scalars -> what makes of a gradient the change of the weights."""
 
 
-def sgd(scalars: Scalars) -> optax.GradientTransformation:
+def make_sgd(scalars: Scalars) -> optax.GradientTransformation:
     """`optimizers.sgd` by the scalars ``weights``."""
     return optimizers.sgd(**scalars["weights"])
 
 
-def with_auxiliary(weights: Float[AnyArray, " class"] | None = None) -> Criterion:
+def auxiliary_criterion(weights: Float[AnyArray, " class"] | None = None) -> Criterion:
     """Returns the criterion of a network that has logits and an auxiliary head's.
 
     Args:
       weights: of an image by its class; None: all are equal.
     """
-    of_main = classification(weights)
+    of_main = classification_criterion(weights)
 
     def loss(logits: Any, batch: Examples, scalars: Scalars) -> Float[Array, ""]:
         smoothing = scalars["label_smoothing"]
@@ -57,7 +57,7 @@ def with_auxiliary(weights: Float[AnyArray, " class"] | None = None) -> Criterio
     )
 
 
-WITH_AUXILIARY = with_auxiliary()
+AUXILIARY_CLASSIFICATION = auxiliary_criterion()
 """Of images by class that all weigh the same."""
 
 
@@ -74,8 +74,8 @@ class Training:
 
     apply: Any
     microbatches: int = 1
-    criterion: Criterion = WITH_AUXILIARY
-    optimizer: Optimizer = sgd
+    criterion: Criterion = AUXILIARY_CLASSIFICATION
+    optimizer: Optimizer = make_sgd
 
     def init(self, key: Array, params: Params, stats: Stats) -> TrainState:
         """The state before the first step; ``key`` is raw key data."""
@@ -104,7 +104,7 @@ class Training:
                 )
                 return self.criterion.loss(outputs, part, scalars), (stats, outputs)
 
-            whole = over_microbatches(forward, self.microbatches)
+            whole = scan_microbatches(forward, self.microbatches)
             return whole(state.stats, batch, key)
 
         (value, (stats, outputs)), gradient = jax.value_and_grad(loss, has_aux=True)(
@@ -125,5 +125,5 @@ class Training:
 # What an optimizer takes, by name.
 ANY_SCALARS: Scalars = {
     "weights": {"learning_rate": 0.0, "momentum": 0.0, "decay": 0.0, "clip": 1.0},
-    "averages": 0.0,  # 1: the average of the weights moves; see `optimizers.average`
+    "averages": 0.0,  # 1: the average moves; see `optimizers.average_weights`
 }

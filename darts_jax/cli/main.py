@@ -99,10 +99,10 @@ def _refuse(why: str) -> int:
 def _system_error_line(error: OSError) -> str:
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    from darts_jax.files import failure_to_write
+    from darts_jax.files import describe_write_failure
 
     _drop_output()
-    return str(failure_to_write("the output", error))
+    return str(describe_write_failure("the output", error))
 
 
 def _drop_output() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.licences import LICENCES
 from darts_jax.errors import InputError, first_line
-from darts_jax.files import user_cache
+from darts_jax.files import user_cache_directory
 
 ARCHIVE = "cifar10_jpeg_q75.npz"
 NOTE = (
@@ -107,7 +107,7 @@ def _decode(file: np.ndarray, index: int) -> np.ndarray:
 def _cached_images(
     archive: "np.lib.npyio.NpzFile", split: str, name: str
 ) -> np.ndarray:
-    cached = user_cache(name)
+    cached = user_cache_directory(name)
     if cached.is_file():
         return np.load(cached, allow_pickle=False)
     images = decode_jpegs(archive[f"{split}_jpeg"], archive[f"{split}_length"])

@@ -12,7 +12,7 @@ from darts_jax.data.places import located
 from darts_jax.data.reading import PLAIN, Reading
 from darts_jax.data.scenes import SceneSet
 from darts_jax.data.sources import digits
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 
 NAMES = ("generated:NAME", "coco:PATH", "tfds:NAME")
 
@@ -52,7 +52,7 @@ def load_scenes(
     prefix, _, rest = name.partition(":")
     if prefix == "generated":
         if rest not in OBJECTS:
-            raise unknown_name("set of objects", rest, list(OBJECTS))
+            raise unknown_name_error("set of objects", rest, list(OBJECTS))
         fewer = [min(images or count, count) for count in counts]
         return generate(OBJECTS[rest](place), side, most, (fewer[0], fewer[1]), seed)
     if prefix == "coco" and rest:

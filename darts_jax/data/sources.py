@@ -25,7 +25,7 @@ from darts_jax.data.npz import load_npz
 from darts_jax.data.places import located
 from darts_jax.data.reading import PLAIN, Reading, fit_arrays, parse_size, size_text
 from darts_jax.data.stream import AnyDataset, StreamedDataset
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import local_path
 
 PREFIXES = ("tfds:NAME", "folder:PATH", "npz:PATH")
@@ -171,7 +171,7 @@ def _unknown(name: str) -> InputError:
     everything = [*SOURCES, *prefixes, *tfds.known_names()]
     bare = name.removeprefix("tfds:")
     near = difflib.get_close_matches(bare, everything, n=1)
-    return unknown_name("data set", bare, near or [*SOURCES, *prefixes])
+    return unknown_name_error("data set", bare, near or [*SOURCES, *prefixes])
 
 
 SOURCES: dict[str, Callable[[Path | None], AnyDataset]] = {

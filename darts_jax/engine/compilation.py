@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 
 from darts_jax.errors import InputError
-from darts_jax.files import local_path, user_cache
+from darts_jax.files import local_path, user_cache_directory
 from darts_jax.kernels import cpu as native
 
 
@@ -32,7 +32,7 @@ def use_compilation_cache(setting: str) -> Path | None:
     if known := cache_folder():
         return known
     folder = (
-        user_cache("programs")
+        user_cache_directory("programs")
         if setting == "auto"
         else local_path(setting).expanduser()
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from darts_jax.errors import InputError
-from darts_jax.files import write_whole
+from darts_jax.files import write_atomically
 
 # Under these names checkpoints keep the state dict beside other things.
 _WRAPPERS = ("state_dict", "model")
@@ -50,7 +50,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """
     path = Path(path)
     _, encode = _format(path)
-    write_whole(path, encode(arrays))
+    write_atomically(path, encode(arrays))
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

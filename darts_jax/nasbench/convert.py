@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from darts_jax.errors import InputError
-from darts_jax.files import write_whole
+from darts_jax.files import write_atomically
 from darts_jax.nasbench.nasbench201 import DATASETS, EPOCHS
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.nasbench201 import NASBENCH201
@@ -90,7 +90,7 @@ def write_table(source: Path, out: Path) -> str:
         arrays = convert(source, told)
     buffer, stored = io.BytesIO(), dict[str, Any](arrays)
     np.savez_compressed(buffer, **stored)
-    write_whole(out, buffer.getvalue())
+    write_atomically(out, buffer.getvalue())
     return f"{out}: {len(arrays['arch'])} cells, {', '.join(arrays)}"
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import local_path, read_npz
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 
@@ -86,7 +86,7 @@ class NASBench201:
         """
         name = f"{dataset}_{split}_{epochs}"
         if name not in self.columns:
-            raise unknown_name("column", name, self.accuracies)
+            raise unknown_name_error("column", name, self.accuracies)
         return self.columns[name]
 
     def accuracy(

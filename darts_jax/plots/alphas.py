@@ -8,7 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from darts_jax.bilevel.discretization import Reading, require_numbers, softmax_weights
+from darts_jax.bilevel.discretization import (
+    WeightReader,
+    require_finite_alpha,
+    softmax_weights,
+)
 from darts_jax.plots.draw import cell_title
 from darts_jax.plots.heatmap import CELL, draw_heatmap, names_height, names_width
 from darts_jax.plots.style import (
@@ -39,7 +43,9 @@ _ROW = _TITLE + _TALL
 _MARKS = 6  # on a line
 
 
-def plot_alpha(space: Space, alpha: Logits, read: Reading = softmax_weights) -> Figure:
+def plot_alpha(
+    space: Space, alpha: Logits, read: WeightReader = softmax_weights
+) -> Figure:
     """Weight of each operation by epoch, a panel for each edge.
 
     Args:
@@ -69,7 +75,7 @@ def plot_alpha(space: Space, alpha: Logits, read: Reading = softmax_weights) -> 
 
 
 def plot_heatmap(
-    space: Space, alpha: Logits, read: Reading = softmax_weights
+    space: Space, alpha: Logits, read: WeightReader = softmax_weights
 ) -> Figure:
     """Weights after the last epoch, edges by operations; the strongest is framed."""
     weights = _weights(space, alpha, read)
@@ -140,7 +146,7 @@ def _names(cell: Cell) -> list[str]:
 
 
 def _weights(
-    space: Space, alpha: Logits, read: Reading
+    space: Space, alpha: Logits, read: WeightReader
 ) -> dict[str, Float[np.ndarray, "epoch edge op"]]:
     """kind -> weights; negative where an edge has no such operation.
 
@@ -150,7 +156,7 @@ def _weights(
     epochs = len(next(iter(alpha.values())))
     for epoch in range(epochs):
         own = {kind: alpha[kind][epoch] for kind in space.cells}
-        require_numbers(space, own, f" after epoch {epoch + 1}")
+        require_finite_alpha(space, own, f" after epoch {epoch + 1}")
     return {
         kind: np.stack([read(cell, epoch) for epoch in np.asarray(alpha[kind])])
         for kind, cell in space.cells.items()

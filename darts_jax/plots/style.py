@@ -26,7 +26,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
 from darts_jax.errors import InputError
-from darts_jax.files import write_whole
+from darts_jax.files import write_atomically
 from darts_jax.models.operations.activations import ACTIVATIONS
 
 INK, FAINT_INK, PALE = "#1F2933", "#6B7280", "#E4E7EB"
@@ -318,7 +318,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     suffix = path.suffix.lstrip(".").lower()
     if suffix not in figure.canvas.get_supported_filetypes():
         raise InputError(f"cannot draw to {path}: write a .svg, .png or .pdf")
-    write_whole(path, _bytes(figure, suffix))
+    write_atomically(path, _bytes(figure, suffix))
 
 
 def svg_text(figure: Figure) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.analysis.diagnostics import collapse_warnings
-from darts_jax.bilevel.discretization import kinds_without_numbers, reading_of
+from darts_jax.bilevel.discretization import kinds_with_invalid_alpha, weight_reader
 from darts_jax.cost.networks import network_cost
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.task import Score
@@ -113,7 +113,7 @@ def _numbers_answers(found: SearchResult) -> list[Answer]:
 
 def _search_collapse(found: SearchResult) -> Answer:
     alpha = {kind: found.alpha[kind][-1] for kind in found.space.cells}
-    if kinds_without_numbers(found.space, alpha):
+    if kinds_with_invalid_alpha(found.space, alpha):
         return unknown(COLLAPSE, "the last epoch's parameters are no numbers")
     return collapse_answer(found.config, alpha, found.genotype)
 
@@ -190,7 +190,7 @@ def collapse_answer(
     config: ConfigDict, alpha: Mapping[str, np.ndarray], genotype: Genotype
 ) -> Answer:
     """By the last epoch's parameters."""
-    read = reading_of(config.search.relaxation)
+    read = weight_reader(config.search.relaxation)
     space = get_space(config.space)
     warnings = collapse_warnings(space, dict(alpha), genotype, read)
     cells = ((k, c) for k, c in genotype.cells.items() if not space.cells[k].is_chain)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
-from darts_jax.files import write_whole
+from darts_jax.files import write_atomically
 from darts_jax.html import table
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.reports.evidence import (
@@ -82,7 +82,7 @@ def report(
         require_images(load_config(RunDirectory(Path(path)).config), "a report")
     default = Path(paths[0]) if len(paths) == 1 else Path()
     place = Path(out) if out else default / "report.html"
-    write_whole(place, _page(found, dataset).encode())
+    write_atomically(place, _page(found, dataset).encode())
     return place
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, Update
+from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, ArchitectureUpdate
 from darts_jax.bilevel.relaxation import RELAXATIONS, Relaxation
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.errors import InputError
@@ -40,7 +40,7 @@ class Choices:
         return RELAXATIONS[self.search.relaxation]
 
     @property
-    def update(self) -> Update:
+    def update(self) -> ArchitectureUpdate:
         """The update of the architecture that is chosen."""
         return ARCHITECTURE_UPDATES[self.search.architecture.rule]
 

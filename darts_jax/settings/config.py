@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.settings.combinations import refuse_illegal
 from darts_jax.settings.schema import all_settings
 
@@ -79,7 +79,7 @@ def get_setting(config: ConfigDict, key: str) -> Any:
     """The value of a dotted key; raises InputError with the nearest one."""
     known = dict(flatten(config))
     if key not in known:
-        raise unknown_name("setting", key, list(known))
+        raise unknown_name_error("setting", key, list(known))
     return known[key]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.settings.config import (
     default_config,
     flatten,
@@ -88,7 +88,7 @@ def find_config(source: str | Path) -> Path | None:
         return None
     if given.is_dir():
         raise InputError(f"config {name} is a folder; want a file in it")
-    raise unknown_name("config", name, _known(qualified="/" in name))
+    raise unknown_name_error("config", name, _known(qualified="/" in name))
 
 
 def shipped_configs() -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from darts_jax.errors import unknown_name
+from darts_jax.errors import unknown_name_error
 from darts_jax.settings.config import default_config, with_overrides
 from darts_jax.settings.methods import (
     METHODS,
@@ -238,7 +238,7 @@ EXPERIMENTS: dict[str, Experiment] = _experiments()
 def get_experiment(name: str) -> Experiment:
     """The experiment of that name; raises InputError with the nearest name."""
     if name not in EXPERIMENTS:
-        raise unknown_name("experiment", name, list(EXPERIMENTS))
+        raise unknown_name_error("experiment", name, list(EXPERIMENTS))
     return EXPERIMENTS[name]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.relaxation import RELAXATIONS
-from darts_jax.errors import unknown_name
+from darts_jax.errors import unknown_name_error
 from darts_jax.settings.config import default_config, flatten, with_overrides
 
 Settings = Mapping[str, Any]
@@ -50,7 +50,7 @@ def apply_method(
       InputError: no such method, or one that the config's other settings exclude.
     """
     if name not in METHODS:
-        raise unknown_name("method", name, list(METHODS))
+        raise unknown_name_error("method", name, list(METHODS))
     return _changed(config, METHODS[name].choices, overrides)
 
 

@@ -13,7 +13,7 @@ from collections import ChainMap
 
 from darts_jax.bilevel.alignment import WEIGHT_HOOKS
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES
-from darts_jax.bilevel.cost_constraint import BUDGETS
+from darts_jax.bilevel.cost_constraint import BUDGET_RULES
 from darts_jax.bilevel.discretization import DISCRETIZATIONS
 from darts_jax.bilevel.hypergradient import HYPERGRADIENTS, PUBLISHED_RADIUS
 from darts_jax.bilevel.implicit import DARTS_RATE, PUBLISHED_TERMS
@@ -22,7 +22,7 @@ from darts_jax.bilevel.regime import REGIMES
 from darts_jax.bilevel.regularization import TERMS
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.selection import SELECTIONS
-from darts_jax.bilevel.stopping import STOPS
+from darts_jax.bilevel.stopping import STOP_RULES
 from darts_jax.data.reading import FITS, parse_size
 from darts_jax.models.operations.corruption import CORRUPTIONS
 from darts_jax.nasbench import DATASETS, EPOCHS, SPLITS
@@ -288,7 +288,7 @@ SCHEMA: dict[str, Setting] = {
     "search.budget.rule": Setting(
         "none",
         "Rule that holds the expected cost to the budget.",
-        Registered(BUDGETS, besides=("none",)),
+        Registered(BUDGET_RULES, besides=("none",)),
     ),
     "search.budget.target": Setting(
         1.0,
@@ -350,7 +350,9 @@ SCHEMA: dict[str, Setting] = {
         "operations",
     ),
     "search.stop": Setting(
-        "none", "Rule that ends a search early.", Registered(STOPS, besides=("none",))
+        "none",
+        "Rule that ends a search early.",
+        Registered(STOP_RULES, besides=("none",)),
     ),
     "search.stopping.window": Setting(
         5, "Measurements of an average in eigenvalue_ratio.", POSITIVE

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.settings.schedules import Schedule
 
 Value = bool | int | float | str
@@ -153,7 +153,7 @@ class Registered(Values):
 
     def require(self, key: str, value: Any) -> None:
         if not self.accepts(value):
-            raise unknown_name(key.split(".")[-1], value, self.names)
+            raise unknown_name_error(key.split(".")[-1], value, self.names)
 
     def __str__(self) -> str:
         return f"one of {', '.join(self.names)}"

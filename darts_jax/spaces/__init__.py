@@ -1,6 +1,6 @@
 """What may be searched. A new space: a file here, or ``SPACES[name] = Space(...)``."""
 
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.spaces.darts import DARTS, DARTS_NO_NONE
 from darts_jax.spaces.graph import Space
 from darts_jax.spaces.mobile import EFFICIENTNET, FBNET, MOBILE, MOBILE_SMALL
@@ -25,7 +25,7 @@ def get_space(name: str) -> Space:
       InputError: there is none, with the nearest name; or it is named otherwise.
     """
     if name not in SPACES:
-        raise unknown_name("space", name, list(SPACES))
+        raise unknown_name_error("space", name, list(SPACES))
     space = SPACES[name]
     if space.name != name:
         raise InputError(

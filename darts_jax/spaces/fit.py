@@ -9,7 +9,7 @@ standard library only.
 import collections
 from collections.abc import Iterator, Sequence
 
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.spaces import SPACES
 from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
 from darts_jax.spaces.moves import RULES
@@ -39,7 +39,7 @@ def check(genotype: Genotype) -> Genotype:
     if any(genotype == known for known in NAMED.values()):
         return genotype
     if genotype.space not in SPACES:
-        raise unknown_name("space", genotype.space, list(SPACES))
+        raise unknown_name_error("space", genotype.space, list(SPACES))
     space = SPACES[genotype.space]
     if set(genotype.cells) != set(space.cells):
         raise InputError(
@@ -109,7 +109,7 @@ def _check_widths(space: Space, genotype: Genotype) -> None:
     known = (STEM, FEATURES, *space.cells, *space.macro.reductions)
     for name, width in genotype.widths.items():
         if name not in known:
-            raise unknown_name("width", name, list(dict.fromkeys(known)))
+            raise unknown_name_error("width", name, list(dict.fromkeys(known)))
         if isinstance(width, bool) or not isinstance(width, int) or width < 1:
             raise InputError(
                 f"width {name!r} of the genotype is {width!r}; want a whole number "
@@ -197,7 +197,7 @@ def _left_out(
 
 def _check_operation(kind: str, choice: Choice, operations: Sequence[str]) -> None:
     if choice.operation not in operations:
-        wanted = unknown_name("operation", choice.operation[:60], operations)
+        wanted = unknown_name_error("operation", choice.operation[:60], operations)
         raise InputError(
             f"{kind} of the genotype, edge {choice.source}->{choice.target}: {wanted}"
         )

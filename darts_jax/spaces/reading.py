@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.spaces.fit import departures
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.literal import read_literal
@@ -67,7 +67,7 @@ def read_genotype(
     if isinstance(source, Path) or Path(text).suffix or len(Path(text).parts) > 1:
         raise InputError(f"no genotype file {_short(text)}")
     name = text if len(text) <= 60 else f"{text[:57]}..."
-    raise unknown_name("genotype", name, list(NAMED))
+    raise unknown_name_error("genotype", name, list(NAMED))
 
 
 def read_genotype_file(

@@ -16,7 +16,7 @@ from darts_jax.bilevel.discretization import DISCRETIZATIONS
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.cost.sites import Site, network_sites, supernet_sites
 from darts_jax.data.dataset import ImageSet
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.kernels import cpu as native
 from darts_jax.models.execution import Execution
 from darts_jax.models.network import Network
@@ -51,7 +51,7 @@ def require_family(space: Space, known: Mapping[str, Any]) -> Any:
     """
     if space.discretization not in DISCRETIZATIONS:
         what = f"discretization of space {space.name!r}:"
-        raise unknown_name(what, space.discretization, list(DISCRETIZATIONS))
+        raise unknown_name_error(what, space.discretization, list(DISCRETIZATIONS))
     if space.family not in known:
         raise InputError(
             f"space {space.name!r} makes networks of {space.family}, and this task "

@@ -5,7 +5,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.engine.task import Score, Task
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.tasks.classification.task import CLASSIFICATION
 from darts_jax.tasks.detection.task import DETECTION
 from darts_jax.tasks.language.task import LANGUAGE
@@ -18,7 +18,7 @@ TASKS: dict[str, Task] = {
 def get_task(config: ConfigDict) -> Task:
     """The task that a config names; raises InputError with the nearest name."""
     if config.task not in TASKS:
-        raise unknown_name("task", config.task, list(TASKS))
+        raise unknown_name_error("task", config.task, list(TASKS))
     return TASKS[config.task]
 
 

@@ -13,16 +13,20 @@ from ml_collections import ConfigDict
 
 from darts_jax.bilevel.alignment import WEIGHT_HOOKS
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, uniform_simplex
-from darts_jax.bilevel.discretization import DISCRETIZATIONS, Discretization, reading_of
+from darts_jax.bilevel.discretization import (
+    DISCRETIZATIONS,
+    Discretization,
+    weight_reader,
+)
 from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
-from darts_jax.bilevel.losses import CLASSIFICATION, Criterion
+from darts_jax.bilevel.losses import CLASSIFICATION_CRITERION, Criterion
 from darts_jax.bilevel.perturbation import PERTURBATIONS
 from darts_jax.bilevel.regime import REGIMES
 from darts_jax.bilevel.regularization import TERMS
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.step import Search
-from darts_jax.bilevel.stopping import STOPS, StopRule
+from darts_jax.bilevel.stopping import STOP_RULES, StopRule
 from darts_jax.cost.expected import get_price
 from darts_jax.cost.sites import Costs, operation_costs
 from darts_jax.engine import seeds
@@ -41,7 +45,7 @@ def make_method(
     net: Any,
     size: tuple[int, int],
     costs: Callable[[str, Any, tuple[int, int]], Costs] | None = None,
-    criterion: Criterion = CLASSIFICATION,
+    criterion: Criterion = CLASSIFICATION_CRITERION,
 ) -> Search:
     """The step of a search, every slot filled as the settings say.
 
@@ -67,15 +71,15 @@ def make_method(
         bind_settings(HYPERGRADIENTS[settings.hypergradient], settings.inner),
         full_mask(space),
         settings.microbatches,
-        trained=relaxation.trained,
-        priced=relaxation.priced,
+        weight_relaxation=relaxation.weight_relaxation,
+        cost_relaxation=relaxation.cost_relaxation,
         update=ARCHITECTURE_UPDATES[settings.architecture.rule],
         regime=REGIMES[settings.regime],
         terms=terms,
         perturbation=PERTURBATIONS[settings.perturbation],
-        hook=WEIGHT_HOOKS[settings.hook],
-        hooked=None if settings.hook == "none" else hooked_cells(config, space),
-        rests=settings.warmup > 0 or settings.selection.tune_epochs > 0,
+        weight_hook=WEIGHT_HOOKS[settings.hook],
+        hook_cells=None if settings.hook == "none" else hooked_cells(config, space),
+        freezes_architecture=settings.warmup > 0 or settings.selection.tune_epochs > 0,
         targets=_targets(space) if settings.edge_weights else {},
         skips=_skips(space) if auxiliary else {},
         costs=costs(settings.costs, net, size) if "expected_cost" in terms else None,
@@ -98,14 +102,16 @@ def make_discretization(config: ConfigDict) -> Discretization:
     if name == "auto" or name in SELECTIONS:
         name = get_space(config.space).discretization
     function = bind_settings(DISCRETIZATIONS[name], settings.selection)
-    return functools.partial(function, read=reading_of(settings.relaxation))
+    return functools.partial(function, read=weight_reader(settings.relaxation))
 
 
 def make_stop(config: ConfigDict) -> StopRule | None:
     """The rule that ends a search early, if there is one."""
     name = config.search.stop
     return (
-        None if name == "none" else bind_settings(STOPS[name], config.search.stopping)
+        None
+        if name == "none"
+        else bind_settings(STOP_RULES[name], config.search.stopping)
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from darts_jax.engine.devices import to_host
 from darts_jax.errors import InputError
-from darts_jax.files import disk_errors, sync
+from darts_jax.files import disk_errors, sync_to_disk
 from darts_jax.training.event_loops import settled_loops
 from darts_jax.training.processes import is_writer, wait_for_all
 
@@ -86,7 +86,7 @@ class Checkpoints:
                 if final.exists():
                     final.rename(replaced)
                 aside.rename(final)
-                sync(self.directory)
+                sync_to_disk(self.directory)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
             shutil.rmtree(replaced, ignore_errors=True)
@@ -180,7 +180,7 @@ def _write(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     (folder / _LEAVES).write_text(json.dumps(leaves, indent=1))
     (folder / _MANIFEST).write_text(json.dumps(_digests(folder), indent=1))
     for path in (folder, *folder.rglob("*")):
-        sync(path)
+        sync_to_disk(path)
 
 
 def _steps(directory: Path) -> list[int]:

@@ -9,13 +9,13 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.cost_constraint import (
-    BUDGETS,
-    Budget,
+    BUDGET_RULES,
     BudgetRule,
-    kept_weight,
-    repaired,
+    CostConstraint,
+    log_probability_of,
+    repair_genotype,
 )
-from darts_jax.bilevel.discretization import READINGS, one_hot, reading_of
+from darts_jax.bilevel.discretization import WEIGHT_READERS, one_hot, weight_reader
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.cost.expected import ExpectedCost
 from darts_jax.errors import InputError
@@ -24,7 +24,7 @@ from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.tasks.registry import get_task
 
 
-def make_budget(config: ConfigDict, dataset: Any) -> Budget | None:
+def make_budget(config: ConfigDict, dataset: Any) -> CostConstraint | None:
     """The limit of a search's architecture, if it has one.
 
     Raises:
@@ -33,22 +33,25 @@ def make_budget(config: ConfigDict, dataset: Any) -> Budget | None:
     """
     if not has_budget(config):
         return None
-    rule, expected = BUDGETS[config.search.budget.rule], make_expected(config, dataset)
+    rule, expected = (
+        BUDGET_RULES[config.search.budget.rule],
+        make_expected(config, dataset),
+    )
     return budget_of(_ruled_space(config), config.search.relaxation, rule, expected)
 
 
 def budget_of(
     space: Space, relaxation: str, rule: BudgetRule, expected: ExpectedCost
-) -> Budget:
+) -> CostConstraint:
     """The limit of a search by a relaxation; the space's rule is that of genotypes."""
     own = RELAXATIONS[relaxation]
-    read = relaxation if relaxation in READINGS else "softmax"
-    return Budget(
+    read = relaxation if relaxation in WEIGHT_READERS else "softmax"
+    return CostConstraint(
         rule,
         expected,
         space,
         moves.RULES[space.discretization],
-        own.priced or own.function,
+        own.cost_relaxation or own.function,
         RELAXATIONS[read].function,
     )
 
@@ -140,10 +143,12 @@ class Limit(Pricing):
         """
         if self.is_met(genotype):
             return genotype
-        read = reading_of(self.relaxation)
+        read = weight_reader(self.relaxation)
         cells = self.space.cells.items()
-        weight = kept_weight({kind: read(cell, alpha[kind]) for kind, cell in cells})
-        return repaired(
+        weight = log_probability_of(
+            {kind: read(cell, alpha[kind]) for kind, cell in cells}
+        )
+        return repair_genotype(
             self.space,
             genotype,
             lambda other: weight(one_hot(self.space, other).weights),

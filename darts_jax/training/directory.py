@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.data.identity import Identity, identify, read_identity
 from darts_jax.errors import InputError
-from darts_jax.files import disk_errors, local_path, read_npz, write_whole
+from darts_jax.files import disk_errors, local_path, read_npz, write_atomically
 from darts_jax.settings.config import config_difference, config_to_json
 from darts_jax.settings.config_files import load_config
 from darts_jax.training.extension import extendable_verbs
@@ -189,7 +189,7 @@ def atomic_write(path: Path, content: str | bytes) -> None:
     """
     if not is_writer():
         return
-    write_whole(path, content.encode() if isinstance(content, str) else content)
+    write_atomically(path, content.encode() if isinstance(content, str) else content)
 
 
 def save_architecture(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from darts_jax.errors import InputError
-from darts_jax.files import append
+from darts_jax.files import append_to_file
 from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.processes import is_writer
 from darts_jax.training.tensorboard import EventFile
@@ -40,7 +40,7 @@ class MetricsLog:
         if not is_writer():
             return
         line = json.dumps({"verb": self._verb, "step": step, **record}) + "\n"
-        append(self._path, line.encode())
+        append_to_file(self._path, line.encode())
         scalars = {
             name: value
             for name, value in record.items()

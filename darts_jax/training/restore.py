@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_numbers
+from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_finite_alpha
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.identity import read_identity
 from darts_jax.data.remembered import blank
@@ -68,7 +68,7 @@ class SavedSearch:
             raise InputError(f"no epoch of a search is saved in {self.directory.path}")
         place = self.directory.architecture_at(epoch or self.epochs)
         alpha = load_architecture(place)
-        require_numbers(self.space, alpha, f" in {place}")
+        require_finite_alpha(self.space, alpha, f" in {place}")
         return alpha
 
     def restore(

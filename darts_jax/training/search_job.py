@@ -41,7 +41,7 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
     layout = layout or make_layout(config.devices, size, "search.batch_size")
     problem = task.search(config, dataset, layout)
     search, feed = problem.method, problem.feed
-    search = dataclasses.replace(search, budget=make_budget(config, dataset))
+    search = dataclasses.replace(search, cost_constraint=make_budget(config, dataset))
     if config.baseline.equal_cost:
         get_price(config.baseline.equal_cost)  # Or it is found wrong after the search.
 
@@ -89,7 +89,7 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
         metrics=(
             *problem.metrics,
             "gradient_norm",
-            *(("multiplier",) if search.budget else ()),
+            *(("multiplier",) if search.cost_constraint else ()),
         ),
         probes={
             "eigenvalue": probe(_eigenvalue(search, products)),

@@ -9,13 +9,13 @@ from jaxtyping import Float
 
 from darts_jax.analysis.diagnostics import UNDECIDED, collapse_warnings, describe_epoch
 from darts_jax.bilevel.discretization import (
-    kinds_without_numbers,
+    kinds_with_invalid_alpha,
     one_hot,
-    reading_of,
-    require_numbers,
+    require_finite_alpha,
+    weight_reader,
 )
 from darts_jax.bilevel.relaxation import RELAXATIONS
-from darts_jax.bilevel.stopping import Record, Stop
+from darts_jax.bilevel.stopping import EpochRecord, Stop
 from darts_jax.engine.devices import to_host
 from darts_jax.models.functional import zero_mixture
 from darts_jax.nasbench.known import known_accuracies
@@ -63,7 +63,7 @@ class SearchObserver(Observer):
         # Nothing ends the last of several attempts (DARTS-ADA's code).
         last = 0 < stage.attempt == config.search.stopping.restarts
         self.rule = None if last else make_stop(config)
-        self.read = reading_of(config.search.relaxation)
+        self.read = weight_reader(config.search.relaxation)
         self.known = known_accuracies(config)
         self.warned: set[str] = set()
         self.last: tuple[int, Saved] | None = None
@@ -75,7 +75,7 @@ class SearchObserver(Observer):
         alpha = self._without_pruned(to_host(state.alpha), to_host(state.mask))
         if self.members is None:
             # The loss may be finite: that of random paths does not depend on them.
-            require_numbers(self.space, alpha, f" after epoch {epoch}")
+            require_finite_alpha(self.space, alpha, f" after epoch {epoch}")
         save_architecture(self.directory, self.offset + epoch, alpha)
         before = self._before(epoch) or alpha
         self.last = epoch, alpha
@@ -131,7 +131,7 @@ class SearchObserver(Observer):
             return self.last[1]
         return self.load_alpha(epoch - 1) if epoch > 1 else None
 
-    def _history(self, epochs: int) -> list[Record]:
+    def _history(self, epochs: int) -> list[EpochRecord]:
         # Of the runs that this one began anew from, too: the last record of an epoch.
         eigenvalues = {
             record["epoch"]: record.get("eigenvalue")
@@ -142,7 +142,7 @@ class SearchObserver(Observer):
         for epoch in range(1, epochs + 1):
             alpha = self.load_alpha(epoch)
             genotype = self.discretize(self.space, alpha)
-            history.append(Record(epoch, alpha, genotype, eigenvalues.get(epoch)))
+            history.append(EpochRecord(epoch, alpha, genotype, eigenvalues.get(epoch)))
         return history
 
     def _each(self, alpha: Mapping[str, np.ndarray]) -> Iterator[Saved]:
@@ -153,7 +153,7 @@ class SearchObserver(Observer):
             yield {name: values[i] for name, values in alpha.items()}
 
     def _genotype(self, alpha: Saved) -> Genotype | None:
-        if kinds_without_numbers(self.space, alpha):
+        if kinds_with_invalid_alpha(self.space, alpha):
             return None
         return self.discretize(self.space, alpha)
 

@@ -12,10 +12,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import (
-    Reading,
-    kinds_without_numbers,
-    reading_of,
-    require_numbers,
+    WeightReader,
+    kinds_with_invalid_alpha,
+    require_finite_alpha,
+    weight_reader,
 )
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.plots.run_histories import HistoryPlots
@@ -88,7 +88,7 @@ class SearchResult(HistoryPlots):
         """
         cells = self.space.cells.items()
         last = {kind: self.alpha[kind][-1] for kind, _ in cells}
-        require_numbers(self.space, last, " after the last epoch")
+        require_finite_alpha(self.space, last, " after the last epoch")
         return {kind: self._read(cell, self.alpha[kind][-1]) for kind, cell in cells}
 
     def epochs_without_numbers(self) -> list[int]:
@@ -98,7 +98,7 @@ class SearchResult(HistoryPlots):
         return [
             epoch
             for epoch, alpha in enumerate(every, start=1)
-            if kinds_without_numbers(self.space, alpha)
+            if kinds_with_invalid_alpha(self.space, alpha)
         ]
 
     def draw(self) -> Figure:
@@ -126,8 +126,8 @@ class SearchResult(HistoryPlots):
         return plot_heatmap(self.space, self.alpha, self._read)
 
     @property
-    def _read(self) -> Reading:
-        return reading_of(self.config.search.relaxation)
+    def _read(self) -> WeightReader:
+        return weight_reader(self.config.search.relaxation)
 
     def facts(self) -> dict[str, Any]:
         """What there is to say of the last epoch, in words and numbers."""

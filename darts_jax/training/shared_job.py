@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import one_hot
 from darts_jax.bilevel.losses import Criterion
-from darts_jax.bilevel.weight_training import Training, with_auxiliary
+from darts_jax.bilevel.weight_training import Training, auxiliary_criterion
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine import program, seeds
@@ -67,7 +67,7 @@ def make_shared_training(
     task, settings = get_task(config), config.retrain
     layout = make_layout(config.devices, len(genotypes), "the members", members=True)
     net = _shared_network(config, dataset, space)
-    criterion = with_auxiliary(class_weights(config, dataset))
+    criterion = auxiliary_criterion(class_weights(config, dataset))
     apply = functional.supernet_apply(net)
     problem = _problem(config, dataset, net, apply, criterion)
     feed = problem.feed

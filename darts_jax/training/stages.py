@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.bilevel.discretization import keep_strongest, reading_of
+from darts_jax.bilevel.discretization import keep_strongest, weight_reader
 from darts_jax.errors import InputError
 from darts_jax.settings.config import with_overrides
 from darts_jax.spaces import get_space
@@ -68,7 +68,7 @@ def pruned_mask(
     count = config.search.operations
     if not count:
         return mask
-    read = reading_of(config.search.relaxation)
+    read = weight_reader(config.search.relaxation)
     cells = get_space(config.space).cells
     return {
         kind: keep_strongest(cell, read(cell, alpha[kind]), count) & mask[kind]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from darts_jax.files import append
+from darts_jax.files import append_to_file
 
 _FORMAT = "brain.Event:2"
 
@@ -44,7 +44,9 @@ class EventFile:
             Event(wall_time=now, step=step, summary=scalar(name, value))
             for name, value in scalars.items()
         ]
-        append(self._path, b"".join(_framed(e.SerializeToString()) for e in events))
+        append_to_file(
+            self._path, b"".join(_framed(e.SerializeToString()) for e in events)
+        )
 
     @functools.cached_property
     def _path(self) -> Path:

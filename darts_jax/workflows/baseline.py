@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.baselines import Budget, Evaluate, Trace, get_baseline
 from darts_jax.data.stream import AnyDataset
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import local_path
 from darts_jax.nasbench import require_table
 from darts_jax.nasbench.known import known_accuracies
@@ -106,7 +106,7 @@ def _oracle(
             raise InputError("paths are those of a search: want --supernet RUN")
         return make_path_oracle(supernet)
     if name != "table":
-        raise unknown_name("oracle", name, ORACLES)
+        raise unknown_name_error("oracle", name, ORACLES)
     known = require_table(config.benchmark.table, config.data.directory)
     measured = config.benchmark.dataset
     return make_table_oracle(known, "cifar10" if measured == "auto" else measured)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from darts_jax.analysis.diagnostics import collapse_warnings, describe_epoch
-from darts_jax.bilevel.discretization import one_hot, reading_of
+from darts_jax.bilevel.discretization import one_hot, weight_reader
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.devices import to_host
@@ -43,7 +43,7 @@ def diagnose(
     settings, space = saved.config.search, saved.space
     alpha, before = saved.architecture(epoch), saved.architecture(max(epoch - 1, 1))
     genotype = make_discretization(saved.config)(space, alpha)
-    read = reading_of(settings.relaxation)
+    read = weight_reader(settings.relaxation)
     scalars = job.scalars(epoch - 1)
     model = jax.jit(job.model)(state, scalars)
     held_out, score = Evaluator(job), job.score

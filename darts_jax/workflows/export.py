@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import disk_errors, local_path
 from darts_jax.interop import exported_load
 from darts_jax.interop.artifact import Program, to_jax_export, trace_program
@@ -65,7 +65,7 @@ def export(
     """
     for name in also:
         if name not in FORMATS:
-            raise unknown_name("format", name, list(FORMATS))
+            raise unknown_name_error("format", name, list(FORMATS))
     directory, folder = RunDirectory(Path(run)), local_path(out)
     summary = _summary_of(directory)
     _require_ours(folder)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
-from darts_jax.bilevel.discretization import kinds_without_numbers
+from darts_jax.bilevel.discretization import kinds_with_invalid_alpha
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.task import Score
@@ -262,7 +262,7 @@ def _read(
     for i, chosen in enumerate(settings):
         own = {kind: values[:, i] for kind, values in alpha.items()}
         last = {kind: values[-1] for kind, values in own.items()}
-        sound = not kinds_without_numbers(space, last)
+        sound = not kinds_with_invalid_alpha(space, last)
         own_config = with_overrides(config, [f"{k}={v}" for k, v in chosen.items()])
         members.append(
             Member(

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_numbers
-from darts_jax.bilevel.selection import SELECTIONS, HostMask, Trained
+from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_finite_alpha
+from darts_jax.bilevel.selection import SELECTIONS, HostMask, TrainedSupernet
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.devices import to_host
 from darts_jax.engine.job import Job
-from darts_jax.errors import unknown_name
+from darts_jax.errors import unknown_name_error
 from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check
 from darts_jax.spaces.graph import Genotype
@@ -46,7 +46,7 @@ def select(
     """
     known = [*DISCRETIZATIONS, *SELECTIONS]
     if rule not in known:
-        raise unknown_name("rule", rule, known)
+        raise unknown_name_error("rule", rule, known)
     saved = SavedSearch(run, [f"search.discretization={rule}", *overrides])
     if rule in DISCRETIZATIONS:
         alpha = saved.architecture(epoch)
@@ -64,13 +64,13 @@ def select(
 def select_on_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:
     """The genotype of a rule that tests the supernet: ``search.discretization``."""
     settings, space = config.search, get_space(config.space)
-    require_numbers(space, to_host(state.alpha))
+    require_finite_alpha(space, to_host(state.alpha))
     choose = bind_settings(SELECTIONS[settings.discretization], settings.selection)
     rng = np.random.default_rng(config.seed)
     return choose(space, _trained(config, job, state), rng)
 
 
-def _trained(config: ConfigDict, job: Job, state: Any) -> Trained:
+def _trained(config: ConfigDict, job: Job, state: Any) -> TrainedSupernet:
     held_out, model_of = Evaluator(job), jax.jit(job.model)
     last = job.scalars(job.epochs - 1)
     # What helped the search along is no part of what it found.
@@ -91,7 +91,7 @@ def _trained(config: ConfigDict, job: Job, state: Any) -> Trained:
             now["state"] = tuner.tuned(now["state"], mask)
 
     alpha, mask = to_host(state.alpha), to_host(state.mask)
-    return Trained(alpha, mask, mixture, score, tune)
+    return TrainedSupernet(alpha, mask, mixture, score, tune)
 
 
 class _Tuner:

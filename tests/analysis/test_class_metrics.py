@@ -19,8 +19,8 @@ from darts_jax.analysis.class_metrics import (
     worst_first,
 )
 from darts_jax.bilevel.discretization import random_genotype
-from darts_jax.bilevel.losses import classification, cross_entropy
-from darts_jax.bilevel.weight_training import with_auxiliary
+from darts_jax.bilevel.losses import classification_criterion, cross_entropy
+from darts_jax.bilevel.weight_training import auxiliary_criterion
 from darts_jax.cli.main import main
 from darts_jax.data.stream import PADDING, from_sources
 from darts_jax.engine.devices import Layout
@@ -148,18 +148,18 @@ def test_the_weighted_loss_is_its_definition_and_parts_are_the_whole():
 def test_weights_reach_search_auxiliary_head_and_rewards():
     logits, labels = jnp.eye(3)[jnp.array([0, 1, 0])], jnp.array([0, 1, 2])
     weights, batch = np.array([1.0, 2.0, 4.0]), Examples(np.zeros((3, 1, 1, 1)), labels)
-    rewards = classification(weights).rewards(logits, batch)
+    rewards = classification_criterion(weights).rewards(logits, batch)
     np.testing.assert_array_equal(rewards, [1, 2, 0])
     scalars = {"label_smoothing": 0.0, "auxiliary_weight": 0.5}
     both = Logits(logits, 2 * logits)
-    found = with_auxiliary(weights).loss(both, batch, scalars)
+    found = auxiliary_criterion(weights).loss(both, batch, scalars)
     main_, extra = (
         cross_entropy(x, labels, weights=weights) for x in (logits, 2 * logits)
     )
     np.testing.assert_allclose(found, main_ + 0.5 * extra, 1e-6)
-    same = classification(np.ones(3)).loss(logits, batch, scalars)
+    same = classification_criterion(np.ones(3)).loss(logits, batch, scalars)
     np.testing.assert_allclose(
-        same, classification().loss(logits, batch, scalars), 1e-6
+        same, classification_criterion().loss(logits, batch, scalars), 1e-6
     )
 
 

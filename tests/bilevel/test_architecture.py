@@ -13,8 +13,8 @@ from darts_jax.bilevel.architecture import (
     ARCHITECTURE_UPDATES,
     LEAST_WEIGHT,
     exponentiated_gradient,
-    moving_baseline,
-    reinforce,
+    next_baseline,
+    reinforce_gradient,
     uniform_simplex,
 )
 from darts_jax.types import Mixture
@@ -171,7 +171,7 @@ def expected_reward(logits):
 @pytest.mark.parametrize("baseline", [0.0, 2.5])
 def test_reinforce_is_unbiased_for_any_baseline(baseline):
     logits = jax.tree.map(jnp.asarray, LOGITS)
-    estimate = jax.jit(reinforce)
+    estimate = jax.jit(reinforce_gradient)
     mean = jax.tree.map(jnp.zeros_like, logits)
     for sample, probability, reward in architectures():
         one = estimate(Mixture(sample), logits, MASKS, reward, baseline)
@@ -187,7 +187,9 @@ def test_reinforce_is_its_formula():
     logits = jax.tree.map(jnp.asarray, LOGITS)
     with jax.debug_nans(True):  # nor is any value on the way without a number
         reward, baseline = jnp.asarray(3.0), jnp.asarray(1.0)
-        got = reinforce(Mixture(sample), logits, MASKS, reward, baseline, entropy=0.3)
+        got = reinforce_gradient(
+            Mixture(sample), logits, MASKS, reward, baseline, entropy=0.3
+        )
     for kind, mask in MASKS.items():
         powers = np.where(mask, np.exp(LOGITS[kind]), 0)
         pi = powers / powers.sum(-1, keepdims=True)
@@ -200,5 +202,5 @@ def test_reinforce_is_its_formula():
 def test_moving_baseline():
     baseline = jnp.asarray(1.0)
     for reward in (2.0, 4.0):
-        baseline = moving_baseline(baseline, jnp.asarray(reward), 0.75)
+        baseline = next_baseline(baseline, jnp.asarray(reward), 0.75)
     assert float(baseline) == pytest.approx(0.75 * (0.75 + 0.5) + 1.0)

@@ -13,18 +13,18 @@ import darts_jax
 from darts_jax.baselines.equal_cost import random_of_cost
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES
 from darts_jax.bilevel.cost_constraint import (
-    BUDGETS,
-    ascended,
-    kept_choices,
-    kept_shares,
-    repaired,
+    BUDGET_RULES,
+    choice_probabilities,
+    hard_choices,
+    next_multiplier,
+    repair_genotype,
 )
 from darts_jax.bilevel.discretization import (
     DISCRETIZATIONS,
     one_hot,
     random_genotype,
-    reading_of,
     two_strongest,
+    weight_reader,
 )
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.step import Search
@@ -60,7 +60,7 @@ def chain(shares=(0.5, 1.0)):
     return mobile_space("chain", stages, stem=8, features=16, stem_stride=1)
 
 
-@pytest.mark.parametrize("rule", BUDGETS)
+@pytest.mark.parametrize("rule", BUDGET_RULES)
 def test_dual_ascent_finds_the_optimum_of_a_quadratic(rule):
     """min |x - c|^2 / 2 with sum(x) <= T: x = c - l / T, l = T (sum c - T) / 3."""
     centre, target, rate = jnp.array([3.0, 1.0, 2.0]), 3.0, 0.1
@@ -68,9 +68,9 @@ def test_dual_ascent_finds_the_optimum_of_a_quadratic(rule):
     def step(carry, _):
         x, multiplier = carry
         excess, slope = jax.value_and_grad(lambda x: x.sum() / target - 1)(x)
-        weight = BUDGETS[rule](multiplier, excess, rate)
+        weight = BUDGET_RULES[rule](multiplier, excess, rate)
         x = x - 0.1 * (x - centre + weight * slope)
-        return (x, ascended(multiplier, excess, rate)), None
+        return (x, next_multiplier(multiplier, excess, rate)), None
 
     start = jnp.zeros(3), jnp.zeros(())
     (x, multiplier), _ = jax.lax.scan(step, start, length=4000)
@@ -80,9 +80,9 @@ def test_dual_ascent_finds_the_optimum_of_a_quadratic(rule):
 
 
 def test_a_budget_that_does_not_bind_costs_nothing():
-    for rule in BUDGETS.values():
+    for rule in BUDGET_RULES.values():
         assert rule(jnp.zeros(()), jnp.asarray(-0.5), jnp.asarray(0.1)) == 0
-    assert ascended(jnp.asarray(0.01), jnp.asarray(-0.5), jnp.asarray(0.1)) == 0
+    assert next_multiplier(jnp.asarray(0.01), jnp.asarray(-0.5), jnp.asarray(0.1)) == 0
 
 
 @pytest.mark.parametrize("name", ["macs", "parameters"])
@@ -152,15 +152,15 @@ def test_the_multiplier_alone_brings_every_relaxation_to_its_target(name, space)
         alpha = {k: a / a.sum(-1, keepdims=True) for k, a in alpha.items()}
     limit = Limit(space, expected, 1e-9, name)
     rule = DISCRETIZATIONS[space.discretization]
-    dearest = rule(space, alpha, reading_of(name))
+    dearest = rule(space, alpha, weight_reader(name))
     least = limit.cost(limit.fitted(dearest, alpha))
     target = (least + limit.cost(dearest)) / 2
-    budget = budget_of(space, name, BUDGETS["augmented"], expected)
+    budget = budget_of(space, name, BUDGET_RULES["augmented"], expected)
     update = "exponentiated_gradient" if relaxation.simplex else "sgd"
     search = Search(
         *(None, relaxation.function, None, mask),
         update=ARCHITECTURE_UPDATES[update],
-        budget=budget,
+        cost_constraint=budget,
     )
     state = search.init(jax.random.key_data(jax.random.key(0)), {}, {}, alpha)
     scalars = tiny.scalars({}, {"learning_rate": 0.5})
@@ -169,7 +169,7 @@ def test_the_multiplier_alone_brings_every_relaxation_to_its_target(name, space)
     @quick_jit
     def ascend(state):
         def step(state, key):
-            pull, multiplier = search._held(budget, state, key, scalars)
+            pull, multiplier = search._constraint_gradient(budget, state, key, scalars)
             optimizer = search.update.transformation(scalars["architecture"])
             change, _ = optimizer.update(pull, state.alpha_optimizer, state.alpha)
             alpha = jax.tree.map(jnp.add, state.alpha, change)
@@ -179,7 +179,7 @@ def test_the_multiplier_alone_brings_every_relaxation_to_its_target(name, space)
 
     last, multipliers = ascend(state)
     assert multipliers[0] > 0
-    genotype = rule(space, jax.tree.map(np.asarray, last.alpha), reading_of(name))
+    genotype = rule(space, jax.tree.map(np.asarray, last.alpha), weight_reader(name))
     assert limit.cost(genotype) <= 1.02 * target < limit.cost(dearest)
 
 
@@ -193,7 +193,7 @@ def test_what_is_kept_inside_a_program_is_what_the_rule_reads_off(name):
         for kind, cell in space.cells.items():
             mask = jnp.array(cell.mask)
             weights = jax.nn.softmax(jnp.where(mask, alpha[kind], -jnp.inf))
-            kept = kept_choices(cell, weights, mask, moves.RULES[space.discretization])
+            kept = hard_choices(cell, weights, mask, moves.RULES[space.discretization])
             np.testing.assert_array_equal(kept, one_hot(space, genotype).weights[kind])
 
 
@@ -201,13 +201,13 @@ def test_kept_shares_add_up_to_what_a_genotype_keeps():
     cell = ragged_space().cells["normal"]
     weights = jnp.where(jnp.array(cell.mask), 1.0 / cell.shape[1], 0)
     mask = jnp.array(cell.mask)
-    two = kept_shares(cell, weights, mask, moves.RULES["two_strongest"])
+    two = choice_probabilities(cell, weights, mask, moves.RULES["two_strongest"])
     ends = np.array([edge.target for edge in cell.edges])
     assert np.asarray(two.sum(-1))[ends == 2].sum() == pytest.approx(2)
     assert np.asarray(two.sum(-1))[ends == 3].sum() == pytest.approx(2)
     names = [edge.operations for edge in cell.edges]
     assert two[1, names[1].index("none")] == 0
-    every = kept_shares(cell, weights, mask, moves.RULES["argmax"])
+    every = choice_probabilities(cell, weights, mask, moves.RULES["argmax"])
     np.testing.assert_allclose(every.sum(-1), 1, rtol=1e-6)
     assert every[1, names[1].index("none")] == 0.5
 
@@ -264,7 +264,7 @@ def test_a_repair_loses_as_little_as_the_best_of_all_genotypes():
         best = max(every.values(), key=worth)
         target = rng.uniform(min(costs.values()), costs[moves.identity(best)])
         met = [g for key, g in every.items() if costs[key] <= target]
-        fitted = repaired(space, best, worth, limit.cost, target)
+        fitted = repair_genotype(space, best, worth, limit.cost, target)
         assert limit.cost(fitted) <= target
         gaps.append(max(map(worth, met)) - worth(fitted))
     assert np.mean(np.array(gaps) < 1e-9) >= 0.8

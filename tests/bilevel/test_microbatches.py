@@ -14,7 +14,7 @@ from darts_jax import default_config
 from darts_jax.bilevel import optimizers
 from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
 from darts_jax.bilevel.losses import cross_entropy
-from darts_jax.bilevel.microbatches import over_microbatches
+from darts_jax.bilevel.microbatches import scan_microbatches
 from darts_jax.bilevel.relaxation import relax, softmax
 from darts_jax.bilevel.step import Search
 from darts_jax.bilevel.weight_training import Training
@@ -231,7 +231,7 @@ def test_parts_matter_and_have_keys_of_their_own(supernet):
     def draw(stats, part, key):
         return jnp.zeros(()), (stats, jax.random.uniform(key, part.labels.shape))
 
-    _, (_, draws) = over_microbatches(draw, 4)((), batch, KEY)
+    _, (_, draws) = scan_microbatches(draw, 4)((), batch, KEY)
     assert len(set(np.asarray(draws).tolist())) == BATCH
 
 

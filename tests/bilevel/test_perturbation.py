@@ -12,7 +12,7 @@ from darts_jax.bilevel.perturbation import (
     _nearest,
     _noise,
     adversarial,
-    none,
+    no_perturbation,
     random,
 )
 from darts_jax.types import Mixture
@@ -68,7 +68,7 @@ def test_the_ball_and_what_does_not_exist(name):
 
 
 def test_none_is_the_mixture_itself():
-    assert none(KEY, linear, MIXTURE, MASK, 0.3) is MIXTURE
+    assert no_perturbation(KEY, linear, MIXTURE, MASK, 0.3) is MIXTURE
 
 
 def test_noise_is_uniform_and_any_order_of_kinds_gives_the_same():

@@ -11,7 +11,7 @@ from darts_jax.bilevel.hypergradient import first_order
 from darts_jax.bilevel.regime import REGIMES
 from darts_jax.bilevel.regularization import TERMS
 from darts_jax.bilevel.relaxation import RELAXATIONS, relax, softmax
-from darts_jax.bilevel.selection import Trained, best_sampled, perturbation
+from darts_jax.bilevel.selection import TrainedSupernet, best_sampled, perturbation
 from darts_jax.bilevel.step import Search
 from darts_jax.cost.networks import operation_parameters
 from darts_jax.cost.sites import operation_costs
@@ -163,30 +163,37 @@ def test_a_path_is_dropped_with_all_operations_of_its_edge(name):
 def test_weights_and_terms_may_have_mixtures_of_their_own():
     """The weights of ProxylessNAS train on one path of all, drawn by softmax."""
     two, hard = RELAXATIONS["two_path"], RELAXATIONS["hard_gumbel"]
-    search, state = make(relaxation=two.function, trained=two.trained)
+    search, state = make(
+        relaxation=two.function, weight_relaxation=two.weight_relaxation
+    )
     keys = jax.random.split(KEY, 300)
     alpha = {"normal": jnp.asarray([[1.0, 0.0]] * 3)}
 
     def drawn(key):
         moved = state.replace(alpha=alpha)
-        return search._perturbed(moved, None, SCALARS, key, key).weights["normal"]
+        return search._perturbed_mixture(moved, None, SCALARS, key, key).weights[
+            "normal"
+        ]
 
     share = np.asarray(jax.vmap(drawn)(keys)[..., 0]).mean()
     assert abs(share - 1 / (1 + np.exp(-1))) < 4 * 0.5 / 900**0.5
-    assert hard.function is two.trained
+    assert hard.function is two.weight_relaxation
 
 
 @pytest.mark.parametrize("name", [n for n, r in RELAXATIONS.items() if r.policy])
 def test_an_equal_price_of_all_operations_has_no_slope(name):
     """Whatever is drawn: all prices are known, also of what does not run."""
     relaxation = RELAXATIONS[name]
-    priced = {"costs": {"normal": np.ones((3, 2))}, "priced": relaxation.priced}
+    priced = {
+        "costs": {"normal": np.ones((3, 2))},
+        "cost_relaxation": relaxation.cost_relaxation,
+    }
     terms = {"expected_cost": TERMS["expected_cost"]}
     search, state = make(relaxation=relaxation.function, terms=terms, **priced)
     scalars = SCALARS | {"terms": {"expected_cost": 1.0}}
 
     def cost(alpha, key):
-        return search._penalties(alpha, state, key, scalars)
+        return search._weighted_penalties(alpha, state, key, scalars)
 
     keys = jax.random.split(KEY, 20)
     slopes = jax.vmap(jax.grad(cost), (None, 0))(state.alpha, keys)["normal"]
@@ -247,7 +254,7 @@ def test_an_auxiliary_skip_joins_the_skip():
 
 
 def test_an_architecture_at_rest_stays_and_the_weights_move():
-    search, state = make(rests=True)
+    search, state = make(freezes_architecture=True)
     still = SCALARS["architecture"] | {"learns": 0.0}
     new, metrics = step(search, state, architecture=still)
     for old, now in ((state.alpha, new.alpha), (*_adams(state, new),)):
@@ -314,7 +321,7 @@ def additive(worth):
         return Mixture({"normal": share.astype(float)})
 
     tuned = []
-    trained = Trained(
+    trained = TrainedSupernet(
         alpha={"normal": np.zeros(cell.shape)},
         mask={"normal": np.ones(cell.shape, bool)},
         mixture=mixture,

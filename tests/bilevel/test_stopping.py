@@ -5,10 +5,10 @@ import pytest
 
 from darts_jax.bilevel.discretization import two_strongest
 from darts_jax.bilevel.stopping import (
-    STOPS,
-    Record,
+    STOP_RULES,
+    EpochRecord,
     eigenvalue_ratio,
-    ranking,
+    rank_operations,
     skip_count,
     stable_ranking,
 )
@@ -25,7 +25,7 @@ GENOTYPE = two_strongest(DARTS, ZEROS)
 def by_eigenvalues(values, every=2):
     """Measured every so many epochs, with epochs between that have none."""
     return [
-        Record(
+        EpochRecord(
             epoch,
             ZEROS,
             GENOTYPE,
@@ -107,13 +107,13 @@ def with_skips(normal, reduce):
 
 
 def test_two_skips_in_a_normal_cell_stop():
-    history = [Record(1, ZEROS, with_skips(1, 8))]
+    history = [EpochRecord(1, ZEROS, with_skips(1, 8))]
     assert skip_count(DARTS, history) is None
-    history.append(Record(2, ZEROS, with_skips(2, 0)))
+    history.append(EpochRecord(2, ZEROS, with_skips(2, 0)))
     stop = skip_count(DARTS, history)
     assert (stop.epoch, stop.reason) == (2, "the normal cell has 2 skip_connect")
     assert skip_count(DARTS, history, least=3) is None
-    history.append(Record(3, ZEROS, with_skips(0, 0)))
+    history.append(EpochRecord(3, ZEROS, with_skips(0, 0)))
     assert skip_count(DARTS, history) is None
 
 
@@ -122,11 +122,11 @@ def test_a_ranking_that_stays_for_ten_epochs_stops():
     alpha = {kind: rng.normal(size=cell.shape) for kind, cell in DARTS.cells.items()}
     swapped = {kind: value.copy() for kind, value in alpha.items()}
     swapped["reduce"][13, :2] = alpha["reduce"][13, 1::-1]
-    history = [Record(0, swapped, GENOTYPE)]
+    history = [EpochRecord(0, swapped, GENOTYPE)]
     for epoch in range(1, 12):
         grown = {kind: (1 + epoch) * value for kind, value in alpha.items()}
         assert stable_ranking(DARTS, history) is None
-        history.append(Record(epoch, grown, GENOTYPE))
+        history.append(EpochRecord(epoch, grown, GENOTYPE))
     assert stable_ranking(DARTS, history).epoch == 11
     assert stable_ranking(DARTS, history, epochs=11) is None
 
@@ -136,13 +136,15 @@ def test_operations_that_are_absent_have_no_rank():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=cell.shape)
     other = np.where(cell.mask, logits, 9 * rng.normal(size=cell.shape))
-    np.testing.assert_array_equal(ranking(cell, logits), ranking(cell, other))
+    np.testing.assert_array_equal(
+        rank_operations(cell, logits), rank_operations(cell, other)
+    )
     for order, row, present in zip(
-        ranking(cell, other), logits, cell.mask, strict=True
+        rank_operations(cell, other), logits, cell.mask, strict=True
     ):
         count = sum(present)
         assert (np.diff(row[order[:count]]) <= 0).all()
 
 
 def test_an_empty_history_stops_nothing():
-    assert all(rule(DARTS, []) is None for rule in STOPS.values())
+    assert all(rule(DARTS, []) is None for rule in STOP_RULES.values())

@@ -226,10 +226,10 @@ def test_the_average_is_that_of_a_loop():
     weights = {"w": jnp.asarray(rng.normal(size=3), jnp.float32)}
     on = [0, 0, 1, 1, 1, 1]
     changes = rng.normal(size=(len(on), 3)).astype(np.float32)
-    state = optimizers.average(0.0).init(weights)
+    state = optimizers.average_weights(0.0).init(weights)
     kept: list = []
     for switch, change in zip(on, changes, strict=True):
-        averaged = optimizers.average(jnp.float32(switch))
+        averaged = optimizers.average_weights(jnp.float32(switch))
         update = {"w": jnp.asarray(change)}
         same, state = averaged.update(update, state, weights)
         assert same is update
@@ -255,4 +255,4 @@ def test_the_average_is_that_of_a_loop():
     ],
 )
 def test_weights_are_averaged_once_losses_no_longer_fall(scores, patience, want):
-    assert optimizers.worsened(scores, patience) is want
+    assert optimizers.has_stopped_improving(scores, patience) is want

@@ -8,7 +8,7 @@ import darts_jax
 from darts_jax.cli.main import main
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.errors import InputError
-from darts_jax.files import local_path, write_whole
+from darts_jax.files import local_path, write_atomically
 from darts_jax.training.directory import RunDirectory
 
 BUCKET = "gs://bucket/run"
@@ -80,7 +80,7 @@ def test_python_refuses_a_bucket_too(
         with pytest.raises(InputError, match=REFUSED):
             call()
     # A path has lost one of the slashes.
-    for call in (local_path, RunDirectory, lambda path: write_whole(path, b"")):
+    for call in (local_path, RunDirectory, lambda path: write_atomically(path, b"")):
         with pytest.raises(InputError, match=r"^s3://bucket/run is not on"):
             call(Path("s3://bucket/run"))
     assert not list(tmp_path.iterdir())

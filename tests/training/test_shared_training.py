@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from darts_jax.bilevel.discretization import one_hot
-from darts_jax.bilevel.weight_training import WITH_AUXILIARY, Training
+from darts_jax.bilevel.weight_training import AUXILIARY_CLASSIFICATION, Training
 from darts_jax.data.sources import load_dataset
 from darts_jax.errors import InputError
 from darts_jax.models.functional import (
@@ -81,7 +81,11 @@ def test_a_step_at_a_one_hot_mixture_is_a_step_of_the_network():
 
     apply, of_network = supernet_apply(shared), network_apply(network)
     trainings = (
-        (_training_at(mixture, apply, Settings, WITH_AUXILIARY), params, stats),
+        (
+            _training_at(mixture, apply, Settings, AUXILIARY_CLASSIFICATION),
+            params,
+            stats,
+        ),
         (
             Training(of_network),
             grafted(params, own, space, genotype),

@@ -8,7 +8,7 @@ import pytest
 import darts_jax
 from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.bilevel.selection import SELECTIONS
-from darts_jax.bilevel.stopping import STOPS, Stop
+from darts_jax.bilevel.stopping import STOP_RULES, Stop
 from darts_jax.cli.main import main
 from darts_jax.errors import InputError
 from darts_jax.settings.config import validate_config
@@ -46,7 +46,7 @@ def stop_at_two(space, history):
 def test_a_stop_returns_to_its_epoch_and_holds_when_resumed(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setitem(STOPS, "at_two", stop_at_two)
+    monkeypatch.setitem(STOP_RULES, "at_two", stop_at_two)
     settings = config(4, **{"search.stop": "at_two"})
     found = darts_jax.search(settings, tmp_path / "run", images())
     assert len(found.records) == 2
@@ -58,7 +58,7 @@ def test_a_stop_returns_to_its_epoch_and_holds_when_resumed(
 
 
 def test_a_restart_goes_on_from_that_epoch_with_stronger_decay(tmp_path, monkeypatch):
-    monkeypatch.setitem(STOPS, "at_two", stop_at_two)
+    monkeypatch.setitem(STOP_RULES, "at_two", stop_at_two)
     stop = {"search.stop": "at_two", "search.stopping.restarts": 1}
     found = darts_jax.search(config(4, **stop), tmp_path / "run", images())
     records = [(r["verb"], r["epoch"]) for r in found.records]
@@ -76,7 +76,7 @@ def test_a_restart_goes_on_from_that_epoch_with_stronger_decay(tmp_path, monkeyp
 def test_a_supernet_is_tested_as_it_was_when_the_stop_returned_to_it(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(STOPS, "at_two", stop_at_two)
+    monkeypatch.setitem(STOP_RULES, "at_two", stop_at_two)
     seen = []
 
     def first(space, trained, rng):
@@ -100,7 +100,7 @@ def test_a_second_restart_may_return_behind_the_first(tmp_path, monkeypatch):
 
     # Each epoch is asked about once, and that which a run begins with once more.
     told = iter([None, None, None, Stop(2, "first"), None, Stop(1, "second")])
-    monkeypatch.setitem(STOPS, "twice", lambda space, history: next(told, None))
+    monkeypatch.setitem(STOP_RULES, "twice", lambda space, history: next(told, None))
     settings = config(
         5,
         **{

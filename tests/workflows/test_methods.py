@@ -19,7 +19,7 @@ from darts_jax.bilevel.regime import REGIMES
 from darts_jax.bilevel.regularization import TERMS
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.selection import SELECTIONS
-from darts_jax.bilevel.stopping import STOPS, Record
+from darts_jax.bilevel.stopping import STOP_RULES, EpochRecord
 from darts_jax.engine.devices import Layout, to_host
 from darts_jax.engine.job import scalar_arrays
 from darts_jax.errors import InputError
@@ -76,7 +76,7 @@ AFTER = {
     "stop": [{"search.stop": "none"}]
     + [
         {"search.stop": n, "search.diagnostics.eigenvalue_every": int("eigen" in n)}
-        for n in STOPS
+        for n in STOP_RULES
     ],
     "discretization": [
         {"search.discretization": n} for n in ("auto", *DISCRETIZATIONS, *SELECTIONS)
@@ -238,7 +238,7 @@ def run_rows(rows, step):
             genotype = make_discretization(config)(space, alpha)
             stop = make_stop(config)
             if stop is not None:
-                stop(space, [Record(1, alpha, genotype, 1.0)])
+                stop(space, [EpochRecord(1, alpha, genotype, 1.0)])
 
 
 PARTS = 4

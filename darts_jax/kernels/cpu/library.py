@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array
 
 from darts_jax.errors import InputError
-from darts_jax.files import user_cache, write_whole
+from darts_jax.files import user_cache_directory, write_atomically
 
 SWITCH = "DARTS_JAX_KERNELS"
 """Environment variable: ``auto`` (the default), ``off``, or ``native``: or fail."""
@@ -132,11 +132,11 @@ def _built(number: str) -> Path:
     parts = [*sorted(_SOURCES.iterdir()), *sorted(include.rglob("ffi/api/*.h"))]
     identity = hashlib.sha256(b"\0".join(path.read_bytes() for path in parts))
     identity.update("\0".join((compiler, _seen_by(compiler), *_FLAGS)).encode())
-    folder = user_cache("kernels")
+    folder = user_cache_directory("kernels")
     path = folder / f"{number}-{identity.hexdigest()[:24]}.so"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _compile(compiler, include, number))
+        write_atomically(path, _compile(compiler, include, number))
     return path
 
 

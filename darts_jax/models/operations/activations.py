@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from darts_jax.errors import unknown_name
+from darts_jax.errors import unknown_name_error
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
@@ -23,5 +23,5 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 def get_activation(name: str) -> Callable[[Array], Array]:
     """The activation of that name; raises InputError with the nearest name."""
     if name not in ACTIVATIONS:
-        raise unknown_name("activation", name, list(ACTIVATIONS))
+        raise unknown_name_error("activation", name, list(ACTIVATIONS))
     return ACTIVATIONS[name]

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from darts_jax.errors import unknown_name
+from darts_jax.errors import unknown_name_error
 from darts_jax.kernels import primitives
 from darts_jax.models.operations.layers import (
     BatchNorm,
@@ -209,4 +209,4 @@ def get_operation(name: str) -> Operation:
 def require_operation(name: str) -> None:
     """Raises InputError, with the nearest name, unless the operation is known."""
     if name not in OPERATIONS:
-        raise unknown_name("operation", name, list(OPERATIONS))
+        raise unknown_name_error("operation", name, list(OPERATIONS))

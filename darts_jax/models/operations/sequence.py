@@ -15,7 +15,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
-from darts_jax.errors import InputError, unknown_name
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.models.operations.layers import Linear, torch_uniform
 
 States = Float[Array, "batch time unit"]
@@ -106,7 +106,7 @@ def make_sequence_operation(name: str) -> nn.Module:
     """The operation of that name; raises InputError with the nearest name."""
     if name not in SEQUENCE_OPERATIONS:
         known = [SKIP, *SEQUENCE_OPERATIONS]
-        raise unknown_name("operation on a text", name, known)
+        raise unknown_name_error("operation on a text", name, known)
     return SEQUENCE_OPERATIONS[name]()
 
 

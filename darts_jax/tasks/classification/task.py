@@ -11,8 +11,8 @@ from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from darts_jax.analysis.class_metrics import balanced_accuracy
-from darts_jax.bilevel.losses import classification, cross_entropies
-from darts_jax.bilevel.weight_training import Training, with_auxiliary
+from darts_jax.bilevel.losses import classification_criterion, cross_entropies
+from darts_jax.bilevel.weight_training import Training, auxiliary_criterion
 from darts_jax.data.stream import PADDING, AnyDataset
 from darts_jax.engine.devices import Layout
 from darts_jax.engine.feed import whole_batches
@@ -33,7 +33,7 @@ from darts_jax.types import TrainState, step_key
 
 def _search(config: ConfigDict, dataset: AnyDataset, layout: Layout) -> Problem:
     """Of the training images, one part to train and one to validate on."""
-    criterion = classification(class_weights(config, dataset))
+    criterion = classification_criterion(class_weights(config, dataset))
     dataset, train, valid = split_search_data(config, dataset)
     net = make_supernet(config, dataset)
     search = make_method(config, net, dataset.image_shape[:2], criterion=criterion)
@@ -71,7 +71,7 @@ def _training(
     settings = config.retrain
     net = make_network(config, dataset, genotype)
     predict = _prediction(net, dataset, layout)
-    criterion = with_auxiliary(class_weights(config, dataset))
+    criterion = auxiliary_criterion(class_weights(config, dataset))
     apply = functional.network_apply(net)
     training = Training(apply, settings.microbatches, criterion)
     size, supply = settings.batch_size, make_supply(dataset, config)

@@ -116,7 +116,7 @@ def _training(
         return method.apply(average.mean, stats, text, jnp.zeros(()), key, train=False)
 
     def adapt(scalars: Scalars, scores: Sequence[float]) -> Scalars:
-        over = optimizers.worsened(scores, config.language.patience)
+        over = optimizers.has_stopped_improving(scores, config.language.patience)
         return scalars | {"averages": np.asarray(over, np.float32)}
 
     return Problem(
@@ -208,7 +208,9 @@ def _followed(search: Search) -> Callable[..., SearchState]:
 
 
 def _averaged_sgd(scalars: Scalars) -> optax.GradientTransformation:
-    return optax.chain(training.sgd(scalars), optimizers.average(scalars["averages"]))
+    return optax.chain(
+        training.make_sgd(scalars), optimizers.average_weights(scalars["averages"])
+    )
 
 
 def _paced(base: int) -> Callable[[Scalars, Text], Scalars]:
