@@ -39,7 +39,7 @@ def pytest_configure(config):
     """Kernels are built before there are workers, each of whom would build them."""
     if getattr(config.option, "tx", None) and not hasattr(config, "workerinput"):
         with ThreadPoolExecutor() as pool:
-            list(pool.map(library.serves, library.NUMBERS))
+            list(pool.map(library.has_kernels, library.NUMBERS))
 
 
 def pytest_collection_modifyitems(items):

@@ -208,7 +208,7 @@ def _forward_latency(
         return draw(key, net.init(streams, images, *others, False))
 
     def forward(variables: Any, images: Image, key: PRNGKeyArray) -> Any:
-        return stack.call(net, variables, key, images, *others, train=False)[0]
+        return stack.apply(net, variables, key, images, *others, train=False)[0]
 
     variables = jax.jit(init)(key)
     compiled = jax.jit(forward).lower(variables, images, key).compile()

@@ -117,7 +117,7 @@ def _trace_forward(
 
     def forward(params: Any, images: Any, stats: Any, key: Any) -> Any:
         variables = {"params": params, "batch_stats": stats}
-        return stack.call(module, variables, key, *images, *others, train=True)[0]
+        return stack.apply(module, variables, key, *images, *others, train=True)[0]
 
     images = tuple(jax.ShapeDtypeStruct((1, *s), jnp.dtype(dtype)) for s in shapes)
     variables = jax.eval_shape(init, key, images)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import jax
 
+from darts_jax import kernels
 from darts_jax.errors import InputError
 from darts_jax.files import local_path, user_cache_directory
-from darts_jax.kernels import cpu as native
 
 
 def use_compilation_cache(setting: str) -> Path | None:
@@ -56,5 +56,7 @@ def cache_folder() -> Path | None:
 def describe_compilation(seconds: float) -> str:
     """What whoever watches learns of a program that is compiled."""
     kept = f"cache: {folder}" if (folder := cache_folder()) else "no cache"
-    computes = f"; {native.state()}" if jax.default_backend() == "cpu" else ""
+    computes = (
+        f"; {kernels.describe_kernels()}" if jax.default_backend() == "cpu" else ""
+    )
     return f"compiled in {seconds:.1f} s ({kept}{computes})"

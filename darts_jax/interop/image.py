@@ -25,6 +25,7 @@ from darts_jax.models.operations.image import (
     make_operation,
 )
 from darts_jax.models.operations.layers import FactorizedReduce, ReLUConvBN
+from darts_jax.models.operations.operation import traits
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces.graph import Cell, CellGenotype, Macro
 from darts_jax.types import EDGES
@@ -261,6 +262,6 @@ def _mixed(
                 edge=e, source=edge.source, target=edge.target, op=op
             )
             here = place.inside(f"edges/{stack}", theirs, at)
-            shared = getattr(module, "edge_independent", False)
+            shared = traits(module).edge_independent
             twin = first.setdefault((stack, edge.source), here.theirs)
             yield from here.layers(module, twin if shared else None)

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from darts_jax import jaxprs
 from darts_jax.errors import InputError, first_line
 from darts_jax.interop.artifact import Program, replay
-from darts_jax.kernels.edges import PLAIN_FORMS
+from darts_jax.kernels import PLAIN_FORMS
 
 TOLERANCE = 1e-4  # of logits, by their largest: rounding differs, nothing else may
 

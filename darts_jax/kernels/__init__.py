@@ -1,0 +1,36 @@
+"""Window operations, convolutions and normalisation with derivatives of their own.
+
+Each is a function of images [batch, height, width, channel] that `jit`, `vmap` and
+derivatives of any order take. On CPU they are lowered to kernels in C++ where these can
+be built, else to forms that XLA's CPU backend runs well; elsewhere to XLA's own
+operations. Nothing outside this folder needs more than what is named here.
+"""
+
+from darts_jax.kernels.convolution import conv
+from darts_jax.kernels.cpu import describe_kernels, has_kernels
+from darts_jax.kernels.edges import PLAIN_FORMS
+from darts_jax.kernels.primitives import (
+    avg_pool,
+    depthwise_conv,
+    max_pool,
+    max_pool_2x2,
+)
+from darts_jax.kernels.rectified import relu_conv, relu_separable
+from darts_jax.kernels.sums import BN_EPSILON, Moments, moments, standardize
+
+__all__ = [
+    "BN_EPSILON",
+    "PLAIN_FORMS",
+    "Moments",
+    "avg_pool",
+    "conv",
+    "depthwise_conv",
+    "describe_kernels",
+    "has_kernels",
+    "max_pool",
+    "max_pool_2x2",
+    "moments",
+    "relu_conv",
+    "relu_separable",
+    "standardize",
+]

@@ -16,7 +16,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad
 from jaxtyping import Array
 
-from darts_jax.kernels.cpu import call
+from darts_jax.kernels.cpu import call_kernel
 from darts_jax.kernels.edges import make_primitive, of_any_rank
 from darts_jax.kernels.windows import geometry_of
 
@@ -165,8 +165,10 @@ def native_results(
     def native(*arrays: Array, **parameters: Any) -> list[Array]:
         of = shapes(*arrays, **parameters)
         if window := parameters.get("window"):
-            return call(name, of, *arrays, geometry=geometry_of(window), **constants)
-        return call(name, of, *arrays, **constants)
+            return call_kernel(
+                name, of, *arrays, geometry=geometry_of(window), **constants
+            )
+        return call_kernel(name, of, *arrays, **constants)
 
     return native
 

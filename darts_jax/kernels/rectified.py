@@ -28,7 +28,7 @@ from darts_jax.kernels.windows import Window, same_window
 Image = Float[Array, "batch height width channel"]
 
 
-def separable(
+def relu_separable(
     x: Image,
     depthwise: Float[Array, "kernel_height kernel_width channel"],
     pointwise: Float[Array, "1 1 channel feature"],
@@ -37,28 +37,43 @@ def separable(
     stride: int = 1,
     dilation: int = 1,
 ) -> tuple[Float[Array, "batch out_height out_width feature"], Moments]:
-    """``pointwise(depthwise(relu(x)))`` with "same" padding for an odd kernel.
+    """Computes ``pointwise(depthwise(relu(x)))`` and the moments of the result.
 
     Args:
+      x: images.
+      depthwise: one kernel of odd size per channel, padded to "same".
+      pointwise: kernel of a 1x1 convolution.
       guess: of the moments that come out, as `moments` takes it.
+      stride: of the depthwise convolution, down and across.
+      dilation: of the depthwise convolution, down and across.
 
     Returns:
-      The image, and mean and biased variance of its channels, as `moments` gives
-      them: constants to whoever differentiates.
+      The images, and mean and biased variance [2, feature] of their channels as
+      `moments` gives them, which are constants to differentiation.
     """
     window = same_window(x, depthwise.shape[:2], (stride, stride), dilation)
     y, moments = SEPARABLE.map_p.bind(x, depthwise, pointwise, guess, window=window)
     return y, moments
 
 
-def dense(
+def relu_conv(
     x: Image,
     kernel: Float[Array, "kernel_height kernel_width channel feature"],
     guess: Moments,
     *,
     stride: tuple[int, int] = (1, 1),
 ) -> tuple[Float[Array, "batch out_height out_width feature"], Moments]:
-    """``conv(relu(x))``, else as `separable`."""
+    """Computes ``conv(relu(x))`` and the moments of the result.
+
+    Args:
+      x: images.
+      kernel: of odd size, padded to "same".
+      guess: of the moments that come out, as `moments` takes it.
+      stride: down and across.
+
+    Returns:
+      As `relu_separable`.
+    """
     window = same_window(x, kernel.shape[:2], stride)
     y, moments = _DENSE.map_p.bind(x, kernel, guess, window=window)
     return y, moments

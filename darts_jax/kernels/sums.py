@@ -14,7 +14,7 @@ from jax import lax
 from jax.interpreters import ad
 from jaxtyping import Array, Float
 
-from darts_jax.kernels.cpu import call
+from darts_jax.kernels.cpu import call_kernel
 from darts_jax.kernels.derivatives import Arrays, Derivatives
 from darts_jax.kernels.edges import make_primitive
 
@@ -90,7 +90,7 @@ def _moments_xla(x: Array, guess: Array) -> Array:
 
 
 def _moments_native(x: Array, guess: Array) -> Array:
-    return call("moments", _pair_shape(x, guess), _flat(x), guess)
+    return call_kernel("moments", _pair_shape(x, guess), _flat(x), guess)
 
 
 moments_p = make_primitive(
@@ -116,7 +116,7 @@ def _sums_xla(a: Array, b: Array) -> Array:
 
 
 def _sums_native(a: Array, b: Array) -> Array:
-    return call("channel_sums", _pair_shape(a, b), _flat(a), _flat(b))
+    return call_kernel("channel_sums", _pair_shape(a, b), _flat(a), _flat(b))
 
 
 def _sums_change_by_b(tangent: Array, a: Array, b: Array) -> Array:
@@ -161,7 +161,7 @@ def _project_xla(t: Array, y: Array, scale: Array) -> Array:
 
 def _project_native(t: Array, y: Array, scale: Array) -> Array:
     flat = _flat(t)
-    return call("project", flat.shape, flat, _flat(y), scale).reshape(t.shape)
+    return call_kernel("project", flat.shape, flat, _flat(y), scale).reshape(t.shape)
 
 
 def _project_change_by_y(tangent: Array, t: Array, y: Array, scale: Array) -> Array:

@@ -15,7 +15,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad
 from jaxtyping import Array
 
-from darts_jax.kernels.cpu import call
+from darts_jax.kernels.cpu import call_kernel
 
 # Layouts of images, kernels and results for XLA's convolutions.
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
@@ -226,7 +226,7 @@ def native_form(
 
     def form(a: Array, b: Array, *, window: Window) -> Array:
         result = shape(a, b, window=window)
-        return call(name, result, a, b, geometry=geometry_of(window))
+        return call_kernel(name, result, a, b, geometry=geometry_of(window))
 
     return form
 

@@ -84,7 +84,7 @@ def supernet_apply(net: Supernet) -> Apply:
         train: bool,
     ) -> tuple[Float[Array, "batch class"], Stats]:
         variables = {"params": params, "batch_stats": stats}
-        return stack.call(net, variables, key, images, mixture, train=train)
+        return stack.apply(net, variables, key, images, mixture, train=train)
 
     return apply
 
@@ -107,7 +107,7 @@ def network_apply(net: Network) -> Callable[..., tuple[Logits, Stats]]:
         train: bool,
     ) -> tuple[Logits, Stats]:
         variables = {"params": params, "batch_stats": stats}
-        logits, changed = stack.call(
+        logits, changed = stack.apply(
             net, variables, key, images, drop_rate, train=train
         )
         # Statistics of what did not run, the auxiliary head, stay as they were.

@@ -209,7 +209,7 @@ def run_blocks(
             lambda *leaves: jnp.stack(leaves), *(extras[i] for i in indices)
         )
 
-        call: Callable[..., Any] = functools.partial(stack.call, module, train=train)
+        call: Callable[..., Any] = functools.partial(stack.apply, module, train=train)
         if recompute:
             call = jax.checkpoint(call, prevent_cse=len(indices) == 1)
 

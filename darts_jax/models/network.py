@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from darts_jax.kernels import primitives
+from darts_jax.kernels import depthwise_conv
 from darts_jax.models.macro import (
     Block,
     Preprocess,
@@ -16,9 +16,10 @@ from darts_jax.models.macro import (
     plan_blocks,
     run_blocks,
 )
+from darts_jax.models.operations.corruption import drop_path
 from darts_jax.models.operations.image import Identity, Zero, make_operation
-from darts_jax.models.operations.layers import BatchNorm, Conv, Image, Linear, drop_path
-from darts_jax.models.operations.mobile import joined
+from darts_jax.models.operations.layers import BatchNorm, Conv, Image, Linear
+from darts_jax.models.operations.operation import add_residual
 from darts_jax.spaces.graph import CellGenotype, Genotype, Macro
 from darts_jax.spaces.widths import STEM
 
@@ -78,7 +79,7 @@ class DiscreteCell(nn.Module):
         y = made.clone(name=name, parent=self)(x, train)
         if train and not isinstance(made, Identity | Zero):
             y = drop_path(self.make_rng("drop_path"), y, drop_rate)
-        return joined(made, x, y)
+        return add_residual(made, x, y)
 
 
 class AuxiliaryHead(nn.Module):
@@ -105,7 +106,7 @@ class AuxiliaryHead(nn.Module):
 
 def _pool_valid(x: Image, size: int, stride: int) -> Image:
     taps = jnp.ones((size, size, x.shape[-1]), x.dtype) / size**2
-    return primitives.depthwise_conv(x, taps, stride=stride, same=False)
+    return depthwise_conv(x, taps, stride=stride, same=False)
 
 
 class _ConvValid(nn.Module):

@@ -47,7 +47,7 @@ def declare(
     }
 
 
-def call(
+def apply(
     module: nn.Module,
     variables: Variables,
     key: PRNGKeyArray,

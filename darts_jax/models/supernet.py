@@ -16,7 +16,7 @@ from darts_jax.models.macro import (
     plan_blocks,
     run_blocks,
 )
-from darts_jax.models.mixture import MixedEdges
+from darts_jax.models.mixed_edges import MixedEdges
 from darts_jax.models.operations.corruption import Corruption
 from darts_jax.models.operations.layers import Image
 from darts_jax.spaces.graph import Cell, Space

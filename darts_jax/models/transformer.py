@@ -130,7 +130,7 @@ class TransformerSupernet(nn.Module):
 
             def layer(x: States, at: tuple[list[stack.Variables], Array, Array]) -> Any:
                 for block, own, given, key in zip(blocks, *at, strict=True):
-                    x, _ = stack.call(block, own, key, x, given, train=train)
+                    x, _ = stack.apply(block, own, key, x, given, train=train)
                 return x, None
 
             return lax.scan(layer, x, (variables, weights, keys))[0]

@@ -14,7 +14,7 @@ from darts_jax.spaces import SPACES
 from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
 from darts_jax.spaces.moves import RULES
 from darts_jax.spaces.published import NAMED
-from darts_jax.spaces.widths import FEATURES, STEM, width_share
+from darts_jax.spaces.widths import FEATURES, STEM
 
 _MOST_SHOWN = 12
 
@@ -132,7 +132,7 @@ def _check_stage(space: Space, kind: str, genotype: Genotype) -> None:
     any_block = dict.fromkeys(op for edge in blocks for op in edge.operations)
     lists = [blocks[0].operations, *[tuple(any_block)] * (len(steps) - 1)]
     chosen = cell.choices
-    if widths and (kind not in genotype.widths or width_share(chosen[-1].operation)):
+    if widths and (kind not in genotype.widths or chosen[-1].width_share):
         lists[-1] = widths
         if len(steps) == 1:
             raise InputError(

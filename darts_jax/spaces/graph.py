@@ -31,6 +31,15 @@ class Edge:
     operations: tuple[str, ...]
     stride: int = 1
 
+    @property
+    def width_shares(self) -> tuple[float, ...]:
+        """Shares of the channels to choose the cell's width from; none on most edges.
+
+        The edge then has no operation, but decides the width of all states.
+        """
+        shares = map(width_share, self.operations)
+        return tuple(share for share in shares if share is not None)
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -87,20 +96,15 @@ class Cell:
     @property
     def width_edge(self) -> int | None:
         """Index of the edge that decides the width of all states, if one does."""
-        deciding = [
-            e
-            for e, edge in enumerate(self.edges)
-            if width_share(edge.operations[0]) is not None
-        ]
-        return deciding[0] if deciding else None
+        deciding = (e for e, edge in enumerate(self.edges) if edge.width_shares)
+        return next(deciding, None)
 
     @property
     def width_shares(self) -> tuple[float, ...]:
-        """The widths to choose from, as shares of the states' channels."""
+        """Shares of the states' channels to choose the width from."""
         if self.width_edge is None:
             return (1.0,)
-        operations = self.edges[self.width_edge].operations
-        return tuple(share for op in operations if (share := width_share(op)))
+        return self.edges[self.width_edge].width_shares
 
     def incoming(self, target: int) -> tuple[int, ...]:
         """Indices of the edges that end in a state."""
@@ -215,6 +219,11 @@ class Choice:
     source: int
     operation: str
 
+    @property
+    def width_share(self) -> float | None:
+        """Share of the channels that the cell keeps, if the edge chooses its width."""
+        return width_share(self.operation)
+
 
 @dataclasses.dataclass(frozen=True)
 class CellGenotype:
@@ -236,8 +245,8 @@ class CellGenotype:
 
     @property
     def width_share(self) -> float:
-        """What the cell keeps of its width; 1 where none is chosen."""
-        shares = (width_share(choice.operation) for choice in self.choices)
+        """Share of the channels that the cell keeps; 1 where no width is chosen."""
+        shares = (choice.width_share for choice in self.choices)
         return math.prod(share for share in shares if share is not None)
 
     @property

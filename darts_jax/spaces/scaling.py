@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Macro
-from darts_jax.spaces.widths import rounded, width_share
+from darts_jax.spaces.widths import rounded
 
 
 class Scaled(NamedTuple):
@@ -61,7 +61,7 @@ def _deeper(kind: str, cell: CellGenotype, depth: float) -> CellGenotype:
     blocks = [
         choice.operation
         for choice in cell.choices
-        if choice.operation != "skip_connect" and width_share(choice.operation) is None
+        if choice.operation != "skip_connect" and choice.width_share is None
     ]
     count = math.ceil(depth * len(blocks))
     return chain([blocks[i * len(blocks) // count] for i in range(count)])

@@ -10,20 +10,37 @@ _SHARE = "width_"
 
 
 def rounded(width: float, divisor: int = 8) -> int:
-    """To the nearest multiple, and up where that takes more than a tenth away.
+    """Returns the nearest multiple, or the next where more than a tenth would be lost.
 
     The rule of MobileNetV2's and EfficientNet's released code.
+
+    Args:
+      width: number of channels.
+      divisor: of the result.
     """
     near = max(divisor, int(width + divisor / 2) // divisor * divisor)
     return near if near >= 0.9 * width else near + divisor
 
 
 def width_share(operation: str) -> float | None:
-    """Of ``width_0.75`` 0.75; of an operation that is no choice of a width, None."""
+    """Returns the share of its cell's channels that a choice of a width keeps.
+
+    Files name such a choice like an operation. No other function reads this name.
+
+    Args:
+      operation: its name, as ``width_0.75``.
+
+    Returns:
+      The share, here 0.75; None for an operation that is no choice of a width.
+    """
     name, prefix, share = operation.partition(_SHARE)
     return float(share) if prefix and not name else None
 
 
 def width_choice(share: float) -> str:
-    """The operation that keeps a share of the channels, as `width_share` reads it."""
+    """Returns the name of the choice that keeps a share of the channels.
+
+    Args:
+      share: as `width_share` reads it from the name.
+    """
     return f"{_SHARE}{share:g}"

@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from darts_jax import kernels
 from darts_jax.bilevel.discretization import DISCRETIZATIONS
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.cost.sites import Site, network_sites, supernet_sites
 from darts_jax.data.dataset import ImageSet
 from darts_jax.errors import InputError, unknown_name_error
-from darts_jax.kernels import cpu as native
 from darts_jax.models.execution import Execution
 from darts_jax.models.network import Network
 from darts_jax.models.operations.corruption import CORRUPTIONS
@@ -121,7 +121,7 @@ def _execution(space: Space, dtype: Any, sampled: bool) -> Execution:
     """
     if jax.default_backend() != "cpu":
         return "batch"
-    in_place = jax.device_count() == 1 and native.serves(dtype)
+    in_place = jax.device_count() == 1 and kernels.has_kernels(dtype)
     few = all(_few_share_states(cell) for cell in space.cells.values())
     return "batch" if few and in_place and not sampled else "scan"
 

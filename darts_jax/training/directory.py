@@ -314,7 +314,7 @@ def _record_versions(
 ) -> None:
     import jax
 
-    from darts_jax.kernels import cpu as native
+    from darts_jax import kernels
 
     device = jax.devices()[0]
     on_cpu = device.platform == "cpu"
@@ -323,7 +323,7 @@ def _record_versions(
         "platform": platform.platform(),
         "backend": device.platform,
         "device": device.device_kind,
-        **({"kernels": native.state()} if on_cpu else {}),
+        **({"kernels": kernels.describe_kernels()} if on_cpu else {}),
         "seed": config.seed,
     }
     text = json.dumps({**before, verb: facts}, indent=1, sort_keys=True)

@@ -22,7 +22,7 @@ from darts_jax.models.functional import (
     initialize_supernet,
     supernet_apply,
 )
-from darts_jax.models.mixed_operation import MixedOperation
+from darts_jax.models.mixed_operation import EdgeSettings, MixedOperation
 from darts_jax.models.network import Network
 from darts_jax.models.operations.corruption import CORRUPTIONS
 from darts_jax.models.operations.image import get_operation
@@ -141,7 +141,7 @@ def test_a_path_is_dropped_with_all_operations_of_its_edge(name):
     """The search of R-DARTS drops what an edge gives as a whole, its skip included."""
     names = ("skip_connect", "max_pool_3x3")
     corrupt = CORRUPTIONS[name]
-    operation = MixedOperation(
+    settings = EdgeSettings(
         3,
         1,
         tuple((op, get_operation(op)) for op in names),
@@ -150,10 +150,10 @@ def test_a_path_is_dropped_with_all_operations_of_its_edge(name):
     )
     x = jnp.asarray(np.random.default_rng(0).normal(size=(200, 4, 4, 3)))
     stacks = {op: op for op in names}
-    variables = {op: operation.module(op, 1).init(KEY, x, True) for op in names}
-    shared, _ = operation.shared(stacks, 1, variables, KEY, x)
-    weights = jnp.asarray([0.4, 0.6])
-    mixed = operation.whole(stacks, 1, None, weights, KEY, x, shared, jnp.asarray(0.5))
+    variables = {op: settings.module(op, 1).init(KEY, x, True) for op in names}
+    operation = MixedOperation(settings, stacks, 1, strength=jnp.asarray(0.5))
+    shared, _ = operation.shared(variables, KEY, x)
+    mixed = operation.whole(None, jnp.asarray([0.4, 0.6]), KEY, x, shared)
     plain = 0.4 * shared["skip_connect"] + 0.6 * shared["max_pool_3x3"]
     times = np.asarray(mixed / plain)
     as_one = np.isclose(times, 0, atol=1e-5) | np.isclose(times, 2, atol=1e-3)

@@ -18,7 +18,7 @@ from darts_jax.kernels.windows import Window
 from darts_jax.tasks.image_networks import make_supernet
 
 pytestmark = pytest.mark.skipif(
-    library.state() != "native kernels", reason=library.state()
+    library.describe_kernels() != "native kernels", reason=library.describe_kernels()
 )
 
 # Height and width, kernel, stride, dilation.
@@ -364,7 +364,7 @@ def test_rectified_maps_have_second_derivatives(kind, mode):
         x = jnp.asarray(drawn(rng, 2, 5, 4, 3))
         sizes = sizes_of(kind, (3, 3), 3, 2)
         kernels = [jnp.asarray(drawn(rng, *size)) for size in sizes]
-        ours = {SEPARABLE: rectified.separable, DENSE: rectified.dense}[kind]
+        ours = {SEPARABLE: rectified.relu_separable, DENSE: rectified.relu_conv}[kind]
 
         def f(x, *kernels):
             return jnp.sum(jnp.sin(ours(x, *kernels, jnp.zeros((2, 2)))[0]))
@@ -376,7 +376,7 @@ def test_rectified_maps_have_second_derivatives(kind, mode):
 @pytest.mark.parametrize("kind", DEFINITIONS, ids=lambda kind: kind.name)
 def test_second_derivatives_are_right_where_only_the_image_moves(kind, mode):
     rng = np.random.default_rng(9)
-    ours = {SEPARABLE: rectified.separable, DENSE: rectified.dense}[kind]
+    ours = {SEPARABLE: rectified.relu_separable, DENSE: rectified.relu_conv}[kind]
     with jax.enable_x64(True):
         x = jnp.asarray(drawn(rng, 2, 5, 4, 3))
         sizes = sizes_of(kind, (3, 3), 3, 2)
@@ -446,7 +446,7 @@ def told(program, **environment):
     return done.stdout.strip(), done.stderr
 
 
-STATE = "from darts_jax.kernels.cpu import state; print(state())"
+STATE = "from darts_jax.kernels import describe_kernels; print(describe_kernels())"
 
 
 def test_without_a_compiler_one_line_says_what_is_lost(tmp_path):
@@ -495,7 +495,7 @@ def test_an_unknown_switch_is_refused(monkeypatch):
     library._registered.cache_clear()
     try:
         with pytest.raises(InputError, match="auto, off or native"):
-            library.serves("float32")
+            library.has_kernels("float32")
     finally:
         library._registered.cache_clear()
 

@@ -21,7 +21,7 @@ from darts_jax.kernels.cpu import library
 def kernels(request, monkeypatch):
     """Both forms that a CPU has: where there is no compiler, XLA's alone serve."""
     if request.param == "xla":
-        monkeypatch.setattr(library, "serves", lambda dtype: False)
+        monkeypatch.setattr(library, "has_kernels", lambda dtype: False)
         jax.clear_caches()
     yield
     if request.param == "xla":
@@ -249,9 +249,9 @@ def test_primitives_run_with_jit_disabled():
 
 # Maps, the shapes of their kernels, and channels of their images and results.
 RECTIFIED = {
-    "dense": (rectified.dense, [(3, 3, 3, 2)]),
-    "dense by tiles": (rectified.dense, [(3, 3, 32, 33)]),
-    "separable": (rectified.separable, [(3, 3, 3), (1, 1, 3, 2)]),
+    "dense": (rectified.relu_conv, [(3, 3, 3, 2)]),
+    "dense by tiles": (rectified.relu_conv, [(3, 3, 32, 33)]),
+    "separable": (rectified.relu_separable, [(3, 3, 3), (1, 1, 3, 2)]),
 }
 
 

@@ -18,7 +18,8 @@ from darts_jax.models.functional import (
 )
 from darts_jax.models.network import Network
 from darts_jax.models.operations.image import make_operation
-from darts_jax.models.operations.mobile import joined, make_block
+from darts_jax.models.operations.mobile import make_block
+from darts_jax.models.operations.operation import add_residual
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import SPACES, get_space, moves
 from darts_jax.spaces.graph import Genotype
@@ -131,7 +132,7 @@ def test_a_block_is_its_equations(name, channels, stride, act, hidden):
     def run(params, x):
         variables = {"params": params, "batch_stats": stats}
         y, _ = module.apply(variables, x, True, mutable=["batch_stats"])
-        return joined(module, x, y)
+        return add_residual(module, x, y)
 
     found = run(params, x)
     wanted = reference_block(params, x, stride, act, "_se" in name)

@@ -47,7 +47,7 @@ def problem(name):
         def edge(x, of_edge):
             (own, share), key = of_edge
             variables = {"params": own["operation"], "batch_stats": stats}
-            y, _ = stack.call(module, variables, key, x * own["input"], train=True)
+            y, _ = stack.apply(module, variables, key, x * own["input"], train=True)
             return x + share * y, None
 
         y, _ = lax.scan(edge, x, ((weights, mixture), keys))

@@ -16,7 +16,7 @@ from darts_jax.models.functional import (
     supernet_apply,
     zero_mixture,
 )
-from darts_jax.models.mixed_operation import MixedOperation
+from darts_jax.models.mixed_operation import EdgeSettings, MixedOperation
 from darts_jax.models.network import Network
 from darts_jax.models.operations.image import get_operation
 from darts_jax.models.supernet import Supernet
@@ -198,7 +198,7 @@ def test_partial_channels_bypass_the_operations():
 def test_an_edges_share_weighs_the_channels_that_no_operation_takes(stride):
     """Equations 2 and 3 of PC-DARTS: ``share * [mixture of a third, the rest]``."""
     names = ("none", "max_pool_3x3", "avg_pool_3x3")
-    operation = MixedOperation(
+    settings = EdgeSettings(
         2, 3, tuple((name, get_operation(name)) for name in names), train=True
     )
     stacks = {name: name for name in names}
@@ -214,13 +214,12 @@ def test_an_edges_share_weighs_the_channels_that_no_operation_takes(stride):
     with jax.enable_x64(True):
         x, weights = jnp.asarray(x), jnp.asarray(share * np.append(p, 1))
         variables = {
-            name: operation.module(name, stride).init(KEY, x[..., :2], True)
+            name: settings.module(name, stride).init(KEY, x[..., :2], True)
             for name in names
         }
-        shared, _ = operation.shared(stacks, stride, variables, KEY, x)
-        got = operation.whole(
-            stacks, stride, None, weights, KEY, x, shared, jnp.zeros(())
-        )
+        operation = MixedOperation(settings, stacks, stride, jnp.zeros(()))
+        shared, _ = operation.shared(variables, KEY, x)
+        got = operation.whole(None, weights, KEY, x, shared)
     # Shuffled: the first of all thirds, then the second.
     np.testing.assert_allclose(got, joined[..., [0, 2, 4, 1, 3, 5]], rtol=1e-6)
 

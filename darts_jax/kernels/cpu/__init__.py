@@ -7,7 +7,7 @@ user's cache. Where there is none, where a batch is divided among devices, and i
 programs that are exported, XLA's own operations serve.
 """
 
-from darts_jax.kernels.cpu.library import call, serves, state
+from darts_jax.kernels.cpu.library import call_kernel, describe_kernels, has_kernels
 from darts_jax.kernels.cpu.lowering import register
 
-__all__ = ["call", "register", "serves", "state"]
+__all__ = ["call_kernel", "describe_kernels", "has_kernels", "register"]

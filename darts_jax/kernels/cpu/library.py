@@ -71,26 +71,33 @@ log = logging.getLogger("darts_jax")
 
 
 class _Unavailable(Exception):
-    """Why there are no kernels, in a few words."""
+    """There are no kernels, for the reason given in a few words."""
 
 
-def serves(dtype: Any) -> bool:
-    """Whether there are kernels for numbers of this type; they are built if need be."""
+def has_kernels(dtype: Any) -> bool:
+    """Returns whether kernels for numbers of this type serve; builds them if need be.
+
+    Args:
+      dtype: of NumPy or JAX.
+    """
     name = np.dtype(dtype).name
     return name in NUMBERS and _registered(name) is None
 
 
-def state() -> str:
-    """What computes on this machine's CPU, in a few words."""
+def describe_kernels() -> str:
+    """Returns in a few words what computes on this machine's CPU."""
     reason = _registered("float32")
     return "native kernels" if reason is None else f"XLA's kernels: {reason}"
 
 
-def call(name: str, shape: Any, *arrays: Array, **attributes: Any) -> Any:
-    """A kernel's result, inside a program for CPU; its dtype is that of the arrays.
+def call_kernel(name: str, shape: Any, *arrays: Array, **attributes: Any) -> Any:
+    """Calls a kernel inside a program for CPU.
 
     Args:
+      name: an entry of `CALLS`.
       shape: of the result, or a list of shapes for a list of results.
+      arrays: its operands, of one dtype, which the results have too.
+      attributes: NumPy scalars and arrays that are constants of the call.
     """
     dtype = arrays[0].dtype
     shapes = shape if isinstance(shape, list) else [shape]
@@ -101,14 +108,14 @@ def call(name: str, shape: Any, *arrays: Array, **attributes: Any) -> Any:
 
 @functools.cache
 def _registered(number: str) -> str | None:
-    """Makes the calls known to XLA; why not, where that can't be done."""
+    """Makes the calls known to XLA; returns the reason if that can't be done."""
     switch = os.environ.get(SWITCH, "auto")
     if switch not in ("auto", "off", "native"):
         raise InputError(f"{SWITCH} is {switch!r}; it may be auto, off or native")
     if switch == "off":
         return f"{SWITCH} is off"
     try:
-        library = ctypes.CDLL(str(_built(number)))
+        library = ctypes.CDLL(str(_built_library(number)))
     except (_Unavailable, InputError, OSError) as error:
         if switch == "native":
             raise InputError(f"no native kernels: {error}") from None
@@ -121,8 +128,8 @@ def _registered(number: str) -> str | None:
     return None
 
 
-def _built(number: str) -> Path:
-    """The library's file, made where it is not yet.
+def _built_library(number: str) -> Path:
+    """Returns the library's file, and builds it first if it is missing.
 
     Its name has everything that it depends on: sources, compiler, flags, the processor
     that the compiler sees, and XLA's headers.
@@ -131,7 +138,7 @@ def _built(number: str) -> Path:
     include = Path(jax.ffi.include_dir())
     parts = [*sorted(_SOURCES.iterdir()), *sorted(include.rglob("ffi/api/*.h"))]
     identity = hashlib.sha256(b"\0".join(path.read_bytes() for path in parts))
-    identity.update("\0".join((compiler, _seen_by(compiler), *_FLAGS)).encode())
+    identity.update("\0".join((compiler, _target_of(compiler), *_FLAGS)).encode())
     folder = user_cache_directory("kernels")
     path = folder / f"{number}-{identity.hexdigest()[:24]}.so"
     if not path.exists():
@@ -149,8 +156,8 @@ def _compiler() -> str:
     return found
 
 
-def _seen_by(compiler: str) -> str:
-    """The compiler's version, and the processor that it would compile for."""
+def _target_of(compiler: str) -> str:
+    """Returns the compiler's version and the processor that it would compile for."""
     command = [compiler, "-###", "-march=native", "-x", "c++", "-E", os.devnull]
     return _output(command)
 
@@ -176,7 +183,7 @@ def _compile(compiler: str, include: Path, number: str) -> bytes:
 
 
 def _output(command: list[str]) -> str:
-    """What a compiler prints; _Unavailable with its first complaint if it fails."""
+    """Returns what a compiler prints; raises _Unavailable with its first complaint."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     except (OSError, subprocess.TimeoutExpired) as error:

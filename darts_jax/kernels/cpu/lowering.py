@@ -1,4 +1,4 @@
-"""How a primitive gets a native form on CPU, where that may serve."""
+"""Lowering of primitives to native kernels on CPU, where these may serve."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,8 @@ def register(
     """Lowers a primitive for CPU by its native form, or by XLA's operations.
 
     Args:
-      native: made of `library.call`; arrays and parameters to the result.
+      primitive: to be lowered.
+      native: made of `library.call_kernel`; (arrays, parameters) -> result.
       otherwise: the same by XLA's operations.
     """
     several = primitive.multiple_results
@@ -40,9 +41,12 @@ def _may_serve(context: Any) -> bool:
     if module.lowering_parameters.for_export or _devices(module.axis_context) > 1:
         return False
     dtypes = {np.dtype(aval.dtype) for aval in context.avals_in}
-    return len(dtypes) == 1 and library.serves(dtypes.pop())
+    return len(dtypes) == 1 and library.has_kernels(dtypes.pop())
 
 
 def _devices(axis_context: Any) -> int:
-    """Among how many devices XLA divides the arrays; inside a `shard_map`, none."""
+    """Returns the number of devices that XLA divides the arrays among.
+
+    It is 1 inside a `shard_map`.
+    """
     return getattr(axis_context, "num_devices", 1)

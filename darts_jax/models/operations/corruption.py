@@ -1,8 +1,9 @@
-"""What a search may do to the outputs of chosen operations, to make them less easy.
+"""Corruptions of the outputs of chosen operations, which make these less easy.
 
-``(key, output, strength) -> output``, in training alone; the key is consumed. Strength
-0 returns the output's values. To add one: ``CORRUPTIONS["mine"] = mine``, and where an
-edge's operations have one draw together ``OF_EDGES.add(mine)``.
+A corruption is ``(key, output, strength) -> output``, applied in training alone; the
+key is consumed, and strength 0 returns the output's values. To add one:
+``CORRUPTIONS["mine"] = mine``, and ``SAME_FOR_EDGE.add(mine)`` if all operations of an
+edge share one draw.
 """
 
 from collections.abc import Callable
@@ -17,20 +18,27 @@ Corruption = Callable[[PRNGKeyArray, Image, Float[Array, ""]], Image]
 
 
 def dropout(key: PRNGKeyArray, output: Image, strength: Float[Array, ""]) -> Image:
-    """Every value is 0 with probability ``strength``, else divided by its complement.
+    """Sets values to 0 with a probability and divides the others by its complement.
 
     P-DARTS (Chen et al., 2019, section 3.3), on skip connections.
 
     Args:
-      strength: in [0, 1).
+      key: consumed.
+      output: of an operation.
+      strength: the probability, in [0, 1).
     """
-    return _dropped(key, output, strength, output.shape)
+    return _drop(key, output, strength, output.shape)
 
 
 def gaussian(key: PRNGKeyArray, output: Image, strength: Float[Array, ""]) -> Image:
-    """Adds normal noise of mean 0, ``strength`` times as wide as the output's numbers.
+    """Adds normal noise of mean 0, in proportion to the output's standard deviation.
 
     NoisyDARTS (Chu et al., 2020), on skip connections.
+
+    Args:
+      key: consumed.
+      output: of an operation.
+      strength: standard deviation of the noise over that of the output's values.
     """
     noise = jax.random.normal(key, output.shape, output.dtype)
     width = strength * jnp.std(jax.lax.stop_gradient(output), dtype=strength.dtype)
@@ -38,11 +46,16 @@ def gaussian(key: PRNGKeyArray, output: Image, strength: Float[Array, ""]) -> Im
 
 
 def drop_path(key: PRNGKeyArray, output: Image, strength: Float[Array, ""]) -> Image:
-    """`dropout` of an image's whole output (Larsson et al., 2017).
+    """Applies `dropout` to whole images (Larsson et al., 2017), as NASNet and DARTS do.
 
-    In the search of R-DARTS (Zela et al., 2020), of all that an edge gives.
+    In the search of R-DARTS (Zela et al., 2020) it drops all that an edge gives.
+
+    Args:
+      key: consumed.
+      output: of an operation [batch, height, width, channel].
+      strength: the probability, in [0, 1).
     """
-    return _dropped(key, output, strength, (output.shape[0], 1, 1, 1))
+    return _drop(key, output, strength, (output.shape[0], 1, 1, 1))
 
 
 CORRUPTIONS: dict[str, Corruption] = {
@@ -50,17 +63,17 @@ CORRUPTIONS: dict[str, Corruption] = {
     "drop_path": drop_path,
     "gaussian": gaussian,
 }
-OF_EDGES: set[Corruption] = {drop_path}
-"""Those of which all operations of an edge have the same draw."""
+SAME_FOR_EDGE: set[Corruption] = {drop_path}
+"""Corruptions of which all operations of an edge have the same draw."""
 
 
-def _dropped(
+def _drop(
     key: PRNGKeyArray,
     output: Image,
     strength: Float[Array, ""],
     shape: tuple[int, ...],
 ) -> Image:
-    """With a draw for every entry of a shape that broadcasts to the output's."""
+    """Drops with a draw for every entry of a shape that broadcasts to the output's."""
     kept = jax.random.bernoulli(key, 1 - strength, shape)
     scaled = output / (1 - strength).astype(output.dtype)
     return jnp.where(kept, scaled, jnp.zeros_like(output))

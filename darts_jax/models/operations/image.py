@@ -1,14 +1,8 @@
 """The operations of image cells, with the semantics of DARTS and NAS-Bench-201.
 
-An operation is a function of ``channels``, ``stride`` and ``discrete`` to a Flax
-module that is called with ``(x, train)``: one edge, no edge axis. The supernet stacks
-the parameters of the edges by `vmap` of `init`. In the discrete network BN is affine
-and pooling stands alone; in the supernet BN is not affine and follows pooling.
-
-A module without parameters that gives the same on every edge says so by a class
-attribute ``edge_independent = True``; the supernet then computes it once per state.
-One that says ``takes_weight = True`` is called with a further ``weight`` [channel] that
-it multiplies its output by: in BN this costs less than behind it.
+`Operation` says what an entry of `OPERATIONS` is. In the discrete network BN is affine
+and pooling stands alone; in the supernet BN is not affine and follows pooling. The
+choice of a cell's width is no entry, as whoever plans the cell carries it out.
 """
 
 from collections.abc import Callable
@@ -19,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from darts_jax.errors import unknown_name_error
-from darts_jax.kernels import primitives
+from darts_jax.kernels import avg_pool, max_pool
 from darts_jax.models.operations.layers import (
     BatchNorm,
     Conv,
@@ -31,8 +25,8 @@ from darts_jax.models.operations.layers import (
     relu_separable_bn,
 )
 from darts_jax.models.operations.mobile import BLOCKS
-
-Operation = Callable[[int, int, bool], nn.Module]
+from darts_jax.models.operations.operation import Operation
+from darts_jax.spaces.widths import width_share
 
 
 class Zero(nn.Module):
@@ -47,6 +41,8 @@ class Zero(nn.Module):
 
 
 class Identity(nn.Module):
+    """The input itself."""
+
     edge_independent: ClassVar[bool] = True
 
     @nn.compact
@@ -71,6 +67,8 @@ class Noise(nn.Module):
 
 
 class Pool(nn.Module):
+    """A 3x3 pooling, with BN behind it in a supernet."""
+
     edge_independent: ClassVar[bool] = True
 
     pool: Callable[..., Image]
@@ -141,8 +139,8 @@ def _skip(channels: int, stride: int, discrete: bool) -> nn.Module:
     return Identity() if stride == 1 else FactorizedReduce(channels, affine=discrete)
 
 
-def _width(channels: int, stride: int, discrete: bool) -> nn.Module:
-    """The choice of a cell's width, which whoever plans the cell carries out."""
+def keep_width(channels: int, stride: int, discrete: bool) -> nn.Module:
+    """Makes the module of an edge that chooses its cell's width: the identity."""
     del channels, stride, discrete
     return Identity()
 
@@ -174,9 +172,9 @@ OPERATIONS: dict[str, Operation] = {
     "none": lambda channels, stride, discrete: Zero(stride),
     "skip_connect": _skip,
     "noise": lambda channels, stride, discrete: Noise(stride),
-    "max_pool_3x3": _pool(primitives.max_pool),
-    "avg_pool_3x3": _pool(primitives.avg_pool),
-    "avg_pool_3x3_plain": _pool(primitives.avg_pool, normalize=False),
+    "max_pool_3x3": _pool(max_pool),
+    "avg_pool_3x3": _pool(avg_pool),
+    "avg_pool_3x3_plain": _pool(avg_pool, normalize=False),
     "sep_conv_3x3": _sized(SepConv, 3),
     "sep_conv_5x5": _sized(SepConv, 5),
     "sep_conv_7x7": _sized(SepConv, 7),
@@ -188,7 +186,6 @@ OPERATIONS: dict[str, Operation] = {
     "nor_conv_3x3": _nor_conv(3),
     "nor_conv_1x1_biased": _nor_conv(1, biased=True),
     "nor_conv_3x3_biased": _nor_conv(3, biased=True),
-    **{f"width_{share}": _width for share in ("0.25", "0.5", "0.75", "1")},
     **BLOCKS,
 }
 
@@ -196,17 +193,34 @@ OPERATIONS: dict[str, Operation] = {
 def make_operation(
     name: str, channels: int, stride: int, *, discrete: bool
 ) -> nn.Module:
-    """The module of one edge; raises InputError for an unknown name."""
+    """Returns the module of one edge.
+
+    Args:
+      name: of the operation.
+      channels: number of channels that leave it.
+      stride: 1 or 2, down and across.
+      discrete: whether it is part of a genotype's network, not of a supernet.
+
+    Raises:
+      InputError: the name is unknown.
+    """
     return get_operation(name)(channels, stride, discrete)
 
 
 def get_operation(name: str) -> Operation:
-    """What makes an operation's module; raises InputError for an unknown name."""
+    """Returns the function that makes an operation's module.
+
+    Args:
+      name: an entry of `OPERATIONS`, or a choice of a width.
+
+    Raises:
+      InputError: the name is unknown.
+    """
     require_operation(name)
-    return OPERATIONS[name]
+    return OPERATIONS.get(name, keep_width)
 
 
 def require_operation(name: str) -> None:
-    """Raises InputError, with the nearest name, unless the operation is known."""
-    if name not in OPERATIONS:
+    """Raises InputError, with the nearest name, unless ``name`` is an operation."""
+    if name not in OPERATIONS and width_share(name) is None:
         raise unknown_name_error("operation", name, list(OPERATIONS))

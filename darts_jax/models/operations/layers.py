@@ -17,9 +17,16 @@ from flax import struct
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from darts_jax.kernels import primitives, rectified
-from darts_jax.kernels.convolution import conv
-from darts_jax.kernels.sums import BN_EPSILON, Moments, moments, standardize
+from darts_jax.kernels import (
+    BN_EPSILON,
+    Moments,
+    conv,
+    depthwise_conv,
+    moments,
+    relu_conv,
+    relu_separable,
+    standardize,
+)
 
 Image = Float[Array, "batch height width channel"]
 Weight = Float[Array, " channel"]
@@ -116,7 +123,7 @@ class DepthwiseConv(nn.Module):
     dilation: int = 1
 
     def __call__(self, x: Image) -> Image:
-        return primitives.depthwise_conv(
+        return depthwise_conv(
             x, self.weights(x), stride=self.stride, dilation=self.dilation
         )
 
@@ -219,7 +226,7 @@ def relu_separable_bn(
     """ReLU, the two convolutions, BN, times the weight."""
     kernel, (matrix, _) = depthwise.weights(x), pointwise.weights(x)
     guess = normalize.guess(pointwise.features, x.dtype)
-    y, moments_of_y = rectified.separable(
+    y, moments_of_y = relu_separable(
         x, kernel, matrix, guess, stride=depthwise.stride, dilation=depthwise.dilation
     )
     return normalize(y, train, _exact(moments_of_y), weight)
@@ -245,11 +252,11 @@ class ReLUConvBN(nn.Module):
     @nn.compact
     def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
         stride = (self.stride, self.stride)
-        conv = Conv(self.channels, self.kernel, stride, self.use_bias)
+        convolution = Conv(self.channels, self.kernel, stride, self.use_bias)
         normalize = BatchNorm(self.affine)
-        kernel, bias = conv.weights(x)
+        kernel, bias = convolution.weights(x)
         guess = normalize.guess(self.channels, x.dtype)
-        y, moments_of_y = rectified.dense(x, kernel, guess, stride=stride)
+        y, moments_of_y = relu_conv(x, kernel, guess, stride=stride)
         if bias is not None:
             y, moments_of_y = y + bias, moments_of_y.at[0].add(lax.stop_gradient(bias))
         return normalize(y, train, _exact(moments_of_y), weight)
@@ -279,7 +286,7 @@ class FactorizedReduce(nn.Module):
         images, of_images = [], []
         for features, image, stride, near in parts:
             kernel, _ = Conv(features, stride=stride).weights(image)
-            y, moments_of_y = rectified.dense(image, kernel, near, stride=stride)
+            y, moments_of_y = relu_conv(image, kernel, near, stride=stride)
             images.append(y)
             of_images.append(moments_of_y)
         both, of_both = (jnp.concatenate(each, -1) for each in (images, of_images))
@@ -297,13 +304,3 @@ class Linear(nn.Module):
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
         bias = self.param("bias", init, (self.features,))
         return x @ kernel.astype(x.dtype) + bias.astype(x.dtype)
-
-
-def drop_path(key: PRNGKeyArray, x: Image, rate: Float[Array, ""]) -> Image:
-    """Zeroes whole images with probability ``rate``, scales the others by 1/(1-rate).
-
-    Larsson et al. (2017), as in NASNet and DARTS. The key is consumed.
-    """
-    keep = (1 - rate).astype(x.dtype)
-    mask = jax.random.bernoulli(key, 1 - rate, (x.shape[0], 1, 1, 1))
-    return jnp.where(mask, x / keep, jnp.zeros((), x.dtype))

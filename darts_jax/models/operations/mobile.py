@@ -9,7 +9,7 @@
 - ``_swish``: x * sigmoid(x) in place of the family's activation.
 
 `BLOCKS` holds every name of the grammar. A block gives what is to be added to its input
-where both have one shape: who calls it adds it, see `joined`.
+where both have one shape: who calls it adds it, see `add_residual`.
 """
 
 import dataclasses
@@ -91,15 +91,6 @@ class InvertedResidual(nn.Module):
             x = SqueezeExcite(squeezed, self.activation, name="excite")(x)
         x = Conv(self.channels, name="project")(x)
         return BatchNorm(self.affine, name="project_norm")(x, train)
-
-
-def joined(module: nn.Module, x: Image, y: Image) -> Image:
-    """An operation's output, plus its input where it is a residual block of that shape.
-
-    Apart from the block, as drop path and corruption spare the input.
-    """
-    adds = getattr(module, "adds_input", False) and x.shape == y.shape
-    return x + y if adds else y
 
 
 @dataclasses.dataclass(frozen=True)

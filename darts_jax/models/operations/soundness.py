@@ -14,11 +14,14 @@ from flax import errors
 from flax import linen as nn
 
 from darts_jax.errors import InputError
-from darts_jax.models.operations.image import OPERATIONS, Operation
+from darts_jax.models.operations.image import OPERATIONS, keep_width
 from darts_jax.models.operations.layers import STREAMS
+from darts_jax.models.operations.operation import Operation, traits
 from darts_jax.models.operations.sequence import SEQUENCE_OPERATIONS
 
-_OURS = frozenset(map(id, (*OPERATIONS.values(), *SEQUENCE_OPERATIONS.values())))
+_OURS = frozenset(
+    map(id, (keep_width, *OPERATIONS.values(), *SEQUENCE_OPERATIONS.values()))
+)
 _COLLECTIONS = ("params", "batch_stats")
 _BATCH = 2
 
@@ -76,7 +79,7 @@ def _require_image_operation(
     height, width = (-(-side // stride) for side in image[:2])
     given, wanted = (_BATCH, *image), (_BATCH, height, width, channels)
     of = f"for {_told(given)}, {channels} channels and stride {stride}"
-    weighs = not discrete and getattr(module, "takes_weight", False)
+    weighs = not discrete and traits(module).takes_weight
     weight = (jax.ShapeDtypeStruct((channels,), jnp.float32),) if weighs else ()
     _require_shape(name, module, given, wanted, of, weight)
 
@@ -135,7 +138,7 @@ def _require_shape(
             f"{what} keeps variables in {', '.join(others)}; want "
             f"{' and '.join(_COLLECTIONS)} alone"
         )
-    if getattr(module, "edge_independent", False) and "params" in variables:
+    if traits(module).edge_independent and "params" in variables:
         raise InputError(
             f"{what} says edge_independent and has parameters, of which every edge has "
             "its own; want it without one of these"

@@ -7,7 +7,8 @@ stacked per operation and stride over the edges that may be it, in order of
 
 import dataclasses
 import functools
-from typing import Any
+from collections import Counter
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +17,12 @@ from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.models import stack
-from darts_jax.models.execution import WALKS, Execution, Work, stacks_of
-from darts_jax.models.mixed_operation import MixedOperation, Variables
+from darts_jax.models.execution import WALKS, Execution, MixedCell, edge_stacks
+from darts_jax.models.mixed_operation import EdgeSettings, Variables
 from darts_jax.models.operations.corruption import Corruption
-from darts_jax.models.operations.image import Operation, get_operation
+from darts_jax.models.operations.image import get_operation
 from darts_jax.models.operations.layers import Image
+from darts_jax.models.operations.operation import Operation
 from darts_jax.spaces.graph import Cell
 from darts_jax.spaces.widths import rounded
 
@@ -30,13 +32,13 @@ class MixedEdges(nn.Module):
 
     Attributes:
       cell: the graph.
-      channels: of every state.
+      channels: number of channels of every state.
       partial: only the first 1/partial of the channels enter the operations.
       variants: operation -> the one that the supernet uses in its place.
-      execution: how the edge axis is walked.
+      execution: name of the walk over the edges.
       recompute: whether the backward pass computes edges again, for want of memory.
       sampled: whether operations of weight 0 do not run.
-      corruptions: operation -> what happens to its output in training.
+      corruptions: operation -> the corruption of its output in training.
       discrete: whether operations are those of a genotype's network.
     """
 
@@ -65,31 +67,35 @@ class MixedEdges(nn.Module):
           mixture: weight of every operation on every edge; where only a part of the
             channels enters them, a last column has the edge's share of its node.
           strength: of the corruption.
+          train: whether the network is trained.
 
         Returns:
           The nodes, in order.
         """
-        operation = MixedOperation(
-            self.channels // self.partial,
-            self.partial,
-            self._makers(),
-            train,
-            self.sampled,
-            self.corruptions,
-            self.discrete,
+        settings = EdgeSettings(
+            width=self.channels // self.partial,
+            partial=self.partial,
+            makers=self._makers(),
+            train=train,
+            sampled=self.sampled,
+            corruptions=self.corruptions,
+            discrete=self.discrete,
         )
-        plan = _Plan(self.cell, operation, self.execution, self.recompute)
         entering = inputs[0]
         inner = jnp.zeros((*entering.shape[:-1], self.channels), entering.dtype)
         widens = entering.shape[-1] != self.channels
         variables = {
-            name: stack.declare(
-                *(self, name, operation.module(op, stride), size),
-                operation.part(entering if enters else inner),
+            each.name: stack.declare(
+                self,
+                each.name,
+                settings.module(each.operation, each.stride),
+                size,
+                settings.part(entering if each.enters else inner),
             )
-            for (name, op, stride, enters), size in self._stacks(widens).items()
+            for each, size in self._count_stacks(widens).items()
         }
         keys = jax.random.split(stack.key_for(self, "noise"), len(self.cell.edges))
+        plan = _Plan(self.cell, settings, self.execution, self.recompute)
         nodes, stats = _compute(plan, variables, mixture, keys, strength, inputs)
         for name, values in stats.items():
             stack.commit(self, name, values)
@@ -100,25 +106,34 @@ class MixedEdges(nn.Module):
         names = {op: None for edge in self.cell.edges for op in edge.operations}
         return tuple((op, get_operation(variants.get(op, op))) for op in names)
 
-    def _stacks(self, widens: bool) -> dict[tuple[str, str, int, bool], int]:
-        """Every stack's name, operation, stride, and whether it is of inputs of another
-        width; and how many edges it has.
-        """
-        count: dict[tuple[str, str, int, bool], int] = {}
-        for e, edge in enumerate(self.cell.edges):
-            enters = widens and edge.source < self.cell.inputs
-            for op, name in stacks_of(self.cell, e, widens).items():
-                stack = name, op, edge.stride, enters
-                count[stack] = count.get(stack, 0) + 1
-        return count
+    def _count_stacks(self, widens: bool) -> "Counter[_Stack]":
+        """Returns every stack, in order of its first edge, with its number of edges."""
+        return Counter(
+            _Stack(name, op, edge.stride, widens and edge.source < self.cell.inputs)
+            for e, edge in enumerate(self.cell.edges)
+            for op, name in edge_stacks(self.cell, e, widens).items()
+        )
+
+
+class _Stack(NamedTuple):
+    """Parameters of an operation on like edges.
+
+    Attributes:
+      enters: whether the edges leave inputs of another width than the nodes.
+    """
+
+    name: str
+    operation: str
+    stride: int
+    enters: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """What one computation of a cell's edges does, whatever the numbers."""
+    """The static part of a cell's computation: all but the numbers."""
 
     cell: Cell
-    operation: MixedOperation
+    settings: EdgeSettings
     execution: Execution
     recompute: bool
 
@@ -132,15 +147,22 @@ def _compute(
     strength: Float[Array, ""],
     inputs: Float[Array, "input ..."],
 ) -> tuple[tuple[Image, ...], dict[str, Any]]:
-    """The nodes of a cell, and its statistics by stack.
+    """Computes the nodes of a cell, and its statistics by stack.
 
     Under `jit` for its cache: cells of one shape are traced once, with their
     derivatives, wherever they stand in the network.
     """
-    numbers = variables, mixture, keys, strength
-    kept = kept_channels(plan.cell, mixture, plan.operation)
-    work = Work(plan.cell, plan.operation, plan.recompute, *numbers, kept)
-    nodes, parts = WALKS[plan.execution](work, inputs)
+    mixed = MixedCell(
+        cell=plan.cell,
+        settings=plan.settings,
+        recompute=plan.recompute,
+        variables=variables,
+        mixture=mixture,
+        keys=keys,
+        strength=strength,
+        kept=kept_channels(plan.cell, mixture, plan.settings),
+    )
+    nodes, parts = WALKS[plan.execution](mixed, inputs)
     stats = {
         name: jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *values)
         for name, values in parts.items()
@@ -149,16 +171,25 @@ def _compute(
 
 
 def kept_channels(
-    cell: Cell, mixture: Float[Array, "edge op"], operation: MixedOperation
+    cell: Cell, mixture: Float[Array, "edge op"], settings: EdgeSettings
 ) -> Float[Array, " channel"] | None:
-    """How much of every channel is kept: the mixture of the widths to choose from.
+    """Returns the share of every channel that is kept, by the mixture of the widths.
 
     Every width is a mask of the first channels (Wan et al., 2020, FBNetV2, section
-    3.1). None where a cell has no such choice.
+    3.1).
+
+    Args:
+      cell: the graph, of which one edge may choose the width.
+      mixture: weight of every operation on every edge.
+      settings: with the number of channels.
+
+    Returns:
+      Values in [0, 1] where the widths' weights add up to 1; None where a cell has no
+      such choice.
     """
     if cell.width_edge is None:
         return None
-    channels = operation.width * operation.partial
+    channels = settings.width * settings.partial
     widths = [rounded(channels * share) for share in cell.width_shares]
     masks = np.arange(channels) < np.array(widths)[:, None]
     weights = mixture[cell.width_edge, : len(widths)]
