@@ -12,7 +12,8 @@ import pytest
 from darts_jax.bilevel.discretization import argmax, random_genotype, two_strongest
 from darts_jax.bilevel.losses import cross_entropy
 from darts_jax.models.network import AuxiliaryHead, Network
-from darts_jax.models.operations.layers import draw, drop_path
+from darts_jax.models.operations.corruption import drop_path
+from darts_jax.models.operations.layers import draw
 from darts_jax.settings.config import default_config
 from darts_jax.settings.scalars import learning_rate, search_scalars, training_scalars
 from darts_jax.spaces import get_space
