@@ -30,7 +30,7 @@ _PUBLIC = {
     "diagnose": "darts_jax.workflows.diagnose",
     "draw_genotype": "darts_jax.plots.draw",
     "estimate": "darts_jax.workflows.estimate",
-    "evaluate": "darts_jax.workflows.retrain",
+    "evaluate": "darts_jax.workflows.evaluate",
     "export": "darts_jax.workflows.export",
     "export_weights": "darts_jax.interop",
     "front": "darts_jax.workflows.front",

@@ -10,7 +10,7 @@ def _run(options: argparse.Namespace) -> None:
     from darts_jax.tasks.registry import get_score
     from darts_jax.training.directory import RunDirectory, load_settings
     from darts_jax.training.evaluation import read_evaluation
-    from darts_jax.workflows.retrain import evaluate
+    from darts_jax.workflows.evaluate import evaluate
 
     directory = RunDirectory(Path(options.run))
     if options.config or options.method:

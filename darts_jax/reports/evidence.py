@@ -43,7 +43,7 @@ from darts_jax.training.directory import RunDirectory
 from darts_jax.training.loss_watch import WARNING
 from darts_jax.training.metrics import read_metrics
 from darts_jax.training.search_result import SearchResult
-from darts_jax.workflows.retrain import RetrainResult, read_retrained
+from darts_jax.workflows.retrain_result import RetrainResult, read_retrained
 
 COMPARED = 8
 """Random genotypes that a report advises to train."""

@@ -27,7 +27,7 @@ from darts_jax.training.directory import RunDirectory
 from darts_jax.training.evaluation import read_evaluation
 from darts_jax.training.search_result import SearchResult
 from darts_jax.training.stages import make_stages
-from darts_jax.workflows.retrain import RetrainResult, read_retrained
+from darts_jax.workflows.retrain_result import RetrainResult, read_retrained
 
 Plots = Mapping[str, tuple[str, str]]
 # Column of a history -> its plot, and what to see in it.

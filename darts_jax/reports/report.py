@@ -49,7 +49,7 @@ from darts_jax.training.restore import blank_images
 from darts_jax.training.search_result import SearchResult, group_by_seed
 from darts_jax.workflows.compare import Comparison, compare, load_run
 from darts_jax.workflows.population import Member, PopulationResult
-from darts_jax.workflows.retrain import RetrainResult, read_retrained
+from darts_jax.workflows.retrain_result import RetrainResult, read_retrained
 
 _NAMED = 4  # searches in a title
 

@@ -22,7 +22,7 @@ from darts_jax.training.search_result import (
     read_search_result,
 )
 from darts_jax.workflows.population import PopulationResult, agreement, read_population
-from darts_jax.workflows.retrain import RetrainResult, read_retrained
+from darts_jax.workflows.retrain_result import RetrainResult, read_retrained
 from darts_jax.workflows.select import select
 
 if TYPE_CHECKING:

@@ -1,46 +1,33 @@
-"""`retrain` and `evaluate`: a genotype from scratch, beside random ones."""
+"""`retrain`: a genotype from scratch, beside random ones."""
 
 import dataclasses
 import functools
-import json
-import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.analysis.comparison import improvement
-from darts_jax.analysis.intervals import Range
-from darts_jax.analysis.measures import column_range
 from darts_jax.bilevel.discretization import random_genotype
-from darts_jax.data.identity import Identity, read_identity, shape_told
-from darts_jax.data.remembered import trained_with
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.job import Job
-from darts_jax.engine.task import Score
 from darts_jax.errors import InputError
 from darts_jax.files import local_path
 from darts_jax.models.functional import count_parameters
 from darts_jax.settings.config import validate_config, with_overrides
-from darts_jax.settings.config_files import load_config
 from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check, doubts
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
-from darts_jax.spaces.written import of_tree
-from darts_jax.tasks.registry import get_score, load_data
-from darts_jax.training.console import format_table, print_status
+from darts_jax.tasks.registry import load_data
+from darts_jax.training.console import print_status
 from darts_jax.training.cost_limits import make_pricing
 from darts_jax.training.directory import RunDirectory, atomic_write, open_run
-from darts_jax.training.evaluation import Evaluation, Evaluator, write_evaluation
+from darts_jax.training.evaluation import write_evaluation
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.loop import run_epochs
 from darts_jax.training.processes import wait_for_all
-from darts_jax.training.restore import restore_network
 from darts_jax.training.retrain_job import make_training
 from darts_jax.training.shared_job import count_network_parameters, make_shared_training
 from darts_jax.training.warm_start import (
@@ -49,121 +36,14 @@ from darts_jax.training.warm_start import (
     make_training_warm_start,
     require_same_genotypes,
 )
+from darts_jax.workflows.evaluate import evaluate_state, read_run_genotype
 from darts_jax.workflows.random_networks import draw_comparable
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """One network after its training.
-
-    Attributes:
-      name: "retrain" for the genotype asked for, "retrain_1" and so on for its further
-        trainings, "random_0" and so on for baselines.
-      parameters: trainable scalars, without the auxiliary head.
-      score: on the test data, with running statistics.
-      held_out: on what every epoch was tested on, where that is not the test data.
-      also: what is told beside the score, by name.
-      cost: in the unit of the result, where random ones were to cost the same.
-    """
-
-    name: str
-    genotype: Genotype
-    parameters: int
-    score: float
-    held_out: float | None = None
-    also: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    cost: float | None = None
-
-
-def is_repeat(name: str) -> bool:
-    """Returns whether a network's name is that of a further training."""
-    return name.startswith("retrain_")
-
-
-@dataclasses.dataclass(frozen=True)
-class RetrainResult:
-    """The genotype's network and the random ones trained by the same recipe.
-
-    Attributes:
-      repeats: further trainings of the same genotype from other seeds.
-      unit: of the networks' costs, if they were asked for.
-    """
-
-    network: Trained
-    baselines: tuple[Trained, ...]
-    note: str
-    run: RunDirectory
-    measure: Score
-    unit: str = ""
-    repeats: tuple[Trained, ...] = ()
-
-    @property
-    def score(self) -> float:
-        return self.network.score
-
-    @property
-    def accuracy(self) -> float:
-        """Accuracy on the test data, where the task has one."""
-        if "accuracy" in self.network.also:
-            return self.network.also["accuracy"]
-        if self.measure.name != "accuracy":
-            raise InputError(f"networks are measured by {self.measure.name}: see score")
-        return self.score
-
-    @property
-    def scores(self) -> list[float]:
-        """Scores of all trainings of the genotype."""
-        return [trained.score for trained in (self.network, *self.repeats)]
-
-    @property
-    def random_mean(self) -> float:
-        """Mean score of the random genotypes."""
-        return statistics.mean(b.score for b in self.baselines)
-
-    def __str__(self) -> str:
-        measure = self.measure
-        networks = (self.network, *self.repeats, *self.baselines)
-        test, valid = f"test {measure.title}", f"valid {measure.title}"
-        columns = ["network", "parameters", test]
-        if self.network.held_out is not None:
-            columns.insert(2, valid)
-        if self.unit:
-            columns.insert(2, self.unit)
-        others = {f"{name} {measure.unit}".rstrip(): name for name in measure.extras}
-        rows = [
-            {
-                "network": trained.name,
-                "parameters": trained.parameters,
-                self.unit: trained.cost,
-                test: measure.scaled(trained.score),
-                valid: measure.scaled(trained.held_out or 0.0),
-                **{k: measure.scaled(trained.also[name]) for k, name in others.items()},
-            }
-            for trained in networks
-        ]
-        columns += others
-        text = format_table(rows, columns)
-        if self.baselines:
-            text += f"\n{self._beside_random()}\n"
-        return text + (f"\n{self.note}\n" if self.note else "")
-
-    def _beside_random(self) -> str:
-        """Compares the genotype's trainings with the random genotypes', in one line."""
-        unit = f" {self.measure.unit}".rstrip()
-        own = [self.measure.scaled(score) for score in self.scores]
-        random = [self.measure.scaled(b.score) for b in self.baselines]
-        spread = statistics.stdev(random) if len(random) > 1 else 0.0
-        gained = f"{statistics.mean(own) - statistics.mean(random):+.2f}"
-        if min(len(own), len(random)) > 1:
-            least, most = column_range(f"test_{self.measure.name}")
-            within = Range(self.measure.scaled(least), self.measure.scaled(most))
-            gained = str(improvement(own, random, within))
-        return (
-            f"{len(random)} random genotypes of space "
-            f"{self.baselines[0].genotype.space}: mean "
-            f"{statistics.mean(random):.2f}{unit}, standard deviation {spread:.2f}; "
-            f"searched minus random {gained}"
-        )
+from darts_jax.workflows.retrain_result import (
+    RetrainResult,
+    TrainedNetwork,
+    is_repeat,
+    write_retrained,
+)
 
 
 @holds_run_lock
@@ -180,13 +60,18 @@ def retrain(
     whatever ``config.space`` is, are trained by the same recipe; of the same cost, if
     ``config.baseline.equal_cost`` says what is counted. ``config.baseline.repeats``
     further trainings of the genotype itself, from other seeds, tell how far its score
-    hangs on chance. A genotype that cannot learn is warned of before.
+    depends on chance. A genotype that cannot learn is warned of before.
 
     Args:
+      config: see `config.default_config`.
       run: directory; with a finished search in it, its genotype is the default.
       genotype: what to train.
+      dataset: in place of the one that the config names.
       start_from: a run whose networks' last weights and statistics are the first of
         these, in place of random ones; its genotype is the default then.
+
+    Returns:
+      All networks with their scores.
 
     Raises:
       InputError: a mistake in the settings, the data or the genotype, or the run began
@@ -196,179 +81,125 @@ def retrain(
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or load_data(config)
     source = None if start_from is None else SourceRun(local_path(start_from))
-    genotype = genotype or (source.genotype() if source else _found(local_path(run)))
+    directory = RunDirectory(Path(run))
+    if genotype is None:
+        genotype = source.genotype() if source else read_run_genotype(directory)
     genotype = check(genotype)
     job = make_training(config, dataset, genotype)
-    pricing, others = draw_comparable(config, dataset, genotype)
-    beside = {f"retrain_{i + 1}": genotype for i in range(config.baseline.repeats)}
-    beside |= {f"random_{i}": other for i, other in enumerate(others)}
-    place = RunDirectory(Path(run))
-    beginnings = _beginnings(source, config, dataset, place, genotype, beside)
+    pricing, random = draw_comparable(config, dataset, genotype)
+    networks = _Networks(config, dataset, _name_networks(config, genotype, random))
+    warm_starts = _make_warm_starts(source, networks, directory)
     directory = open_run(run, config, "retrain", dataset)
     _claim(directory, genotype)
-    for beginning in beginnings:
-        beginning.write(directory)
-    _warn(genotype)
-    trained = [_train("retrain", job, config, directory, genotype, dataset)]
-    train_beside = BASELINE_EXECUTIONS[config.baseline.execution]
-    trained += train_beside(config, dataset, directory, beside)
-    unit = ""
+    for warm_start in warm_starts:
+        warm_start.write(directory)
+    for doubt in doubts(genotype):
+        print_status(f"warning: {doubt}")
+    trained = [_train(networks, "retrain", job, directory)]
+    train_others = BASELINE_EXECUTIONS[config.baseline.execution]
+    trained += train_others(networks, directory)
     if pricing is not None:
-        unit, cost = pricing.expected.unit, pricing.cost
-        trained = [dataclasses.replace(t, cost=cost(t.genotype)) for t in trained]
+        trained = [
+            dataclasses.replace(one, cost=pricing.cost(one.genotype)) for one in trained
+        ]
     result = RetrainResult(
-        network=trained[0],
-        repeats=tuple(t for t in trained if is_repeat(t.name)),
-        baselines=tuple(t for t in trained if t.name.startswith("random_")),
+        tuple(trained),
         note=dataset.note,
         run=directory,
         measure=job.score,
-        unit=unit,
+        unit="" if pricing is None else pricing.expected.unit,
     )
-    _summarize(result)
+    write_retrained(result)
     return result
 
 
-def _beginnings(
-    source: SourceRun | None,
-    config: ConfigDict,
-    dataset: AnyDataset,
-    directory: RunDirectory,
-    genotype: Genotype,
-    beside: Mapping[str, Genotype],
-) -> list[WarmStart]:
-    """Returns the first states of the networks that start from another run's.
+def check_retraining(config: ConfigDict, dataset: AnyDataset) -> None:
+    """Checks, for a verb that searches first, that `retrain` will take its genotype.
 
     Args:
-      source: the other run; None: they start from random weights, or go on.
-      genotype: of the network "retrain".
-      beside: those of the other networks, by name.
-    """
-    if source is not None:
-        if beside and config.baseline.execution == "shared":
-            raise InputError(
-                "networks that share one program start from random weights; want "
-                "baseline.execution=separate with --from"
-            )
-        require_same_genotypes(source, {"retrain": genotype, **beside})
-    jobs = {"retrain": lambda: make_training(config, dataset, genotype)}
-    for i, (name, other) in enumerate(beside.items()):
-        jobs[name] = functools.partial(_job_beside, config, dataset, i, name, other)
-    every = [
-        make_training_warm_start(source, directory, *named) for named in jobs.items()
-    ]
-    return [beginning for beginning in every if beginning is not None]
-
-
-def check_retraining(config: ConfigDict, dataset: AnyDataset) -> None:
-    """Raises what `retrain` would of any genotype, for a verb that searches first.
+      config: the settings of the search and of the training.
+      dataset: of the training.
 
     Raises:
       InputError: a mistake in the settings of ``retrain`` or ``baseline``, or data that
         do not suit them.
     """
     settings = config.baseline
-    space, rng = get_space(config.space), np.random.default_rng(config.seed)
-    genotype = random_genotype(space, rng)
+    rng = np.random.default_rng(config.seed)
+    genotype = random_genotype(get_space(config.space), rng)
     make_training(config, dataset, genotype)
-    beside = settings.repeats + settings.random_genotypes
-    if beside and BASELINE_EXECUTIONS[settings.execution] is _train_together:
-        make_shared_training(config, dataset, [genotype] * beside)
+    others = settings.repeats + settings.random_genotypes
+    if others and BASELINE_EXECUTIONS[settings.execution] is _train_together:
+        make_shared_training(config, dataset, [genotype] * others)
     if settings.random_genotypes and settings.equal_cost:
         make_pricing(config, dataset, settings.equal_cost)
 
 
-def _warn(genotype: Genotype) -> None:
-    for doubt in doubts(genotype):
-        print_status(f"warning: {doubt}")
+@dataclasses.dataclass(frozen=True)
+class _Networks:
+    """Networks that one call trains by one recipe.
 
-
-def evaluate(
-    config: ConfigDict, run: str | Path, dataset: AnyDataset | None = None
-) -> float:
-    """Test score of the network that `retrain` left in a run directory.
-
-    Where the task has classes, the results of each go into ``evaluation.json``. The
-    data may be others than it was trained on: their mean and deviation, and the numbers
-    of their classes, are those of its training.
-
-    Raises:
-      InputError: there is none, it was trained by other settings, or the data have
-        other classes or channels than it knows.
+    Attributes:
+      config: the recipe.
+      dataset: of all trainings.
+      genotypes: name -> genotype, "retrain" first.
     """
-    validate_config(config)
-    use_compilation_cache(config.compilation_cache)
-    dataset = dataset or load_data(config)
-    directory = RunDirectory(Path(run))
-    if (known := read_identity(directory.data)) is not None:
-        dataset = _as_trained(dataset, known)
-    job = make_training(config, dataset, _found(directory.path))
-    state = restore_network(directory, job, config.checkpoint.keep)
-    tested = _tested(job, state, last=True)
-    write_evaluation(directory, dataset, tested)
-    return float(tested.measures[job.score.name])
+
+    config: ConfigDict
+    dataset: AnyDataset
+    genotypes: Mapping[str, Genotype]
+
+    @property
+    def others(self) -> list[str]:
+        """Names of the networks beside "retrain"."""
+        return [name for name in self.genotypes if name != "retrain"]
+
+    def make_job(self, name: str) -> Job:
+        """Returns the training of one network."""
+        config = self.config
+        if is_repeat(name):
+            # Trainings of one genotype must differ by their seeds.
+            seed = config.seed + self.others.index(name)
+            config = with_overrides(config, [f"seed={seed}"])
+        return make_training(config, self.dataset, self.genotypes[name])
 
 
-def _as_trained(dataset: AnyDataset, known: Identity) -> AnyDataset:
-    """Data as the network saw its own; another size of images is told."""
-    seen: AnyDataset = trained_with(dataset, known)
-    if known.shape and (here := tuple(seen.image_shape)) != known.shape:
-        print_status(
-            f"evaluate: the network was trained on {shape_told(known.shape)}; these "
-            f"are {shape_told(here)}"
-        )
-    return seen
+def _name_networks(
+    config: ConfigDict, genotype: Genotype, random: list[Genotype]
+) -> dict[str, Genotype]:
+    named = {"retrain": genotype}
+    named |= {f"retrain_{i + 1}": genotype for i in range(config.baseline.repeats)}
+    return named | {f"random_{i}": other for i, other in enumerate(random)}
 
 
-def read_retrained(run: str | Path) -> RetrainResult | None:
-    """What a finished `retrain` left in a run directory, if there was one.
+def _make_warm_starts(
+    source: SourceRun | None, networks: _Networks, directory: RunDirectory
+) -> list[WarmStart]:
+    """Returns the first states of the networks that start from another run's.
 
-    Raises:
-      InputError: its summary is damaged.
+    Args:
+      source: the other run; None: they start from random weights, or go on.
+      networks: of the new run.
+      directory: of the new run; nothing is written to it.
     """
-    directory = RunDirectory(Path(run))
-    if not directory.summary_json.exists():
-        return None
-    measure = get_score(load_config(directory.config))
-    try:
-        summary = json.loads(directory.summary_json.read_text())
-        networks = [
-            Trained(
-                network["name"],
-                of_tree(network["genotype"]),
-                network["parameters"],
-                network[f"test_{measure.name}"],
-                network.get(f"valid_{measure.name}"),
-                {name: network[f"test_{name}"] for name in measure.extras},
-                network.get("cost"),
+    if source is not None:
+        if networks.others and networks.config.baseline.execution == "shared":
+            raise InputError(
+                "networks that share one program start from random weights; want "
+                "baseline.execution=separate with --from"
             )
-            for network in summary["networks"]
-        ]
-        note, unit = summary["note"], summary.get("cost", "")
-    except InputError as error:
-        raise InputError(f"{directory.summary_json}: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{directory.summary_json} is damaged") from None
-    return RetrainResult(
-        network=networks[0],
-        repeats=tuple(t for t in networks if is_repeat(t.name)),
-        baselines=tuple(t for t in networks if t.name.startswith("random_")),
-        note=note,
-        run=directory,
-        measure=measure,
-        unit=unit,
-    )
-
-
-def _found(path: Path) -> Genotype:
-    directory = RunDirectory(path)
-    if not directory.genotype.exists():
-        raise InputError(f"no genotype in {path}; search first, or give --genotype")
-    return read_genotype_file(directory.genotype)
+        require_same_genotypes(source, networks.genotypes)
+    every = [
+        make_training_warm_start(
+            source, directory, name, functools.partial(networks.make_job, name)
+        )
+        for name in networks.genotypes
+    ]
+    return [warm_start for warm_start in every if warm_start is not None]
 
 
 def _claim(directory: RunDirectory, genotype: Genotype) -> None:
-    """A run directory trains one genotype; another is refused."""
+    """Makes a run directory that of one genotype; another is refused."""
     if not directory.genotype.exists():
         wait_for_all("no genotype yet")
         atomic_write(directory.genotype, genotype.to_json())
@@ -380,110 +211,70 @@ def _claim(directory: RunDirectory, genotype: Genotype) -> None:
 
 
 def _train(
-    name: str,
-    job: Job,
-    config: ConfigDict,
-    directory: RunDirectory,
-    genotype: Genotype,
-    dataset: AnyDataset,
-) -> Trained:
-    state = run_epochs(job, directory, name, config.checkpoint)
-    params = {k: v for k, v in state.params.items() if k != "auxiliary"}
+    networks: _Networks, name: str, job: Job, directory: RunDirectory
+) -> TrainedNetwork:
+    """Trains and tests one network by a program of its own."""
+    genotype = networks.genotypes[name]
+    state = run_epochs(job, directory, name, networks.config.checkpoint)
     if name != "retrain":
         atomic_write(directory.path / f"{name}.json", genotype.to_json())
-    tested = _tested(job, state, last=True)
+    tested = evaluate_state(job, state, last=True)
     if name == "retrain":
-        write_evaluation(directory, dataset, tested)
-    also = {k: float(value) for k, value in tested.measures.items()}
-    score = also.pop(job.score.name)
+        write_evaluation(directory, networks.dataset, tested)
     held_out = None
     if job.test is not None:
-        held_out = float(_tested(job, state, last=False).measures[job.score.name])
-    counted = count_parameters(params)
-    return Trained(name, genotype, counted, score, held_out, also)
+        between = evaluate_state(job, state, last=False)
+        held_out = float(between.measures[job.score.name])
+    params = {k: v for k, v in state.params.items() if k != "auxiliary"}
+    return _describe_network(
+        name, genotype, count_parameters(params), tested.measures, job, held_out
+    )
 
 
-def _train_each(
-    config: ConfigDict,
-    dataset: AnyDataset,
-    directory: RunDirectory,
-    genotypes: Mapping[str, Genotype],
-) -> list[Trained]:
-    """Trains genotypes one after another, each by a program of its own."""
-    trained = []
-    for i, (name, genotype) in enumerate(genotypes.items()):
-        job = _job_beside(config, dataset, i, name, genotype)
-        trained.append(_train(name, job, config, directory, genotype, dataset))
-    return trained
-
-
-def _job_beside(
-    config: ConfigDict, dataset: AnyDataset, i: int, name: str, genotype: Genotype
-) -> Job:
-    """The training of the i-th network beside the searched one."""
-    # Repeated trainings of one genotype must differ by their seeds.
-    own = with_overrides(config, [f"seed={config.seed + i}"])
-    return make_training(own if is_repeat(name) else config, dataset, genotype)
+def _train_each(networks: _Networks, directory: RunDirectory) -> list[TrainedNetwork]:
+    """Trains all networks but the first, one after another."""
+    return [
+        _train(networks, name, networks.make_job(name), directory)
+        for name in networks.others
+    ]
 
 
 def _train_together(
-    config: ConfigDict,
-    dataset: AnyDataset,
-    directory: RunDirectory,
-    genotypes: Mapping[str, Genotype],
-) -> list[Trained]:
-    """Trains genotypes as the members of one program."""
-    if not genotypes:
+    networks: _Networks, directory: RunDirectory
+) -> list[TrainedNetwork]:
+    """Trains all networks but the first as the members of one program."""
+    names = networks.others
+    if not names:
         return []
-    job = make_shared_training(config, dataset, list(genotypes.values()))
+    config = networks.config
+    genotypes = [networks.genotypes[name] for name in names]
+    job = make_shared_training(config, networks.dataset, genotypes)
     state = run_epochs(job, directory, "baselines", config.checkpoint)
-    model = job.model(state, job.scalars(job.epochs - 1))
-    measures = dict(Evaluator(job, last=True).evaluate(model).measures)
-    scores = measures.pop(job.score.name)
+    measures = evaluate_state(job, state, last=True).measures
     trained = []
-    for i, (name, genotype) in enumerate(genotypes.items()):
+    for i, (name, genotype) in enumerate(zip(names, genotypes, strict=True)):
         if not is_repeat(name):
             atomic_write(directory.path / f"{name}.json", genotype.to_json())
-        also = {other: float(value[i]) for other, value in measures.items()}
-        counted = count_network_parameters(config, dataset, genotype)
-        score = float(scores[i])
-        trained.append(Trained(name, genotype, counted, score, also=also))
+        parameters = count_network_parameters(config, networks.dataset, genotype)
+        own = {measure: values[i] for measure, values in measures.items()}
+        trained.append(_describe_network(name, genotype, parameters, own, job))
     return trained
 
 
-BASELINE_EXECUTIONS = {"separate": _train_each, "shared": _train_together}
-"""How what stands beside a network is trained; ``baseline.execution`` names it."""
+BASELINE_EXECUTIONS: dict[
+    str, Callable[[_Networks, RunDirectory], list[TrainedNetwork]]
+] = {"separate": _train_each, "shared": _train_together}
+"""``baseline.execution`` -> training of the networks beside the first."""
 
 
-def _tested(job: Job, state: Any, last: bool) -> Evaluation:
-    model = job.model(state, job.scalars(job.epochs - 1))
-    return Evaluator(job, last).evaluate(model)
-
-
-def _summarize(result: RetrainResult) -> None:
-    networks = (result.network, *result.repeats, *result.baselines)
-    name = result.measure.name
-    summary = {
-        "networks": [
-            {
-                "name": trained.name,
-                "parameters": trained.parameters,
-                f"test_{name}": trained.score,
-                **_beside(trained, name),
-                "genotype": json.loads(trained.genotype.to_json()),
-            }
-            for trained in networks
-        ],
-        "note": result.note,
-        **({"cost": result.unit} if result.unit else {}),
-        "backend": jax.default_backend(),
-    }
-    atomic_write(result.run.summary_json, json.dumps(summary, indent=1) + "\n")
-    atomic_write(result.run.summary_text, str(result))
-
-
-def _beside(trained: Trained, name: str) -> dict[str, float]:
-    """What is known of a network beside its score."""
-    known = {f"valid_{name}": trained.held_out, "cost": trained.cost}
-    also = {f"test_{name}": value for name, value in trained.also.items()}
-    return {k: v for k, v in known.items() if v is not None} | also
+def _describe_network(
+    name: str,
+    genotype: Genotype,
+    parameters: int,
+    measures: Mapping[str, np.ndarray],
+    job: Job,
+    held_out: float | None = None,
+) -> TrainedNetwork:
+    also = {measure: float(value) for measure, value in measures.items()}
+    score = also.pop(job.score.name)
+    return TrainedNetwork(name, genotype, parameters, score, held_out, also)

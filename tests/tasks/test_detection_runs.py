@@ -28,7 +28,7 @@ from darts_jax.training.metrics import read_metrics
 from darts_jax.training.restore import restore_network
 from darts_jax.training.retrain_job import make_training
 from darts_jax.training.search_job import make_search
-from darts_jax.workflows.retrain import read_retrained
+from darts_jax.workflows.retrain_result import read_retrained
 from tests.support.commands import cut, flags
 from tests.support.reference import slow_overlap
 from tests.support.tiny import quick_jit, tiny_space

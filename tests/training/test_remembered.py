@@ -19,8 +19,8 @@ from darts_jax.data.remembered import blank, trained_with
 from darts_jax.data.scene_sources import load_scenes
 from darts_jax.data.text import UNKNOWN, load_text
 from darts_jax.training.directory import RunDirectory, open_run
+from darts_jax.workflows.evaluate import evaluate
 from darts_jax.workflows.front import front
-from darts_jax.workflows.retrain import evaluate
 from tests.support.made_data import make_coco, pictures
 from tests.support.tiny import tiny_genotype, tiny_space
 

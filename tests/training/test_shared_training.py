@@ -22,7 +22,8 @@ from darts_jax.models.supernet import Supernet
 from darts_jax.settings.config import default_config, with_overrides
 from darts_jax.spaces.graph import Genotype
 from darts_jax.training.shared_job import _training_at, make_shared_training
-from darts_jax.workflows.retrain import read_retrained, retrain
+from darts_jax.workflows.retrain import retrain
+from darts_jax.workflows.retrain_result import read_retrained
 from tests.support.supernets import KEY, examples, to64
 from tests.support.tiny import quick_jit, tiny_genotype, tiny_space
 

@@ -63,9 +63,9 @@ def test_what_is_compared_is_of_one_space(
     config.space, config.search.discretization = space, "argmax"
     config.baseline.update(random_genotypes=3, equal_cost=costs)
 
-    def untrained(name, job, config, directory, genotype, dataset):
-        del job, config, directory, dataset
-        return verb.Trained(name, genotype, 1, 0.5)
+    def untrained(networks, name, job, directory):
+        del job, directory
+        return verb.TrainedNetwork(name, networks.genotypes[name], 1, 0.5)
 
     monkeypatch.setattr(verb, "_train", untrained)
     monkeypatch.setattr(verb, "make_training", lambda *given: Job())
