@@ -8,6 +8,7 @@ from pathlib import Path
 import pdoc
 
 import darts_jax
+from darts_jax.settings import reference
 
 
 def main() -> None:
@@ -15,6 +16,7 @@ def main() -> None:
     # Public names are imported when first used; pdoc reads what is there.
     for name in darts_jax.__all__:
         setattr(darts_jax, name, getattr(darts_jax, name))
+    reference.__doc__ = f"{reference.__doc__}\n\n{reference.settings_table()}\n"
     pdoc.render.configure(docformat="google", math=False)
     # What has __all__ hides its modules from pdoc; it walks those of others itself.
     found = pkgutil.iter_modules(darts_jax.__path__, "darts_jax.")
