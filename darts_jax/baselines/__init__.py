@@ -1,7 +1,7 @@
-"""Searches that know nothing but scores, under one budget and one interface.
+"""Searches by scores alone, under one budget and one interface.
 
-Each is ``(space, evaluate, budget, rng, **settings) -> Trace``. To add one, write what
-it proposes and register it: ``BASELINES["mine"] = budgeted(mine)``.
+Each is ``(space, evaluate, budget, rng, **settings) -> Trace``. To add one, write a
+generator of proposals and register it: ``BASELINES["mine"] = budgeted(mine)``.
 """
 
 from darts_jax.analysis.comparison import Improvement, improvement
@@ -32,7 +32,14 @@ BASELINES: dict[str, Baseline] = {
 
 
 def get_baseline(name: str) -> Baseline:
-    """The baseline of that name; raises InputError with the nearest name."""
+    """Returns the baseline of a name.
+
+    Args:
+      name: a key of ``BASELINES``.
+
+    Raises:
+      InputError: there is none; the message has the nearest name.
+    """
     if name not in BASELINES:
         raise unknown_name_error("baseline", name, list(BASELINES))
     return BASELINES[name]

@@ -1,4 +1,4 @@
-"""Random genotypes that cost what another does: what the cost alone is worth."""
+"""Random genotypes of a given cost, which show what the cost alone is worth."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,10 @@ from darts_jax.spaces import moves
 from darts_jax.spaces.graph import Genotype, Space
 
 NEAR = 0.05
-"""A random network counts as of equal cost if it costs so much less, at most."""
+"""A random genotype is of equal cost if it costs at most this share less."""
 
-_WALKS, _STEPS = 30, 60
+_WALKS = 30
+_STEPS = 60
 
 
 def random_of_cost(
@@ -19,16 +20,22 @@ def random_of_cost(
     wanted: float,
     rng: np.random.Generator,
 ) -> Genotype:
-    """A random genotype that costs no more than wanted, and less by ``NEAR`` at most.
+    """Returns a random genotype whose cost is within ``[(1 - NEAR) * wanted, wanted]``.
 
-    Walks of random changes, each from a random one, that take no step away from that;
-    if none arrives, the nearest that they came.
+    Random walks of mutations, each from a random genotype, reject every step that leads
+    further away from that range. If none arrives, the nearest end is returned.
+
+    Args:
+      space: where genotypes come from.
+      cost: genotype -> cost, in any unit.
+      wanted: the highest cost, in that unit.
+      rng: source of all random numbers.
     """
-    low, high = (1 - NEAR) * wanted, wanted
+    low = (1 - NEAR) * wanted
 
     def distance(genotype: Genotype) -> float:
         paid = cost(genotype)
-        return max(low - paid, paid - high, 0.0)
+        return max(low - paid, paid - wanted, 0.0)
 
     ends = []
     for _ in range(_WALKS):

@@ -1,8 +1,8 @@
-"""What a baseline spends, and what it leaves behind.
+"""The budget of a search by scores alone, and the trace that it leaves.
 
-A baseline proposes genotypes and is told what each was worth; it knows neither where
-the scores come from nor when to stop. `budgeted` makes of such proposals a search, the
-same for all: ``(space, evaluate, budget, rng, **settings) -> Trace``.
+A baseline proposes genotypes and receives the score of each. It knows neither where the
+scores come from nor when to stop: `budgeted` turns its proposals into a search,
+``(space, evaluate, budget, rng, **settings) -> Trace``.
 """
 
 import dataclasses
@@ -22,11 +22,14 @@ _P = ParamSpec("_P")
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What asking for a genotype gave.
+    """Score and cost of one genotype.
 
     Attributes:
       score: the higher the better.
-      cost: above 0; seconds as a rule, measured or simulated.
+      cost: above 0; usually seconds, measured or simulated.
+
+    Raises:
+      InputError: a score that is not finite, or a cost not above 0.
     """
 
     score: float
@@ -40,7 +43,7 @@ class Evaluation:
 
 
 Evaluate = Callable[[Genotype], Evaluation]
-"""A table, paths of a supernet, training from scratch: whatever scores a genotype."""
+"""Scores a genotype: by a table, a supernet's shared weights, training from scratch."""
 
 Proposals = Generator[Genotype, Evaluation, None]
 """Yields a genotype, is sent its evaluation, and never ends."""
@@ -48,11 +51,14 @@ Proposals = Generator[Genotype, Evaluation, None]
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """How much a search may spend; where both are given, whichever ends first.
+    """Largest cost and number of evaluations of a search; the first reached ends it.
 
     Attributes:
       cost: in the unit of `Evaluation.cost`.
-      evaluations: how many, one genotype asked for twice counting twice.
+      evaluations: their number; a genotype that is evaluated twice counts twice.
+
+    Raises:
+      InputError: a number that is too small, or neither is given.
     """
 
     cost: float = math.inf
@@ -67,7 +73,7 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """A genotype and its evaluation."""
+    """A genotype with its score and its cost, as in `Evaluation`."""
 
     genotype: Genotype
     score: float
@@ -76,28 +82,28 @@ class Asked:
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """Every genotype that was asked for, in order; at least one."""
+    """Every evaluated genotype, in order; at least one."""
 
     asked: tuple[Asked, ...]
 
     @property
     def best(self) -> Asked:
-        """The highest score, of equals the first."""
+        """The genotype of the highest score; of equals, the first."""
         return max(self.asked, key=lambda one: one.score)
 
     @property
     def cost(self) -> float:
-        """Of all together."""
+        """Cost of all evaluations together."""
         return sum(one.cost for one in self.asked)
 
     @property
     def costs(self) -> Float[np.ndarray, " asked"]:
-        """Spent by the time that each was known, float64."""
+        """Cost of each evaluation and all before it, float64."""
         return np.cumsum([one.cost for one in self.asked])
 
     @property
     def best_scores(self) -> Float[np.ndarray, " asked"]:
-        """The best so far at each, float64."""
+        """Highest score among each evaluation and all before it, float64."""
         return np.maximum.accumulate([one.score for one in self.asked])
 
 
@@ -111,11 +117,17 @@ def budgeted(
     Concatenate[Space, Evaluate, Budget, np.random.Generator, _P],
     Trace,
 ]:
-    """Makes a search of ``(space, rng, **settings) -> Proposals``.
+    """Turns proposals into a search under a budget.
 
-    What an evaluation costs is known when it is done: one that oversteps the budget is
-    neither told nor recorded, so that no trace costs more than its budget (as Dong and
-    Yang, 2020, count).
+    The cost of an evaluation is known once it is done. One that exceeds the budget is
+    dropped, so that no trace costs more than its budget (Dong and Yang, 2020).
+
+    Args:
+      propose: ``(space, rng, **settings) -> Proposals``.
+
+    Returns:
+      ``(space, evaluate, budget, rng, **settings) -> Trace``, which raises InputError
+      if the first evaluation alone exceeds the budget.
     """
 
     @functools.wraps(propose)

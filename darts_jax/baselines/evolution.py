@@ -1,4 +1,4 @@
-"""Regularised evolution (Real et al., 2019)."""
+"""Regularized evolution (Real et al., 2019)."""
 
 import collections
 
@@ -14,13 +14,21 @@ from darts_jax.spaces.moves import mutate, uniform
 def evolution(
     space: Space, rng: np.random.Generator, population: int = 10, sample: int = 3
 ) -> Proposals:
-    """Aging evolution (Real et al., 2019, algorithm 1).
+    """Mutates the best of a random sample of the newest genotypes.
+
+    Aging evolution, Real et al. (2019), algorithm 1.
 
     Args:
-      population: how many genotypes live; the first so many are drawn uniformly, and
-        with each one more the oldest dies. NAS-Bench-201 takes 10, the paper 100.
-      sample: of how many, drawn with replacement, the best has a mutated child.
-        NAS-Bench-201 takes 3 (its released scripts), the paper 25.
+      space: where genotypes come from.
+      rng: source of all random numbers.
+      population: number of genotypes that live. As many are drawn uniformly at the
+        start; each child then replaces the oldest. 10 in NAS-Bench-201, 100 in the
+        paper.
+      sample: number of genotypes, drawn with replacement, whose best is mutated. 3 in
+        NAS-Bench-201's released scripts, 25 in the paper.
+
+    Yields:
+      Genotypes to evaluate.
 
     Raises:
       InputError: a number below 1.

@@ -12,13 +12,19 @@ from darts_jax.spaces.moves import identity, neighbours, uniform
 
 @budgeted
 def local_search(space: Space, rng: np.random.Generator, initial: int = 1) -> Proposals:
-    """To the best neighbour while it is better, then again from the start (section 3).
+    """Moves to the best neighbour while it is better, then starts again elsewhere.
 
-    A genotype whose score is known is not asked for again, but for those drawn at the
-    start. Neighbours are asked for in random order.
+    White et al. (2020), section 3. Neighbours are evaluated in random order. A genotype
+    is evaluated again only if it is drawn again at a start.
 
     Args:
-      initial: of how many genotypes drawn uniformly the best is where a climb begins.
+      space: where genotypes come from.
+      rng: source of all random numbers.
+      initial: number of genotypes drawn uniformly at each start; the climb begins at
+        the best of them.
+
+    Yields:
+      Genotypes to evaluate.
 
     Raises:
       InputError: a number below 1.
@@ -30,12 +36,13 @@ def local_search(space: Space, rng: np.random.Generator, initial: int = 1) -> Pr
         reached = [uniform(space, rng) for _ in range(initial)]
         for genotype in reached:
             scores[identity(genotype)] = (yield genotype).score
-        best, before = max(reached, key=lambda g: scores[identity(g)]), None
+        best = max(reached, key=lambda g: scores[identity(g)])
+        before = None
         while best is not before:
             near = neighbours(space, best)
             for i in rng.permutation(len(near)):
                 if identity(near[i]) not in scores:
                     scores[identity(near[i])] = (yield near[i]).score
-            # Of equals the first, which is where it stands.
+            # `max` takes the first of equals: the climb stays where it is.
             before = best
             best = max([best, *near], key=lambda g: scores[identity(g)])

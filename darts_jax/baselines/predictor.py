@@ -1,7 +1,7 @@
-"""Predictor-guided search: an ensemble of small networks says whom to ask for next.
+"""Predictor-guided search: an ensemble of small networks proposes the next genotypes.
 
-After BANANAS (White et al., 2021): their acquisition, independent Thompson sampling,
-and their way to candidates, mutations of the best; the encoding is by edges, not paths.
+After BANANAS (White et al., 2021): its acquisition function, independent Thompson
+sampling, and its candidates, mutations of the best. The encoding is by edges, not paths.
 """
 
 import functools
@@ -37,22 +37,27 @@ def predictor_search(
     steps: int = 200,
     learning_rate: float = 0.01,
 ) -> Proposals:
-    """Asks for what an ensemble, trained on all that is known, thinks may be best.
+    """Evaluates the candidates that an ensemble trained on all scores rates highest.
 
-    White et al. (2021), algorithm 1. A candidate's score is drawn from the normal
-    distribution with the mean and the deviation of the members' predictions, each
-    candidate's by itself; those of the largest draws are asked for, and the ensemble
-    is trained anew.
+    White et al. (2021), algorithm 1. The score of each candidate is drawn, independently,
+    from the normal distribution with the mean and standard deviation of the members'
+    predictions. The candidates of the largest draws are evaluated, and the ensemble is
+    trained again from new parameters.
 
     Args:
-      initial: genotypes drawn uniformly at the start.
-      batch: how many are asked for between two trainings.
-      candidates: mutations of the best to choose from; what is known is left out.
-      parents: of how many of the best.
-      members: networks of the ensemble, which differ in their first parameters.
-      widths: of their hidden layers.
-      steps: of Adam, on all known genotypes at once, of the mean absolute error.
-      learning_rate: of Adam.
+      space: where genotypes come from.
+      rng: source of all random numbers.
+      initial: number of genotypes drawn uniformly at the start.
+      batch: number of genotypes evaluated between two trainings.
+      candidates: number of mutations to choose from; known genotypes are left out.
+      parents: number of best genotypes that are mutated.
+      members: number of networks in the ensemble; they differ in their initialization.
+      widths: sizes of their hidden layers.
+      steps: steps of Adam on the mean absolute error over all known genotypes.
+      learning_rate: Adam's.
+
+    Yields:
+      Genotypes to evaluate.
 
     Raises:
       InputError: a number below 1, or fewer than 2 members.
@@ -72,12 +77,13 @@ def predictor_search(
         if not offered:
             chosen = [uniform(space, rng)]
             continue
-        scores, genotypes = zip(*known.values(), strict=True)
+        scores = [score for score, _ in known.values()]
+        genotypes = [genotype for _, genotype in known.values()]
         predicted = _predictions(
             jax.random.key(int(rng.integers(2**32))),
-            encoded(space, genotypes),
+            encode(space, genotypes),
             np.array(scores),
-            _padded(encoded(space, offered), candidates),
+            _pad_rows(encode(space, offered), candidates),
             learning_rate,
             members,
             widths,
@@ -87,8 +93,12 @@ def predictor_search(
         chosen = [offered[i] for i in np.argsort(-drawn, kind="stable")[:batch]]
 
 
-def encoded(space: Space, genotypes: Sequence[Genotype]) -> _Features:
-    """Which operation every edge is, one-hot, all 0 for an edge that is not kept.
+def encode(space: Space, genotypes: Sequence[Genotype]) -> _Features:
+    """Returns the operation of every edge, one-hot; all 0 for an edge that is not kept.
+
+    Args:
+      space: the space of the genotypes.
+      genotypes: one for each row.
 
     Returns:
       float32 [genotype, feature], features by kind, target, source and operation.
@@ -117,7 +127,7 @@ def _candidates(
     parents: int,
     rng: np.random.Generator,
 ) -> list[Genotype]:
-    """Mutations of the best, parent after parent, each once and none known."""
+    """Returns new mutations of the best genotypes, parent after parent, each once."""
     best = sorted(known.values(), key=lambda one: -one[0])[:parents]
     found: dict[Hashable, Genotype] = {}
     for i in range(most):
@@ -128,8 +138,8 @@ def _candidates(
     return list(found.values())
 
 
-def _padded(rows: np.ndarray, length: int) -> np.ndarray:
-    """With rows of 0 at the end."""
+def _pad_rows(rows: np.ndarray, length: int) -> np.ndarray:
+    """Appends rows of 0 up to a length."""
     return np.pad(rows, [(0, length - len(rows))] + [(0, 0)] * (rows.ndim - 1))
 
 
@@ -143,18 +153,19 @@ def _predictions(
     widths: tuple[int, ...],
     steps: int,
 ) -> Float[np.ndarray, "member asked"]:
-    """Of an ensemble trained on scores; the key is consumed.
+    """Returns the predictions of an ensemble trained on scores; consumes the key.
 
-    Scores are brought to mean 0 and deviation 1 for the training, and back.
+    The training sees scores of mean 0 and standard deviation 1.
     """
-    center, scale = scores.mean(), scores.std() or 1.0
+    center = scores.mean()
+    scale = scores.std() or 1.0
     # Powers of two, so that a search compiles a few programs and not one a batch.
     length = max(32, 1 << (len(scores) - 1).bit_length())
     predicted = _ensemble(
         jax.random.split(key, members),
-        _padded(features, length),
-        _padded(((scores - center) / scale).astype(np.float32), length),
-        _padded(np.ones(len(scores), np.float32), length),
+        _pad_rows(features, length),
+        _pad_rows(((scores - center) / scale).astype(np.float32), length),
+        _pad_rows(np.ones(len(scores), np.float32), length),
         asked,
         learning_rate,
         widths=widths,
@@ -164,7 +175,7 @@ def _predictions(
 
 
 class _Perceptron(nn.Module):
-    """[example, feature] -> [example]."""
+    """Multilayer perceptron, [example, feature] -> [example]."""
 
     widths: tuple[int, ...]
 
@@ -186,7 +197,7 @@ def _ensemble(
     widths: tuple[int, ...],
     steps: int,
 ) -> Float[Array, "member asked"]:
-    """One member for every key; a row with count 0 teaches nothing."""
+    """Trains one member for every key; rows of count 0 do not enter the loss."""
     network = _Perceptron(widths)
     optimizer = optax.adam(learning_rate)
 

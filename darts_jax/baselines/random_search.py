@@ -1,4 +1,4 @@
-"""Random search: what every other search must beat (Li and Talwalkar, 2019)."""
+"""Random search, which every other search must beat (Li and Talwalkar, 2019)."""
 
 import numpy as np
 
@@ -9,6 +9,14 @@ from darts_jax.spaces.moves import uniform
 
 @budgeted
 def random_search(space: Space, rng: np.random.Generator) -> Proposals:
-    """Genotypes drawn uniformly, each independent of all before."""
+    """Draws genotypes uniformly, each independent of all before.
+
+    Args:
+      space: where genotypes come from.
+      rng: source of all random numbers.
+
+    Yields:
+      Genotypes to evaluate.
+    """
     while True:
         yield uniform(space, rng)

@@ -10,8 +10,12 @@ from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Choice, Genotype, Space
 from darts_jax.spaces.moves import assembled, nodes
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # of Adam, PyTorch's defaults
-_SPREAD = 1e-3  # of the first logits (Dong and Yang, 2020, released code)
+# Adam as PyTorch has it by default.
+_BETA1 = 0.9
+_BETA2 = 0.999
+_EPSILON = 1e-8
+# Standard deviation of the first logits (Dong and Yang, 2020, released code).
+_SPREAD = 1e-3
 
 
 @budgeted
@@ -23,16 +27,21 @@ def reinforce(
 ) -> Proposals:
     """Ascends E[score] by grad log p(genotype) (score - baseline).
 
-    The policy has a softmax over the operations of every edge (Dong and Yang, 2020,
-    section 4) and, where a node keeps some of its edges, one over which these are. An
-    edge that is not kept does not learn. One genotype makes one step of Adam (Kingma
-    and Ba, 2015).
+    The policy is a softmax over the operations of every edge (Dong and Yang, 2020,
+    section 4) and, where a node keeps only some of its edges, a softmax over the sets of
+    edges. An edge that is not kept does not learn. Each genotype makes one step of Adam
+    (Kingma and Ba, 2015).
 
     Args:
-      learning_rate: of Adam. 0.01 is that of NATS-Bench's released commands; those of
-        NAS-Bench-201 try 0.01 to 0.5, and 0.1 serves best there.
-      momentum: of the baseline, a moving average of scores, this one's included,
-        without the bias of its start at 0.
+      space: where genotypes come from.
+      rng: source of all random numbers.
+      learning_rate: Adam's. NATS-Bench's released commands have 0.01; those of
+        NAS-Bench-201 try 0.01 to 0.5, and 0.1 is the best of them.
+      momentum: of the baseline, the moving average of all scores up to this one,
+        corrected for its start at 0 as Adam's moments are.
+
+    Yields:
+      Genotypes to evaluate.
 
     Raises:
       InputError: a rate not above 0, or a momentum outside [0, 1).
@@ -46,8 +55,10 @@ def reinforce(
     logits = np.where(
         policy.mask, _SPREAD * rng.normal(size=policy.mask.shape), -np.inf
     )
-    first, second = np.zeros(logits.shape), np.zeros(logits.shape)
-    average, step = 0.0, 0
+    first = np.zeros(logits.shape)
+    second = np.zeros(logits.shape)
+    average = 0.0
+    step = 0
     while True:
         # The largest of Gumbel-perturbed logits is a draw from their softmax.
         actions = (logits + rng.gumbel(size=logits.shape)).argmax(-1)
@@ -65,7 +76,7 @@ def reinforce(
 
 @dataclasses.dataclass
 class _Policy:
-    """Rows of logits, by what they decide: operations of an edge, edges of a node."""
+    """Maps decisions (operation of an edge, edges of a node) to rows of logits."""
 
     space: Space
 
@@ -85,8 +96,9 @@ class _Policy:
     def decide(
         self, actions: Int[np.ndarray, " decision"]
     ) -> tuple[Genotype, Bool[np.ndarray, " decision"]]:
-        """The genotype, and which of the decisions it takes."""
-        choices, used = [], np.zeros(len(actions), bool)
+        """Returns the genotype of the actions, and the decisions that it depends on."""
+        choices = []
+        used = np.zeros(len(actions), bool)
         for i, node in enumerate(self.nodes):
             used[self.rows[(i,)]] = True
             for source in node.sources[actions[self.rows[(i,)]]]:
@@ -102,7 +114,7 @@ def _log_slope(
     actions: Int[np.ndarray, " decision"],
     used: Bool[np.ndarray, " decision"],
 ) -> Float[np.ndarray, "decision option"]:
-    """Of log p(actions) by the logits, 0 where a decision was not used."""
+    """Returns the gradient of log p(actions) by the logits; 0 for unused decisions."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     taken = np.arange(logits.shape[1]) == actions[:, None]
     return np.where(used[:, None], taken - powers / powers.sum(-1, keepdims=True), 0.0)

@@ -14,7 +14,7 @@ from darts_jax.baselines import (
     get_baseline,
     improvement,
 )
-from darts_jax.baselines.predictor import encoded
+from darts_jax.baselines.predictor import encode
 from darts_jax.baselines.reinforce import _log_slope, _Policy
 from darts_jax.errors import InputError
 from darts_jax.nasbench import load_table
@@ -359,7 +359,7 @@ def test_one_step_of_reinforce_by_hand():
 
 def test_encoding_tells_genotypes_apart():
     space, drawn = draws("darts", 40)
-    features = encoded(space, drawn)
+    features = encode(space, drawn)
     assert features.shape == (40, 2 * 14 * 7)
     assert (features.sum(1) == 16).all()
     alike = [differences(a, b) == (0, 0) for a in drawn for b in drawn]
