@@ -1,7 +1,8 @@
 """Predictor-guided search: an ensemble of small networks proposes the next genotypes.
 
 After BANANAS (White et al., 2021): its acquisition function, independent Thompson
-sampling, and its candidates, mutations of the best. The encoding is by edges, not paths.
+sampling, and its candidates, mutations of the best. Genotypes are encoded by their
+edges, not by paths.
 """
 
 import functools
@@ -39,7 +40,7 @@ def predictor_search(
 ) -> Proposals:
     """Evaluates the candidates that an ensemble trained on all scores rates highest.
 
-    White et al. (2021), algorithm 1. The score of each candidate is drawn, independently,
+    White et al. (2021), algorithm 1. The score of each candidate is an independent draw
     from the normal distribution with the mean and standard deviation of the members'
     predictions. The candidates of the largest draws are evaluated, and the ensemble is
     trained again from new parameters.

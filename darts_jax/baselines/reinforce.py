@@ -28,8 +28,8 @@ def reinforce(
     """Ascends E[score] by grad log p(genotype) (score - baseline).
 
     The policy is a softmax over the operations of every edge (Dong and Yang, 2020,
-    section 4) and, where a node keeps only some of its edges, a softmax over the sets of
-    edges. An edge that is not kept does not learn. Each genotype makes one step of Adam
+    section 4) and, where a node keeps only some of its edges, a softmax over the sets
+    of edges. An edge that is not kept does not learn. Each genotype makes one step of Adam
     (Kingma and Ba, 2015).
 
     Args:
