@@ -29,8 +29,8 @@ def reinforce(
 
     The policy is a softmax over the operations of every edge (Dong and Yang, 2020,
     section 4) and, where a node keeps only some of its edges, a softmax over the sets
-    of edges. An edge that is not kept does not learn. Each genotype makes one step of Adam
-    (Kingma and Ba, 2015).
+    of edges. An edge that is not kept does not learn. Each genotype makes one step of
+    Adam (Kingma and Ba, 2015).
 
     Args:
       space: where genotypes come from.
