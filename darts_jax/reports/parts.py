@@ -13,7 +13,7 @@ from darts_jax.plots.run_histories import HistoryPlots
 from darts_jax.reports.evidence import Data, network_rows, read_scores, test_column
 from darts_jax.reports.figures import Figures
 from darts_jax.reports.page import Section
-from darts_jax.reports.recipe import commands, read_versions, settings_of
+from darts_jax.reports.recipe import commands, settings_of
 from darts_jax.reports.sections import (
     Picture,
     environment,
@@ -23,7 +23,7 @@ from darts_jax.reports.sections import (
     settings,
 )
 from darts_jax.settings.methods import METHODS, method_of
-from darts_jax.training.directory import RunDirectory
+from darts_jax.training.directory import RunDirectory, read_versions
 from darts_jax.training.evaluation import read_evaluation
 from darts_jax.training.search_result import SearchResult
 from darts_jax.training.stages import make_stages

@@ -7,7 +7,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from darts_jax.errors import InputError
 from darts_jax.reports.sections import Setting
 from darts_jax.settings.config import default_config, flatten
 from darts_jax.training.directory import RunDirectory
@@ -40,25 +39,6 @@ def commands(
         "With the settings of the run directory": _line(verb, by_file, again),
         "Without it": _line(verb, [*own, *changed], again),
     }
-
-
-def read_versions(run: RunDirectory) -> dict[str, dict[str, Any]]:
-    """What each verb ran on; nothing of a run that was killed before it was told.
-
-    Raises:
-      InputError: it is damaged.
-    """
-    try:
-        told = json.loads(run.versions.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        told = None
-    if not isinstance(told, dict) or not all(
-        isinstance(v, dict) for v in told.values()
-    ):
-        raise InputError(f"{run.versions} is damaged")
-    return told
 
 
 def _verb(run: RunDirectory, verbs: set[str]) -> tuple[str, list[str]]:

@@ -2,7 +2,9 @@
 
 ``checkpoints/12/`` holds the state after step 12 as Orbax writes it (``state/``, a
 flat tree: dotted path -> array), the shape of every leaf (``leaves.json``), and the
-SHA-256 of every file (``manifest.json``), so that damage is noticed, never restored.
+SHA-256 of every file (``manifest.json``). Orbax writes and reads the arrays; its
+manager would restore a file whose bits have changed, or fail. Here damage is noticed,
+and the checkpoint before the damaged one is restored.
 """
 
 import contextlib
@@ -28,11 +30,13 @@ from darts_jax.training.processes import is_writer, wait_for_all
 PyTree = Any
 
 _ASIDE = ".tmp-"
-_MANIFEST, _LEAVES, _STATE = "manifest.json", "leaves.json", "state"
+_MANIFEST = "manifest.json"
+_LEAVES = "leaves.json"
+_STATE = "state"
 
 
 class Checkpoints:
-    """The newest checkpoints of one loop.
+    """Newest checkpoints of one loop.
 
     States are pytrees of arrays, restored bit for bit. Random keys must be raw uint32
     (``jax.random.key_data``), as in `types.SearchState`. Of several processes all must
@@ -40,21 +44,22 @@ class Checkpoints:
 
     Args:
       directory: made by the first save if absent.
-      keep: how many checkpoints remain after a save.
+      keep: number of checkpoints that remain after a save; no matter to a reader.
     """
 
-    def __init__(self, directory: Path, keep: int) -> None:
+    def __init__(self, directory: Path, keep: int = 1) -> None:
         self.directory = Path(directory).absolute()  # Orbax refuses relative paths
         self.keep = keep
 
     def steps(self) -> list[int]:
-        """The steps of the checkpoints present, damaged ones too, oldest first."""
+        """Returns the steps of the checkpoints, damaged ones too, oldest first."""
         return _steps(self.directory) if self.directory.is_dir() else []
 
     def clean(self) -> None:
         """Removes what a killed process left half-written.
 
-        For who alone writes here: another's half-written checkpoint is its next one.
+        Only for the process that writes here: another's half-written checkpoint is the
+        one that it is writing.
         """
         if is_writer():
             with disk_errors(f"checkpoints in {self.directory}"):
@@ -63,10 +68,14 @@ class Checkpoints:
         wait_for_all(f"{self.directory} is clean")
 
     def save(self, step: int, state: PyTree) -> None:
-        """Writes a checkpoint and then forgets the oldest. Returns when it is on disk.
+        """Writes a checkpoint and then removes the oldest. Returns when it is on disk.
 
-        Later checkpoints go too: the loop has gone back behind them because they were
-        damaged.
+        Later checkpoints are removed too: the loop has gone back behind them because
+        they were damaged.
+
+        Args:
+          step: number of steps done; names the checkpoint.
+          state: pytree of arrays.
 
         Raises:
           InputError: no room on disk; the earlier checkpoints are intact.
@@ -77,7 +86,8 @@ class Checkpoints:
         wait_for_all(f"checkpoint {step}")
 
     def _write(self, step: int, arrays: dict[str, np.ndarray]) -> None:
-        aside, final = self.directory / f"{_ASIDE}{step}", self.directory / str(step)
+        aside = self.directory / f"{_ASIDE}{step}"
+        final = self.directory / str(step)
         replaced = self.directory / f"{_ASIDE}replaced-{step}"
         try:
             with disk_errors(f"checkpoint {step} in {self.directory}"):
@@ -97,21 +107,31 @@ class Checkpoints:
     def restore_latest(
         self, like: PyTree, notify: Callable[[str], None] = warnings.warn
     ) -> tuple[int, PyTree] | None:
-        """The newest checkpoint that is whole: (step, state), or None without one.
+        """Restores the newest checkpoint that is whole.
 
         Args:
-          like: a state of the same structure, shapes and dtypes. NumPy leaves are
+          like: state of the same structure, shapes and dtypes. NumPy leaves are
             restored as NumPy arrays, others onto the devices of the leaf.
-          notify: is told in one line of each damaged checkpoint passed over.
+          notify: takes a line about each damaged checkpoint that is passed over.
+
+        Returns:
+          Its step and state; None without one.
 
         Raises:
           InputError: the checkpoint is whole, but of another state than ``like``.
         """
-        found = read_newest(self.directory, notify, like)
-        return None if found is None else (found[0], _fill(like, found[1]))
+        newest = read_newest(self.directory, notify, like)
+        if newest is None:
+            return None
+        step, arrays = newest
+        return step, _place(arrays, like)
 
     def restore(self, step: int, like: PyTree) -> PyTree:
-        """The checkpoint of one step, as `restore_latest` restores it.
+        """Restores the checkpoint of one step.
+
+        Args:
+          step: of the checkpoint.
+          like: as `restore_latest` takes it.
 
         Raises:
           InputError: there is none, it is damaged, or of another state.
@@ -122,7 +142,7 @@ class Checkpoints:
                 "checkpoint.keep would have kept it"
             )
         try:
-            return _fill(like, _read(self.directory / str(step), step, like))
+            return _place(_read(self.directory / str(step), step, like), like)
         except _DamagedError as damage:
             raise InputError(f"checkpoint {step} is damaged ({damage})") from None
 
@@ -133,8 +153,9 @@ def read_newest(
     """Reads the newest checkpoint of a folder that is whole, and writes nothing.
 
     Args:
-      notify: is told in one line of each damaged checkpoint passed over.
-      like: a state that the checkpoint must be one of, if given.
+      directory: of the checkpoints.
+      notify: takes a line about each damaged checkpoint that is passed over.
+      like: state whose structure, shapes and dtypes the checkpoint must have, if given.
 
     Returns:
       Its step, and dotted path -> array; None without one.
@@ -144,32 +165,40 @@ def read_newest(
     """
     directory = directory.absolute()  # Orbax refuses relative paths
     damaged: dict[int, str] = {}
-    found = None
+    newest = None
     for step in reversed(_steps(directory) if directory.is_dir() else []):
         try:
-            found = step, _read(directory / str(step), step, like)
+            newest = (step, _read(directory / str(step), step, like))
         except _DamagedError as damage:
             damaged[step] = str(damage)
         else:
             break
-    going_on = f"going on from {found[0]}" if found else "no earlier one is whole"
-    for step, what in damaged.items():
-        notify(f"checkpoint {step} is damaged ({what}); {going_on}")
-    return found
+    going_on = f"going on from {newest[0]}" if newest else "no earlier one is whole"
+    for step, fault in damaged.items():
+        notify(f"checkpoint {step} is damaged ({fault}); {going_on}")
+    return newest
 
 
 def named_arrays(state: PyTree) -> dict[str, np.ndarray]:
-    """Returns the leaves of a state on the host, as a checkpoint names them."""
+    """Returns the leaves of a state on the host, as a checkpoint names them.
+
+    Args:
+      state: pytree of arrays.
+    """
     return dict(_named_leaves(to_host(state)))
 
 
 def signature(leaf: Any) -> str:
-    """Returns the dtype and the shape of an array, for people."""
+    """Returns the dtype and the shape of an array, as "float32[9, 70]".
+
+    Args:
+      leaf: array, or a shape.
+    """
     return f"{leaf.dtype}{list(leaf.shape)}"
 
 
 class _DamagedError(Exception):
-    """What is wrong with a checkpoint, in few words."""
+    """Damage of a checkpoint, named in few words."""
 
 
 def _write(folder: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -189,7 +218,7 @@ def _steps(directory: Path) -> list[int]:
 
 
 def _read(folder: Path, step: int, like: PyTree | None) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint, after every check."""
+    """Returns the arrays of a checkpoint, after every check."""
     try:
         manifest = dict(json.loads((folder / _MANIFEST).read_text()))
     except (OSError, ValueError, TypeError):
@@ -211,7 +240,7 @@ def _read(folder: Path, step: int, like: PyTree | None) -> dict[str, np.ndarray]
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """File -> SHA-256, of every file but the manifest."""
+    """Returns file -> SHA-256, of every file but the manifest."""
     digests = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != _MANIFEST:
@@ -223,7 +252,8 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def _require_same(step: int, stored: dict[str, str], wanted: dict[str, str]) -> None:
     for name in sorted(stored.keys() | wanted.keys()):
-        old, new = stored.get(name, "absent"), wanted.get(name, "absent")
+        old = stored.get(name, "absent")
+        new = wanted.get(name, "absent")
         if old != new:
             raise InputError(
                 f"checkpoint {step} does not fit this run: {name} is {old} there and "
@@ -231,7 +261,9 @@ def _require_same(step: int, stored: dict[str, str], wanted: dict[str, str]) -> 
             )
 
 
-def _fill(like: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
+def _place(arrays: dict[str, np.ndarray], like: PyTree) -> PyTree:
+    """Returns a state of arrays by name, each where the leaf of its name lies."""
+
     def place(leaf: Any, array: np.ndarray) -> Any:
         if isinstance(leaf, np.ndarray):
             return array
@@ -255,10 +287,10 @@ def _named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
     ]
 
 
-def _checkpointer(ocp: Any) -> Any:
+def _make_checkpointer(ocp: Any) -> Any:
+    """Returns a checkpointer of this process alone, as every array is whole in each."""
     if jax.process_count() == 1:
         return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
-    # The arrays are whole in every process: none waits for another.
     me = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(
         primary_host=me,
@@ -271,7 +303,7 @@ def _checkpointer(ocp: Any) -> Any:
 
 @contextlib.contextmanager
 def _orbax() -> Iterator[Any]:
-    """A synchronous checkpointer that keeps quiet; errors reach the caller anyway."""
+    """Yields a synchronous checkpointer without its log; errors reach the caller."""
     import orbax.checkpoint as ocp
 
     logger = logging.getLogger("absl")
@@ -281,7 +313,7 @@ def _orbax() -> Iterator[Any]:
         with (
             warnings.catch_warnings(action="ignore"),
             settled_loops(),
-            _checkpointer(ocp) as checkpointer,
+            _make_checkpointer(ocp) as checkpointer,
         ):
             yield checkpointer
     finally:

@@ -1,4 +1,4 @@
-"""What a person watching sees: a bar while it runs, a table when it is done."""
+"""Terminal and notebook output: status lines, a progress bar, tables."""
 
 import contextlib
 import sys
@@ -11,29 +11,45 @@ from darts_jax.training.processes import is_writer
 
 
 def print_status(text: str) -> None:
-    """Prints a line to standard error, in process 0 alone."""
+    """Prints a line to standard error, in process 0 alone.
+
+    Args:
+      text: without the end of the line.
+    """
     if is_writer():
         print(text, file=sys.stderr, flush=True)
 
 
 class Progress:
-    """A bar on a terminal or in a notebook; elsewhere, one line an epoch."""
+    """Progress bar on a terminal or in a notebook; elsewhere, one line an epoch.
+
+    Args:
+      bar: of tqdm; None where lines are printed.
+      total: steps of the whole loop.
+      done: number of them that an earlier process did.
+      description: stands before the bar or the line.
+      unit: of the examples that steps read.
+    """
 
     def __init__(
         self, bar: Any, total: int, done: int, description: str, unit: str = "images"
     ) -> None:
-        self._bar, self._description, self._unit = bar, description, unit
-        self._total, self._first, self._done = total, done, done
+        self._bar = bar
+        self._description = description
+        self._unit = unit
+        self._total = total
+        self._first = done
+        self._done = done
         self._began = self._before = time.perf_counter()
         self._shown: dict[str, str] = {}
 
     def advance(self, steps: int, examples: int, **values: float) -> None:
-        """Reports work just done.
+        """Shows that steps have been done.
 
         Args:
-          steps: how many of the total.
-          examples: how many they read.
-          **values: what to show beside the bar: loss, accuracy.
+          steps: number of them.
+          examples: number that they read.
+          **values: stand beside the bar, as the loss and the accuracy.
         """
         now = time.perf_counter()
         rate = examples / max(now - self._before, 1e-9)
@@ -46,9 +62,11 @@ class Progress:
             self._bar.update(steps)
 
     def end_epoch(self, epoch: int, epochs: int, **values: float) -> None:
-        """Reports that ``epoch``, counted from 1, is over.
+        """Shows that an epoch is over.
 
         Args:
+          epoch: from 1.
+          epochs: of the whole loop.
           **values: known only now, as the score on held-out data.
         """
         self._shown |= {name: f"{value:.4f}" for name, value in values.items()}
@@ -57,8 +75,7 @@ class Progress:
             return
         shown = "  ".join(f"{name} {value}" for name, value in self._shown.items())
         line = f"{self._description} {epoch}/{epochs}  {shown}  {self._left()} left"
-        if is_writer():
-            print(line, file=sys.stderr, flush=True)
+        print_status(line)
 
     def _left(self) -> str:
         elapsed = time.perf_counter() - self._began
@@ -77,8 +94,12 @@ def show_progress(
 
     Args:
       total: steps of the whole loop.
-      done: how many of them an earlier process did.
-      unit: of what steps read.
+      description: stands before the bar or the line.
+      done: number of the steps that an earlier process did.
+      unit: of the examples that steps read.
+
+    Yields:
+      The progress to report to.
     """
     if not is_writer() or not (sys.stderr.isatty() or is_in_notebook()):
         yield Progress(None, total, done, description, unit)
@@ -90,11 +111,11 @@ def show_progress(
 
 
 def format_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """A plain text table: a header, a rule, a line for each row.
+    """Returns a table as plain text: a header, a rule, a line for each row.
 
     Args:
       rows: column -> value; a column that a row lacks stays empty.
-      columns: which to show, in order.
+      columns: to show, in order.
     """
     cells = [[_format(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
@@ -115,12 +136,20 @@ def format_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> s
 
 
 def html_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The same for a notebook."""
+    """Returns a table of all columns as HTML, for a notebook.
+
+    Args:
+      rows: column -> value.
+    """
     return elements.table(rows, "results")
 
 
 def short_name(setting: str) -> str:
-    """The last part of a setting's name, for headings."""
+    """Returns the last part of a setting's name, for headings.
+
+    Args:
+      setting: with dots, as "search.epochs".
+    """
     return setting.rpartition(".")[2]
 
 
@@ -131,7 +160,7 @@ def _format(value: Any) -> str:
 
 
 def is_in_notebook() -> bool:
-    """Whether a Jupyter kernel shows what is written."""
+    """Returns whether this process is a Jupyter kernel."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return shell is not None and "IPKernelApp" in getattr(shell, "config", {})

@@ -1,4 +1,4 @@
-"""Results by class of a retrained network: stored, read and told."""
+"""Tests of a model on held-out data, and its results by class in a run directory."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ _DRAWN = 12  # classes of a confusion matrix that fits a terminal
 
 @dataclasses.dataclass(frozen=True)
 class ByClass:
-    """How a network does on every class of the test data.
+    """Results of a network on every class of the test data.
 
     Attributes:
       data: the name of the data set.
@@ -46,7 +46,7 @@ class ByClass:
 
     @property
     def results(self) -> list[ClassResult]:
-        """In the order of the labels."""
+        """Results of every class, in the order of the labels."""
         return class_results(self.confusion, self.names)
 
     @property
@@ -95,12 +95,12 @@ class ByClass:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What a test tells of a model; of each member, if any.
+    """Results of a test of a model; arrays are numbers, or [member] of a population.
 
     Attributes:
-      measures: the score by its name, and what is told beside it.
-      loss: mean over the examples; None where the task does not know it.
-      confusion: examples by true and by predicted class; None where there are none.
+      measures: name -> the score, and other measures beside it.
+      loss: mean over the examples; None where the task has none.
+      confusion: examples by true (row) and predicted class; None without classes.
     """
 
     measures: dict[str, np.ndarray]
@@ -109,49 +109,71 @@ class Evaluation:
 
 
 class Evaluator:
-    """The data that a job is tested on, ready to be read again and again.
+    """Held-out data of a job, opened once, and tests of models on them.
 
     Args:
-      last: whether those of the last test are meant.
+      job: whose data and score are taken.
+      last: takes the data of the last test, where the job has such, in place of those
+        that every epoch is tested on.
+
+    Attributes:
+      count: number of the examples.
     """
 
     def __init__(self, job: Job, last: bool = False) -> None:
-        feed, evaluate = job.held_out, job.evaluate
+        feed = job.held_out
+        evaluate = job.evaluate
         if last and job.test is not None:
             feed, evaluate = job.test
-        self.count, self.members = feed.count, job.members
-        self._score, self._chunks = job.score, feed.open(job.layout)
+        self.count = feed.count
+        self._members = job.members
+        self._score = job.score
+        self._chunks = feed.open(job.layout)
         self._evaluate = jax.jit(evaluate)
 
     def score(self, model: Any) -> np.ndarray:
-        """The task's score of a model; of each member, if any."""
-        return self._told(self._sums(model), self._score.compute)
+        """Returns the task's score of a model: a number, or [member].
+
+        Args:
+          model: as `Job.model` makes it.
+        """
+        return self._measure(self._sums(model), self._score.compute)
 
     def evaluate(self, model: Any) -> Evaluation:
-        """Everything that a test of a model tells; of each member, if any."""
-        sums, score = self._sums(model), self._score
-        measures = {name: self._told(sums, of) for name, of in score.measures.items()}
-        loss = None if score.loss is None else self._told(sums, score.loss)
+        """Returns all results of a test of a model.
+
+        Args:
+          model: as `Job.model` makes it.
+        """
+        score = self._score
+        sums = self._sums(model)
+        measures = {
+            name: self._measure(sums, measure)
+            for name, measure in score.measures.items()
+        }
+        loss = None if score.loss is None else self._measure(sums, score.loss)
         confusion = None if score.confusion is None else score.confusion(sums)
         return Evaluation(measures, loss, confusion)
 
     def _sums(self, model: Any) -> Any:
-        found, start = list[Any](), 0
+        """Returns the sums of the job's ``evaluate`` over all data, on the host."""
+        parts: list[Any] = []
+        start = 0
         for stop, data in self._chunks(0, 0):
-            bounds = np.int32(start), np.int32(stop)
-            found.append(to_host(self._evaluate(model, data, *bounds)))
+            sums = self._evaluate(model, data, np.int32(start), np.int32(stop))
+            parts.append(to_host(sums))
             start = stop
-        return jax.tree.map(_added, *found)
+        return jax.tree.map(_add, *parts)
 
-    def _told(self, sums: Any, of: Callable[[Any, int], float]) -> np.ndarray:
-        if self.members is None:
-            return np.asarray(of(sums, self.count))
-        each = [jax.tree.map(lambda x, i=i: x[i], sums) for i in range(self.members)]
-        return np.array([of(own, self.count) for own in each])
+    def _measure(self, sums: Any, measure: Callable[[Any, int], float]) -> np.ndarray:
+        if self._members is None:
+            return np.asarray(measure(sums, self.count))
+        each = [jax.tree.map(lambda x, i=i: x[i], sums) for i in range(self._members)]
+        return np.array([measure(own, self.count) for own in each])
 
 
-def _added(*parts: np.ndarray) -> np.ndarray:
-    """In the widest type of their kind."""
+def _add(*parts: np.ndarray) -> np.ndarray:
+    """Returns the sum of arrays, in the widest type of their kind."""
     return np.sum(np.stack(parts), axis=0, dtype=_WIDE.get(parts[0].dtype.kind))
 
 
@@ -159,10 +181,12 @@ _WIDE: dict[str, Any] = {"i": np.int64, "f": np.float64}
 
 
 def write_evaluation(directory: RunDirectory, dataset: Any, tested: Evaluation) -> None:
-    """Writes ``evaluation.json``, if the test tells classes apart.
+    """Writes ``evaluation.json``, where the test has a confusion matrix.
 
     Args:
-      dataset: that the network was tested on.
+      directory: of the run.
+      dataset: that the network was tested on, with the names of its classes.
+      tested: results of the test.
     """
     if tested.confusion is None:
         return
@@ -191,6 +215,9 @@ def write_evaluation(directory: RunDirectory, dataset: Any, tested: Evaluation) 
 def read_evaluation(directory: RunDirectory) -> ByClass | None:
     """Returns what `write_evaluation` wrote, or None without it.
 
+    Args:
+      directory: of the run.
+
     Raises:
       InputError: it is damaged.
     """
@@ -198,17 +225,21 @@ def read_evaluation(directory: RunDirectory) -> ByClass | None:
         content = json.loads(directory.evaluation.read_text())
         names = tuple(str(result["name"]) for result in content["classes"])
         confusion = np.array(content["confusion"], np.int64)
-        data, square = str(content["data"]), (len(names), len(names))
+        data = str(content["data"])
+        square = (len(names), len(names))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):
-        data, square, confusion = "", (0, 0), np.zeros(0, np.int64)
-    is_whole = confusion.shape == square and confusion.any() and confusion.min() >= 0
-    if not is_whole:
-        raise InputError(
-            f"{directory.evaluation} is damaged; darts-jax evaluate makes it anew"
-        )
+        raise _damaged(directory) from None
+    if confusion.shape != square or not confusion.any() or confusion.min() < 0:
+        raise _damaged(directory)
     return ByClass(data, names, confusion)
+
+
+def _damaged(directory: RunDirectory) -> InputError:
+    return InputError(
+        f"{directory.evaluation} is damaged; darts-jax evaluate makes it anew"
+    )
 
 
 def _percent(share: float | None) -> float | None:

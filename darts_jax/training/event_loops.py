@@ -1,4 +1,4 @@
-"""Event loops that end what was begun on them before they close.
+"""Event loops that wait for their tasks before they close.
 
 Orbax writes many arrays at once on an event loop and closes it at the first error. The
 writes that are still under way then report to a closed loop, which prints a traceback
@@ -15,14 +15,14 @@ class _SettledLoop(asyncio.SelectorEventLoop):
 
     def close(self) -> None:
         if not self.is_closed() and not self.is_running():
-            self.run_until_complete(_all_ended())
+            self.run_until_complete(_await_all())
         super().close()
 
 
-async def _all_ended() -> None:
+async def _await_all() -> None:
     pending = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.gather(*pending, return_exceptions=True)
-    # Whoever gave up at the first error still has to be told of the others.
+    # The errors after the first have still to reach whoever waits for them.
     await asyncio.sleep(0)
 
 
@@ -33,7 +33,7 @@ class _SettledPolicy(asyncio.DefaultEventLoopPolicy):
 
 @contextlib.contextmanager
 def settled_loops() -> Iterator[None]:
-    """Makes every event loop that is created meanwhile one that settles."""
+    """Makes every event loop that is created meanwhile wait for its tasks."""
     before = asyncio.get_event_loop_policy()
     asyncio.set_event_loop_policy(_SettledPolicy())
     try:

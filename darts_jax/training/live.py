@@ -1,4 +1,4 @@
-"""A plot that grows in a notebook while a search runs."""
+"""Plot that grows in a notebook while a search runs."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ from typing import Any
 from darts_jax.training.console import is_in_notebook
 
 Live = Callable[[Mapping[str, Any]], None]
-"""Is shown the record of every epoch in order, and how many ``epochs`` there are."""
+"""Takes the record of every epoch in order, with the number of planned ``epochs``."""
 
 _SECONDS = 2.0  # between two drawings, as one takes some tenths of a second
 
@@ -17,7 +17,10 @@ class LivePlot:
     """Redraws the overview of a search below its notebook cell.
 
     Args:
-      show: is given every new picture; by default it takes the place of the last.
+      show: takes every new picture; by default it replaces the last one in the cell.
+
+    Attributes:
+      records: of all epochs so far.
     """
 
     def __init__(self, show: Callable[[Any], None] | None = None) -> None:
@@ -42,12 +45,12 @@ class LivePlot:
 
 
 def make_live_plot() -> LivePlot | None:
-    """A plot where a notebook shows it; elsewhere nothing."""
+    """Returns a plot in a notebook; None elsewhere."""
     return LivePlot() if is_in_notebook() else None
 
 
 class _Display:
-    """The place of one picture in the output of a notebook cell."""
+    """Place of one picture in the output of a notebook cell."""
 
     def __init__(self) -> None:
         self._handle: Any = None

@@ -1,4 +1,4 @@
-"""One writer a run directory: a lock that names its holder.
+"""Lock of a run directory, which names the one process that writes there.
 
 ``.lock`` appears in the directory as a whole or not at all, while a verb writes there.
 Of several processes that run one program process 0 holds it for all. A holder on this
@@ -39,15 +39,15 @@ _Result = TypeVar("_Result")
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
-    """The process that writes in a directory.
+    """Process that writes in a directory.
 
     Attributes:
-      host: its name.
-      machine: tells the start of the system, and the container, that ``pid`` is of.
+      host: name of its machine.
+      machine: identifies the boot of the system, and the container, that ``pid`` is of.
       pid: number of the process.
-      started: the time of its start, as the system has it: numbers are used again.
-      command: what it runs.
-      since: when it took the lock.
+      started: its start time, as the system has it: numbers are used again.
+      command: program and arguments.
+      since: time at which it took the lock.
       token: tells two locks of one process apart.
     """
 
@@ -61,22 +61,22 @@ class Holder:
 
     @classmethod
     def here(cls) -> Self:
-        """This process, with a new token."""
+        """Returns this process, with a new token."""
         pid = os.getpid()
         return cls(
-            socket.gethostname(),
-            _machine(),
-            pid,
-            process_start_time(pid) or "",
-            " ".join([_program(), *sys.argv[1:]])[:200],
-            time.strftime("%Y-%m-%d %H:%M:%S %z"),
-            secrets.token_hex(8),
+            host=socket.gethostname(),
+            machine=_machine(),
+            pid=pid,
+            started=process_start_time(pid) or "",
+            command=" ".join([_program(), *sys.argv[1:]])[:200],
+            since=time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            token=secrets.token_hex(8),
         )
 
     @property
     def is_here(self) -> bool:
-        """Whether this process can see the other."""
-        ours = socket.gethostname(), _machine()
+        """True where this process can see the other."""
+        ours = (socket.gethostname(), _machine())
         return bool(self.started) and (self.host, self.machine) == ours
 
     def __str__(self) -> str:
@@ -90,15 +90,19 @@ def run_lock(run: str | Path) -> Iterator[None]:
     A thread that holds it may take it again. Of several processes all must call; where
     process 0 is refused, all are.
 
+    Args:
+      run: the directory.
+
     Raises:
       InputError: another writes there, or it cannot be written.
     """
-    key, me = _key(run), (os.getpid(), threading.get_ident())
+    key = _key(run)
+    me = (os.getpid(), threading.get_ident())
     if key in _HELD and _HELD[key][1] == me:
         yield
         return
     lock = run_in_process_zero(lambda: _Lock(local_path(run)), f"to write in {run}")
-    _HELD[key] = lock, me
+    _HELD[key] = (lock, me)
     try:
         yield
     finally:
@@ -110,7 +114,11 @@ def run_lock(run: str | Path) -> Iterator[None]:
 def holds_run_lock(
     verb: Callable[_Arguments, _Result],
 ) -> Callable[_Arguments, _Result]:
-    """Makes a function hold the lock of the run directory that it takes as ``run``."""
+    """Makes a function hold the lock of the run directory that it takes as ``run``.
+
+    Args:
+      verb: the function, with an argument ``run``.
+    """
     signature = inspect.signature(verb)
 
     @functools.wraps(verb)
@@ -125,6 +133,10 @@ def holds_run_lock(
 def write_locked(path: Path, content: str) -> None:
     """Writes a file as `atomic_write`; in a run directory, while no other writes there.
 
+    Args:
+      path: of the file.
+      content: all of the file.
+
     Raises:
       InputError: another does, or the file cannot be written.
     """
@@ -134,10 +146,16 @@ def write_locked(path: Path, content: str) -> None:
 
 
 def require_held(run: Path) -> None:
-    """Raises InputError where this process's lock has been taken from it.
+    """Raises an error where this process's lock has been taken from it.
 
     Another machine takes the lock of a process that has shown no sign of life, as one
     that was suspended.
+
+    Args:
+      run: a directory, whether this process holds its lock or has never taken it.
+
+    Raises:
+      InputError: another process holds the lock that was this one's.
     """
     lock, _ = _HELD.get(_key(run), (None, None))
     if lock is not None:
@@ -149,14 +167,15 @@ def _key(run: str | Path) -> Path:
 
 
 _HELD: dict[Path, tuple["_Lock | None", tuple[int, int]]] = {}
-"""Resolved directory -> its lock, in process 0, and the process and thread it is of."""
+"""Resolved directory -> its lock, in process 0, and the process and thread of it."""
 
 
 class _Lock:
-    """The lock of a directory, from the moment it is made until it is released."""
+    """Lock of a directory, from the moment it is made until it is released."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory, self.file = directory, directory / NAME
+        self.directory = directory
+        self.file = directory / NAME
         self.holder = Holder.here()
         self._made = _make_folders(directory)
         try:
@@ -186,16 +205,16 @@ class _Lock:
         with _examined_alone(self.directory):
             while not self._create():
                 holder = _read(self.file)
-                why = _alive(self.file, holder)
-                if why:
+                writer = _describe_living(self.file, holder)
+                if writer:
                     raise InputError(
-                        f"run directory {self.directory} is being written by {why}; "
+                        f"run directory {self.directory} is being written by {writer}; "
                         "choose another --run, or wait for its end"
                     )
                 _put_aside(self.file, holder)
 
     def _create(self) -> bool:
-        """Makes the file, whole, where there is none."""
+        """Makes the file, whole, where there is none; returns whether it did."""
         aside = self.directory / f"{NAME}-{self.holder.token}"
         try:
             aside.write_text(json.dumps(dataclasses.asdict(self.holder), indent=1))
@@ -219,7 +238,7 @@ class _Lock:
                 folder.rmdir()
 
 
-def _alive(file: Path, holder: Holder | None) -> str:
+def _describe_living(file: Path, holder: Holder | None) -> str:
     """Returns the holder in words; an empty text where it is dead."""
     if holder is not None and holder.is_here:
         return str(holder) if process_start_time(holder.pid) == holder.started else ""
@@ -278,7 +297,7 @@ def _read(file: Path) -> Holder | None:
 
 
 def _make_folders(directory: Path) -> list[Path]:
-    """Makes a folder and those above it; the new ones, innermost first."""
+    """Makes a folder and those above it; returns the new ones, innermost first."""
     made: list[Path] = []
     with disk_errors(f"run directory {directory}"):
         missing = [p for p in (directory, *directory.parents) if not p.exists()]
@@ -290,17 +309,21 @@ def _make_folders(directory: Path) -> list[Path]:
 
 
 def process_start_time(pid: int) -> str | None:
-    """Returns the start of a process in the system's words; None if there is none."""
+    """Returns the start of a process in the system's words; None if there is none.
+
+    Args:
+      pid: number of the process.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
-        return _started_by_ps(pid) if not Path("/proc/self/stat").exists() else None
+        return _start_time_by_ps(pid) if not Path("/proc/self/stat").exists() else None
     # The name may have spaces and brackets, and a zombie is no one's writer.
     state, *fields = stat.rpartition(")")[2].split()
     return None if state in "ZX" else fields[18]
 
 
-def _started_by_ps(pid: int) -> str | None:
+def _start_time_by_ps(pid: int) -> str | None:
     try:
         done = subprocess.run(
             ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True
@@ -317,7 +340,7 @@ def _program() -> str:
 
 @functools.cache
 def _machine() -> str:
-    """Returns words that tell this start of the system, and container, from others."""
+    """Returns words that tell this boot of the system, and container, from others."""
     facts: list[Any] = []
     with contextlib.suppress(OSError):
         facts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())

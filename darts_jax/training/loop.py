@@ -1,4 +1,10 @@
-"""The loop under every verb: epochs, checkpoints, metrics, signals, bad losses."""
+"""Training loop under every verb: epochs, records, checkpoints and signals.
+
+What an epoch leaves is written in one order: the observer's files, the record that
+vouches for them, the checkpoint that vouches for the record. A run that is killed in
+between goes on from its newest checkpoint and forgets the records behind it, so that it
+ends with the bits of a run that was not.
+"""
 
 import contextlib
 import dataclasses
@@ -6,8 +12,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +26,7 @@ from darts_jax.engine.feed import Chunks
 from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
 from darts_jax.training.checkpoint import Checkpoints
-from darts_jax.training.console import Progress, print_status, show_progress
+from darts_jax.training.console import print_status, show_progress
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.evaluation import Evaluator
 from darts_jax.training.lock import require_held
@@ -37,14 +43,17 @@ _SECONDS_PER_CALL = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class EpochEnd:
-    """The end of an epoch, as an `Observer` sees it.
+    """End of an epoch, as an `Observer` sees it.
 
     Attributes:
-      epoch: how many are done.
-      model: of the state, as `Job.model` makes it.
-      data: of the epoch's last step.
-      score: of a model, as `Job.model` makes them, on the held-out data.
-      held_out: that score of the state; of each member, if any.
+      epoch: number of epochs that are done.
+      job: what the loop runs.
+      state: after the epoch.
+      scalars: of the epoch's steps.
+      model: made of the state by `Job.model`.
+      data: chunk of the feed that holds the epoch's last step.
+      score: measures a model, as `Job.model` makes them, on the held-out data.
+      held_out: the score of ``model``: a number, or [member].
     """
 
     epoch: int
@@ -60,23 +69,28 @@ class EpochEnd:
 class Observer:
     """Looks at a run after every epoch; this one sees nothing and lets it go on."""
 
-    def measure(self, moment: EpochEnd) -> dict[str, Any]:
-        """Goes into the epoch's record; what is written here the record vouches for."""
-        del moment
+    def measure(self, end: EpochEnd) -> dict[str, Any]:
+        """Returns what is added to the record of the epoch; may write files."""
+        del end
         return {}
 
     def on_record(self, record: dict[str, Any]) -> None:
-        """Is shown an epoch's record once it is on disk, and how many ``epochs``."""
+        """Takes an epoch's record, with the planned ``epochs``, once it is on disk."""
         del record
 
     def should_stop(self, epoch: int) -> bool:
-        """Whether the run is over with so many epochs, also when it is resumed."""
+        """Returns whether the run ends after an epoch; a resumed run asks again."""
         del epoch
         return False
 
 
 class StoppedError(SystemExit):
-    """A signal asked for the end; the state is saved. Exit status 128 + signal."""
+    """Ends the process after a signal, with exit status 128 + signal.
+
+    Args:
+      number: of the signal.
+      step: at which the state was saved.
+    """
 
     def __init__(self, number: int, step: int) -> None:
         super().__init__(128 + number)
@@ -94,10 +108,13 @@ def run_epochs(
     """Runs a job to its end, from its newest checkpoint if there is one.
 
     Args:
+      job: what to run.
+      run: where checkpoints and records lie.
       verb: names the job's checkpoints and records.
       settings: ``config.checkpoint``.
-      observer: is shown every epoch before the checkpoint that vouches for it.
-      origin: another verb and a step: where to begin, if not at the first state.
+      observer: sees every epoch before the checkpoint that vouches for it.
+      origin: another verb and a step of it: the checkpoint to begin with where the job
+        has none; by default it begins with its initial state.
 
     Returns:
       The final state.
@@ -106,240 +123,351 @@ def run_epochs(
       InputError: the loss is not finite; the last good checkpoint stays.
       StoppedError: SIGTERM or SIGINT came; the state was saved first.
     """
+    observer = observer or Observer()
     checkpoints = Checkpoints(run.checkpoints / verb, settings.keep)
     checkpoints.clean()
-    like = initial_tree(job)
-    state, totals = like["state"], like["totals"]
-    saved = checkpoints.restore_latest(like, notify=print_status)
-    if saved is None and origin is not None:
-        earlier = Checkpoints(run.checkpoints / origin[0], settings.keep)
-        saved = origin[1], earlier.restore(origin[1], like)
-    done, total = 0, job.epochs * job.steps_per_epoch
-    if saved is not None:
-        done, tree = saved
-        state, totals = tree["state"], tree["totals"]
-    observer = observer or Observer()
-    epochs, within = divmod(done, job.steps_per_epoch)
-    if done == total or (not within and observer.should_stop(epochs)):
+    done, state, totals = _restore(job, run, checkpoints, origin)
+    total = job.epochs * job.steps_per_epoch
+    epochs_done, within_epoch = divmod(done, job.steps_per_epoch)
+    if done == total or (not within_epoch and observer.should_stop(epochs_done)):
         return state
     if done:
         print_status(f"{verb}: going on from step {done} of {total}")
-    ready = _make_ready(job, verb, state, totals)
-    log = MetricsLog(run, verb)
-    log.truncate_after(done)
+
+    # Data come before the compiler's minutes, as a stream may be refused.
+    chunks = job.feed.open(job.layout)
+    evaluator = Evaluator(job)
+    executable, compile_seconds = compile_job(job, state, totals)
+    print_status(f"{verb}: {describe_compilation(compile_seconds)}")
+    calls = _ProgramCalls(executable, chunks)
+    recorder = _Recorder(job, run, verb, observer, evaluator, compile_seconds, done)
+
+    def save() -> int:
+        require_held(run.path)
+        step = completed_steps(state)
+        checkpoints.save(step, {"state": state, "totals": totals})
+        return step
+
     with (
-        _caught_signals() as caught,
+        _caught_signals() as signals,
         show_progress(total, verb, done, job.unit) as bar,
     ):
-        seen = caught, observer, _records(run, verb, epochs)
-        work = _Epochs(job, run, verb, ready, checkpoints, log, bar, *seen)
-        for epoch in range(epochs, job.epochs):
-            state, totals = work.epoch(epoch, state, totals)
-            last = epoch + 1 == job.epochs or observer.should_stop(epoch + 1)
+        for epoch in range(epochs_done, job.epochs):
+            # 1. Train, and obey a signal between two calls of the program.
+            began = time.perf_counter()
+            scalars = recorder.adapt(job.scalars(epoch))
+            first = completed_steps(state) - epoch * job.steps_per_epoch
+            step = first
+            for stop, data in calls.cut(epoch, first):
+                state, totals = calls.run(
+                    state, totals, data, scalars, epoch=epoch, start=step, stop=stop
+                )
+                sums = to_host(totals)
+                _require_finite(sums, verb, checkpoints)
+                examples = (stop - step) * job.per_step
+                bar.advance(stop - step, examples, **_shown(sums))
+                step = stop
+                # At its end an epoch is recorded first.
+                if step < job.steps_per_epoch and is_set_in_any_process(bool(signals)):
+                    raise _stopped(verb, signals, step=save())
+            speed = (step - first) * job.per_step / (time.perf_counter() - began)
+
+            # 2. Test, and record what vouches for the observer's files.
+            recorder.record(epoch + 1, state, scalars, data, _means(sums), speed)
+            bar.end_epoch(epoch + 1, job.epochs, held_out=recorder.scores[-1])
+            recorder.print_warnings()
+
+            # 3. Save what vouches for the record, and end where that is due.
+            is_last = epoch + 1 == job.epochs or observer.should_stop(epoch + 1)
             totals = job.layout.init(lambda t: t, job.empty_totals())
-            stopped = is_set_in_any_process(bool(caught))
-            if last or stopped or (epoch + 1) % settings.every_epochs == 0:
-                work.save(state, totals)
-            if stopped and not last:
-                work.stop(state)
-            if last:
+            is_stopped = is_set_in_any_process(bool(signals))
+            if is_last or is_stopped or (epoch + 1) % settings.every_epochs == 0:
+                save()
+            if is_last:
                 break
+            if is_stopped:
+                raise _stopped(verb, signals, step=completed_steps(state))
     return state
 
 
 def initial_tree(job: Job) -> dict[str, Any]:
-    """What a checkpoint of a job holds, before its first step."""
+    """Returns what a checkpoint of a job holds before its first step.
+
+    Args:
+      job: whose state is drawn and placed on its devices.
+    """
     layout = job.layout
     state = layout.init(job.init, job.start)
     return {"state": state, "totals": layout.init(lambda t: t, job.empty_totals())}
 
 
 def compile_job(job: Job, state: Any, totals: Any) -> tuple[Callable[..., Any], float]:
-    """The program of a job for a state, or the shapes of one; and the seconds taken."""
-    zero, data = np.int32(0), job.feed.shapes(job.layout)
+    """Compiles the program of a job.
+
+    Args:
+      job: whose ``run`` is compiled.
+      state: of the job, or its shapes.
+      totals: sums of an epoch, or their shapes.
+
+    Returns:
+      The executable, and the seconds taken.
+    """
+    zero = np.int32(0)
     return program.compile_program(
         job.layout.jit(job.run, state, totals),
-        *(state, totals, data, job.scalars(0), zero, zero, zero),
+        state,
+        totals,
+        job.feed.shapes(job.layout),
+        job.scalars(0),
+        zero,
+        zero,
+        zero,
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Ready:
-    """A job whose program is compiled, and whose images are at hand."""
+def completed_steps(state: Any) -> int:
+    """Returns the number of steps that a state has taken.
 
-    executable: Callable[..., Any]
-    compile_seconds: float
-    chunks: Chunks
-    held_out: Evaluator
-
-
-def _make_ready(job: Job, verb: str, state: Any, totals: Any) -> _Ready:
-    # Before the compiler's minutes, as a stream may be refused.
-    chunks, held_out = job.feed.open(job.layout), Evaluator(job)
-    executable, seconds = compile_job(job, state, totals)
-    print_status(f"{verb}: {describe_compilation(seconds)}")
-    return _Ready(executable, seconds, chunks, held_out)
+    Args:
+      state: of one run, or of a population, whose members go in step.
+    """
+    return int(np.max(to_host(state.step)))
 
 
-class _Epochs:
-    """What the epochs of one call of `run_epochs` share."""
+def _restore(
+    job: Job,
+    run: RunDirectory,
+    checkpoints: Checkpoints,
+    origin: tuple[str, int] | None,
+) -> tuple[int, Any, Any]:
+    """Returns the steps done, the state and the totals that a run begins with.
+
+    The newest whole checkpoint comes first, then the origin, then the initial state.
+    """
+    done = 0
+    tree = initial_tree(job)
+    newest = checkpoints.restore_latest(tree, notify=print_status)
+    if newest is not None:
+        done, tree = newest
+    elif origin is not None:
+        verb, done = origin
+        tree = Checkpoints(run.checkpoints / verb).restore(done, tree)
+    return done, tree["state"], tree["totals"]
+
+
+class _ProgramCalls:
+    """Steps of an epoch, as calls of the compiled program of about a second.
+
+    Args:
+      executable: compiled ``Job.run``.
+      chunks: of the data to learn from.
+    """
+
+    def __init__(self, executable: Callable[..., Any], chunks: Chunks) -> None:
+        self._executable = executable
+        self._chunks = chunks
+        self._steps_per_call = 1
+
+    def cut(self, epoch: int, first: int) -> Iterator[tuple[int, Any]]:
+        """Yields (stop, data) of the next call: data of the steps up to ``stop``.
+
+        Args:
+          epoch: from 0.
+          first: steps of the epoch that are done.
+        """
+        stop = first
+        for chunk_end, data in self._chunks(epoch, first):
+            while stop < chunk_end:
+                stop = min(stop + self._steps_per_call, chunk_end)
+                yield stop, data
+
+    def run(
+        self,
+        state: Any,
+        totals: Any,
+        data: Any,
+        scalars: Any,
+        *,
+        epoch: int,
+        start: int,
+        stop: int,
+    ) -> tuple[Any, Any]:
+        """Returns state and totals after the steps [start, stop) of an epoch."""
+        began = time.perf_counter()
+        state, totals = self._executable(
+            state,
+            totals,
+            data,
+            scalars,
+            np.int32(epoch),
+            np.int32(start),
+            np.int32(stop),
+        )
+        totals = jax.block_until_ready(totals)
+        per_step = (time.perf_counter() - began) / (stop - start)
+        steps = max(1, math.floor(_SECONDS_PER_CALL / per_step))
+        self._steps_per_call = broadcast_from_process_zero(steps)
+        return state, totals
+
+
+class _Recorder:
+    """Tests the model after every epoch, and writes the epoch's record.
+
+    Args:
+      job: that runs.
+      run: where the records lie.
+      verb: that names the records.
+      observer: adds to every record.
+      evaluator: of the held-out data.
+      compile_seconds: told in every record.
+      done: steps; records behind them are forgotten, as no checkpoint vouches for them.
+
+    Attributes:
+      scores: mean score on the held-out data of every epoch that is done.
+    """
 
     def __init__(
         self,
         job: Job,
         run: RunDirectory,
         verb: str,
-        ready: _Ready,
-        checkpoints: Checkpoints,
-        log: MetricsLog,
-        bar: Progress,
-        caught: list[int],
         observer: Observer,
-        records: list[dict[str, Any]],
+        evaluator: Evaluator,
+        compile_seconds: float,
+        done: int,
     ) -> None:
-        self.job, self.run, self.verb, self.ready = job, run, verb, ready
-        self.observer, self.model = observer, jax.jit(job.model)
-        self.checkpoints, self.log, self.bar = checkpoints, log, bar
-        self.caught, self.scores = caught, _scores(job, records)
-        self.losses = LossWatch(_rate(verb), job.chance, records)
-        self.steps_per_call = 1
+        self._job = job
+        self._run = run
+        self._verb = verb
+        self._observer = observer
+        self._evaluator = evaluator
+        self._compile_seconds = compile_seconds
+        self._model = jax.jit(job.model)
+        self._log = MetricsLog(run, verb)
+        self._log.truncate_after(done)
+        epochs_done = done // job.steps_per_epoch
+        records = [
+            record
+            for record in read_metrics(run.metrics)
+            if record["verb"] == verb and record["epoch"] <= epochs_done
+        ]
+        self.scores = [
+            float(np.mean(record[f"held_out_{job.score.name}"])) for record in records
+        ]
+        self._losses = LossWatch(_rate_setting(verb), job.chance, records)
+        self._warnings: Mapping[str, str] = {}
 
-    def save(self, state: Any, totals: Any) -> None:
-        require_held(self.run.path)
-        self.checkpoints.save(
-            completed_steps(state), {"state": state, "totals": totals}
-        )
+    def adapt(self, scalars: Any) -> Any:
+        """Returns the scalars of the next epoch, which may follow earlier scores."""
+        if self._job.adapt is None:
+            return scalars
+        return self._job.adapt(scalars, self.scores)
 
-    def stop(self, state: Any) -> NoReturn:
-        step = completed_steps(state)
-        print_status(
-            f"{self.verb}: saved at step {step}; the same command goes on from there"
-        )
-        # A signal to another process ends this one as if it had come here.
-        raise StoppedError((self.caught or [signal.SIGTERM])[0], step)
+    def record(
+        self,
+        epoch: int,
+        state: Any,
+        scalars: Any,
+        data: Any,
+        means: dict[str, np.ndarray],
+        speed: float,
+    ) -> None:
+        """Tests the state after an epoch, shows it the observer, writes the record.
 
-    def epoch(self, epoch: int, state: Any, totals: Any) -> tuple[Any, Any]:
-        """Runs what is left of an epoch, and writes its record."""
-        job, began = self.job, time.perf_counter()
-        first = completed_steps(state) - epoch * job.steps_per_epoch
-        start, scalars = first, job.scalars(epoch)
-        if job.adapt is not None:
-            scalars = job.adapt(scalars, self.scores)
-        for chunk_end, data in self.ready.chunks(epoch, first):
-            while start < chunk_end:
-                stop = min(start + self.steps_per_call, chunk_end)
-                bounds = epoch, start, stop
-                state, totals = self._call(state, totals, data, scalars, bounds)
-                start = stop
-                self._obey(state, totals, start)
-        seconds = time.perf_counter() - began
-        score, model = self.ready.held_out.score, self.model(state, scalars)
-        tested = self.ready.held_out.evaluate(model)
-        held_out = tested.measures[job.score.name]
+        Args:
+          epoch: from 1.
+          state: after the epoch.
+          scalars: of its steps.
+          data: of its last step.
+          means: of its metrics over the examples.
+          speed: examples a second.
+        """
+        job = self._job
+        model = self._model(state, scalars)
+        evaluation = self._evaluator.evaluate(model)
+        held_out = evaluation.measures[job.score.name]
         self.scores.append(float(np.mean(held_out)))
-        values = _means(totals) | {
+        values = means | {
             "learning_rate": np.asarray(scalars["weights"]["learning_rate"]),
-            **{f"held_out_{name}": value for name, value in tested.measures.items()},
-            **({} if tested.loss is None else {"valid_loss": tested.loss}),
+            **{f"held_out_{name}": v for name, v in evaluation.measures.items()},
+            **({} if evaluation.loss is None else {"valid_loss": evaluation.loss}),
         }
-        seen = job, state, scalars, model, data, score, held_out
-        moment = EpochEnd(epoch + 1, *seen)
-        require_held(self.run.path)
-        measured = self.observer.measure(moment)
+        end = EpochEnd(
+            epoch=epoch,
+            job=job,
+            state=state,
+            scalars=scalars,
+            model=model,
+            data=data,
+            score=self._evaluator.score,
+            held_out=held_out,
+        )
+        require_held(self._run.path)
+        measured = self._observer.measure(end)
         record = {name: value.tolist() for name, value in values.items()} | {
-            "epoch": epoch + 1,
-            f"{job.unit}_per_second": (start - first) * job.per_step / seconds,
-            "compile_seconds": self.ready.compile_seconds,
+            "epoch": epoch,
+            f"{job.unit}_per_second": speed,
+            "compile_seconds": self._compile_seconds,
             **measured,
         }
-        wild = self.losses.notice(epoch + 1, values)
-        if wild:
-            record[WARNING] = "; ".join(wild.values())
-        self.log.write(completed_steps(state), record)
-        self.observer.on_record(record | {"epochs": job.epochs})
-        self.bar.end_epoch(epoch + 1, job.epochs, held_out=self.scores[-1])
-        for line in self.losses.news(wild):
-            print_status(f"{self.verb}: warning: {line}")
-        return state, totals
+        self._warnings = self._losses.check(epoch, values)
+        if self._warnings:
+            record[WARNING] = "; ".join(self._warnings.values())
+        self._log.write(completed_steps(state), record)
+        self._observer.on_record(record | {"epochs": job.epochs})
 
-    def _obey(self, state: Any, totals: Any, step: int) -> None:
-        """Saves and stops within an epoch if a signal came; see `run_epochs`."""
-        # At its end an epoch is recorded first.
-        if step < self.job.steps_per_epoch and is_set_in_any_process(bool(self.caught)):
-            self.save(state, totals)
-            self.stop(state)
-
-    def _call(
-        self,
-        state: Any,
-        totals: Any,
-        data: Any,
-        scalars: Any,
-        bounds: tuple[int, int, int],
-    ) -> tuple[Any, Any]:
-        _, start, stop = bounds
-        began = time.perf_counter()
-        state, totals = self.ready.executable(
-            state, totals, data, scalars, *(np.int32(n) for n in bounds)
-        )
-        totals = jax.block_until_ready(totals)
-        per_step = (time.perf_counter() - began) / (stop - start)
-        steps = max(1, math.floor(_SECONDS_PER_CALL / per_step))
-        self.steps_per_call = broadcast_from_process_zero(steps)
-        self._require_finite(totals)
-        steps = stop - start
-        shown = {name: float(np.mean(value)) for name, value in _means(totals).items()}
-        self.bar.advance(steps, steps * self.job.per_step, **shown)
-        return state, totals
-
-    def _require_finite(self, totals: Any) -> None:
-        first_bad = to_host(totals["first_bad_step"])
-        # A population goes on as long as one of its members does.
-        if np.any(first_bad == program.NEVER):
-            return
-        bad = int(np.max(first_bad))
-        steps = self.checkpoints.steps()
-        kept = f"checkpoint {steps[-1]} is kept" if steps else "no checkpoint was due"
-        raise InputError(
-            f"{self.verb}: the loss became NaN or infinite at step {bad}; {kept}; a "
-            f"smaller {_rate(self.verb)} may help"
-        )
+    def print_warnings(self) -> None:
+        """Prints the warnings of the last record that were not printed before."""
+        for line in self._losses.select_new(self._warnings):
+            print_status(f"{self._verb}: warning: {line}")
 
 
-def _rate(verb: str) -> str:
-    """The setting of the learning rate of the weights."""
+def _require_finite(
+    sums: Mapping[str, np.ndarray], verb: str, checkpoints: Checkpoints
+) -> None:
+    """Raises InputError where the loss of every member has become NaN or infinite."""
+    first_bad = sums["first_bad_step"]
+    # A population goes on as long as one of its members does.
+    if np.any(first_bad == program.NEVER):
+        return
+    bad = int(np.max(first_bad))
+    steps = checkpoints.steps()
+    kept = f"checkpoint {steps[-1]} is kept" if steps else "no checkpoint was due"
+    raise InputError(
+        f"{verb}: the loss became NaN or infinite at step {bad}; {kept}; a smaller "
+        f"{_rate_setting(verb)} may help"
+    )
+
+
+def _rate_setting(verb: str) -> str:
+    """Returns the setting of the weights' learning rate."""
     part = "search" if verb.split("_")[0] in ("search", "population") else "retrain"
     return f"{part}.weights.learning_rate"
 
 
-def _records(run: RunDirectory, verb: str, epochs: int) -> list[dict[str, Any]]:
-    """Those of the epochs that are done."""
-    records = [r for r in read_metrics(run.metrics) if r["verb"] == verb]
-    return [record for record in records if record["epoch"] <= epochs]
-
-
-def _scores(job: Job, records: list[dict[str, Any]]) -> list[float]:
-    name = f"held_out_{job.score.name}"
-    return [float(np.mean(record[name])) for record in records]
-
-
-def completed_steps(state: Any) -> int:
-    """Steps done; the members of a population go in step."""
-    return int(np.max(to_host(state.step)))
-
-
-def _means(totals: Any) -> dict[str, np.ndarray]:
-    """Per member, if there are any."""
-    sums = to_host(totals)
+def _means(sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns metrics by example: name -> a number, or [member]."""
     count = np.maximum(sums["count"], 1)
     named = {"correct": "accuracy"}
     ours = set(sums) - {"count", "first_bad_step"}
     return {named.get(name, name): sums[name] / count for name in sorted(ours)}
 
 
+def _shown(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Returns the metrics that stand beside the bar, as means over members."""
+    return {name: float(np.mean(value)) for name, value in _means(sums).items()}
+
+
+def _stopped(verb: str, signals: list[int], step: int) -> StoppedError:
+    """Prints how a run that was saved goes on, and returns the error that ends it."""
+    print_status(f"{verb}: saved at step {step}; the same command goes on from there")
+    # A signal to another process ends this one as if it had come here.
+    return StoppedError((signals or [signal.SIGTERM])[0], step)
+
+
 @contextlib.contextmanager
 def _caught_signals() -> Iterator[list[int]]:
-    """SIGTERM and SIGINT are noted, to be obeyed between two calls of the program."""
+    """Collects SIGTERM and SIGINT, to be obeyed between two calls of the program."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught

@@ -1,4 +1,4 @@
-"""Losses that are finite and yet beyond reason: noticed after every epoch."""
+"""Warnings of losses that are finite and yet beyond reason."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,16 +7,16 @@ import numpy as np
 from jaxtyping import Float
 
 TIMES_CHANCE = 10.0
-"""A loss is beyond reason if it is so many times the loss of a guess."""
+"""A loss above this many times the loss of a guess is beyond reason."""
 
 TIMES_FIRST = 100.0
-"""And if it is so many times that of the first epoch, and more than a guess loses."""
+"""So is one above this many times the first epoch's, if a guess loses less."""
 
 KINDS = {"loss": "training loss", "valid_loss": "held-out loss"}
-"""Name in a record -> what it is."""
+"""Name in a record -> name in a warning."""
 
 WARNING = "warning"
-"""Names, in a record, what is said of its losses."""
+"""Key, in a record, of the warnings of its losses."""
 
 
 class LossWatch:
@@ -32,13 +32,14 @@ class LossWatch:
     def __init__(
         self, rate: str, chance: float | None, records: Iterable[Mapping[str, Any]]
     ) -> None:
-        self._rate, self._chance = rate, chance
+        self._rate = rate
+        self._chance = chance
         self._first: dict[str, Float[np.ndarray, " member"]] = {}
-        self._told: set[str] = set()
+        self._selected: set[str] = set()
         for record in records:
             self._remember(record)
 
-    def notice(self, epoch: int, losses: Mapping[str, Any]) -> dict[str, str]:
+    def check(self, epoch: int, losses: Mapping[str, Any]) -> dict[str, str]:
         """Returns a line for each kind of loss that is beyond reason: kind -> line.
 
         Args:
@@ -49,21 +50,26 @@ class LossWatch:
         lines = {kind: self._line(kind, epoch, losses) for kind in KINDS}
         return {kind: line for kind, line in lines.items() if line}
 
-    def news(self, lines: Mapping[str, str]) -> list[str]:
-        """Returns those of the lines whose kind of loss was not told of before."""
-        fresh = [line for kind, line in lines.items() if kind not in self._told]
-        self._told.update(lines)
-        return fresh
+    def select_new(self, lines: Mapping[str, str]) -> list[str]:
+        """Returns the lines of the kinds of loss that no earlier call has had.
+
+        Args:
+          lines: kind -> line, as `check` returns them.
+        """
+        new = [line for kind, line in lines.items() if kind not in self._selected]
+        self._selected.update(lines)
+        return new
 
     def _remember(self, losses: Mapping[str, Any]) -> None:
         for kind in KINDS:
             if kind in losses and kind not in self._first:
-                self._first[kind] = _each(losses[kind])
+                self._first[kind] = _by_member(losses[kind])
 
     def _line(self, kind: str, epoch: int, losses: Mapping[str, Any]) -> str:
         if kind not in losses:
             return ""
-        each, first = _each(losses[kind]), self._first[kind]
+        each = _by_member(losses[kind])
+        first = self._first[kind]
         floor = 0.0 if self._chance is None else self._chance
         has_grown = (each > TIMES_FIRST * first) & (each > floor)
         is_wild = has_grown
@@ -84,6 +90,6 @@ class LossWatch:
         )
 
 
-def _each(losses: Any) -> Float[np.ndarray, " member"]:
-    """Losses of every member; of one that has none NaN, which compares with nothing."""
+def _by_member(losses: Any) -> Float[np.ndarray, " member"]:
+    """Returns losses of every member; NaN, which exceeds nothing, where None is."""
     return np.atleast_1d(np.asarray(losses, np.float64))

@@ -1,4 +1,4 @@
-"""Numbers of a run: one JSON line a record, and the same for TensorBoard."""
+"""Records of a run: one JSON line each, and their numbers for TensorBoard."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,9 @@ class MetricsLog:
     """
 
     def __init__(self, run: RunDirectory, verb: str) -> None:
-        self._path, self._folder, self._verb = run.metrics, run.events / verb, verb
+        self._path = run.metrics
+        self._folder = run.events / verb
+        self._verb = verb
         self._events = EventFile(self._folder)
         if is_writer():
             _drop_torn_line(self._path)
@@ -32,6 +34,7 @@ class MetricsLog:
         """Appends one record; on disk when this returns.
 
         Args:
+          step: number of steps done.
           record: name -> number, text or list; numbers become TensorBoard scalars.
 
         Raises:
@@ -49,7 +52,11 @@ class MetricsLog:
         self._events.write(step, scalars)
 
     def truncate_after(self, step: int) -> None:
-        """Forgets this verb's records after a step, from which the run goes on."""
+        """Removes this verb's records after a step, from which the run goes on.
+
+        Args:
+          step: number of steps done.
+        """
         if not is_writer():
             return
         kept = [
@@ -63,7 +70,10 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Every record, oldest first; of a last line torn by a crash, nothing.
+    """Reads every record, oldest first; a last line torn by a crash is left out.
+
+    Args:
+      path: of ``metrics.jsonl``.
 
     Raises:
       InputError: a line before the last is no record.
@@ -85,6 +95,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """So that the next record does not continue it."""
+    """Removes a last line without an end, which the next record would continue."""
     if path.exists() and not (data := path.read_bytes()).endswith(b"\n"):
         atomic_write(path, data[: data.rfind(b"\n") + 1])

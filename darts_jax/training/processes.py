@@ -1,4 +1,4 @@
-"""Several processes that run one program: who writes, and what they must agree on."""
+"""Agreement of several processes that run one program; process 0 writes for all."""
 
 import os
 from collections.abc import Callable
@@ -16,18 +16,20 @@ _Result = TypeVar("_Result")
 def join_processes(
     coordinator: str | None = None, count: int | None = None, index: int | None = None
 ) -> None:
-    """Makes this process one of several; alone, it does nothing.
+    """Joins this process to the others of its cluster; alone, it does nothing.
 
-    Must come before anything is computed.
+    Must come before anything is computed. Without arguments a TPU pod and SLURM are
+    recognised.
 
     Args:
-      coordinator: "host:port" of process 0; with ``count`` and ``index``, for any
-        cluster. Without them, a TPU pod and SLURM are recognised.
+      coordinator: "host:port" of process 0.
+      count: number of processes.
+      index: of this process, from 0.
 
     Raises:
       InputError: some of the three are missing.
     """
-    given = coordinator, count, index
+    given = (coordinator, count, index)
     if all(value is None for value in given):
         if _in_cluster():
             jax.distributed.initialize()
@@ -45,29 +47,35 @@ def _in_cluster() -> bool:
 
 
 def is_writer() -> bool:
-    """Whether this process writes files and speaks: one of them does."""
+    """Returns whether this is process 0, which alone writes files and prints."""
     return jax.process_index() == 0
 
 
 def wait_for_all(reason: str) -> None:
-    """Returns when every process is here."""
+    """Returns when every process has called it.
+
+    Args:
+      reason: the same in all of them.
+    """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(reason)
 
 
 def run_in_process_zero(work: Callable[[], _Result], what: str) -> _Result | None:
-    """Does work in the process that writes; every process must call.
+    """Does work in process 0; every process must call.
 
     Args:
-      what: names the work for the others, should it be refused.
+      work: has no arguments.
+      what: names the work in the other processes' error, should it be refused.
 
     Returns:
-      Its result there, None in the others.
+      Its result in process 0, None in the others.
 
     Raises:
-      InputError: the work raised it, in every process, so that none waits for another.
+      InputError: the work raised it; raised in every process, so that none waits.
     """
-    result, refusal = None, None
+    result = None
+    refusal = None
     if is_writer():
         try:
             result = work()
@@ -79,14 +87,22 @@ def run_in_process_zero(work: Callable[[], _Result], what: str) -> _Result | Non
 
 
 def is_set_in_any_process(flag: bool) -> bool:
-    """Whether the flag is up in any process; every one must ask."""
+    """Returns whether a flag is set in any process; every process must call.
+
+    Args:
+      flag: of this process.
+    """
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
 def broadcast_from_process_zero(number: int) -> int:
-    """The writer's number, in every process."""
+    """Returns process 0's number in every process; every process must call.
+
+    Args:
+      number: of this process, at most 31 bits.
+    """
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.broadcast_one_to_all(np.array(number, np.int32)))

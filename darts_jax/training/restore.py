@@ -1,4 +1,4 @@
-"""What a run directory has of a finished search or network."""
+"""States of finished searches and networks, read from their run directories."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,22 +18,25 @@ from darts_jax.spaces import get_space
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.checkpoint import Checkpoints
 from darts_jax.training.console import print_status
-from darts_jax.training.directory import (
-    RunDirectory,
-    load_architecture,
-    require_same_data,
-)
+from darts_jax.training.directory import RunDirectory, load_architecture
 from darts_jax.training.loop import initial_tree
+from darts_jax.training.opening import require_same_data
 from darts_jax.training.search_job import make_search
 from darts_jax.training.stages import make_stages
 
 
 class SavedSearch:
-    """What a search left, and how far it came.
+    """Search in a run directory, finished or not.
 
     Args:
       run: its directory.
       overrides: settings to read it by, as `config.with_overrides` takes them.
+
+    Attributes:
+      directory: of the run.
+      stages: of the search.
+      config: of the last stage.
+      space: that was searched.
 
     Raises:
       InputError: it is no run, or a setting is wrong.
@@ -49,17 +52,20 @@ class SavedSearch:
 
     @property
     def epochs(self) -> int:
-        """How many have left their architecture."""
+        """Number of epochs whose architecture is saved."""
         return len(list(self.directory.architecture.glob("epoch_*.npz")))
 
     @property
     def rule(self) -> str:
-        """By which a genotype is read off its parameters alone."""
+        """Name of the rule that reads a genotype off the parameters alone."""
         named = self.config.search.discretization
         return named if named in DISCRETIZATIONS else self.space.discretization
 
     def architecture(self, epoch: int = 0) -> dict[str, np.ndarray]:
-        """The parameters after an epoch, from 1; 0 for the last.
+        """Returns the architecture parameters after an epoch: kind -> [edge, op].
+
+        Args:
+          epoch: from 1; 0 for the last.
 
         Raises:
           InputError: there is no such epoch, or its parameters are no numbers.
@@ -74,7 +80,11 @@ class SavedSearch:
     def restore(
         self, epoch: int = 0, dataset: AnyDataset | None = None
     ) -> tuple[Job, Any]:
-        """The search and its state after an epoch, or its newest.
+        """Returns the search and its state after an epoch.
+
+        Args:
+          epoch: from 1; 0 for the newest checkpoint.
+          dataset: in place of the one that the config names.
 
         Raises:
           InputError: no checkpoint of it, the search had stages, or it was on other
@@ -88,37 +98,39 @@ class SavedSearch:
         dataset = dataset or load_data(self.config)
         require_same_data(self.directory, dataset)
         job = make_search(self.config, dataset)
-        folder = self.directory.checkpoints / self.stages[0].verb
-        checkpoints = Checkpoints(folder, self.config.checkpoint.keep)
+        checkpoints = Checkpoints(self.directory.checkpoints / self.stages[0].verb)
         like = initial_tree(job)
         if epoch:
             step = epoch * job.steps_per_epoch
             return job, checkpoints.restore(step, like)["state"]
-        found = checkpoints.restore_latest(like, notify=print_status)
-        if found is None:
+        newest = checkpoints.restore_latest(like, notify=print_status)
+        if newest is None:
             raise InputError(f"no checkpoint of a search in {self.directory.path}")
-        return job, found[1]["state"]
+        _, tree = newest
+        return job, tree["state"]
 
 
 def blank_images(directory: RunDirectory) -> Dataset | None:
-    """Returns blank images in place of those of a run, if it remembers its data.
+    """Returns blank images in place of a run's; None if it has no record of its data.
 
-    They suffice for whatever asks of data nothing but their shape, mean, deviation,
-    number, and the names of their classes.
+    They have the shape, mean, deviation, number and class names of the run's data.
+
+    Args:
+      directory: of the run.
 
     Raises:
-      InputError: what it remembers is damaged.
+      InputError: the record of the data is damaged.
     """
     known = read_identity(directory.data)
     return None if known is None else blank(known)
 
 
-def restore_network(directory: RunDirectory, job: Job, keep: int) -> Any:
-    """The last state of the genotype's network that `retrain` left.
+def restore_network(directory: RunDirectory, job: Job) -> Any:
+    """Returns the last state of the network that `retrain` has trained.
 
     Args:
-      job: its training, as `build.make_training` makes it.
-      keep: how many checkpoints there may be.
+      directory: of the run.
+      job: its training, as `make_training` makes it.
 
     Raises:
       InputError: there is none, or it was trained by other settings.
@@ -128,9 +140,8 @@ def restore_network(directory: RunDirectory, job: Job, keep: int) -> Any:
         raise InputError(
             f"no retrained network in {directory.path}; `retrain` makes one"
         )
-    saved = Checkpoints(folder, keep).restore_latest(
-        initial_tree(job), notify=print_status
-    )
-    if saved is None:
+    newest = Checkpoints(folder).restore_latest(initial_tree(job), notify=print_status)
+    if newest is None:
         raise InputError(f"no whole checkpoint of a retrained network in {folder}")
-    return saved[1]["state"]
+    _, tree = newest
+    return tree["state"]

@@ -1,4 +1,4 @@
-"""A budget in a run directory: what choices cost, and whether genotypes meet it."""
+"""Budget of a run: the costs of its choices on disk, and genotypes that meet it."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,12 @@ from darts_jax.training.directory import RunDirectory, atomic_write
 def write_costs(
     config: ConfigDict, dataset: AnyDataset, directory: RunDirectory
 ) -> None:
-    """Writes what choices cost, so that a run is read without its data.
+    """Writes the costs of a run's choices, so that a run is read without its data.
+
+    Args:
+      config: of the search; nothing is written where it has no budget.
+      dataset: that the networks are for.
+      directory: of the run.
 
     Raises:
       InputError: the run's budget was for networks of another size.
@@ -34,10 +39,14 @@ def write_costs(
 
 
 def read_limit(config: ConfigDict, directory: RunDirectory) -> Limit | None:
-    """The budget of a run, if it has one.
+    """Reads the budget of a run; None where it has none.
+
+    Args:
+      config: of the search.
+      directory: of the run.
 
     Raises:
-      InputError: what choices cost is not there, or damaged.
+      InputError: the costs are missing or damaged.
     """
     if not has_budget(config):
         return None
@@ -49,32 +58,28 @@ def read_limit(config: ConfigDict, directory: RunDirectory) -> Limit | None:
 
 
 def fit_to_budget(
-    config: ConfigDict,
-    directory: RunDirectory,
-    genotype: Genotype,
-    alpha: Mapping[str, np.ndarray],
+    limit: Limit | None, genotype: Genotype, alpha: Mapping[str, np.ndarray]
 ) -> Genotype:
-    """A search's genotype as it meets the budget, or as near as could be made.
+    """Returns a genotype that meets a budget, or comes as near as was found.
 
     Args:
-      alpha: the parameters that it was read off.
+      limit: the budget; without one the genotype is returned as it is.
+      genotype: read off ``alpha``.
+      alpha: kind of cell -> architecture parameters [edge, op].
     """
-    limit = read_limit(config, directory)
     return genotype if limit is None else limit.fitted(genotype, alpha)
 
 
 def print_budget(
-    config: ConfigDict,
-    directory: RunDirectory,
-    genotype: Genotype,
-    before: Genotype | None = None,
+    limit: Limit | None, genotype: Genotype, before: Genotype | None = None
 ) -> None:
-    """Says what a genotype costs, and whether that meets the budget, if there is one.
+    """Prints the cost of a genotype, and whether it meets the budget, if there is one.
 
     Args:
-      before: what it was made of by `fit_to_budget`.
+      limit: the budget.
+      genotype: as `fit_to_budget` returned it.
+      before: as `fit_to_budget` took it.
     """
-    limit = read_limit(config, directory)
     if limit is None:
         return
     cost = f"{limit.cost(genotype):.4g} of {limit.target:g} {limit.expected.unit}"

@@ -1,6 +1,6 @@
-"""What a search tells of itself after every epoch, and whether it should end."""
+"""Observer of a search: saves and measures its architecture, asks the stop rule."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -34,17 +34,25 @@ from darts_jax.training.metrics import read_metrics
 from darts_jax.training.processes import wait_for_all
 from darts_jax.training.stages import Stage
 
-Saved = dict[str, np.ndarray]
+Alpha = dict[str, np.ndarray]
+"""Kind of cell -> architecture parameters [edge, op]; [member, edge, op] of all."""
 
 
 class SearchObserver(Observer):
     """Saves the architecture of every epoch, measures it, and asks the stop rule.
 
+    Whatever it decides follows from what is on disk, so that a run which goes on
+    decides as one that was not interrupted.
+
     Args:
-      stage: that is watched; its records are read when it goes on.
-      offset: epochs of the run directory that came before.
-      members: None, or the size of the population.
-      live: is shown every record as soon as it is on disk.
+      stage: the search; its records are read when it goes on.
+      directory: of the run.
+      offset: epochs of the stages before.
+      members: size of the population; None of a single search.
+      live: takes every record as soon as it is on disk.
+
+    Attributes:
+      stop: why and at which epoch the search has ended, once a rule has ended it.
     """
 
     def __init__(
@@ -56,166 +64,186 @@ class SearchObserver(Observer):
         live: Live | None = None,
     ) -> None:
         config = stage.config
-        self.stage, self.config, self.directory = stage, config, directory
-        self.offset, self.members, self.live = offset, members, live
-        self.space = get_space(config.space)
-        self.discretize = make_discretization(config)
+        self._stage = stage
+        self._config = config
+        self._directory = directory
+        self._offset = offset
+        self._members = members
+        self._live = live
+        self._space = get_space(config.space)
+        self._discretize = make_discretization(config)
         # Nothing ends the last of several attempts (DARTS-ADA's code).
         last = 0 < stage.attempt == config.search.stopping.restarts
-        self.rule = None if last else make_stop(config)
-        self.read = weight_reader(config.search.relaxation)
-        self.known = known_accuracies(config)
-        self.warned: set[str] = set()
-        self.last: tuple[int, Saved] | None = None
+        self._rule = None if last else make_stop(config)
+        self._read = weight_reader(config.search.relaxation)
+        self._known = known_accuracies(config)
+        self._warned: set[str] = set()
+        self._last: tuple[int, Alpha] | None = None
         self.stop: Stop | None = None
 
-    def measure(self, moment: EpochEnd) -> dict[str, Any]:
-        """Of each member, if there are any; a member without numbers measures NaN."""
-        epoch, state = moment.epoch, moment.state
+    def measure(self, end: EpochEnd) -> dict[str, Any]:
+        """Returns name -> measure; a list of every member's in a population.
+
+        A member whose parameters are no numbers measures NaN.
+        """
+        epoch = end.epoch
+        state = end.state
         alpha = self._without_pruned(to_host(state.alpha), to_host(state.mask))
-        if self.members is None:
+        if self._members is None:
             # The loss may be finite: that of random paths does not depend on them.
-            require_finite_alpha(self.space, alpha, f" after epoch {epoch}")
-        save_architecture(self.directory, self.offset + epoch, alpha)
-        before = self._before(epoch) or alpha
-        self.last = epoch, alpha
-        genotypes = [self._genotype(own) for own in self._each(alpha)]
-        hard, score = self._discretized(moment, genotypes), moment.job.score
-        gap = score.merit(np.atleast_1d(moment.held_out)) - score.merit(hard)
-        measured = self._described(alpha, before, genotypes) | {
+            require_finite_alpha(self._space, alpha, f" after epoch {epoch}")
+        save_architecture(self._directory, self._offset + epoch, alpha)
+        before = self._alpha_before(epoch) or alpha
+        self._last = (epoch, alpha)
+        genotypes = [self._genotype(own) for own in self._split_members(alpha)]
+        score = end.job.score
+        hard = self._discretized_scores(end, genotypes)
+        gap = score.merit(np.atleast_1d(end.held_out)) - score.merit(hard)
+        measured = self._diagnostics(alpha, before, genotypes) | {
             f"discretized_{score.name}": list(hard),
             "discretization_gap": list(gap),
-            **self._probed(moment),
-            **self._scored(genotypes),
+            **self._probe(end),
+            **self._benchmark_accuracies(genotypes),
         }
-        if self.members is None:
-            self._warn(moment, alpha, genotypes[0], measured["entropy"][0])
-            return {name: _plain(values[0]) for name, values in measured.items()}
+        if self._members is None:
+            self._warn(end, alpha, genotypes[0], measured["entropy"][0])
+            return {name: _to_json(values[0]) for name, values in measured.items()}
         return {
-            name: [_plain(value) for value in values]
+            name: [_to_json(value) for value in values]
             for name, values in measured.items()
         }
 
     def on_record(self, record: dict[str, Any]) -> None:
-        if self.live is not None:
-            counted = {name: self.offset + record[name] for name in ("epoch", "epochs")}
-            self.live(record | counted)
+        if self._live is not None:
+            counted = {
+                name: self._offset + record[name] for name in ("epoch", "epochs")
+            }
+            self._live(record | counted)
 
     def should_stop(self, epoch: int) -> bool:
-        if self.rule is None or not epoch:
+        if self._rule is None or not epoch:
             return False
         wait_for_all(f"epoch {epoch} is recorded")
-        self.stop = self.rule(self.space, self._history(epoch))
+        self.stop = self._rule(self._space, self._history(epoch))
         if self.stop is not None:
             print_status(
-                f"{self.stage.verb}: ended after epoch {epoch}: {self.stop.reason}"
+                f"{self._stage.verb}: ended after epoch {epoch}: {self.stop.reason}"
             )
         return self.stop is not None
 
-    def load_alpha(self, epoch: int) -> Saved:
-        """The architecture after an epoch of this run."""
-        return load_architecture(self.directory.architecture_at(self.offset + epoch))
+    def load_alpha(self, epoch: int) -> Alpha:
+        """Reads the architecture after an epoch of this stage, counted from 1."""
+        return load_architecture(self._directory.architecture_at(self._offset + epoch))
 
-    def _without_pruned(self, alpha: Saved, mask: Saved) -> Saved:
-        """Parameters as they are saved: such as weigh nothing where pruned."""
-        simplex = RELAXATIONS[self.config.search.relaxation].simplex
+    def _without_pruned(self, alpha: Alpha, mask: Alpha) -> Alpha:
+        """Returns the parameters as they are saved: pruned operations weigh nothing."""
+        simplex = RELAXATIONS[self._config.search.relaxation].simplex
         gone = np.float32(0 if simplex else -np.inf)
         kept = dict(alpha)
-        for kind, cell in self.space.cells.items():
+        for kind, cell in self._space.cells.items():
             pruned = np.array(cell.mask) & ~mask[kind]
             kept[kind] = np.where(pruned, gone, alpha[kind])
         return kept
 
-    def _before(self, epoch: int) -> Saved | None:
-        if self.last is not None and self.last[0] == epoch - 1:
-            return self.last[1]
+    def _alpha_before(self, epoch: int) -> Alpha | None:
+        if self._last is not None and self._last[0] == epoch - 1:
+            return self._last[1]
         return self.load_alpha(epoch - 1) if epoch > 1 else None
 
     def _history(self, epochs: int) -> list[EpochRecord]:
         # Of the runs that this one began anew from, too: the last record of an epoch.
         eigenvalues = {
             record["epoch"]: record.get("eigenvalue")
-            for record in read_metrics(self.directory.metrics)
-            if self.stage.includes(record["verb"])
+            for record in read_metrics(self._directory.metrics)
+            if self._stage.includes(record["verb"])
         }
         history = []
         for epoch in range(1, epochs + 1):
             alpha = self.load_alpha(epoch)
-            genotype = self.discretize(self.space, alpha)
+            genotype = self._discretize(self._space, alpha)
             history.append(EpochRecord(epoch, alpha, genotype, eigenvalues.get(epoch)))
         return history
 
-    def _each(self, alpha: Mapping[str, np.ndarray]) -> Iterator[Saved]:
-        if self.members is None:
-            yield dict(alpha)
+    def _split_members(self, alpha: Alpha) -> Iterator[Alpha]:
+        if self._members is None:
+            yield alpha
             return
-        for i in range(self.members):
+        for i in range(self._members):
             yield {name: values[i] for name, values in alpha.items()}
 
-    def _genotype(self, alpha: Saved) -> Genotype | None:
-        if kinds_with_invalid_alpha(self.space, alpha):
+    def _genotype(self, alpha: Alpha) -> Genotype | None:
+        if kinds_with_invalid_alpha(self._space, alpha):
             return None
-        return self.discretize(self.space, alpha)
+        return self._discretize(self._space, alpha)
 
-    def _described(
-        self, alpha: Saved, before: Saved, genotypes: list[Genotype | None]
+    def _diagnostics(
+        self, alpha: Alpha, before: Alpha, genotypes: list[Genotype | None]
     ) -> dict[str, list[Any]]:
-        """Name -> its number of every member."""
-        of_all = zip(self._each(alpha), self._each(before), genotypes, strict=True)
-        told = [describe_epoch(self.space, *own, self.read) for own in of_all]
-        return {name: [each[name] for each in told] for name in told[0]}
+        """Returns name -> the number of every member."""
+        members = [
+            describe_epoch(self._space, now, then, genotype, self._read)
+            for now, then, genotype in zip(
+                self._split_members(alpha),
+                self._split_members(before),
+                genotypes,
+                strict=True,
+            )
+        ]
+        return {name: [each[name] for each in members] for name in members[0]}
 
-    def _discretized(
-        self, moment: EpochEnd, genotypes: list[Genotype | None]
+    def _discretized_scores(
+        self, end: EpochEnd, genotypes: list[Genotype | None]
     ) -> Float[np.ndarray, " member"]:
-        """Score of the supernet with nothing but what its genotype keeps."""
-        blank = jax.tree.map(np.asarray, zero_mixture(self.space))
-        hard = [one_hot(self.space, g) if g else blank for g in genotypes]
+        """Returns the score of the supernet with its genotype's operations alone."""
+        blank = jax.tree.map(np.asarray, zero_mixture(self._space))
+        hard = [one_hot(self._space, g) if g else blank for g in genotypes]
         mixture: Any = jax.tree.map(lambda *leaves: np.stack(leaves), *hard)
-        if self.members is None:
+        if self._members is None:
             mixture = hard[0]
-        model = moment.model.replace(mixture=mixture)
-        scores = np.atleast_1d(moment.score(model))
+        model = end.model.replace(mixture=mixture)
+        scores = np.atleast_1d(end.score(model))
         return np.where([g is not None for g in genotypes], scores, np.nan)
 
-    def _scored(self, genotypes: list[Genotype | None]) -> dict[str, list[Any]]:
-        """By the benchmark, if there is one."""
-        if self.known is None:
+    def _benchmark_accuracies(
+        self, genotypes: list[Genotype | None]
+    ) -> dict[str, list[Any]]:
+        if self._known is None:
             return {}
-        score = self.known.accuracy
+        score = self._known.accuracy
         return {"benchmark_accuracy": [score(g) if g else np.nan for g in genotypes]}
 
-    def _probed(self, moment: EpochEnd) -> dict[str, list[Any]]:
-        settings = self.config.search.diagnostics
+    def _probe(self, end: EpochEnd) -> dict[str, list[Any]]:
+        """Returns the measures that are due only every so many epochs."""
+        settings = self._config.search.diagnostics
         due = {
             "eigenvalue": settings.eigenvalue_every,
             "cosine": settings.cosine_every,
         }
-        step = np.int32(moment.job.steps_per_epoch - 1)
+        step = np.int32(end.job.steps_per_epoch - 1)
         found: dict[str, list[Any]] = {}
         for name, every in due.items():
-            if every and moment.epoch % every == 0:
-                values = jax.jit(moment.job.probes[name])(
-                    *(moment.state, moment.data, moment.scalars),
-                    *(np.int32(moment.epoch - 1), step),
-                )
+            if every and end.epoch % every == 0:
+                probe = jax.jit(end.job.probes[name])
+                epoch = np.int32(end.epoch - 1)
+                values = probe(end.state, end.data, end.scalars, epoch, step)
                 found |= {k: list(np.atleast_1d(v)) for k, v in to_host(values).items()}
         return found
 
     def _warn(
-        self, moment: EpochEnd, alpha: Saved, genotype: Genotype | None, entropy: float
+        self, end: EpochEnd, alpha: Alpha, genotype: Genotype | None, entropy: float
     ) -> None:
-        early = moment.epoch < moment.job.epochs and entropy > UNDECIDED
-        if genotype is None or early:
+        """Prints signs of a collapse, each once, when the search has decided enough."""
+        is_early = end.epoch < end.job.epochs and entropy > UNDECIDED
+        if genotype is None or is_early:
             return
-        for line in collapse_warnings(self.space, alpha, genotype, self.read):
-            if line not in self.warned:
-                print_status(f"{self.stage.verb}: warning: {line}")
-            self.warned.add(line)
+        for line in collapse_warnings(self._space, alpha, genotype, self._read):
+            if line not in self._warned:
+                print_status(f"{self._stage.verb}: warning: {line}")
+            self._warned.add(line)
 
 
-def _plain(value: Any) -> Any:
-    """A number that JSON has: None for one that is none."""
+def _to_json(value: Any) -> Any:
+    """Returns a value as JSON has it: None for NaN and infinity."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value):

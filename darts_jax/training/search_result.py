@@ -1,4 +1,4 @@
-"""What a search found, as an object to look at."""
+"""Result of a search: its genotype, architecture and records, shown in a notebook."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class SearchResult(HistoryPlots):
-    """What a search found. A notebook shows its cells and its last epoch.
+    """Result of a search. A notebook shows its cells and its last epoch.
 
     Attributes:
       genotype: read off the last epoch's parameters, or those of the epoch to which
         the stop rule returned.
       alpha: kind -> architecture parameters [epoch, edge, op].
       records: one of each epoch, as in ``metrics.jsonl``.
-      run: where everything lies.
+      run: the directory of the run.
       known: the genotype's accuracy in percent, where a benchmark knows it.
     """
 
@@ -54,7 +54,7 @@ class SearchResult(HistoryPlots):
 
     @functools.cached_property
     def config(self) -> ConfigDict:
-        """The settings of the run."""
+        """Settings of the run."""
         return load_config(self.run.config)
 
     @property
@@ -65,11 +65,12 @@ class SearchResult(HistoryPlots):
     def history(self) -> pd.DataFrame:
         """A row for each epoch; see `HistoryPlots.history`.
 
-        Epochs of stages are counted on; of one that ran again, the last is told.
+        Epochs of stages are counted on; of one that ran again, the last counts.
         """
         import pandas as pd
 
-        rows, before = [], 0
+        rows: list[dict[str, Any]] = []
+        before = 0
         for stage in make_stages(self.config):
             own = {r["epoch"]: r for r in self.records if stage.includes(r["verb"])}
             rows += [
@@ -81,7 +82,7 @@ class SearchResult(HistoryPlots):
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
-        """kind -> mixing weights [edge, op] of the last epoch.
+        """Mixing weights after the last epoch: kind -> [edge, op].
 
         Raises:
           InputError: its parameters are NaN or infinite.
@@ -102,25 +103,25 @@ class SearchResult(HistoryPlots):
         ]
 
     def draw(self) -> Figure:
-        """The cells of the genotype."""
+        """Draws the cells of the genotype."""
         from darts_jax.plots.draw import draw_genotype
 
         return draw_genotype(self.genotype)
 
     def draw_supernet(self) -> Figure:
-        """All edges of the last epoch, as strong as what they weigh."""
+        """Draws all edges after the last epoch, as strong as their weights."""
         from darts_jax.plots.supernet import draw_supernet
 
         return draw_supernet(self.space, self.weights)
 
     def plot_alpha(self) -> Figure:
-        """Weights of all operations of every edge by epoch."""
+        """Plots the weights of all operations of every edge by epoch."""
         from darts_jax.plots.alphas import plot_alpha
 
         return plot_alpha(self.space, self.alpha, self._read)
 
     def plot_heatmap(self) -> Figure:
-        """Weights of all operations of every edge after the last epoch."""
+        """Plots the weights of all operations of every edge after the last epoch."""
         from darts_jax.plots.alphas import plot_heatmap
 
         return plot_heatmap(self.space, self.alpha, self._read)
@@ -130,7 +131,7 @@ class SearchResult(HistoryPlots):
         return weight_reader(self.config.search.relaxation)
 
     def facts(self) -> dict[str, Any]:
-        """What there is to say of the last epoch, in words and numbers."""
+        """Returns name -> number or text, of the last epoch."""
         # A directory that was copied may lack its records.
         last = self.records[-1] if self.records else {}
         score = get_score(self.config)
@@ -139,7 +140,7 @@ class SearchResult(HistoryPlots):
             value = last.get(f"{name}_{score.name}")
             return None if value is None else score.scaled(value)
 
-        told = {
+        facts = {
             "space": self.genotype.space,
             "epochs": len(self.history),
             f"supernet, {score.title}": shown("held_out"),
@@ -147,10 +148,10 @@ class SearchResult(HistoryPlots):
             "skip connections": sum(c.skips for c in self.genotype.cells.values()),
             "benchmark accuracy %": self.known,
         }
-        return {name: value for name, value in told.items() if value is not None}
+        return {name: value for name, value in facts.items() if value is not None}
 
     def __str__(self) -> str:
-        facts = (f"{name}: {_written(v)}" for name, v in self.facts().items())
+        facts = (f"{name}: {_format(v)}" for name, v in self.facts().items())
         return "\n".join([str(self.genotype), *facts]) + "\n"
 
     def __repr__(self) -> str:
@@ -165,7 +166,13 @@ class SearchResult(HistoryPlots):
 def read_search_result(
     directory: RunDirectory, genotype: Genotype, stages: list[Stage]
 ) -> SearchResult:
-    """The result of a search whose epochs and genotype are on disk."""
+    """Reads the result of a search whose epochs are on disk.
+
+    Args:
+      directory: of the run.
+      genotype: of the search.
+      stages: of the search.
+    """
     records = read_metrics(directory.metrics)
     history = [r for r in records if any(s.includes(r["verb"]) for s in stages)]
     paths = sorted(directory.architecture.glob("epoch_*.npz"))
@@ -176,14 +183,18 @@ def read_search_result(
     return SearchResult(genotype, alpha, history, directory, accuracy)
 
 
-def _written(value: Any) -> str:
+def _format(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def group_by_seed(
     searches: Mapping[str, SearchResult],
 ) -> Iterator[dict[str, SearchResult]]:
-    """Yields searches in groups whose settings differ in the seed alone."""
+    """Yields searches in groups whose settings differ in the seed alone.
+
+    Args:
+      searches: name -> search.
+    """
     groups: dict[str, dict[str, SearchResult]] = {}
     for name, found in searches.items():
         same = {k: v for k, v in found.config.to_dict().items() if k != "seed"}

@@ -24,8 +24,9 @@ class Stage:
     """A search of its own.
 
     Attributes:
-      name: of the stage, whatever its attempts.
-      attempt: how often it has begun anew from an earlier epoch.
+      config: with the stage's settings.
+      name: of the stage: "search", or "search_1" and so on.
+      attempt: number of times that it has begun anew from an earlier epoch.
     """
 
     config: ConfigDict
@@ -34,16 +35,19 @@ class Stage:
 
     @property
     def verb(self) -> str:
-        """Under which it is recorded."""
+        """Name of its records and checkpoints."""
         return f"{self.name}{_AGAIN}{self.attempt}" if self.attempt else self.name
 
     def includes(self, verb: str) -> bool:
-        """Whether a record is of this stage, in any of its attempts."""
+        """Returns whether a verb is an attempt of this stage."""
         return verb.split(_AGAIN)[0] == self.name
 
 
 def make_stages(config: ConfigDict) -> list[Stage]:
-    """The stages of ``search.stages``, or the one search that there is.
+    """Returns the stages of ``search.stages``, or the one search that there is.
+
+    Args:
+      config: of the run.
 
     Raises:
       InputError: a stage with a wrong setting, or with stages of its own.
@@ -64,7 +68,13 @@ def make_stages(config: ConfigDict) -> list[Stage]:
 def pruned_mask(
     config: ConfigDict, mask: Mask, alpha: Mapping[str, np.ndarray]
 ) -> Mask:
-    """The operations that a stage begins with: the strongest of the one before."""
+    """Returns the operations that a stage begins with, the strongest of the one before.
+
+    Args:
+      config: of the stage; ``search.operations`` says how many an edge keeps.
+      mask: kind of cell -> operations of the stage before, booleans [edge, op].
+      alpha: kind of cell -> its last parameters [edge, op].
+    """
     count = config.search.operations
     if not count:
         return mask

@@ -1,4 +1,4 @@
-"""Numbers of a run as TensorBoard reads them.
+"""Event files, as TensorBoard reads them.
 
 tensorboardX's own writer has a thread, a queue and an exit handler, each of which
 prints a traceback of its own where the disk is full. Its messages are written here at
@@ -19,7 +19,7 @@ _FORMAT = "brain.Event:2"
 
 
 class EventFile:
-    """A file of events in a directory, which it begins with its first record.
+    """File of events, begun with its first record.
 
     Args:
       directory: where TensorBoard looks; made if absent.
@@ -27,10 +27,15 @@ class EventFile:
     """
 
     def __init__(self, directory: Path, purge_step: int | None = None) -> None:
-        self._directory, self._purge_step = directory, purge_step
+        self._directory = directory
+        self._purge_step = purge_step
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Appends a step's scalars; on disk when this returns.
+
+        Args:
+          step: number of steps done.
+          scalars: name -> number.
 
         Raises:
           InputError: no room on disk, or no right to write.
@@ -39,24 +44,24 @@ class EventFile:
         from tensorboardX.summary import scalar
 
         now = time.time()
-        events = [] if self._path.exists() else self._first(now)
+        events = [] if self._path.exists() else self._header(now)
         events += [
             Event(wall_time=now, step=step, summary=scalar(name, value))
             for name, value in scalars.items()
         ]
         append_to_file(
-            self._path, b"".join(_framed(e.SerializeToString()) for e in events)
+            self._path, b"".join(_frame(e.SerializeToString()) for e in events)
         )
 
     @functools.cached_property
     def _path(self) -> Path:
-        # Seconds and the host, as TensorBoard's own files have; and what tells files of
+        # Seconds and the host, as TensorBoard's own files; nanoseconds tell files of
         # one second apart.
         now = time.time_ns()
         name = f"events.out.tfevents.{now // 10**9}.{socket.gethostname()}.{now}"
         return self._directory / name
 
-    def _first(self, now: float) -> list[Any]:
+    def _header(self, now: float) -> list[Any]:
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         first = [Event(wall_time=now, file_version=_FORMAT)]
@@ -69,8 +74,8 @@ class EventFile:
         return first
 
 
-def _framed(message: bytes) -> bytes:
-    """A record of the file: length, its checksum, the message, its checksum."""
+def _frame(message: bytes) -> bytes:
+    """Returns a record of the file: length, its checksum, the message, its checksum."""
     from tensorboardX.record_writer import masked_crc32c
 
     length = struct.pack("<Q", len(message))

@@ -1,7 +1,7 @@
-"""Runs that start from another run's parameters in place of random ones.
+"""Warm start of a run from another run's parameters, in place of random ones.
 
-What is taken are weights, statistics and the architecture; optimizers and schedules
-are fresh. The first state becomes the run's checkpoint of step 0, so that it goes on
+Weights, statistics and the architecture are taken over; optimizers and schedules are
+fresh. The first state becomes the run's checkpoint of step 0, so that it goes on
 without the other run, and ``start.json`` says where it came from.
 """
 
@@ -34,15 +34,15 @@ from darts_jax.training.processes import wait_for_all
 from darts_jax.training.stages import Stage
 
 SEARCH = ("params", "stats", "alpha", "mask")
-"""What of a search's state is taken over."""
+"""Parts of a search's state that are taken over."""
 
 TRAINING = ("params", "stats")
-"""And what of a training's."""
+"""Parts of a training's state that are taken over."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SourceRun:
-    """Another run, from which one starts.
+    """Run from whose parameters another one starts.
 
     Args:
       run: its directory.
@@ -74,9 +74,9 @@ class SourceRun:
         Raises:
           InputError: there is none.
         """
-        return self.genotype_of("retrain")
+        return self.network_genotype("retrain")
 
-    def genotype_of(self, name: str) -> Genotype:
+    def network_genotype(self, name: str) -> Genotype:
         """Returns the genotype of one of the networks that were trained there.
 
         Args:
@@ -95,37 +95,43 @@ class SourceRun:
 
 @dataclasses.dataclass(frozen=True)
 class WarmStart:
-    """The first state of a run that starts from another.
+    """First state of a run that starts from another.
 
     Attributes:
       verb: names its checkpoints.
-      told: goes into ``start.json``: the other run, the step, a hash of what was taken.
+      provenance: entry of ``start.json``: the other run, its step, a hash of what was
+        taken over.
       tree: as a checkpoint holds it.
     """
 
     verb: str
-    told: dict[str, Any]
+    provenance: dict[str, Any]
     tree: Any
 
     def write(self, directory: RunDirectory) -> None:
         """Makes this the run's checkpoint of step 0.
 
+        Args:
+          directory: of the new run, open.
+
         Raises:
           InputError: a run that was killed at its start had another one.
         """
+        provenance = self.provenance
         every = read_warm_starts(directory)
-        if every.get(self.verb, self.told) != self.told:
+        if every.get(self.verb, provenance) != provenance:
             raise InputError(
-                f"{self.told['run']} has changed since {directory.path} was begun from "
-                "it; choose another --run"
+                f"{provenance['run']} has changed since {directory.path} was begun "
+                "from it; choose another --run"
             )
-        content = json.dumps(every | {self.verb: self.told}, indent=1, sort_keys=True)
+        every[self.verb] = provenance
+        content = json.dumps(every, indent=1, sort_keys=True)
         atomic_write(directory.start, content + "\n")
         wait_for_all(f"{directory.start} is written")
-        Checkpoints(directory.checkpoints / self.verb, 1).save(0, self.tree)
-        run, step = self.told["run"], self.told["step"]
+        Checkpoints(directory.checkpoints / self.verb).save(0, self.tree)
         print_status(
-            f"{self.verb}: starts from the parameters of {run} after step {step}"
+            f"{self.verb}: starts from the parameters of {provenance['run']} after "
+            f"step {provenance['step']}"
         )
 
 
@@ -135,8 +141,11 @@ def make_search_warm_start(
     """Returns the first state of a search that starts from another, if it has none yet.
 
     Args:
-      source: None: of a search that starts from random parameters, or goes on.
+      source: the other run; None for a search that starts from random parameters, or
+        goes on.
+      config: of the new run.
       directory: of the new run; nothing is written to it.
+      job: the new search.
 
     Raises:
       InputError: there is nothing to start from, it does not fit, or the directory has
@@ -150,7 +159,7 @@ def make_search_warm_start(
     attempts = [path.name for path in every if stage.includes(path.name)]
     # Of a search that began anew from an earlier epoch the last attempt.
     last = max(attempts, key=lambda name: (len(name), name), default="search")
-    return _beginning(source, last, "search", job, SEARCH)
+    return _make_warm_start(source, last, "search", job, SEARCH)
 
 
 def make_training_warm_start(
@@ -162,7 +171,8 @@ def make_training_warm_start(
     """Returns the first state of a training that starts from another's network.
 
     Args:
-      source: None: of a training that starts from random weights, or goes on.
+      source: the other run; None for a training that starts from random weights, or
+        goes on.
       directory: of the new run; nothing is written to it.
       name: of the network: "retrain", "random_0" and so on.
       make_job: makes its training.
@@ -173,17 +183,21 @@ def make_training_warm_start(
     """
     if _has_begun(directory, name, source) or source is None:
         return None
-    return _beginning(source, name, name, make_job(), TRAINING)
+    return _make_warm_start(source, name, name, make_job(), TRAINING)
 
 
 def require_same_genotypes(source: SourceRun, wanted: Mapping[str, Genotype]) -> None:
     """Refuses networks that are not those of the run that is started from.
 
     Args:
-      wanted: name -> genotype.
+      source: that run.
+      wanted: name -> genotype of the networks to train.
+
+    Raises:
+      InputError: a network has another genotype there, or is not there.
     """
     for name, genotype in wanted.items():
-        if source.genotype_of(name) != genotype:
+        if source.network_genotype(name) != genotype:
             raise InputError(
                 f"the network {name} in {source.run} has another genotype than the one "
                 "to train; want that run's own seed, space and number of "
@@ -192,14 +206,17 @@ def require_same_genotypes(source: SourceRun, wanted: Mapping[str, Genotype]) ->
 
 
 def read_warm_starts(directory: RunDirectory) -> dict[str, dict[str, Any]]:
-    """Returns what each verb of a run started from; nothing of one that did not.
+    """Returns verb -> `WarmStart.provenance`, of the verbs that started from a run.
+
+    Args:
+      directory: of the run.
 
     Raises:
       InputError: the file is damaged.
     """
     try:
         content = json.loads(directory.start.read_text())
-        return {str(verb): dict(told) for verb, told in content.items()}
+        return {str(verb): dict(entry) for verb, entry in content.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError):
@@ -209,7 +226,11 @@ def read_warm_starts(directory: RunDirectory) -> dict[str, dict[str, Any]]:
 
 
 def _has_begun(directory: RunDirectory, verb: str, source: SourceRun | None) -> bool:
-    """Whether there is a state to go on from; refuses another start than its own."""
+    """Returns whether a verb has a state to go on from.
+
+    Raises:
+      InputError: it has begun, and not from the source.
+    """
     known = read_warm_starts(directory).get(verb)
     folder = directory.checkpoints / verb
     has_state = folder.is_dir() and any(p.name.isdecimal() for p in folder.iterdir())
@@ -247,15 +268,16 @@ def _require_alike(source: SourceRun, config: ConfigDict) -> None:
                 f"the search in {source.run} has {key}={old[key]}, and {config[key]} "
                 f"is asked for; want --config {source.directory.config}"
             )
-    shares = [RELAXATIONS[c.search.relaxation].simplex for c in (old, config)]
-    if shares[0] != shares[1]:
+    theirs = RELAXATIONS[old.search.relaxation]
+    ours = RELAXATIONS[config.search.relaxation]
+    if theirs.simplex != ours.simplex:
         raise InputError(
             f"search.relaxation={config.search.relaxation} takes other parameters than "
             f"{old.search.relaxation}, by which {source.run} searched; want that"
         )
 
 
-def _beginning(
+def _make_warm_start(
     source: SourceRun, theirs: str, verb: str, job: Job, parts: Sequence[str]
 ) -> WarmStart:
     found = read_newest(source.directory.checkpoints / theirs, print_status)
@@ -263,28 +285,30 @@ def _beginning(
         raise InputError(f"no checkpoint of a {theirs} in {source.run} to start from")
     step, stored = found
     first = initial_tree(job)
-    taken = _taken(source, first, stored, parts)
-    told = {"run": str(source.run.resolve()), "step": step, "sha256": _digest(taken)}
+    taken = _select_parts(source, first, stored, parts)
+    provenance = {
+        "run": str(source.run.resolve()),
+        "step": step,
+        "sha256": _digest(taken),
+    }
     leaves = [taken.get(name, leaf) for name, leaf in named_arrays(first).items()]
     tree = jax.tree.unflatten(jax.tree.structure(first), leaves)
-    return WarmStart(verb, told, tree)
+    return WarmStart(verb, provenance, tree)
 
 
-def _taken(
+def _select_parts(
     source: SourceRun,
     first: Any,
     stored: Mapping[str, np.ndarray],
     parts: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """The arrays that are taken over, by name, once they fit the first state."""
+    """Returns the arrays to take over, by name; refuses such as do not fit."""
     prefixes = tuple(f"state.{part}." for part in parts)
     wanted = {k: v for k, v in named_arrays(first).items() if k.startswith(prefixes)}
     taken = {k: np.asarray(v) for k, v in stored.items() if k.startswith(prefixes)}
     for name in sorted(wanted.keys() | taken.keys()):
-        here, there = (
-            signature(some[name]) if name in some else "absent"
-            for some in (wanted, taken)
-        )
+        here = signature(wanted[name]) if name in wanted else "absent"
+        there = signature(taken[name]) if name in taken else "absent"
         if here != there:
             raise InputError(
                 f"the network in {source.run} does not fit these settings and data: "

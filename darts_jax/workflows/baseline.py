@@ -17,8 +17,9 @@ from darts_jax.settings.config import validate_config
 from darts_jax.spaces import get_space
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import format_table
-from darts_jax.training.directory import RunDirectory, atomic_write, open_run
+from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.lock import holds_run_lock
+from darts_jax.training.opening import open_run
 from darts_jax.workflows.oracles import (
     make_path_oracle,
     make_table_oracle,

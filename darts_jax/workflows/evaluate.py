@@ -50,7 +50,7 @@ def evaluate(
     if (known := read_identity(directory.data)) is not None:
         dataset = _as_trained(dataset, known)
     job = make_training(config, dataset, read_run_genotype(directory))
-    state = restore_network(directory, job, config.checkpoint.keep)
+    state = restore_network(directory, job)
     tested = evaluate_state(job, state, last=True)
     write_evaluation(directory, dataset, tested)
     return float(tested.measures[job.score.name])

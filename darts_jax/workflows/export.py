@@ -22,7 +22,8 @@ from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.written import of_tree
 from darts_jax.tasks.classification.task import make_inference
 from darts_jax.tasks.registry import load_data, require_images
-from darts_jax.training.directory import RunDirectory, atomic_write, require_same_data
+from darts_jax.training.directory import RunDirectory, atomic_write
+from darts_jax.training.opening import require_same_data
 from darts_jax.training.restore import blank_images, restore_network
 from darts_jax.training.retrain_job import make_training
 
@@ -76,7 +77,7 @@ def export(
     use_compilation_cache(config.compilation_cache)
     dataset = _data_of(directory, config, dataset, overrides)
     job = make_training(config, dataset, genotype)
-    state = restore_network(directory, job, config.checkpoint.keep)
+    state = restore_network(directory, job)
     if int(state.step) != job.epochs * job.steps_per_epoch:
         raise InputError(
             f"the network in {directory.path} is at step {int(state.step)} of "

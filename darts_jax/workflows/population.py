@@ -28,18 +28,19 @@ from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.tasks.slots import make_discretization
 from darts_jax.training.console import format_table, html_table, short_name
-from darts_jax.training.directory import (
-    RunDirectory,
-    atomic_write,
-    load_architecture,
-    open_run,
-)
+from darts_jax.training.directory import RunDirectory, atomic_write, load_architecture
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.loop import run_epochs
 from darts_jax.training.metrics import read_metrics
+from darts_jax.training.opening import open_run
 from darts_jax.training.population_job import make_population
 from darts_jax.training.processes import wait_for_all
-from darts_jax.training.run_budget import fit_to_budget, print_budget, write_costs
+from darts_jax.training.run_budget import (
+    fit_to_budget,
+    print_budget,
+    read_limit,
+    write_costs,
+)
 from darts_jax.training.search_observer import SearchObserver
 from darts_jax.training.stages import Stage
 
@@ -187,7 +188,7 @@ def population(
     result = read_population(directory)
     for own, member in zip(members, result.members, strict=True):
         if member.genotype is not None:
-            print_budget(own, directory, member.genotype)
+            print_budget(read_limit(own, directory), member.genotype)
     _write(result)
     return result
 
@@ -262,18 +263,13 @@ def _read(
     for i, chosen in enumerate(settings):
         own = {kind: values[:, i] for kind, values in alpha.items()}
         last = {kind: values[-1] for kind, values in own.items()}
-        sound = not kinds_with_invalid_alpha(space, last)
-        own_config = with_overrides(config, [f"{k}={v}" for k, v in chosen.items()])
-        members.append(
-            Member(
-                chosen,
-                fit_to_budget(own_config, directory, discretize(space, last), last)
-                if sound
-                else None,
-                own,
-                {name: values[:, i] for name, values in curves.items()},
-            )
-        )
+        genotype = None
+        if not kinds_with_invalid_alpha(space, last):
+            own_config = with_overrides(config, [f"{k}={v}" for k, v in chosen.items()])
+            limit = read_limit(own_config, directory)
+            genotype = fit_to_budget(limit, discretize(space, last), last)
+        own_curves = {name: values[:, i] for name, values in curves.items()}
+        members.append(Member(chosen, genotype, own, own_curves))
     genotypes = [member.genotype for member in members]
     shared, score = agreement(genotypes), get_score(config)
     return PopulationResult(tuple(members), shared, directory, score)

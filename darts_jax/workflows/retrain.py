@@ -23,10 +23,11 @@ from darts_jax.spaces.reading import read_genotype_file
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import print_status
 from darts_jax.training.cost_limits import make_pricing
-from darts_jax.training.directory import RunDirectory, atomic_write, open_run
+from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.evaluation import write_evaluation
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.loop import run_epochs
+from darts_jax.training.opening import open_run
 from darts_jax.training.processes import wait_for_all
 from darts_jax.training.retrain_job import make_training
 from darts_jax.training.shared_job import count_network_parameters, make_shared_training

@@ -21,12 +21,18 @@ from darts_jax.tasks.registry import load_data
 from darts_jax.tasks.slots import full_mask, make_discretization
 from darts_jax.training.checkpoint import Checkpoints
 from darts_jax.training.console import print_status
-from darts_jax.training.directory import RunDirectory, atomic_write, open_run
+from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.live import Live, make_live_plot
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.loop import completed_steps, initial_tree, run_epochs
+from darts_jax.training.opening import open_run
 from darts_jax.training.processes import is_writer, wait_for_all
-from darts_jax.training.run_budget import fit_to_budget, print_budget, write_costs
+from darts_jax.training.run_budget import (
+    fit_to_budget,
+    print_budget,
+    read_limit,
+    write_costs,
+)
 from darts_jax.training.search_job import make_search, search_start
 from darts_jax.training.search_observer import SearchObserver
 from darts_jax.training.search_result import SearchResult, read_search_result
@@ -118,9 +124,9 @@ def _searched(
         genotype = select_on_supernet(last.stage.config, last.job, state)
     else:
         genotype = make_discretization(last.stage.config)(space, last.alpha)
-    how = last.stage.config, place.directory
-    fitted = fit_to_budget(*how, genotype, last.alpha)
-    print_budget(*how, fitted, genotype)
+    limit = read_limit(last.stage.config, place.directory)
+    fitted = fit_to_budget(limit, genotype, last.alpha)
+    print_budget(limit, fitted, before=genotype)
     return fitted
 
 
@@ -150,7 +156,7 @@ class _Ran:
         if self.epoch == self.epochs:
             return self.state
         verb, step = _saved_at(self.stage, directory, self._step)
-        checkpoints = Checkpoints(directory.checkpoints / verb, 1)
+        checkpoints = Checkpoints(directory.checkpoints / verb)
         return checkpoints.restore(step, initial_tree(self.job))["state"]
 
     @property

@@ -22,7 +22,7 @@ from darts_jax.training.console import print_status
 from darts_jax.training.evaluation import Evaluator
 from darts_jax.training.loop import compile_job
 from darts_jax.training.restore import SavedSearch
-from darts_jax.training.run_budget import fit_to_budget, print_budget
+from darts_jax.training.run_budget import fit_to_budget, print_budget, read_limit
 from darts_jax.types import Mixture
 
 
@@ -55,9 +55,9 @@ def select(
         job, state = saved.restore(epoch, dataset)
         alpha = saved.architecture(epoch)
         genotype = select_on_supernet(saved.config, job, state)
-    how = saved.config, saved.directory
-    fitted = fit_to_budget(*how, genotype, alpha)
-    print_budget(*how, fitted, genotype)
+    limit = read_limit(saved.config, saved.directory)
+    fitted = fit_to_budget(limit, genotype, alpha)
+    print_budget(limit, fitted, before=genotype)
     return check(fitted)
 
 

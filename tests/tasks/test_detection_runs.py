@@ -97,7 +97,7 @@ def test_a_detector_finds_what_the_test_found(finished):
     config, dataset = made()
     genotype = Genotype.from_json((finished / "genotype.json").read_text())
     job = make_training(config, dataset, genotype)
-    state = restore_network(RunDirectory(finished), job, config.checkpoint.keep)
+    state = restore_network(RunDirectory(finished), job)
     find, test = make_detector(config, dataset, genotype), dataset.test
     boxes_, labels, scores = map(np.asarray, jax.jit(find)(state, test.images))
     assert boxes_.shape == (5, 20, 4)

@@ -1,4 +1,4 @@
-"""More epochs: a run that goes on, one that may not, and a run that starts from it."""
+"""A run goes on with more epochs where it may, and a new run starts from another."""
 
 import hashlib
 import json
@@ -17,8 +17,8 @@ from darts_jax.reports.recipe import commands
 from darts_jax.settings.config_files import load_config
 from darts_jax.training.checkpoint import named_arrays, read_newest
 from darts_jax.training.directory import RunDirectory
-from darts_jax.training.extension import extendable_verbs
 from darts_jax.training.metrics import read_metrics
+from darts_jax.training.opening import extendable_verbs
 from darts_jax.training.retrain_job import make_training
 from darts_jax.training.search_job import make_search
 from tests.support.small_runs import config, images

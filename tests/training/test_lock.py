@@ -1,4 +1,4 @@
-"""One writer a run directory: who holds it is named, and the dead hold nothing."""
+"""The lock of a run directory names its holder, and a dead process holds none."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Losses that are finite and yet beyond reason are told, once and where it is read."""
+"""A loss that is finite and yet beyond reason is warned of, once, where it is read."""
 
 import math
 
@@ -21,7 +21,7 @@ def noticed(losses, chance=GUESS, kind="loss"):
     return [
         epoch
         for epoch, loss in enumerate(losses, start=1)
-        if kind in watch.notice(epoch, {kind: loss})
+        if kind in watch.check(epoch, {kind: loss})
     ]
 
 
@@ -43,20 +43,20 @@ def test_without_a_guess_the_first_epoch_is_the_measure():
 
 def test_a_warning_names_losses_bounds_and_what_helps_once():
     watch = LossWatch("retrain.weights.learning_rate", GUESS, [{"loss": 2.0}])
-    lines = watch.notice(2, {"loss": np.array(2e16), "valid_loss": np.array(1.0)})
+    lines = watch.check(2, {"loss": np.array(2e16), "valid_loss": np.array(1.0)})
     assert lines == {
         "loss": "the training loss in epoch 2 is 2e+16, 8.69e+15 times what a guess "
         "loses and 1e+16 times the first epoch's: a smaller "
         "retrain.weights.learning_rate may help"
     }
-    assert watch.news(lines) == list(lines.values())
-    again = watch.notice(3, {"loss": 3e16, "valid_loss": 500.0})
-    assert watch.news(again) == [again["valid_loss"]]
+    assert watch.select_new(lines) == list(lines.values())
+    again = watch.check(3, {"loss": 3e16, "valid_loss": 500.0})
+    assert watch.select_new(again) == [again["valid_loss"]]
 
 
 def test_the_worst_member_is_named():
     watch = LossWatch("search.weights.learning_rate", GUESS, [])
-    line = watch.notice(1, {"loss": np.array([2.0, np.nan, 1e9, 1e8])})["loss"]
+    line = watch.check(1, {"loss": np.array([2.0, np.nan, 1e9, 1e8])})["loss"]
     assert line.startswith("the training loss of member 2 in epoch 1 is 1e+09, ")
 
 

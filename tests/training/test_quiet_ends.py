@@ -1,4 +1,4 @@
-"""What cannot be written ends in one line, and nothing follows it."""
+"""A failure to write ends in one line, and nothing is printed after it."""
 
 import os
 import subprocess

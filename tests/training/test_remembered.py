@@ -18,7 +18,8 @@ from darts_jax.data.identity import SAMPLED, Identity, identify, read_identity
 from darts_jax.data.remembered import blank, trained_with
 from darts_jax.data.scene_sources import load_scenes
 from darts_jax.data.text import UNKNOWN, load_text
-from darts_jax.training.directory import RunDirectory, open_run
+from darts_jax.training.directory import RunDirectory
+from darts_jax.training.opening import open_run
 from darts_jax.workflows.evaluate import evaluate
 from darts_jax.workflows.front import front
 from tests.support.made_data import make_coco, pictures
@@ -73,7 +74,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def moved(trained, tmp_path):
-    """The same elsewhere; where it was there is nothing."""
+    """A copy elsewhere of data that are no longer where they were."""
     for name in ("plain", "run"):
         shutil.copytree(trained / name, tmp_path / name)
     trained.joinpath("plain").rename(trained / "away")

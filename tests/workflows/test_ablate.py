@@ -1,4 +1,4 @@
-"""From settings to a table: results, ablations, comparisons, live plots."""
+"""Ablations and comparisons: every combination is searched, and effects are paired."""
 
 import contextlib
 import shutil
@@ -16,7 +16,6 @@ import darts_jax
 from darts_jax.analysis.intervals import SHARE, mean_interval
 from darts_jax.engine import program
 from darts_jax.errors import InputError
-from darts_jax.training.live import LivePlot
 from darts_jax.workflows import ablate as ablations
 from tests.support.small_runs import config, images
 
@@ -58,20 +57,6 @@ def test_an_interval_is_students():
     half = t.ppf(0.975, 3) * np.std(values, ddof=1) / 2
     np.testing.assert_allclose((mean, low, high), (5.125, 5.125 - half, 5.125 + half))
     assert np.isnan(mean_interval([1.0])[1])
-
-
-def test_a_search_has_a_tidy_history(tmp_path):
-    settings = config(2, **{"search.stages": "search.epochs=1; search.operations=2"})
-    found = darts_jax.search(settings, tmp_path / "run", images())
-    assert found.history["epoch"].tolist() == [1, 2, 3]
-    assert found.history["stage"].tolist() == ["search_1", "search_2", "search_2"]
-    assert found.history["loss"].tolist() == [r["loss"] for r in found.records]
-    weights = found.weights["normal"]
-    np.testing.assert_allclose(np.where(weights < 0, 0, weights).sum(-1), 1)
-    again = darts_jax.load_run(tmp_path / "run")
-    pd.testing.assert_frame_equal(again.history, found.history)
-    assert again.genotype == found.genotype
-    assert "epochs: 3" in str(again)
 
 
 def test_the_frame_of_an_ablation_has_a_row_for_each_search(ablation):
@@ -233,14 +218,3 @@ def test_groups_of_searches_are_compared_by_seed(tmp_path):
         darts_jax.compare([runs["slow0"], runs["slow1"]]).effects()
     with pytest.raises(InputError, match="was not measured; want one of"):
         found.effects("beauty")
-
-
-def test_a_live_plot_is_shown_what_there_is_so_far(tmp_path):
-    shown = []
-    plot = LivePlot(shown.append)
-    darts_jax.search(config(3), tmp_path / "run", images(), live=plot)
-    assert [record["epoch"] for record in plot.records] == [1, 2, 3]
-    assert 1 <= len(shown) <= 3
-    again = LivePlot(shown.append)
-    darts_jax.search(config(3), tmp_path / "run", images(), live=again)
-    assert not again.records
