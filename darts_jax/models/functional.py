@@ -1,4 +1,4 @@
-"""The seam: a network module as pure functions of plain trees of arrays.
+"""Networks as pure functions of plain trees of arrays.
 
 Nothing outside this folder knows Flax's variables; nothing inside it knows how an
 architecture is learned.
@@ -24,7 +24,8 @@ class Apply(Protocol):
     """``(params, stats, mixture, images, key, train) -> (logits, new stats)``.
 
     In train mode BN normalises by the batch and the new statistics have moved towards
-    it; else they come back as they were. The key feeds random operations.
+    it; else they come back as they were. The key feeds random operations and is
+    consumed.
     """
 
     def __call__(
@@ -40,15 +41,19 @@ class Apply(Protocol):
 
 
 class Initialized(NamedTuple):
+    """Parameters and statistics of a network that has not been trained."""
+
     params: Params
     stats: Stats
 
 
 def initialize(module: nn.Module, key: PRNGKeyArray, *example: Any) -> Initialized:
-    """Parameters and statistics of a network; the key is consumed.
+    """Returns parameters and statistics of a network.
 
     Args:
-      example: arguments of the network, of which only shapes matter.
+      module: the network, called as ``module(*example, train)``.
+      key: consumed.
+      example: arguments of the network, of which only shapes and dtypes matter.
     """
 
     def init(key: PRNGKeyArray) -> Any:
@@ -62,17 +67,34 @@ def initialize(module: nn.Module, key: PRNGKeyArray, *example: Any) -> Initializ
 def initialize_supernet(
     net: Supernet, key: PRNGKeyArray, image_shape: tuple[int, int, int]
 ) -> Initialized:
-    """`initialize` for images [height, width, channel]."""
+    """Returns parameters and statistics of a supernet.
+
+    Args:
+      net: the supernet.
+      key: consumed.
+      image_shape: height and width in pixels, and number of channels, of its images.
+    """
     return initialize(net, key, jnp.zeros((2, *image_shape)), zero_mixture(net.space))
 
 
 def zero_mixture(space: Space) -> Mixture:
-    """Returns the mixture of a space in which every operation weighs 0, float32."""
+    """Returns the mixture in which every operation weighs 0, float32.
+
+    Args:
+      space: whose cells it is for.
+    """
     return Mixture({k: jnp.zeros(cell.shape) for k, cell in space.cells.items()})
 
 
 def supernet_apply(net: Supernet) -> Apply:
-    """The supernet's forward pass."""
+    """Returns the supernet's forward pass.
+
+    Args:
+      net: the supernet.
+
+    Returns:
+      A pure function; see `Apply`.
+    """
 
     def apply(
         params: Params,
@@ -90,11 +112,14 @@ def supernet_apply(net: Supernet) -> Apply:
 
 
 def network_apply(net: Network) -> Callable[..., tuple[Logits, Stats]]:
-    """The forward pass of a genotype's network.
+    """Returns the forward pass of a genotype's network.
+
+    Args:
+      net: the network.
 
     Returns:
-      ``(params, stats, images, drop_rate, key, *, train) -> (logits, new stats)``; the
-      key feeds drop path and random operations.
+      A pure function ``(params, stats, images, drop_rate, key, *, train) -> (logits,
+      new stats)``; the key feeds drop path and random operations and is consumed.
     """
 
     def apply(
@@ -117,5 +142,9 @@ def network_apply(net: Network) -> Callable[..., tuple[Logits, Stats]]:
 
 
 def count_parameters(params: Params) -> int:
-    """Number of trainable scalars."""
+    """Returns the number of trainable scalars.
+
+    Args:
+      params: a tree of arrays or of their shapes.
+    """
     return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,4 +1,4 @@
-"""Reading text: tied embeddings, dropouts of one mask a window, what is read of it."""
+"""Parts of networks that read text: tied embeddings, dropouts, and their results."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -13,19 +13,19 @@ from darts_jax.models.operations.layers import Uniform
 States = Float[Array, "batch time unit"]
 
 HIDDEN = "hidden"
-"""Names, in the statistics, the hidden states [batch, stream, unit] to go on from."""
+"""Name, among the statistics, of the hidden states [batch, stream, unit]."""
 
 BOUND = 0.04
 """Weights begin as U(-0.04, 0.04) (Liu et al., 2019, code)."""
 
 
 class Reading(NamedTuple):
-    """What a network makes of a window of text.
+    """Results of a network for a window of text.
 
     Attributes:
       losses: minus the log probability of every target, in nats.
-      states: the last layer's.
-      dropped: those that the targets were predicted from, after dropout.
+      states: of the last layer.
+      dropped: these states after dropout, which predict the targets.
     """
 
     losses: Float[Array, "batch time"]
@@ -35,7 +35,7 @@ class Reading(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Dropouts:
-    """Rates, each of a mask that stays the same over a window.
+    """Dropout rates, each of a mask that stays the same over a window.
 
     Attributes:
       words: of whole words of the vocabulary (Gal and Ghahramani, 2016).
@@ -53,28 +53,50 @@ class Dropouts:
 
 
 def weights(*shape: int) -> Any:
-    """An initialiser's box of weights of that shape; see `layers.draw`."""
+    """Returns weights that are still to be drawn; see `layers.draw`.
+
+    Args:
+      shape: of the weights.
+    """
     return Uniform(jnp.full(shape, BOUND, jnp.float32))
 
 
 def dropout_mask(
     key: PRNGKeyArray, shape: tuple[int, ...], rate: float, dtype: Any
 ) -> Float[Array, "..."]:
-    """0 with probability ``rate``, else 1 / (1 - rate); the key is consumed."""
+    """Draws a mask of values 0, with probability ``rate``, and 1 / (1 - rate).
+
+    Args:
+      key: consumed.
+      shape: of the mask.
+      rate: in [0, 1).
+      dtype: of the mask.
+    """
     if not rate:
         return jnp.ones(shape, dtype)
     kept = jax.random.bernoulli(key, 1 - rate, shape)
     return kept.astype(dtype) / (1 - rate)
 
 
-def locked(key: PRNGKeyArray, states: States, rate: float) -> States:
-    """Drops the same units at all times of a text."""
+def locked_dropout(key: PRNGKeyArray, states: States, rate: float) -> States:
+    """Drops the same units at all times of a text.
+
+    Args:
+      key: consumed.
+      states: [batch, time, unit].
+      rate: probability of a unit to be dropped.
+    """
     batch, _, units = states.shape
     return states * dropout_mask(key, (batch, 1, units), rate, states.dtype)
 
 
 class Vocabulary(nn.Module):
-    """One matrix that embeds words and predicts them (Inan et al., 2017)."""
+    """A matrix that embeds words and also predicts them (Inan et al., 2017).
+
+    Attributes:
+      size: number of words.
+      units: number of units of an embedded word.
+    """
 
     size: int
     units: int
@@ -86,14 +108,14 @@ class Vocabulary(nn.Module):
     def embed(
         self, key: PRNGKeyArray, tokens: Int[Array, "batch time"], rate: float
     ) -> States:
-        """Of tokens, whole words of which are dropped; the key is consumed."""
+        """Embeds tokens, of which whole words are dropped; the key is consumed."""
         mask = dropout_mask(key, (self.size, 1), rate, self.words.dtype)
         return self.words[tokens] * mask[tokens]
 
     def losses(
         self, states: States, targets: Int[Array, "batch time"]
     ) -> Float[Array, "batch time"]:
-        """Minus the log probability of every target, in nats."""
+        """Returns minus the log probability of every target, in nats."""
         logits = states @ self.words.T + self.bias
         chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
         return jax.nn.logsumexp(logits, axis=-1) - chosen

@@ -1,4 +1,4 @@
-"""What the supernet and a genotype's network share: stems, blocks in a row, head."""
+"""Parts that the supernet and a genotype's network share: stem, blocks and head."""
 
 import dataclasses
 import functools
@@ -21,20 +21,20 @@ from darts_jax.models.operations.layers import (
     Linear,
     ReLUConvBN,
 )
-from darts_jax.models.operations.mobile import ACTIVATIONS
+from darts_jax.models.operations.mobile import BLOCK_ACTIVATIONS
 from darts_jax.spaces.graph import Macro
 from darts_jax.spaces.widths import FEATURES, STEM
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """One block of the network.
+    """A cell, or a residual block, at its place in the network.
 
     Attributes:
       kind: of the cell, or "residual".
-      widths: channels of the two preceding outputs (earlier, last).
-      channels: of the block's states.
-      output: channels of its output.
+      widths: number of channels of the two preceding outputs (earlier, last).
+      channels: number of channels of the block's states.
+      output: number of channels of its output.
       after_reduction: whether the preceding block halved the image.
     """
 
@@ -54,23 +54,28 @@ def plan_blocks(
     after_reduction: bool = False,
     given: Mapping[str, int] | None = None,
 ) -> tuple[Block, ...]:
-    """Widths of every block, first to last.
+    """Returns the blocks of a network, first to last.
 
     Args:
-      multiplier: kind -> how many states its output concatenates.
-      stem: channels of the two states that the first block sees.
+      macro: how cells are stacked.
+      multiplier: kind -> number of states that its output concatenates.
+      cells: depth in units of the macro structure's layout.
+      channels: number of channels before the first block that has its own.
+      stem: number of channels of the two states that the first block sees.
       after_reduction: whether the stem's states differ in size, as after a reduction.
-      given: kind -> channels of its blocks; others keep those before, and twice that
-        where they reduce.
+      given: kind -> number of channels of its blocks; others keep those before, and
+        twice that where they reduce.
     """
     blocks = []
-    widths, given = stem, given or {}
+    widths = stem
+    given = given or {}
     for kind in macro.layout(cells):
         reduces = kind in macro.reductions
         channels = given.get(kind, channels * 2 if reduces else channels)
         output = channels * multiplier.get(kind, 1)
         blocks.append(Block(kind, widths, channels, output, after_reduction))
-        widths, after_reduction = (widths[1], output), reduces
+        widths = widths[1], output
+        after_reduction = reduces
     return tuple(blocks)
 
 
@@ -78,7 +83,9 @@ class Stem(nn.Module):
     """3x3 convolution and BN (always affine), as in both CIFAR networks.
 
     Attributes:
-      activation: after them, as in mobile networks; a name of `ACTIVATIONS`.
+      channels: number of channels of its output.
+      stride: down and across.
+      activation: behind BN, as in mobile networks; a name of `BLOCK_ACTIVATIONS`.
     """
 
     channels: int
@@ -89,26 +96,33 @@ class Stem(nn.Module):
     def __call__(self, images: Image, train: bool) -> Image:
         stride = (self.stride, self.stride)
         x = Conv(self.channels, (3, 3), stride)(images)
-        return ACTIVATIONS[self.activation](BatchNorm(affine=True)(x, train))
+        return BLOCK_ACTIVATIONS[self.activation](BatchNorm(affine=True)(x, train))
 
 
 def make_stem(macro: Macro, widths: Mapping[str, int]) -> Stem:
-    """The first layer of a network.
+    """Returns the first layer of a network.
 
     Args:
-      widths: by name, as `Macro.widths_at` gives them.
+      macro: how cells are stacked.
+      widths: numbers of channels by name, as from `Macro.widths_at`.
     """
     return Stem(widths[STEM], macro.stem_stride, macro.activation)
 
 
 def make_head(macro: Macro, widths: Mapping[str, int], classes: int) -> "Head":
-    """The last; arguments are those of `make_stem`."""
+    """Returns the last layers of a network.
+
+    Args:
+      macro: how cells are stacked.
+      widths: numbers of channels by name, as from `Macro.widths_at`.
+      classes: number of logits.
+    """
     features = widths.get(FEATURES, 0)
     return Head(classes, macro.final_norm, features, macro.activation)
 
 
 class Preprocess(nn.Module):
-    """Projects the two preceding outputs to the cell's width and image size."""
+    """Projection of the two preceding outputs to the cell's width and image size."""
 
     block: Block
     affine: bool
@@ -141,7 +155,7 @@ class Residual(nn.Module):
 
 
 def _pool_by_two(x: Image) -> Image:
-    """Means of 2x2 blocks; those that reach beyond an odd image, of what is inside."""
+    """Returns means of 2x2 blocks, at an odd border of the pixels that there are."""
     odd_rows, odd_columns = (size % 2 for size in x.shape[1:3])
     if odd_rows or odd_columns:
         # The last row or column once more leaves the mean as it is.
@@ -152,11 +166,14 @@ def _pool_by_two(x: Image) -> Image:
 
 
 class Head(nn.Module):
-    """Global average pooling and a linear classifier, after BN and ReLU if asked.
+    """Global average pooling and a linear classifier.
 
     Attributes:
-      features: channels of a 1x1 convolution before the pooling, with BN and the
-        ``activation``; 0: there is none.
+      classes: number of logits.
+      final_norm: whether BN and ReLU precede the pooling.
+      features: number of channels of a 1x1 convolution before the pooling, with BN and
+        the ``activation``; 0: there is none.
+      activation: a name of `BLOCK_ACTIVATIONS`.
     """
 
     classes: int
@@ -168,7 +185,7 @@ class Head(nn.Module):
     def __call__(self, x: Image, train: bool) -> Float[Array, "batch class"]:
         if self.features:
             x = BatchNorm(affine=True)(Conv(self.features)(x), train)
-            x = ACTIVATIONS[self.activation](x)
+            x = BLOCK_ACTIVATIONS[self.activation](x)
         if self.final_norm:
             x = nn.relu(BatchNorm(affine=True)(x, train))
         return Linear(self.classes)(x.mean((1, 2)))
@@ -187,9 +204,12 @@ def run_blocks(
     """Runs the blocks, equal neighbours as one stacked module that `lax.scan` walks.
 
     Args:
+      parent: module that holds the parameters.
+      blocks: first to last.
       make: block -> module called as ``(earlier, last, *extra, train)``.
-      states: what the first block sees.
-      extras: per block, a tuple of further arguments.
+      states: the two states that the first block sees.
+      extras: for every block, a tuple of further arguments.
+      train: whether the network is trained.
       offset: number of the first block, for the names of the parameters.
       recompute: whether the backward pass computes blocks again, for want of memory.
 
@@ -200,14 +220,15 @@ def run_blocks(
     numbered = itertools.groupby(range(len(blocks)), lambda i: blocks[i])
     for block, group in numbered:
         indices = list(group)
-        first, last = indices[0], indices[-1]
+        first = indices[0]
+        last = indices[-1]
         module = make(block)
         name = f"blocks_{first + offset}_{last + offset}"
-        example = (*states, *extras[first])
-        variables = stack.declare(parent, name, module, len(indices), *example)
-        stacked = jax.tree.map(
-            lambda *leaves: jnp.stack(leaves), *(extras[i] for i in indices)
+        variables = stack.declare(
+            parent, name, module, len(indices), *states, *extras[first]
         )
+        own = [extras[i] for i in indices]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
 
         call: Callable[..., Any] = functools.partial(stack.apply, module, train=train)
         if recompute:

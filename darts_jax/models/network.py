@@ -1,4 +1,4 @@
-"""The network of a genotype: what is retrained and evaluated."""
+"""The network of a genotype, which is retrained and evaluated."""
 
 from typing import Any, NamedTuple
 
@@ -25,10 +25,11 @@ from darts_jax.spaces.widths import STEM
 
 
 class Logits(NamedTuple):
-    """Of the network and, in train mode and where there is one, its auxiliary head.
+    """Logits of the network and of its auxiliary head.
 
     Attributes:
-      main: [batch, class], or what the network's ``top`` gives.
+      main: [batch, class], or the output of the network's ``top``.
+      auxiliary: [batch, class] in train mode where there is such a head, else None.
     """
 
     main: Any
@@ -39,6 +40,8 @@ class DiscreteCell(nn.Module):
     """The kept edges of a cell, each with its own operation.
 
     Attributes:
+      cell: the kept edges.
+      block: the cell's place in the network.
       preprocesses: whether inputs are projected to the cell's width.
       reduces: whether edges that leave an input have stride 2.
     """
@@ -52,14 +55,14 @@ class DiscreteCell(nn.Module):
     def __call__(
         self, earlier: Image, last: Image, drop_rate: Float[Array, ""], train: bool
     ) -> Image:
-        cell, channels = self.cell, self.block.channels
+        cell = self.cell
         states = [earlier, last][-cell.inputs :]
         if self.preprocesses:
             states = list(Preprocess(self.block, affine=True)(earlier, last, train))
-        shape = [
-            -(-size // (2 if self.reduces else 1)) for size in states[0].shape[1:3]
-        ]
-        zero = jnp.zeros((states[0].shape[0], *shape, channels), states[0].dtype)
+        stride = 2 if self.reduces else 1
+        batch, height, width, _ = states[0].shape
+        shape = (batch, -(-height // stride), -(-width // stride), self.block.channels)
+        zero = jnp.zeros(shape, states[0].dtype)
         for target in range(cell.inputs, cell.states):
             terms = [
                 self._edge(i, states[choice.source], drop_rate, train)
@@ -88,6 +91,11 @@ class AuxiliaryHead(nn.Module):
     Pools 5x5 windows, then a 1x1 and a 2x2 convolution: on an 8x8 (CIFAR, stride 3) or
     7x7 state (ImageNet, stride 2) just as published. On smaller states the windows
     shrink to fit; on larger ones what is left is averaged.
+
+    Attributes:
+      classes: number of logits.
+      stride: of the pooling.
+      final_norm: whether BN follows the last convolution.
     """
 
     classes: int
@@ -96,9 +104,9 @@ class AuxiliaryHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Float[Array, "batch class"]:
-        x = _pool_valid(nn.relu(x), min(5, *x.shape[1:3]), self.stride)
+        x = _pool_valid(nn.relu(x), min(5, x.shape[1], x.shape[2]), self.stride)
         x = nn.relu(BatchNorm(affine=True)(Conv(128)(x), train))
-        x = _ConvValid(768, min(2, *x.shape[1:3]))(x)
+        x = _ConvValid(768, min(2, x.shape[1], x.shape[2]))(x)
         if self.final_norm:
             x = BatchNorm(affine=True)(x, train)
         return Linear(self.classes)(nn.relu(x).mean((1, 2)))
@@ -110,7 +118,7 @@ def _pool_valid(x: Image, size: int, stride: int) -> Image:
 
 
 class _ConvValid(nn.Module):
-    """A square convolution without padding, as a matrix product over its patches."""
+    """Square convolution without padding, as a matrix product over its patches."""
 
     features: int
     size: int
@@ -144,7 +152,11 @@ class Network(nn.Module):
     """A genotype stacked to its published depth and width.
 
     Attributes:
-      macro: how the cells are stacked.
+      genotype: the cells.
+      macro: how they are stacked.
+      classes: number of logits.
+      cells: depth in units of the macro structure's layout.
+      channels: number of channels of the first cells.
       imagenet: the stem of two stride-2 convolutions, for large images.
       auxiliary: whether there is an auxiliary head, at two thirds of the depth.
       dtype: of the computation; parameters and statistics are float32 anyway. None:
@@ -166,7 +178,13 @@ class Network(nn.Module):
     def __call__(
         self, images: Image, drop_rate: Float[Array, ""], train: bool
     ) -> Logits:
-        """Logits of images [batch, height, width, channel]; drop paths at that rate."""
+        """Computes the logits.
+
+        Args:
+          images: [batch, height, width, channel].
+          drop_rate: probability with which drop path drops, in [0, 1).
+          train: whether batch statistics are those of the batch.
+        """
         images = images.astype(self.dtype or images.dtype)
         states = self._stem(images, train)
         blocks = self.blocks()
@@ -178,22 +196,28 @@ class Network(nn.Module):
         )
         auxiliary = self._auxiliary(states[1], train)
         _, last = run_blocks(
-            self, blocks[cut:], self._block, states, extras[cut:], train, cut
+            self, blocks[cut:], self._block, states, extras[cut:], train, offset=cut
         )
         head = self.top or make_head(self.macro, self.widths(), self.classes)
         logits = head.clone(name="head", parent=self)(last, train)
         return Logits(logits, auxiliary)
 
     def widths(self) -> dict[str, int]:
-        """Channels by name, as `Genotype.widths_in` gives them."""
+        """Returns numbers of channels by name, as from `Genotype.widths_in`."""
         return self.genotype.widths_in(self.macro, self.channels)
 
     def blocks(self) -> tuple[Block, ...]:
-        """The network's blocks, first to last."""
+        """Returns the network's blocks, first to last."""
         stem = self.channels if self.imagenet else self.widths()[STEM]
-        multiplier = {k: len(cell.output) for k, cell in self.genotype.cells.items()}
-        sizes = self.cells, self.channels, (stem, stem)
-        return plan_blocks(self.macro, multiplier, *sizes, self.imagenet, self.widths())
+        return plan_blocks(
+            self.macro,
+            {kind: len(cell.output) for kind, cell in self.genotype.cells.items()},
+            cells=self.cells,
+            channels=self.channels,
+            stem=(stem, stem),
+            after_reduction=self.imagenet,
+            given=self.widths(),
+        )
 
     def _stem(self, images: Image, train: bool) -> tuple[Image, Image]:
         if self.imagenet:

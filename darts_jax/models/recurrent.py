@@ -26,7 +26,7 @@ from darts_jax.models.language import (
     Reading,
     Vocabulary,
     dropout_mask,
-    locked,
+    locked_dropout,
     weights,
 )
 from darts_jax.models.operations.activations import ACTIVATIONS, get_activation
@@ -42,20 +42,21 @@ Moments = tuple[Float[Array, "state unit"], ...]
 """Running mean and variance of every state of a cell, or nothing."""
 
 Node = Callable[[int, list[State], Float[Array, "unit twice"], State], State]
-"""(its number from 0, the states before, its matrix, mask of states) -> its state."""
+"""(number of the node from 0, states before, its matrix, mask of states) -> state."""
 
 
 class Recurrence(nn.Module):
-    """A cell along a window of text, whatever makes its nodes.
+    """A cell along a window of text, with nodes of any kind.
 
     Attributes:
-      units: of every state.
-      nodes: how many.
+      units: number of units of every state.
+      nodes: number of nodes.
       output: the states whose mean is the next hidden state.
       normalized: whether states pass batch norm, as in a search. In a test it is by
         the running moments of every state; the released code has one for all.
-      dropouts: ``inputs`` and ``hidden`` of them.
-      streams: how many texts are read by turns; each has a hidden state to go on from.
+      dropouts: of which ``inputs`` and ``hidden`` apply.
+      streams: number of texts that are read by turns; each has a hidden state to go on
+        from.
     """
 
     units: int
@@ -73,8 +74,17 @@ class Recurrence(nn.Module):
         node: Node,
         train: bool,
     ) -> Float[Array, "batch time unit"]:
-        """The hidden states of every time."""
-        units, batch, dtype = self.units, len(embedded), embedded.dtype
+        """Computes the hidden states of every time.
+
+        Args:
+          embedded: the embedded tokens.
+          text: the window.
+          node: computes the state of a node.
+          train: whether the network is trained.
+        """
+        units = self.units
+        batch = len(embedded)
+        dtype = embedded.dtype
         into = self.param("into", lambda key: weights(2 * units, 2 * units))
         each = self.param("nodes", lambda key: weights(self.nodes, units, 2 * units))
         rates = self.dropouts if train else Dropouts()
@@ -96,7 +106,8 @@ class Recurrence(nn.Module):
             return sum(states[i] for i in self.output) / len(self.output), moments
 
         def step(carry: Any, at: Any) -> Any:
-            (last, before), (entering, present) = carry, at
+            last, before = carry
+            entering, present = at
             following, after = cell(last, entering, before)
             # Behind the end of a window nothing moves.
             following = jnp.where(present[:, None], following, last)
@@ -105,7 +116,7 @@ class Recurrence(nn.Module):
             )
             return (following, after), following
 
-        # Of all times at once: what is left for the recurrence is the hidden half.
+        # All times at once: the hidden half alone is left for the recurrence.
         entering = (inputs @ into[:units]).swapaxes(0, 1)
         hidden, moments = self._kept(batch, dtype)
         begin = _begin(hidden.value, text), tuple(kept.value for kept in moments)
@@ -118,31 +129,30 @@ class Recurrence(nn.Module):
         return states.swapaxes(0, 1)
 
     def _kept(self, batch: int, dtype: Any) -> tuple[Any, tuple[Any, ...]]:
-        """Variables: hidden states, and moments where states are normalised."""
+        """Returns variables: hidden states, and moments if states are normalised."""
 
-        def variable(name: str, fill: Any, *shape: int) -> Any:
+        def variable(name: str, fill: Any, shape: tuple[int, ...]) -> Any:
             return self.variable("batch_stats", name, fill, shape, dtype)
 
-        hidden = variable(HIDDEN, jnp.zeros, batch, self.streams, self.units)
+        hidden = variable(HIDDEN, jnp.zeros, (batch, self.streams, self.units))
         if not self.normalized:
             return hidden, ()
         shape = self.nodes + 1, self.units
-        mean, var = (
-            variable("mean", jnp.zeros, *shape),
-            variable("var", jnp.ones, *shape),
-        )
+        mean = variable("mean", jnp.zeros, shape)
+        var = variable("var", jnp.ones, shape)
         return hidden, (mean, var)
 
     def _normal(
         self, i: int, state: State, moments: Moments, train: bool
     ) -> tuple[State, Moments]:
-        """Batch norm without scale and shift, with PyTorch's constants."""
+        """Applies batch norm without scale and shift, with PyTorch's constants."""
         if not self.normalized:
             return state, moments
         running, spread = moments
         if not train:
             return (state - running[i]) * lax.rsqrt(spread[i] + BN_EPSILON), moments
-        mean, variance = state.mean(0), state.var(0)
+        mean = state.mean(0)
+        variance = state.var(0)
         unbiased = variance * (len(state) / max(len(state) - 1, 1))
         running = running.at[i].add(BN_MOMENTUM * (mean - running[i]))
         spread = spread.at[i].add(BN_MOMENTUM * (unbiased - spread[i]))
@@ -150,7 +160,7 @@ class Recurrence(nn.Module):
 
 
 def _begin(hidden: Float[Array, "batch stream unit"], text: Text) -> State:
-    """The hidden states that the texts go on from; zero where one begins."""
+    """Returns the hidden states that the texts go on from; zero where one begins."""
     stream = jnp.asarray(text.stream)[:, None, None]
     last = jnp.take_along_axis(hidden, stream, axis=1)[:, 0]
     return jnp.where(jnp.asarray(text.fresh)[:, None], jnp.zeros_like(last), last)
@@ -164,8 +174,14 @@ def _stored(
     return jnp.where(mine, last[:, None], hidden)
 
 
-class Reader(nn.Module):
-    """A recurrence between tied embeddings; attributes are those of `Recurrence`."""
+class RecurrentReader(nn.Module):
+    """A recurrence between tied embeddings.
+
+    Attributes:
+      vocabulary: number of words.
+
+    The others are those of `Recurrence`.
+    """
 
     vocabulary: int
     units: int
@@ -179,16 +195,20 @@ class Reader(nn.Module):
     def __call__(self, text: Text, node: Node, train: bool) -> Reading:
         words = Vocabulary(self.vocabulary, self.units, name="vocabulary")
         recurrence = Recurrence(
-            *(self.units, self.nodes, self.output, self.normalized),
-            *(self.dropouts, self.streams),
+            units=self.units,
+            nodes=self.nodes,
+            output=self.output,
+            normalized=self.normalized,
+            dropouts=self.dropouts,
+            streams=self.streams,
             name="recurrence",
         )
         rates = self.dropouts if train else Dropouts()
         keys = jax.random.split(stack.key_for(self, "noise"), 3)
         embedded = words.embed(keys[0], jnp.asarray(text.tokens), rates.words)
-        embedded = locked(keys[1], embedded, rates.embedding)
+        embedded = locked_dropout(keys[1], embedded, rates.embedding)
         states = recurrence(embedded, text, node, train)
-        dropped = locked(keys[2], states, rates.output)
+        dropped = locked_dropout(keys[2], states, rates.output)
         return Reading(
             words.losses(dropped, jnp.asarray(text.targets)), states, dropped
         )
@@ -198,6 +218,12 @@ class RecurrentSupernet(nn.Module):
     """The cell of a space with every edge a mixture of its activations.
 
     Two streams go on: the text that trains and the one that validates.
+
+    Attributes:
+      space: of one kind of cell.
+      vocabulary: number of words.
+      units: number of units of every state.
+      dropouts: rates.
     """
 
     space: Space
@@ -207,8 +233,9 @@ class RecurrentSupernet(nn.Module):
 
     @nn.compact
     def __call__(self, text: Text, mixture: Mixture, train: bool) -> Reading:
-        """What it makes of a window; ``mixture`` has weights [edge, op]."""
-        cell, given = self.space.cells[KIND], mixture.weights[KIND]
+        """Reads a window of text with the mixture's weights [edge, op]."""
+        cell = self.space.cells[KIND]
+        given = mixture.weights[KIND]
 
         def node(
             i: int, states: list[State], matrix: Array, mask: State
@@ -216,30 +243,38 @@ class RecurrentSupernet(nn.Module):
             edges = cell.incoming(cell.inputs + i)
             sources = jnp.stack([states[cell.edges[e].source] for e in edges])
             gate, new = jnp.split((sources * mask) @ matrix, 2, axis=-1)
-            shares = _by_activation(cell, edges, given[jnp.array(edges)])
+            shares = _activation_weights(cell, edges, given[jnp.array(edges)])
             # All activations of an edge have one gate, and one way round it.
-            whole = (
-                sum(shares.values(), start=jnp.zeros(len(edges), new.dtype))[
-                    :, None, None
-                ]
-                * sources
-            )
+            total = sum(shares.values(), start=jnp.zeros(len(edges), new.dtype))
+            whole = total[:, None, None] * sources
             mixed = sum(
                 (p[:, None, None] * ACTIVATIONS[f](new) for f, p in shares.items()),
                 start=jnp.zeros_like(new),
             )
             return (whole + jax.nn.sigmoid(gate) * (mixed - whole)).sum(0)
 
-        reader = Reader(
-            *(self.vocabulary, self.units, cell.nodes, cell.output),
-            *(True, self.dropouts, 2),
+        reader = RecurrentReader(
+            vocabulary=self.vocabulary,
+            units=self.units,
+            nodes=cell.nodes,
+            output=cell.output,
+            normalized=True,
+            dropouts=self.dropouts,
+            streams=2,
             name="reader",
         )
         return reader(text, node, train)
 
 
 class RecurrentNetwork(nn.Module):
-    """The cell of a genotype: of every node one edge, without batch norm."""
+    """The cell of a genotype, one edge into every node, without batch norm.
+
+    Attributes:
+      genotype: the cell.
+      vocabulary: number of words.
+      units: number of units of every state.
+      dropouts: rates.
+    """
 
     genotype: CellGenotype
     vocabulary: int
@@ -248,7 +283,7 @@ class RecurrentNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, text: Text, drop_rate: Array, train: bool) -> Reading:
-        """What it makes of a window; no path of it can be dropped."""
+        """Reads a window of text; no path can be dropped."""
         del drop_rate
         choices = sorted(self.genotype.choices)
 
@@ -260,18 +295,23 @@ class RecurrentNetwork(nn.Module):
             new = get_activation(choices[i].operation)(new)
             return source + jax.nn.sigmoid(gate) * (new - source)
 
-        reader = Reader(
-            *(self.vocabulary, self.units, len(choices), self.genotype.output),
-            *(False, self.dropouts, 1),
+        reader = RecurrentReader(
+            vocabulary=self.vocabulary,
+            units=self.units,
+            nodes=len(choices),
+            output=self.genotype.output,
+            normalized=False,
+            dropouts=self.dropouts,
+            streams=1,
             name="reader",
         )
         return reader(text, node, train)
 
 
-def _by_activation(
+def _activation_weights(
     cell: Cell, edges: Sequence[int], given: Float[Array, "edge op"]
 ) -> dict[str, Float[Array, " edge"]]:
-    """Each activation's weight on every edge, 0 where an edge has it not."""
+    """Returns each activation's weight on every edge, 0 where an edge lacks it."""
     names = [name for name in cell.operations if name != "none"]
     found = {}
     for name in names:

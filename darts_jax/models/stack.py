@@ -1,8 +1,8 @@
 """Modules repeated along a leading axis of their variables.
 
 A stack is one traced module whose parameters and statistics carry an extra first
-axis, of edges in a cell or of cells in a network. Whoever owns the stack decides how
-that axis is walked: `lax.scan`, `vmap`, or one slice at a time.
+axis, of edges in a cell or of cells in a network. The stack's owner walks that axis by
+`lax.scan`, `vmap`, or one slice at a time.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,11 @@ _COLLECTIONS = ("params", "batch_stats")
 def declare(
     parent: nn.Module, name: str, module: nn.Module, size: int, *example: Any
 ) -> Variables:
-    """The stack's variables, held by ``parent`` under ``name``.
+    """Returns a stack's variables, which the parent holds, and makes them first.
 
     Args:
+      parent: module that holds them.
+      name: of the stack in the parent's variables.
       module: one element, called as ``module(*example, train)``.
       size: length of the leading axis.
       example: arguments of the shapes that one element will see.
@@ -55,10 +57,18 @@ def apply(
     train: bool,
     behind: Sequence[Any] = (),
 ) -> tuple[Any, Any]:
-    """Runs one element: its output and its statistics after the call.
+    """Runs one element of a stack.
 
     Args:
+      module: the element, called as ``module(*arguments, train, *behind)``.
+      variables: of the element.
+      key: of all random streams; consumed.
+      arguments: before ``train``.
+      train: whether the network is trained.
       behind: arguments that follow ``train``.
+
+    Returns:
+      The output, and the statistics after the call.
     """
     output, changed = module.apply(
         variables,
@@ -72,11 +82,22 @@ def apply(
 
 
 def commit(parent: nn.Module, name: str, stats: Any) -> None:
-    """Stores a stack's statistics where the caller collects them."""
+    """Stores a stack's new statistics in its parent, where these may change.
+
+    Args:
+      parent: module that holds the stack.
+      name: of the stack.
+      stats: leaves [size, ...].
+    """
     if jax.tree.leaves(stats) and parent.is_mutable_collection("batch_stats"):
         parent.put_variable("batch_stats", name, stats)
 
 
 def key_for(parent: nn.Module, stream: str) -> PRNGKeyArray:
-    """The key of a stream; a fixed one where the caller passed none (no randomness)."""
+    """Returns the key of a random stream; a fixed one if the caller passed none.
+
+    Args:
+      parent: module that draws.
+      stream: an entry of `STREAMS`.
+    """
     return parent.make_rng(stream) if parent.has_rng(stream) else jax.random.key(0)

@@ -1,4 +1,4 @@
-"""The one-shot network: every edge of every cell a mixture of all its operations."""
+"""The supernet, in which every edge of every cell is a mixture of its operations."""
 
 from typing import Any, Literal
 
@@ -24,11 +24,15 @@ from darts_jax.spaces.widths import STEM
 from darts_jax.types import Mixture
 
 Remat = Literal["none", "edge", "cell"]
-"""Recompute nothing; the mixed operations; these and whole cells around them."""
+"""Parts that the backward pass computes again: none, the mixed operations, or these and
+whole cells around them."""
 
 
 class SuperCell(nn.Module):
-    """One cell: projected inputs, mixed edges, concatenated output."""
+    """A cell: projected inputs, mixed edges, concatenated output.
+
+    Attributes are those of `Supernet` and `MixedEdges`.
+    """
 
     cell: Cell
     block: Block
@@ -54,15 +58,15 @@ class SuperCell(nn.Module):
         if self.preprocesses:
             inputs = Preprocess(self.block, self.discrete)(earlier, last, train)
         edges = MixedEdges(
-            self.cell,
-            self.block.channels,
-            self.partial,
-            self.variants,
-            self.execution,
-            self.recompute,
-            self.sampled,
-            self.corruptions,
-            self.discrete,
+            cell=self.cell,
+            channels=self.block.channels,
+            partial=self.partial,
+            variants=self.variants,
+            execution=self.execution,
+            recompute=self.recompute,
+            sampled=self.sampled,
+            corruptions=self.corruptions,
+            discrete=self.discrete,
             name="edges",
         )
         nodes = edges(jnp.stack(inputs), mixture, strength, train)
@@ -74,17 +78,18 @@ class Supernet(nn.Module):
     """A space as one network, pure in (parameters, statistics, mixture, images).
 
     Attributes:
-      space: what is searched.
+      space: the space that is searched.
+      classes: number of logits.
       cells: depth in units of the space's layout (DARTS: all cells; NAS-Bench-201:
         cells per stage).
-      channels: of the first cells.
+      channels: number of channels of the first cells.
       partial: 1/partial of the channels enter the operations (Xu et al., 2020).
-      execution: how the edge axis is walked.
-      remat: what the backward pass computes again rather than remembers.
+      execution: name of the walk over the edges of a cell.
+      remat: parts that the backward pass computes again, for want of memory.
       dtype: of the computation; parameters and statistics are float32 anyway. None:
         that of the images.
       sampled: whether operations of weight 0 do not run; their weights' slope is 0.
-      corruptions: operation -> what happens to its output in training.
+      corruptions: operation -> the corruption of its output in training.
       discrete: whether operations are those of a genotype's network, with affine BN:
         at the one-hot mixture of a genotype this is its network, without drop path.
       top: in place of the classifier, called as ``(last state, train)``.
@@ -112,7 +117,8 @@ class Supernet(nn.Module):
           mixture: its edge shares are what channels that pass by are multiplied by.
           train: whether batch statistics are those of the batch.
         """
-        macro, blocks = self.space.macro, self.blocks()
+        macro = self.space.macro
+        blocks = self.blocks()
         widths = macro.widths_at(self.channels)
         stem = make_stem(macro, widths).clone(name="stem", parent=self)
         x = stem(images.astype(self.dtype or images.dtype), train)
@@ -129,23 +135,29 @@ class Supernet(nn.Module):
         return head.clone(name="head", parent=self)(x, train)
 
     def blocks(self) -> tuple[Block, ...]:
-        """The network's blocks, first to last."""
+        """Returns the network's blocks, first to last."""
         macro = self.space.macro
         widths = macro.widths_at(self.channels)
-        multiplier = {k: len(cell.output) for k, cell in self.space.cells.items()}
-        sizes = self.cells, self.channels, (widths[STEM], widths[STEM])
-        return plan_blocks(macro, multiplier, *sizes, given=widths)
+        return plan_blocks(
+            macro,
+            {kind: len(cell.output) for kind, cell in self.space.cells.items()},
+            cells=self.cells,
+            channels=self.channels,
+            stem=(widths[STEM], widths[STEM]),
+            given=widths,
+        )
 
     def _block(self, block: Block) -> nn.Module:
         if block.kind not in self.space.cells:
             return Residual(block.channels)
+        variants = () if self.discrete else self.space.supernet_variants.items()
         return SuperCell(
-            self.space.cells[block.kind],
-            block,
-            self.space.macro.preprocesses,
-            self.partial,
-            () if self.discrete else tuple(self.space.supernet_variants.items()),
-            self.execution,
+            cell=self.space.cells[block.kind],
+            block=block,
+            preprocesses=self.space.macro.preprocesses,
+            partial=self.partial,
+            variants=tuple(variants),
+            execution=self.execution,
             recompute=self.remat != "none",
             sampled=self.sampled,
             corruptions=self.corruptions,

@@ -5,8 +5,8 @@ edge's operations, which came from outside,
 
     x_0 = sqrt(units) (E[token] + b sinusoids);  x_(e+1) = x_e + sum_o p_eo f_o(N_e x_e)
 
-and the last state, normalised, predicts by E. Whatever an edge is, its state goes round
-it. The context is the window: nothing is carried on from one to the next.
+and the last state, normalised, predicts by E. A state always passes by its edge as
+well. The context is the window: nothing is carried on from one to the next.
 """
 
 import math
@@ -27,7 +27,7 @@ from darts_jax.models.language import (
     Reading,
     States,
     Vocabulary,
-    locked,
+    locked_dropout,
 )
 from darts_jax.models.operations.sequence import (
     SKIP,
@@ -42,11 +42,13 @@ Walk = Callable[[States, PRNGKeyArray], States]
 """(embedded text, key) -> the chain's last state."""
 
 
-class Block(nn.Module):
-    """One edge: a state, and beside it what operations make of it normalised.
+class ResidualBlock(nn.Module):
+    """An edge: a state plus a weighted sum of operations on the normalised state.
 
     Attributes:
-      dropouts: ``inputs`` of the operations and, ``hidden``, of what they add.
+      operations: that the edge may be.
+      dropouts: of which ``inputs``, of the operations, and ``hidden``, of what they
+        add, apply.
     """
 
     operations: tuple[str, ...]
@@ -54,22 +56,28 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: States, weights: Float[Array, " op"], train: bool) -> States:
-        """The next state; ``weights`` in the order of the operations."""
+        """Computes the next state; ``weights`` are in the order of the operations."""
         present = [(o, name) for o, name in enumerate(self.operations) if name != SKIP]
         if not present:
             return x
         rates = self.dropouts if train else Dropouts()
         keys = jax.random.split(stack.key_for(self, "noise"))
-        given = locked(keys[0], LayerNorm(name="norm")(x), rates.inputs)
+        given = locked_dropout(keys[0], LayerNorm(name="norm")(x), rates.inputs)
         added = jnp.zeros_like(x)
         for o, name in present:
             made = make_sequence_operation(name).clone(name=name, parent=self)
             added += weights[o].astype(x.dtype) * made(given, train)
-        return x + locked(keys[1], added, rates.hidden)
+        return x + locked_dropout(keys[1], added, rates.hidden)
 
 
-class Reader(nn.Module):
-    """A chain, whatever makes it, between tied embeddings."""
+class TransformerReader(nn.Module):
+    """A chain of blocks of any kind between tied embeddings.
+
+    Attributes:
+      vocabulary: number of words.
+      units: number of units of every state.
+      dropouts: rates.
+    """
 
     vocabulary: int
     units: int
@@ -82,18 +90,24 @@ class Reader(nn.Module):
         keys = jax.random.split(stack.key_for(self, "noise"), 4)
         embedded = words.embed(keys[0], jnp.asarray(text.tokens), rates.words)
         # As large as embeddings begin, or places would drown words.
-        places = jnp.asarray(BOUND * sinusoids(*embedded.shape[1:]), embedded.dtype)
+        _, times, units = embedded.shape
+        places = jnp.asarray(BOUND * sinusoids(times, units), embedded.dtype)
         begin = math.sqrt(self.units) * (embedded + places)
-        last = walk(locked(keys[1], begin, rates.embedding), keys[2])
+        last = walk(locked_dropout(keys[1], begin, rates.embedding), keys[2])
         states = LayerNorm(name="norm")(last)
-        dropped = locked(keys[3], states, rates.output)
+        dropped = locked_dropout(keys[3], states, rates.output)
         return Reading(
             words.losses(dropped, jnp.asarray(text.targets)), states, dropped
         )
 
 
 def sinusoids(times: int, units: int) -> Float[np.ndarray, "time unit"]:
-    """Of every place: sines, then cosines (Vaswani et al., 2017, section 3.5)."""
+    """Returns codes of places: sines, then cosines (Vaswani et al., 2017, section 3.5).
+
+    Args:
+      times: number of places.
+      units: number of values of each.
+    """
     half = -(-units // 2)
     rates = 10_000.0 ** -(np.arange(half) / half)
     angles = np.arange(times)[:, None] * rates
@@ -105,6 +119,12 @@ class TransformerSupernet(nn.Module):
 
     Edges whose operations repeat along the chain are layers, walked by one scan; their
     parameters are stacked over the layers.
+
+    Attributes:
+      space: of one kind of cell, a chain.
+      vocabulary: number of words.
+      units: number of units of every state.
+      dropouts: rates.
     """
 
     space: Space
@@ -114,11 +134,11 @@ class TransformerSupernet(nn.Module):
 
     @nn.compact
     def __call__(self, text: Text, mixture: Mixture, train: bool) -> Reading:
-        """What it makes of a window; ``mixture`` has weights [edge, op]."""
-        turns = repeated(self.space.cells[KIND])
+        """Reads a window of text with the mixture's weights [edge, op]."""
+        turns = repeated_operations(self.space.cells[KIND])
         rows = mixture.weights[KIND]
         weights = rows.reshape(-1, len(turns), rows.shape[-1])
-        blocks = [Block(operations, self.dropouts) for operations in turns]
+        blocks = [ResidualBlock(operations, self.dropouts) for operations in turns]
 
         def walk(x: States, key: PRNGKeyArray) -> States:
             layers = len(weights)
@@ -129,18 +149,30 @@ class TransformerSupernet(nn.Module):
             keys = jax.random.split(key, weights.shape[:2])
 
             def layer(x: States, at: tuple[list[stack.Variables], Array, Array]) -> Any:
-                for block, own, given, key in zip(blocks, *at, strict=True):
+                variables, weights, keys = at
+                for block, own, given, key in zip(
+                    blocks, variables, weights, keys, strict=True
+                ):
                     x, _ = stack.apply(block, own, key, x, given, train=train)
                 return x, None
 
             return lax.scan(layer, x, (variables, weights, keys))[0]
 
-        reader = Reader(self.vocabulary, self.units, self.dropouts, name="reader")
+        reader = TransformerReader(
+            self.vocabulary, self.units, self.dropouts, name="reader"
+        )
         return reader(text, walk, train)
 
 
-def repeated(cell: Cell) -> tuple[tuple[str, ...], ...]:
-    """The operations of the fewest edges that, again and again, are the whole chain."""
+def repeated_operations(cell: Cell) -> tuple[tuple[str, ...], ...]:
+    """Returns the operations of the fewest edges whose repetition is the whole chain.
+
+    Args:
+      cell: a chain of edges.
+
+    Returns:
+      Names of operations for each of these edges.
+    """
     names = tuple(edge.operations for edge in cell.edges)
     count = next(
         n
@@ -151,7 +183,14 @@ def repeated(cell: Cell) -> tuple[tuple[str, ...], ...]:
 
 
 class TransformerNetwork(nn.Module):
-    """The chain of a genotype; an edge that adds nothing has no parameters."""
+    """The chain of a genotype; an edge that adds nothing has no parameters.
+
+    Attributes:
+      genotype: the chain.
+      vocabulary: number of words.
+      units: number of units of every state.
+      dropouts: rates.
+    """
 
     genotype: CellGenotype
     vocabulary: int
@@ -160,15 +199,18 @@ class TransformerNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, text: Text, drop_rate: Array, train: bool) -> Reading:
-        """What it makes of a window; no path of it can be dropped."""
+        """Reads a window of text; no path can be dropped."""
         del drop_rate
 
         def walk(x: States, key: PRNGKeyArray) -> States:
             del key  # Every block draws its own.
             for i, choice in enumerate(sorted(self.genotype.choices)):
-                block = Block((choice.operation,), self.dropouts, name=f"edge_{i}")
+                only = (choice.operation,)
+                block = ResidualBlock(only, self.dropouts, name=f"edge_{i}")
                 x = block.clone(parent=self)(x, jnp.ones(1), train)
             return x
 
-        reader = Reader(self.vocabulary, self.units, self.dropouts, name="reader")
+        reader = TransformerReader(
+            self.vocabulary, self.units, self.dropouts, name="reader"
+        )
         return reader(text, walk, train)

@@ -1,7 +1,7 @@
-"""What an edge of a recurrent cell can do: functions of a number, without parameters.
+"""Operations of a recurrent cell's edges: elementwise functions without parameters.
 
-To add one: ``ACTIVATIONS["mine"] = mine``. ``none`` is no entry: an edge that is none
-gives nothing at all.
+To add one: ``ACTIVATIONS["mine"] = mine``. ``none`` is no entry, as an edge that is
+none adds nothing.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,14 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def get_activation(name: str) -> Callable[[Array], Array]:
-    """The activation of that name; raises InputError with the nearest name."""
+    """Returns an activation.
+
+    Args:
+      name: an entry of `ACTIVATIONS`.
+
+    Raises:
+      InputError: the name is unknown; with the nearest one.
+    """
     if name not in ACTIVATIONS:
         raise unknown_name_error("activation", name, list(ACTIVATIONS))
     return ACTIVATIONS[name]

@@ -95,7 +95,8 @@ class SepConv(nn.Module):
     def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
         for stride, by in ((self.stride, None), (1, weight)):
             depthwise = DepthwiseConv(self.kernel, stride)
-            pointwise, normalize = Conv(self.channels), BatchNorm(self.affine)
+            pointwise = Conv(self.channels)
+            normalize = BatchNorm(self.affine)
             x = relu_separable_bn(x, depthwise, pointwise, normalize, train, by)
         return x
 
@@ -113,7 +114,8 @@ class DilConv(nn.Module):
     @nn.compact
     def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
         depthwise = DepthwiseConv(self.kernel, self.stride, dilation=2)
-        pointwise, normalize = Conv(self.channels), BatchNorm(self.affine)
+        pointwise = Conv(self.channels)
+        normalize = BatchNorm(self.affine)
         return relu_separable_bn(x, depthwise, pointwise, normalize, train, weight)
 
 

@@ -30,21 +30,27 @@ from darts_jax.kernels import (
 
 Image = Float[Array, "batch height width channel"]
 Weight = Float[Array, " channel"]
-"""What the channels of a layer's output are multiplied by."""
+"""Factors that the channels of a layer's output are multiplied by."""
 
 STREAMS = ("noise", "drop_path", "dropout")
-"""Flax's streams of random numbers that a module may draw from."""
+"""Names of Flax's streams of random numbers that a module may draw from."""
 
-BN_MOMENTUM = 0.1  # PyTorch's: the share of the new batch
+BN_MOMENTUM = 0.1
+"""Share of the new batch in running moments; PyTorch's."""
+
 MOMENTS = "moments"
-"""Running mean and variance, [2, channel], among a normalisation's statistics."""
+"""Name, among the statistics of BN, of running mean and variance [2, channel]."""
 
 
 class Uniform(nn.meta.AxisMetadata[Array], struct.PyTreeNode):
-    """A parameter still to be drawn from U(-bound, bound), in a box as Flax knows them.
+    """A parameter that is still to be drawn from U(-bound, bound).
 
-    A supernet has hundreds of leaves. Drawn one by one they are hundreds of random
-    generators to compile (14 s for two cells on CPU); `draw` fills all boxes at once.
+    It is a box as Flax knows them. A supernet has hundreds of leaves. Drawn one by one
+    they are hundreds of random generators to compile (14 s for two cells on CPU);
+    `draw` fills all boxes at once.
+
+    Attributes:
+      bound: array of the parameter's shape.
     """
 
     bound: Array
@@ -65,7 +71,11 @@ class Uniform(nn.meta.AxisMetadata[Array], struct.PyTreeNode):
 
 
 def torch_uniform(fan_in: int) -> Callable[..., Any]:
-    """PyTorch's default for convolutions: U(-b, b) with b = 1/sqrt(fan_in)."""
+    """Returns PyTorch's initialiser of convolutions: U(-b, b), b = 1/sqrt(fan_in).
+
+    Args:
+      fan_in: number of inputs of every output.
+    """
 
     def init(key: PRNGKeyArray, shape: Sequence[int]) -> Uniform:
         del key
@@ -75,7 +85,12 @@ def torch_uniform(fan_in: int) -> Callable[..., Any]:
 
 
 def draw(key: PRNGKeyArray, variables: Any) -> Any:
-    """Replaces every `Uniform` in a tree by numbers; the key is consumed."""
+    """Replaces every `Uniform` in a tree by numbers.
+
+    Args:
+      key: consumed.
+      variables: a tree of arrays and boxes.
+    """
 
     def is_box(node: Any) -> bool:
         return isinstance(node, Uniform)
@@ -92,7 +107,14 @@ def draw(key: PRNGKeyArray, variables: Any) -> Any:
 
 
 class Conv(nn.Module):
-    """Dense convolution with "same" padding for its odd kernel, without bias."""
+    """Dense convolution with a kernel of odd size, padded to "same".
+
+    Attributes:
+      features: number of channels of the output.
+      kernel: height and width.
+      stride: down and across.
+      use_bias: whether there is a bias.
+    """
 
     features: int
     kernel: tuple[int, int] = (1, 1)
@@ -106,7 +128,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def weights(self, x: Image) -> tuple[Array, Array | None]:
-        """The kernel for images like ``x``, and the bias where there is one."""
+        """Returns the kernel for images like ``x``, and the bias if there is one."""
         shape = (*self.kernel, x.shape[-1], self.features)
         init = torch_uniform(math.prod(shape[:3]))
         kernel = self.param("kernel", init, shape).astype(x.dtype)
@@ -116,7 +138,13 @@ class Conv(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """One odd-sized kernel per channel, "same" padding, no bias."""
+    """Convolution of every channel with its own kernel, padded to "same", no bias.
+
+    Attributes:
+      kernel: height and width of the kernel, odd.
+      stride: down and across.
+      dilation: down and across.
+    """
 
     kernel: int
     stride: int = 1
@@ -129,7 +157,7 @@ class DepthwiseConv(nn.Module):
 
     @nn.compact
     def weights(self, x: Image) -> Array:
-        """The kernel for images like ``x``."""
+        """Returns the kernel for images like ``x``."""
         shape = (self.kernel, self.kernel, x.shape[-1])
         init = torch_uniform(self.kernel**2)
         return self.param("kernel", init, shape).astype(x.dtype)
@@ -142,6 +170,9 @@ class BatchNorm(nn.Module):
     ones move by a tenth towards them (unbiased variance); else the running ones
     normalise. They live in the collection ``batch_stats``, as one array: a search has
     hundreds of them to trace.
+
+    Attributes:
+      affine: whether a scale and a bias follow.
     """
 
     affine: bool
@@ -154,11 +185,13 @@ class BatchNorm(nn.Module):
         moments_of_x: Moments | None = None,
         weight: Weight | None = None,
     ) -> Image:
-        """Normalises.
+        """Normalises images.
 
         Args:
+          x: the images.
+          train: whether by the batch's own moments.
           moments_of_x: mean and biased variance of every channel, if they are known.
-          weight: what the output is multiplied by.
+          weight: factors of the output's channels.
         """
         running = self.variable("batch_stats", MOMENTS, _standard_moments, x.shape[-1])
         wide = x.astype(at_least_float32(x.dtype))
@@ -177,7 +210,7 @@ class BatchNorm(nn.Module):
         return (y if bias is None else y + bias).astype(x.dtype)
 
     def guess(self, channels: int, dtype: Any) -> Moments:
-        """Of the batch's moments: the running ones."""
+        """Returns a guess of the batch's moments: the running ones."""
         if not self.has_variable("batch_stats", MOMENTS):
             return _standard_moments(channels).astype(dtype)
         running: Moments = self.get_variable("batch_stats", MOMENTS)
@@ -186,7 +219,7 @@ class BatchNorm(nn.Module):
     def _weighed(
         self, channels: int, dtype: Any, weight: Weight | None
     ) -> tuple[Weight | None, Weight | None]:
-        """What the normalised numbers are multiplied by, and what is added then."""
+        """Returns factors of the normalised channels, and what is added then."""
         if weight is not None:
             weight = weight.astype(dtype)
         if not self.affine:
@@ -199,7 +232,11 @@ class BatchNorm(nn.Module):
 
 
 def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
-    """The dtype for sums over many numbers of ``dtype``."""
+    """Returns the dtype for sums over many numbers.
+
+    Args:
+      dtype: of the numbers.
+    """
     return jnp.dtype(dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32)
 
 
@@ -209,7 +246,7 @@ def _standard_moments(channels: int) -> Moments:
 
 
 def _moved(running: Moments, of_batch: Moments, pixels: int) -> Moments:
-    """Running moments after a batch of so many pixels, in few equations."""
+    """Returns running moments after a batch of that many pixels, in few equations."""
     unbiased = np.array([1, pixels / max(pixels - 1, 1)])[:, None]
     share = (BN_MOMENTUM * unbiased).astype(running.dtype)
     return running * (1 - BN_MOMENTUM) + of_batch.astype(running.dtype) * share
@@ -223,8 +260,18 @@ def relu_separable_bn(
     train: bool,
     weight: Weight | None = None,
 ) -> Image:
-    """ReLU, the two convolutions, BN, times the weight."""
-    kernel, (matrix, _) = depthwise.weights(x), pointwise.weights(x)
+    """Applies ReLU, two convolutions and BN, and multiplies by a weight.
+
+    Args:
+      x: images.
+      depthwise: the first convolution.
+      pointwise: the second, 1x1.
+      normalize: BN.
+      train: whether BN normalises by the batch.
+      weight: factors of the output's channels.
+    """
+    kernel = depthwise.weights(x)
+    matrix, _ = pointwise.weights(x)
     guess = normalize.guess(pointwise.features, x.dtype)
     y, moments_of_y = relu_separable(
         x, kernel, matrix, guess, stride=depthwise.stride, dilation=depthwise.dilation
@@ -233,13 +280,21 @@ def relu_separable_bn(
 
 
 def _exact(of_convolution: Moments) -> Moments | None:
-    """Moments that a convolution made beside its output, if in enough digits."""
+    """Returns moments that a convolution gave, None if they have too few digits."""
     dtype = of_convolution.dtype
     return of_convolution if at_least_float32(dtype) == dtype else None
 
 
 class ReLUConvBN(nn.Module):
-    """ReLU, dense convolution, BN."""
+    """ReLU, dense convolution, BN.
+
+    Attributes:
+      channels: number of channels of the output.
+      kernel: height and width.
+      stride: down and across.
+      affine: whether BN has a scale and a bias.
+      use_bias: whether the convolution has a bias.
+    """
 
     takes_weight: ClassVar[bool] = True
 
@@ -258,14 +313,19 @@ class ReLUConvBN(nn.Module):
         guess = normalize.guess(self.channels, x.dtype)
         y, moments_of_y = relu_conv(x, kernel, guess, stride=stride)
         if bias is not None:
-            y, moments_of_y = y + bias, moments_of_y.at[0].add(lax.stop_gradient(bias))
+            y = y + bias
+            moments_of_y = moments_of_y.at[0].add(lax.stop_gradient(bias))
         return normalize(y, train, _exact(moments_of_y), weight)
 
 
 class FactorizedReduce(nn.Module):
-    """Halves the image: two 1x1 convolutions, the second one pixel further on.
+    """Halves the image by two 1x1 convolutions, the second one pixel further on.
 
-    An odd image is met by zeros beyond its last row and column.
+    Behind the last row and column of an odd image there are zeros.
+
+    Attributes:
+      channels: number of channels of the output.
+      affine: whether BN has a scale and a bias.
     """
 
     takes_weight: ClassVar[bool] = True
@@ -275,7 +335,8 @@ class FactorizedReduce(nn.Module):
 
     @nn.compact
     def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
-        half, normalize = self.channels // 2, BatchNorm(self.affine)
+        half = self.channels // 2
+        normalize = BatchNorm(self.affine)
         guess = normalize.guess(self.channels, x.dtype)
         odd_rows, odd_columns = (size % 2 for size in x.shape[1:3])
         even = jnp.pad(x, ((0, 0), (0, odd_rows), (0, odd_columns), (0, 0)))
@@ -283,18 +344,24 @@ class FactorizedReduce(nn.Module):
             (half, x, (2, 2), guess[:, :half]),
             (self.channels - half, even[:, 1::2, 1::2], (1, 1), guess[:, half:]),
         )
-        images, of_images = [], []
+        images: list[Image] = []
+        of_images: list[Moments] = []
         for features, image, stride, near in parts:
             kernel, _ = Conv(features, stride=stride).weights(image)
             y, moments_of_y = relu_conv(image, kernel, near, stride=stride)
             images.append(y)
             of_images.append(moments_of_y)
-        both, of_both = (jnp.concatenate(each, -1) for each in (images, of_images))
-        return normalize(both, train, _exact(of_both), weight)
+        joined = jnp.concatenate(images, -1)
+        moments_of_joined = jnp.concatenate(of_images, -1)
+        return normalize(joined, train, _exact(moments_of_joined), weight)
 
 
 class Linear(nn.Module):
-    """Fully connected layer with bias, initialised as PyTorch does."""
+    """Fully connected layer with bias, initialised as PyTorch does.
+
+    Attributes:
+      features: number of outputs.
+    """
 
     features: int
 

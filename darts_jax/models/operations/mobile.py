@@ -1,6 +1,6 @@
 """Inverted-residual blocks (Sandler et al., 2018), by names with a grammar.
 
-``mb6_5x5_se_swish``: a family, an expansion, a kernel, and what is beside the usual.
+``mb6_5x5_se_swish``: a family, an expansion, a kernel, and options.
 
 - ``mb`` expands by a 1x1 convolution where the expansion is above 1, and has ReLU6
   (MobileNetV2, ProxylessNAS, EfficientNet); ``ir`` expands always, and has ReLU
@@ -8,8 +8,8 @@
 - ``_se``: squeeze-and-excitation between the two last convolutions;
 - ``_swish``: x * sigmoid(x) in place of the family's activation.
 
-`BLOCKS` holds every name of the grammar. A block gives what is to be added to its input
-where both have one shape: who calls it adds it, see `add_residual`.
+`BLOCKS` holds every name of the grammar. A block computes what is added to its input
+where both have one shape; the caller adds it, see `add_residual`.
 """
 
 import dataclasses
@@ -26,11 +26,15 @@ from darts_jax.models.operations.layers import BatchNorm, Conv, DepthwiseConv, I
 
 
 def relu6(x: Image) -> Image:
-    """``min(max(x, 0), 6)``."""
+    """Returns ``min(max(x, 0), 6)``.
+
+    Args:
+      x: images.
+    """
     return jnp.minimum(nn.relu(x), jnp.asarray(6, x.dtype))
 
 
-ACTIVATIONS: dict[str, Callable[[Image], Image]] = {
+BLOCK_ACTIVATIONS: dict[str, Callable[[Image], Image]] = {
     "": lambda x: x,
     "relu": nn.relu,
     "relu6": relu6,
@@ -39,11 +43,12 @@ ACTIVATIONS: dict[str, Callable[[Image], Image]] = {
 
 
 class SqueezeExcite(nn.Module):
-    """Channels weighed by what all pixels say of them (Hu et al., 2018).
+    """Weights of channels computed from their means over all pixels (Hu et al., 2018).
 
     Attributes:
-      squeezed: channels in between, as EfficientNet counts: a quarter of the block's
-        input, not of the expanded state.
+      squeezed: number of channels in between. As EfficientNet counts, it is a quarter
+        of the block's input, not of the expanded state.
+      activation: of the layer in between, a name of `BLOCK_ACTIVATIONS`.
     """
 
     squeezed: int
@@ -53,7 +58,7 @@ class SqueezeExcite(nn.Module):
     def __call__(self, x: Image) -> Image:
         pooled = x.mean((1, 2), keepdims=True)
         y = Conv(self.squeezed, use_bias=True)(pooled)
-        y = Conv(x.shape[-1], use_bias=True)(ACTIVATIONS[self.activation](y))
+        y = Conv(x.shape[-1], use_bias=True)(BLOCK_ACTIVATIONS[self.activation](y))
         return x * nn.sigmoid(y)
 
 
@@ -63,8 +68,14 @@ class InvertedResidual(nn.Module):
     BN follows each, the activation all but the last.
 
     Attributes:
-      expands: whether there is an expansion; its width is that of the input times
-        ``expansion`` anyway.
+      channels: number of channels of the output.
+      stride: of the depthwise convolution.
+      expansion: width of the depthwise convolution over that of the input.
+      kernel: height and width of the depthwise convolution.
+      expands: whether there is a convolution that expands.
+      excites: whether there is a `SqueezeExcite`.
+      activation: a name of `BLOCK_ACTIVATIONS`.
+      affine: whether BN has a scale and a bias.
     """
 
     adds_input: ClassVar[bool] = True
@@ -80,7 +91,8 @@ class InvertedResidual(nn.Module):
 
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Image:
-        width, act = x.shape[-1], ACTIVATIONS[self.activation]
+        width = x.shape[-1]
+        act = BLOCK_ACTIVATIONS[self.activation]
         if self.expands:
             x = Conv(width * self.expansion, name="expand")(x)
             x = act(BatchNorm(self.affine, name="expand_norm")(x, train))
@@ -95,7 +107,12 @@ class InvertedResidual(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """What the first letters of a block's name say."""
+    """Properties of the blocks whose names begin with the same letters.
+
+    Attributes:
+      activation: unless the name has another.
+      always_expands: whether a block of expansion 1 has a convolution that expands.
+    """
 
     activation: str
     always_expands: bool
@@ -105,16 +122,26 @@ FAMILIES: Mapping[str, Family] = {
     "mb": Family("relu6", always_expands=False),
     "ir": Family("relu", always_expands=True),
 }
-_EXPANSIONS, _KERNELS = (1, 2, 3, 4, 6), (3, 5, 7)
+_EXPANSIONS = (1, 2, 3, 4, 6)
+_KERNELS = (3, 5, 7)
 _NAME = re.compile(r"([a-z]+)(\d+)_(\d+)x(\d+)(_se)?(_swish)?")
 
 
 def make_block(name: str) -> Callable[[int, int, bool], nn.Module]:
-    """The operation of a name of the grammar; raises InputError for another."""
+    """Returns the operation of a name of the grammar.
+
+    Args:
+      name: such as ``mb6_5x5_se_swish``.
+
+    Raises:
+      InputError: the name is none of the grammar.
+    """
     match = _NAME.fullmatch(name)
     if match is None or match[1] not in FAMILIES or match[3] != match[4]:
         raise InputError(f"no block {name!r}; want a name such as mb6_5x5_se_swish")
-    family, expansion, kernel = FAMILIES[match[1]], int(match[2]), int(match[3])
+    family = FAMILIES[match[1]]
+    expansion = int(match[2])
+    kernel = int(match[3])
     activation = "swish" if match[6] else family.activation
 
     def make(channels: int, stride: int, discrete: bool) -> nn.Module:

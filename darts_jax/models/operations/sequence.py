@@ -1,8 +1,8 @@
-"""What an edge of a transformer can add to a text: causal modules of one edge.
+"""Operations of a transformer's edges: causal modules on normalised states.
 
-They are given states that are normalised already. To add one:
-``SEQUENCE_OPERATIONS["mine"] = Mine`` with a call that makes a module; what it gives
-for a time must not depend on later ones. ``skip_connect`` is no entry: it adds nothing.
+To add one: ``SEQUENCE_OPERATIONS["mine"] = make``, a function without arguments that
+returns a module called as ``(x, train)``. Its output at a time must not depend on later
+times. ``skip_connect`` is no entry, as it adds nothing.
 """
 
 import functools
@@ -24,7 +24,7 @@ EPSILON = 1e-5
 
 
 class LayerNorm(nn.Module):
-    """Every time of every text with mean 0 and variance 1, then scaled and shifted.
+    """Normalisation to mean 0 and variance 1 at every time, then scale and shift.
 
     Ba et al. (2016), with PyTorch's constant.
     """
@@ -42,7 +42,10 @@ class LayerNorm(nn.Module):
 class Attention(nn.Module):
     """Causal self-attention by several heads, without biases.
 
-    Vaswani et al. (2017, section 3.2), no time seeing a later one.
+    Vaswani et al. (2017, section 3.2); no time sees a later one.
+
+    Attributes:
+      heads: a divisor of the number of units.
     """
 
     heads: int
@@ -51,7 +54,8 @@ class Attention(nn.Module):
     def __call__(self, x: States, train: bool) -> States:
         del train
         batch, time, units = x.shape
-        size, init = units // self.heads, torch_uniform(units)
+        size = units // self.heads
+        init = torch_uniform(units)
         into = self.param("into", init, (units, 3 * units)).astype(x.dtype)
         out = self.param("out", init, (units, units)).astype(x.dtype)
         query, key, value = jnp.moveaxis(
@@ -64,7 +68,11 @@ class Attention(nn.Module):
 
 
 class CausalConv(nn.Module):
-    """One kernel per unit over a time and those before it, zeros before the first."""
+    """Convolution of every unit over a time and those before, zeros before the first.
+
+    Attributes:
+      kernel: number of times.
+    """
 
     kernel: int
 
@@ -80,9 +88,10 @@ class CausalConv(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """A hidden layer of ``multiple`` times the units with ReLU, at every time alike.
+    """A hidden layer with ReLU, at every time alike (Vaswani et al., 2017, eq. 2).
 
-    Vaswani et al. (2017, equation 2).
+    Attributes:
+      multiple: width of the hidden layer over the number of units.
     """
 
     multiple: int
@@ -103,7 +112,14 @@ SEQUENCE_OPERATIONS: dict[str, Callable[[], nn.Module]] = (
 
 
 def make_sequence_operation(name: str) -> nn.Module:
-    """The operation of that name; raises InputError with the nearest name."""
+    """Returns the module of an operation.
+
+    Args:
+      name: an entry of `SEQUENCE_OPERATIONS`.
+
+    Raises:
+      InputError: the name is unknown; with the nearest one.
+    """
     if name not in SEQUENCE_OPERATIONS:
         known = [SKIP, *SEQUENCE_OPERATIONS]
         raise unknown_name_error("operation on a text", name, known)
@@ -111,7 +127,12 @@ def make_sequence_operation(name: str) -> nn.Module:
 
 
 def require_sequence_operation(name: str, units: int) -> None:
-    """Raises InputError where there is no such operation of states so wide."""
+    """Raises InputError unless the operation exists and takes states of that width.
+
+    Args:
+      name: an entry of `SEQUENCE_OPERATIONS`, or ``skip_connect``.
+      units: number of units of the states.
+    """
     made = None if name == SKIP else make_sequence_operation(name)
     if isinstance(made, Attention) and units % made.heads:
         raise InputError(

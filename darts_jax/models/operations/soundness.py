@@ -37,13 +37,14 @@ def require_operation_sound(
     *,
     discrete: bool,
 ) -> None:
-    """Checks what an operation gives where it stands.
+    """Checks an operation's output where it stands.
 
     Args:
       name: of the operation, for the error.
       make: the function that makes its module.
-      image: [height, width, channel] that enters it.
-      channels: that must leave it.
+      image: height, width and channels of the image that enters it.
+      channels: number of channels that must leave it.
+      stride: down and across.
       discrete: whether it is in the network of a genotype.
 
     Raises:
@@ -56,7 +57,12 @@ def require_operation_sound(
 def require_sequence_sound(
     name: str, make: Callable[[], nn.Module], units: int
 ) -> None:
-    """Checks that an operation gives texts of the shape that it is given.
+    """Checks that an operation keeps the shape of its input.
+
+    Args:
+      name: of the operation, for the error.
+      make: the function that makes its module.
+      units: number of units of the states that enter it.
 
     Raises:
       InputError: it cannot be made or called, or gives another shape; one line.
@@ -75,10 +81,11 @@ def _require_image_operation(
     discrete: bool,
 ) -> None:
     call = "channels, stride, discrete"
-    module = _made(name, make, (channels, stride, discrete), call)
+    module = _make(name, make, (channels, stride, discrete), call)
     height, width = (-(-side // stride) for side in image[:2])
-    given, wanted = (_BATCH, *image), (_BATCH, height, width, channels)
-    of = f"for {_told(given)}, {channels} channels and stride {stride}"
+    given = (_BATCH, *image)
+    wanted = (_BATCH, height, width, channels)
+    of = f"for {_format_shape(given)}, {channels} channels and stride {stride}"
     weighs = not discrete and traits(module).takes_weight
     weight = (jax.ShapeDtypeStruct((channels,), jnp.float32),) if weighs else ()
     _require_shape(name, module, given, wanted, of, weight)
@@ -89,21 +96,21 @@ def _require_sequence_operation(
     name: str, make: Callable[[], nn.Module], units: int
 ) -> None:
     shape = (_BATCH, 8, units)  # of a text of 8 tokens
-    module = _made(name, make, (), "")
-    _require_shape(name, module, shape, shape, f"for {_told(shape)}")
+    module = _make(name, make, (), "")
+    _require_shape(name, module, shape, shape, f"for {_format_shape(shape)}")
 
 
-def _made(
-    name: str, make: Callable[..., Any], given: tuple[Any, ...], call: str
+def _make(
+    name: str, make: Callable[..., Any], arguments: tuple[Any, ...], call: str
 ) -> nn.Module:
     what = f"operation {name!r}"
     wanted = f"want a function of ({call}) that returns a Flax module"
     try:
-        inspect.signature(make).bind(*given)
+        inspect.signature(make).bind(*arguments)
     except TypeError as error:
         raise InputError(f"{what} cannot be made: {error}; {wanted}") from None
     try:
-        module = make(*given)
+        module = make(*arguments)
     except InputError:
         raise
     except Exception as error:
@@ -130,8 +137,9 @@ def _require_shape(
     weight: tuple[Any, ...] = (),
 ) -> None:
     """Checks the variables, and the outputs in training and in a test."""
-    what, x = f"operation {name!r}", jax.ShapeDtypeStruct(given, jnp.float32)
-    variables = _traced(what, of, functools.partial(_initialized, module), x)
+    what = f"operation {name!r}"
+    x = jax.ShapeDtypeStruct(given, jnp.float32)
+    variables = _trace(what, of, functools.partial(_initialize, module), x)
     others = [kind for kind in variables if kind not in _COLLECTIONS]
     if others:
         raise InputError(
@@ -145,18 +153,19 @@ def _require_shape(
         )
     for train in (True, False):
         run = functools.partial(_run, module, train)
-        y = _traced(what, of, run, variables, x, *weight)
+        y = _trace(what, of, run, variables, x, *weight)
         if not hasattr(y, "shape") or y.shape != wanted:
-            said = _told(y.shape) if hasattr(y, "shape") else f"a {type(y).__name__}"
-            raise InputError(f"{what} gives {said} {of}; want {_told(wanted)}")
+            has_shape = hasattr(y, "shape")
+            got = _format_shape(y.shape) if has_shape else f"a {type(y).__name__}"
+            raise InputError(f"{what} gives {got} {of}; want {_format_shape(wanted)}")
         if not jnp.issubdtype(y.dtype, jnp.floating):
             raise InputError(
                 f"{what} gives {y.dtype} for {x.dtype}; want the dtype of its input"
             )
 
 
-def _traced(what: str, of: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Returns the shapes of a function's results; in one line why there are none."""
+def _trace(what: str, of: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Returns the shapes of a function's results; raises InputError, in one line."""
     try:
         return jax.eval_shape(function, *arguments)
     except InputError:
@@ -170,18 +179,20 @@ def _traced(what: str, of: str, function: Callable[..., Any], *arguments: Any) -
         raise InputError(f"{what} fails {of}: {_line(error)}") from error
 
 
-def _initialized(module: nn.Module, x: Any) -> Any:
+def _initialize(module: nn.Module, x: Any) -> Any:
     key = jax.random.key(0)
     return dict(module.init(dict.fromkeys(("params", *STREAMS), key), x, False))
 
 
 def _run(module: nn.Module, train: bool, variables: Any, x: Any, *weight: Any) -> Any:
     streams = dict.fromkeys(STREAMS, jax.random.key(0))
-    given = x, train, *weight
-    return module.apply(variables, *given, rngs=streams, mutable=["batch_stats"])[0]
+    y, _ = module.apply(
+        variables, x, train, *weight, rngs=streams, mutable=["batch_stats"]
+    )
+    return y
 
 
-def _told(shape: Shape) -> str:
+def _format_shape(shape: Shape) -> str:
     return "x".join(map(str, shape)) or "a scalar"
 
 

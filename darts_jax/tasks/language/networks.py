@@ -25,7 +25,11 @@ from darts_jax.models.operations.sequence import (
 )
 from darts_jax.models.operations.soundness import require_sequence_sound
 from darts_jax.models.recurrent import RecurrentNetwork, RecurrentSupernet
-from darts_jax.models.transformer import Block, TransformerNetwork, TransformerSupernet
+from darts_jax.models.transformer import (
+    ResidualBlock,
+    TransformerNetwork,
+    TransformerSupernet,
+)
 from darts_jax.spaces import recurrent, transformer
 from darts_jax.spaces.graph import CellGenotype, Genotype, Space
 
@@ -109,7 +113,7 @@ def _block_parameters(net: TransformerSupernet) -> Parameters:
     x, one = jnp.zeros((1, 1, net.units)), jnp.ones(1)
 
     def millions(operation: str) -> float:
-        block = Block((operation,), Dropouts())
+        block = ResidualBlock((operation,), Dropouts())
         made = jax.eval_shape(lambda: block.init(jax.random.key(0), x, one, False))
         return count_parameters(made.get("params", {})) / 1e6
 
