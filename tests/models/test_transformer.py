@@ -23,7 +23,7 @@ from darts_jax.models.language import Dropouts
 from darts_jax.models.transformer import (
     TransformerNetwork,
     TransformerSupernet,
-    repeated,
+    repeated_operations,
 )
 from darts_jax.plots.draw import draw_genotype
 from darts_jax.settings.config import default_config
@@ -296,10 +296,10 @@ def test_dropout_is_for_training_alone_and_by_the_key():
 
 
 def test_layers_are_what_repeats():
-    assert repeated(CELL) == (MIXERS, FEED_FORWARDS)
-    assert repeated(chain(4, MIXERS)) == (MIXERS,)
+    assert repeated_operations(CELL) == (MIXERS, FEED_FORWARDS)
+    assert repeated_operations(chain(4, MIXERS)) == (MIXERS,)
     uneven = dataclasses.replace(CELL, edges=CELL.edges[:3], nodes=3, output=(3,))
-    assert repeated(uneven) == (MIXERS, FEED_FORWARDS, MIXERS)
+    assert repeated_operations(uneven) == (MIXERS, FEED_FORWARDS, MIXERS)
 
 
 def test_of_every_edge_the_strongest_operation_is_kept():
