@@ -24,16 +24,19 @@ def sgd(
     momentum: Scalar = 0.0,
     decay: Scalar = 0.0,
     clip: Scalar = jnp.inf,
+    nesterov: bool = False,
 ) -> optax.GradientTransformation:
     """w <- w - rate * buf with buf <- momentum * buf + clipped gradient + decay * w.
 
     Args:
       clip: largest global norm of the gradient; infinity for none.
+      nesterov: steps by clipped gradient + decay * w + momentum * buf, with the new
+        buf, in place of buf (Sutskever et al., 2013, in PyTorch's form).
     """
     return optax.chain(
         _clip_by_global_norm(clip),
         optax.add_decayed_weights(decay),
-        optax.trace(momentum),
+        optax.trace(momentum, nesterov=nesterov),
         optax.scale_by_learning_rate(learning_rate),
     )
 

@@ -1,4 +1,4 @@
-"""One search step: first the architecture, then the weights (Liu et al., alg. 1)."""
+"""One search step, by default of architecture, then weights (Liu et al., alg. 1)."""
 
 import collections
 import dataclasses
@@ -69,6 +69,9 @@ class Search:
       costs: kind -> cost [edge, op], for the term that asks for it.
       cost_constraint: a hard limit of what the architecture costs; None: there is none.
       criterion: the task's: what outputs are worth.
+      nesterov: whether the weights' momentum is Nesterov's.
+      weights_first: whether the weights' step comes before the architecture's, which
+        then descends at the new weights.
     """
 
     apply: Any
@@ -90,6 +93,8 @@ class Search:
     costs: Mapping[str, AnyArray] | None = None
     cost_constraint: CostConstraint | None = None
     criterion: Criterion = CLASSIFICATION_CRITERION
+    nesterov: bool = False
+    weights_first: bool = False
 
     def init(
         self,
@@ -116,7 +121,9 @@ class Search:
             baseline=jnp.zeros((), some.dtype),
             multiplier=jnp.zeros((), some.dtype),
             # No optimizer's initial state depends on a scalar.
-            weight_optimizer=_sgd({"weights": {"learning_rate": 0.0}}).init(params),
+            weight_optimizer=self._sgd({"weights": {"learning_rate": 0.0}}).init(
+                params
+            ),
             alpha_optimizer=self.update.transformation(
                 collections.defaultdict(float)
             ).init(alpha),
@@ -191,17 +198,44 @@ class Search:
           the architecture's gradient, summed over the batch.
         """
         keys = jax.random.split(step_key(state.key, state.step), 4)
-        state, norm = self._architecture_step(state, (train, valid), scalars, keys[:2])
-        mixture = self._perturbed_mixture(state, train, scalars, keys[2], keys[3])
+        batches = (train, valid)
+        architecture_keys = keys[:2]
+        weight_keys = keys[2:]
+        if self.weights_first:
+            new, metrics = self._weight_step(state, train, scalars, weight_keys)
+            new, norm = self._architecture_step(
+                new, batches, scalars, architecture_keys
+            )
+        else:
+            new, norm = self._architecture_step(
+                state, batches, scalars, architecture_keys
+            )
+            new, metrics = self._weight_step(new, train, scalars, weight_keys)
+        means = {"gradient_norm": norm}
+        if self.cost_constraint is not None:
+            means["multiplier"] = new.multiplier
+        count = metrics["count"]
+        means = {k: mean.astype(jnp.float32) * count for k, mean in means.items()}
+        return new, metrics | means
+
+    def _weight_step(
+        self,
+        state: SearchState,
+        train: Batch,
+        scalars: Scalars,
+        keys: PRNGKeyArray,
+    ) -> tuple[SearchState, Metrics]:
+        """Returns the state with its next weights, and the criterion's metrics."""
+        mixture = self._perturbed_mixture(state, train, scalars, keys[0], keys[1])
         (value, (stats, outputs)), gradient = jax.value_and_grad(
             self.loss, has_aux=True
-        )(state.params, mixture, state.stats, train, keys[2], scalars)
+        )(state.params, mixture, state.stats, train, keys[0], scalars)
         if self.hook_cells is not None:
             pull = self._hook_gradient(
-                self.hook_cells, state, mixture, train, scalars, keys[2]
+                self.hook_cells, state, mixture, train, scalars, keys[0]
             )
             gradient = optax.tree.add_scale(gradient, scalars["hook"], pull)
-        updates, weight_optimizer = _sgd(scalars).update(
+        updates, weight_optimizer = self._sgd(scalars).update(
             gradient, state.weight_optimizer, state.params
         )
         new = state.replace(
@@ -210,22 +244,20 @@ class Search:
             stats=stats,
             weight_optimizer=weight_optimizer,
         )
-        metrics = self.criterion.metrics(value, outputs, train)
-        means = {"gradient_norm": norm}
-        if self.cost_constraint is not None:
-            means["multiplier"] = state.multiplier
-        count = metrics["count"]
-        means = {k: mean.astype(jnp.float32) * count for k, mean in means.items()}
-        return new, metrics | means
+        return new, self.criterion.metrics(value, outputs, train)
 
     def inner_step(self, state: SearchState, scalars: Scalars) -> Any:
         """The step of the weights that a hypergradient looks through."""
 
         def inner_step(gradient: Params, params: Params) -> Params:
-            updates, _ = _sgd(scalars).update(gradient, state.weight_optimizer, params)
+            sgd = self._sgd(scalars)
+            updates, _ = sgd.update(gradient, state.weight_optimizer, params)
             return optax.apply_updates(params, updates)
 
         return inner_step
+
+    def _sgd(self, scalars: Scalars) -> optax.GradientTransformation:
+        return optimizers.sgd(**scalars["weights"], nesterov=self.nesterov)
 
     def _architecture_step(
         self,
@@ -378,7 +410,3 @@ class Search:
         one = mixture.weights[kind]
         each = jnp.broadcast_to(one, (cells, *one.shape))
         return self.weight_hook(loss, state.params, each)
-
-
-def _sgd(scalars: Scalars) -> optax.GradientTransformation:
-    return optimizers.sgd(**scalars["weights"])

@@ -28,9 +28,9 @@ Optimizer = Callable[[Scalars], optax.GradientTransformation]
 """A step's scalars -> what makes of a gradient the change of the weights."""
 
 
-def make_sgd(scalars: Scalars) -> optax.GradientTransformation:
+def make_sgd(scalars: Scalars, nesterov: bool = False) -> optax.GradientTransformation:
     """`optimizers.sgd` by the scalars ``weights``."""
-    return optimizers.sgd(**scalars["weights"])
+    return optimizers.sgd(**scalars["weights"], nesterov=nesterov)
 
 
 def auxiliary_criterion(weights: Float[AnyArray, " class"] | None = None) -> Criterion:

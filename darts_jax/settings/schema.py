@@ -65,6 +65,9 @@ def _sgd(part: str, final_rate: float) -> dict[str, Setting]:
         f"{part}.weights.momentum": Setting(
             0.9, "Momentum of the weights.", SHARE, scalar="weights.momentum"
         ),
+        f"{part}.weights.nesterov": Setting(
+            False, "Makes the momentum of the weights Nesterov's."
+        ),
         f"{part}.weights.decay": Setting(
             3e-4, "L2 decay of the weights.", COUNT, scalar="weights.decay"
         ),
@@ -219,6 +222,11 @@ SCHEMA: dict[str, Setting] = {
         0.0,
         "Share of the epochs, from the first, in which the architecture rests.",
         Range(least=0.0, most=1.0),
+    ),
+    "search.first_step": Setting(
+        "architecture",
+        "First of the two steps on each pair of batches.",
+        OneOf(("architecture", "weights")),
     ),
     "search.hypergradient": Setting(
         "first_order",

@@ -84,6 +84,8 @@ def make_method(
         skips=_skips(space) if auxiliary else {},
         costs=costs(settings.costs, net, size) if "expected_cost" in terms else None,
         criterion=criterion,
+        nesterov=settings.weights.nesterov,
+        weights_first=settings.first_step == "weights",
     )
 
 

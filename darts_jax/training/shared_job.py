@@ -6,6 +6,7 @@ genotype is an array, and networks of one space differ in it alone.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,11 @@ from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import one_hot
 from darts_jax.bilevel.losses import Criterion
-from darts_jax.bilevel.weight_training import Training, auxiliary_criterion
+from darts_jax.bilevel.weight_training import (
+    Training,
+    auxiliary_criterion,
+    make_sgd,
+)
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine import program, seeds
@@ -223,7 +228,8 @@ def _training_at(
         logits, stats = apply(params, stats, mixture, images, key, train=train)
         return Logits(logits, None), stats
 
-    return Training(at_mixture, settings.microbatches, criterion)
+    optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
+    return Training(at_mixture, settings.microbatches, criterion, optimizer)
 
 
 def _stacked_mixtures(space: Space, genotypes: Sequence[Genotype]) -> Mixture:

@@ -48,6 +48,11 @@ def _section(name: str, stored: Mapping[str, dict[str, Any] | None]) -> str:
         f"{protocol.title}; {protocol.scale}. {protocol.unit}.",
         "",
         *(f"- {fact}" for fact in (*protocol.facts, *notes)),
+        *(
+            f"- {METHODS[experiment.method].title}: {fact}"
+            for experiment in own.values()
+            for fact in experiment.facts
+        ),
         "",
         "| method | seeds | ours | random | improvement | published | skips |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -77,13 +82,17 @@ def _rows(
 def _cells(result: dict[str, Any], experiment: Experiment) -> list[str]:
     # Of an error, less is better.
     sign = -1 if "error" in experiment.protocol.unit else 1
-    difference, *interval = (sign * value for value in result["improvement"])
-    low, high = sorted(interval)
+    difference, *ends = result["improvement"]
+    mean, interval = f"{result['mean']:.2f}", "one seed: no interval"
+    if len(result["rows"]) > 1:
+        mean += f" ± {result['deviation']:.2f}"
+        low, high = sorted(sign * end for end in ends)
+        interval = f"{low:+.2f} to {high:+.2f}"
     return [
         str(len(result["rows"])),
-        f"{result['mean']:.2f} ± {result['deviation']:.2f}",
+        mean,
         f"{result['random_mean']:.2f} ({result['random_count']:,})",
-        f"{difference:+.2f} ({low:+.2f} to {high:+.2f})",
+        f"{sign * difference:+.2f} ({interval})",
     ]
 
 

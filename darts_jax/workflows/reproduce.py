@@ -1,6 +1,7 @@
 """`reproduce`: a published experiment with some seeds, its results stored."""
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,12 +48,12 @@ def reproduce(
 
     Raises:
       InputError: no such experiment, its data or its table are missing, its table
-        says nothing of the data, or fewer than two seeds, of which no interval can be
-        made.
+        says nothing of the data, or no seeds.
     """
     experiment = get_experiment(name)
-    if len(set(seeds)) < 2:
-        raise InputError(f"{name} needs 2 seeds or more for an interval")
+    seeds = list(dict.fromkeys(seeds))
+    if not seeds:
+        raise InputError(f"{name} needs a seed, and 2 or more for an interval")
     configs = [experiment_config(experiment, seed) for seed in seeds]
     dataset = load_data(configs[0])
     if experiment.protocol.retrains:
@@ -86,6 +87,8 @@ def summary(
 ) -> dict[str, Any]:
     """What the ledger says of an experiment.
 
+    One seed has no deviation and no interval: they are None.
+
     Args:
       rows: of each seed, with its ``result`` and, if retrained, ``random`` ones.
       random: results of all genotypes of the space, where those of the rows are not
@@ -100,11 +103,14 @@ def summary(
         "experiment": experiment.name,
         "rows": rows,
         "mean": statistics.mean(results),
-        "deviation": statistics.stdev(results),
+        "deviation": statistics.stdev(results) if len(results) > 1 else None,
         "random_mean": statistics.mean(random),
         "random_count": len(random),
         # In the unit of the results: of an error, less is better.
-        "improvement": [gained.difference, gained.low, gained.high],
+        "improvement": [
+            gained.difference,
+            *(None if math.isnan(end) else end for end in (gained.low, gained.high)),
+        ],
         "pairs": gained.pairs,
     }
 
@@ -112,11 +118,16 @@ def summary(
 def gain(rows: list[dict[str, Any]], known: float | None) -> Improvement:
     """Returns by how much the results, in percent, are above those of random genotypes.
 
+    The interval of one row is of NaN.
+
     Args:
       rows: of each seed, with its ``result`` and, if retrained, ``random`` ones.
       known: the mean over all genotypes of the space, where that is known.
     """
     results = [row["result"] for row in rows]
+    if len(rows) == 1:
+        random = statistics.mean(rows[0]["random"]) if known is None else known
+        return Improvement(results[0] - random, math.nan, math.nan)
     if known is not None:
         return improvement_over_mean(results, known, PERCENT)
     return improvement_by_run(results, [row["random"] for row in rows], PERCENT)

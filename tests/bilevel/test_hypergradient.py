@@ -37,6 +37,7 @@ def quadratic():
     }
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize(
     "rule",
     [
@@ -46,7 +47,7 @@ def quadratic():
         partial(hypergradient.unrolled, steps=1),
     ],
 )
-def test_closed_form_on_a_quadratic_problem(quadratic, rule):
+def test_closed_form_on_a_quadratic_problem(quadratic, rule, nesterov):
     q = quadratic
     with jax.enable_x64(True):
         A, B, c = (jnp.asarray(q[k]) for k in "ABc")
@@ -57,9 +58,8 @@ def test_closed_form_on_a_quadratic_problem(quadratic, rule):
         def valid_loss(w, alpha):
             return jnp.sum((w - c) ** 2) / 2 + jnp.sum(alpha["a"] ** 2) / 2
 
-        sgd = optimizers.sgd(
-            learning_rate=RATE, momentum=MOMENTUM, decay=DECAY, clip=jnp.inf
-        )
+        rates = {"learning_rate": RATE, "momentum": MOMENTUM, "decay": DECAY}
+        sgd = optimizers.sgd(**rates, clip=jnp.inf, nesterov=nesterov)
         w, alpha = jnp.asarray(q["w"]), {"a": jnp.asarray(q["a"])}
         state = jax.tree.map(lambda x: jnp.asarray(q["m"]), sgd.init(w))
 
@@ -69,9 +69,12 @@ def test_closed_form_on_a_quadratic_problem(quadratic, rule):
 
         got = rule(train_loss, valid_loss, w, alpha, inner_step)["a"]
 
-    step = MOMENTUM * q["m"] + q["A"] @ q["w"] + q["B"] @ q["a"] + DECAY * q["w"]
+    slope = q["A"] @ q["w"] + q["B"] @ q["a"] + DECAY * q["w"]
+    step, share = MOMENTUM * q["m"] + slope, 1.0
+    if nesterov:
+        step, share = slope + MOMENTUM * step, 1 + MOMENTUM
     unrolled = q["w"] - RATE * step
-    want = q["a"] - RATE * q["B"].T @ (unrolled - q["c"])
+    want = q["a"] - RATE * share * q["B"].T @ (unrolled - q["c"])
     if rule is hypergradient.first_order:
         want = q["a"]
     # A difference of a linear function has no error but rounding.

@@ -79,6 +79,7 @@ def test_a_step_at_a_one_hot_mixture_is_a_step_of_the_network():
 
     class Settings:
         microbatches = 1
+        weights = default_config().retrain.weights
 
     apply, of_network = supernet_apply(shared), network_apply(network)
     trainings = (

@@ -65,6 +65,8 @@ STEP = {
     "rule": [{"search.architecture.rule": n} for n in ARCHITECTURE_UPDATES],
     "regime": [{"search.regime": n} for n in REGIMES],
     "warmup": [{"search.warmup": share} for share in (0.0, 0.5)],
+    "nesterov": [{"search.weights.nesterov": b} for b in (False, True)],
+    "first": [{"search.first_step": n} for n in ("architecture", "weights")],
     "perturbation": [
         {"search.perturbation": n, "search.radius": "0.1"} for n in PERTURBATIONS
     ],

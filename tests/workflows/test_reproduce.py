@@ -4,6 +4,9 @@ import dataclasses
 import itertools
 import json
 import re
+import signal
+import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -21,6 +24,7 @@ from darts_jax.settings.experiments import (
     get_experiment,
 )
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201, OPERATIONS
+from darts_jax.training import loop
 from darts_jax.workflows.ledger import ledger
 from darts_jax.workflows.reproduce import reproduce, summary
 from tests.support.paths import ROOT
@@ -153,5 +157,63 @@ def test_what_was_not_run_says_so_and_damage_is_told(tmp_path, capsys):
     assert out.read_text() == page
     with pytest.raises(InputError, match="did you mean 'nasbench201/darts'"):
         get_experiment("nasbench201/dart")
-    with pytest.raises(InputError, match="needs 2 seeds or more"):
-        reproduce("nasbench201/darts", [0], tmp_path, tmp_path)
+    with pytest.raises(InputError, match="needs a seed, and 2 or more for an interval"):
+        reproduce("nasbench201/darts", [], tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("known", [[50.0, 54.0], None])
+def test_one_seed_has_no_interval(known, tmp_path):
+    rows = [{"result": 54.3, "random": [51.0, 53.0], "skips": 6}]
+    told = summary(EXPERIMENTS["nasbench201/darts"], rows, known)
+    assert told["improvement"] == [pytest.approx(2.3), None, None]
+    assert told["deviation"] is None
+    stored = tmp_path / "nasbench201" / "darts.json"
+    stored.parent.mkdir()
+    stored.write_text(json.dumps(told | {"note": ""}, allow_nan=False))
+    row = next(r for r in ledger(tmp_path).splitlines() if "| 1 |" in r)
+    assert "| 1 | 54.30 | 52.00 (2) | +2.30 (one seed: no interval) |" in row
+
+
+def test_a_recipe_is_its_papers_and_its_facts_are_told(tmp_path):
+    config = experiment_config(get_experiment("nasbench201/darts"), 0)
+    assert config.search.weights.to_dict() == {
+        "learning_rate": 0.025,
+        "final_learning_rate": 0.001,
+        "momentum": 0.9,
+        "nesterov": True,
+        "decay": 5e-4,
+        "clip": 5.0,
+    }
+    assert config.search.first_step == "weights"
+    second = experiment_config(get_experiment("nasbench201/darts_second_order"), 0)
+    assert second.search.weights.nesterov
+    assert second.search.first_step == "architecture"
+    assert not experiment_config(
+        get_experiment("nasbench201/drnas"), 0
+    ).search.weights.nesterov
+    page = ledger(tmp_path)
+    for fact in EXPERIMENTS["nasbench201/darts"].facts:
+        assert page.count(f"- DARTS, first order: {fact}") == 1
+
+
+@pytest.mark.parametrize("in_a_loop", [True, False])
+def test_a_time_limit_ends_a_command_as_sigterm_does(in_a_loop, monkeypatch, capsys):
+    def waits(*given):
+        caught = loop._caught_signals() if in_a_loop else nullcontext(())
+        with caught as numbers:
+            end = time.monotonic() + 30
+            while not numbers and time.monotonic() < end:
+                time.sleep(0.01)
+        raise loop.StoppedError(numbers[0], 7)
+
+    monkeypatch.setattr("darts_jax.workflows.reproduce.reproduce", waits)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        main(["reproduce", "nasbench201/darts", "--minutes", "0.002"])
+    assert end.value.code == 128 + signal.SIGTERM
+    assert isinstance(end.value, loop.StoppedError) == in_a_loop
+    assert ("the same command goes on" in capsys.readouterr().err) != in_a_loop
+    assert signal.getsignal(signal.SIGTERM) is before
+    for wrong in ("0", "-1", "nan", "inf"):
+        assert main(["reproduce", "nasbench201/darts", f"--minutes={wrong}"]) == 2
+        assert "want a number above 0" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The first task: images by class, in memory or as a stream."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,11 @@ from ml_collections import ConfigDict
 
 from darts_jax.analysis.class_metrics import balanced_accuracy
 from darts_jax.bilevel.losses import classification_criterion, cross_entropies
-from darts_jax.bilevel.weight_training import Training, auxiliary_criterion
+from darts_jax.bilevel.weight_training import (
+    Training,
+    auxiliary_criterion,
+    make_sgd,
+)
 from darts_jax.data.stream import PADDING, AnyDataset
 from darts_jax.engine.devices import Layout
 from darts_jax.engine.feed import whole_batches
@@ -73,7 +78,8 @@ def _training(
     predict = _prediction(net, dataset, layout)
     criterion = auxiliary_criterion(class_weights(config, dataset))
     apply = functional.network_apply(net)
-    training = Training(apply, settings.microbatches, criterion)
+    optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
+    training = Training(apply, settings.microbatches, criterion, optimizer)
     size, supply = settings.batch_size, make_supply(dataset, config)
     whole_batches(size, supply.images, "the training set")
 

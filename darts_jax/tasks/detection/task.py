@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.losses import Criterion, focal_loss
-from darts_jax.bilevel.weight_training import Training
+from darts_jax.bilevel.weight_training import Training, make_sgd
 from darts_jax.cost.expected import ExpectedCost
 from darts_jax.data.pipeline import mirror, split_train
 from darts_jax.data.scene_sources import load_scenes
@@ -122,8 +122,10 @@ def _training(
         return functional.initialize(net, key, *example)
 
     locate = _locating(net, dataset, layout)
+    criterion = _criterion(config)
+    optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
     return Problem(
-        Training(_main_apply(net), settings.microbatches, _criterion(config)),
+        Training(_main_apply(net), settings.microbatches, criterion, optimizer),
         init,
         feed=shuffled([dataset.train], size),
         prepare=_preparation(dataset, settings, layout),

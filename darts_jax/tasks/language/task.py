@@ -4,6 +4,7 @@ The recipe is that of DARTS's recurrent search and evaluation (Liu et al., 2019)
 is that of AWD-LSTM (Merity et al., 2018).
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -104,7 +105,9 @@ def _training(
     method = training.Training(
         functional.network_apply(net),
         criterion=_criterion(settings),
-        optimizer=_averaged_sgd,
+        optimizer=functools.partial(
+            _averaged_sgd, nesterov=config.retrain.weights.nesterov
+        ),
     )
     windows = _windows(config, settings)
 
@@ -207,9 +210,10 @@ def _followed(search: Search) -> Callable[..., SearchState]:
     return followed
 
 
-def _averaged_sgd(scalars: Scalars) -> optax.GradientTransformation:
+def _averaged_sgd(scalars: Scalars, nesterov: bool) -> optax.GradientTransformation:
     return optax.chain(
-        training.make_sgd(scalars), optimizers.average_weights(scalars["averages"])
+        training.make_sgd(scalars, nesterov),
+        optimizers.average_weights(scalars["averages"]),
     )
 
 
