@@ -6,15 +6,15 @@ be built, else to forms that XLA's CPU backend runs well; elsewhere to XLA's own
 operations. Nothing outside this folder needs more than what is named here.
 """
 
-from darts_jax.kernels.convolution import conv
-from darts_jax.kernels.cpu import describe_kernels, has_kernels
-from darts_jax.kernels.edges import PLAIN_FORMS
-from darts_jax.kernels.primitives import (
+from darts_jax.kernels.channelwise import (
     avg_pool,
     depthwise_conv,
     max_pool,
     max_pool_2x2,
 )
+from darts_jax.kernels.convolution import conv
+from darts_jax.kernels.cpu import describe_kernels, has_kernels
+from darts_jax.kernels.edges import PLAIN_FORMS
 from darts_jax.kernels.rectified import relu_conv, relu_separable
 from darts_jax.kernels.sums import BN_EPSILON, Moments, moments, standardize
 

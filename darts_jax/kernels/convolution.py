@@ -24,8 +24,8 @@ from darts_jax.kernels.windows import (
     native_form,
     pad,
     same_window,
-    tap_of,
-    transposed,
+    tap_view,
+    transpose_window,
 )
 
 
@@ -35,13 +35,19 @@ def conv(
     *,
     stride: tuple[int, int] = (1, 1),
 ) -> Float[Array, "batch out_height out_width feature"]:
-    """Cross-correlation with an odd-sized kernel, padded to "same"."""
+    """Computes the cross-correlation with a kernel of odd size, padded to "same".
+
+    Args:
+      x: images.
+      kernel: of odd size.
+      stride: down and across.
+    """
     window = same_window(x, kernel.shape[:2], stride)
     return output_p.bind(x, kernel, window=window)
 
 
 def _product(views: Sequence[Array], kernels: Sequence[Array]) -> Array:
-    """Sum over taps of images [edge, *image, m] times matrices [edge, m, n]."""
+    """Returns the sum over taps of views [edge, *image, m] times [edge, m, n]."""
     result = _matmul(_side_by_side(views), jnp.concatenate(kernels, axis=1))
     return result.reshape(*views[0].shape[:-1], -1)
 
@@ -52,14 +58,14 @@ def _matmul(a: Array, b: Array) -> Array:
 
 
 def _side_by_side(views: Sequence[Array]) -> Array:
-    """[edge, pixel, tap * channel]."""
+    """Returns views as [edge, pixel, tap * channel]."""
     joined = jnp.concatenate(views, axis=-1)
     return joined.reshape(joined.shape[0], -1, joined.shape[-1])
 
 
 def _output_cpu(x: Array, kernel: Array, *, window: Window) -> Array:
     if window.kernel == (1, 1):
-        return _product([tap_of(x, window, (0, 0))], [kernel[:, 0, 0]])
+        return _product([tap_view(x, window, (0, 0))], [kernel[:, 0, 0]])
     return _output_xla(x, kernel, window=window)
 
 
@@ -73,23 +79,25 @@ def _input_cpu(y: Array, kernel: Array, *, window: Window) -> Array:
         matrices = [jnp.swapaxes(kernel[:, i, j], 1, 2) for (i, j), _ in views]
         return _product([seen for _, (seen,) in views], matrices)
 
-    return transposed(window, gather, kernel, y)
+    return transpose_window(window, gather, kernel, y)
 
 
 def _kernel_cpu(x: Array, y: Array, *, window: Window) -> Array:
     if window.kernel != (1, 1) and window.stride == (1, 1):
         return _kernel_by_rows(x, y, window)
     padded = pad(x, window)
-    views = [tap_of(padded, window, tap) for tap in window.taps]
+    views = [tap_view(padded, window, tap) for tap in window.taps]
     pixels = _side_by_side([y])
     gradient = _matmul(jnp.swapaxes(_side_by_side(views), 1, 2), pixels)
     return gradient.reshape(len(x), *window.kernel, x.shape[-1], y.shape[-1])
 
 
 def _kernel_by_rows(x: Array, y: Array, window: Window) -> Array:
-    """A product per row of taps: of the image with y, side by side for its columns."""
-    (kh, kw), (ph, pw) = window.kernel, window.padding
-    (height, out_width), width = window.output, window.image[1]
+    """Computes, per row of taps, one product of the image with y for all columns."""
+    kh, kw = window.kernel
+    ph, pw = window.padding
+    height, out_width = window.output
+    width = window.image[1]
     margin = (kw - 1 - pw, width + pw - out_width)
     wide_y = jnp.pad(y, ((0, 0), (0, 0), (0, 0), margin, (0, 0)))
     columns = _side_by_side(
@@ -106,7 +114,7 @@ def _kernel_by_rows(x: Array, y: Array, window: Window) -> Array:
 def _output_xla(x: Array, kernel: Array, *, window: Window) -> Array:
     if window.kernel == (1, 1):
         return jnp.einsum(
-            "enhwc,ecf->enhwf", tap_of(x, window, (0, 0)), kernel[:, 0, 0]
+            "enhwc,ecf->enhwf", tap_view(x, window, (0, 0)), kernel[:, 0, 0]
         )
 
     def one(x: Array, kernel: Array) -> Array:
@@ -135,20 +143,24 @@ def _kernel_shape(x: Array, y: Array, *, window: Window) -> tuple[int, ...]:
 
 _input_xla, _kernel_xla = gradients_of(_output_xla, _input_shape, _kernel_shape)
 output_p = make_primitive(
-    "conv", _output_shape, _output_cpu, _output_xla, native_form("conv", _output_shape)
+    "conv",
+    shape=_output_shape,
+    xla=_output_xla,
+    xla_cpu=_output_cpu,
+    native_cpu=native_form("conv", _output_shape),
 )
 input_p = make_primitive(
     "conv_input",
-    _input_shape,
-    _input_cpu,
-    _input_xla,
-    native_form("conv_input", _input_shape),
+    shape=_input_shape,
+    xla=_input_xla,
+    xla_cpu=_input_cpu,
+    native_cpu=native_form("conv_input", _input_shape),
 )
 kernel_p = make_primitive(
     "conv_kernel",
-    _kernel_shape,
-    _kernel_cpu,
-    _kernel_xla,
-    native_form("conv_kernel", _kernel_shape),
+    shape=_kernel_shape,
+    xla=_kernel_xla,
+    xla_cpu=_kernel_cpu,
+    native_cpu=native_form("conv_kernel", _kernel_shape),
 )
 close_under_transposition(output_p, input_p, kernel_p)

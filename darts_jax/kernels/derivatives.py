@@ -1,9 +1,9 @@
-"""Derivatives to second order of a map that kernels of ours compute, as primitives.
+"""First and second derivatives of a map with native kernels, as primitives.
 
-Three primitives beside the map serve both modes: its change along tangents, the adjoint
-of that, which is the backward pass, and the change of the backward pass. Change and
-adjoint are each other's transposes; what no primitive is there for has the derivative
-of its plain form.
+Three primitives beside the map serve forward and reverse mode: its change along
+tangents, the adjoint of that, which is the backward pass, and the change of the
+backward pass. Change and adjoint are each other's transposes; derivatives beyond these
+are those of the plain forms.
 """
 
 import dataclasses
@@ -25,16 +25,16 @@ Arrays = Sequence[Any]
 
 @dataclasses.dataclass(frozen=True)
 class Derivatives:
-    """Of a map from an image and other arrays to an image.
+    """Derivatives of a map from an image and other arrays to an image.
 
     Attributes:
-      name: of the map's kernel of ours; its derivatives' begin with it.
+      name: of the map's native kernel; the names of its derivatives begin with it.
       plain: (*primals, **parameters) -> image, all of them with an edge axis.
-      shape: the same, of its result.
-      moving: how many of the primals, the first, are differentiated by in the backward
-        pass; None: all. Second derivatives are by all of them.
-      kernels: which of ``change``, ``back``, ``back_change`` have kernels of ours.
-      constants: what these are told, name and number.
+      shape: (*primals, **parameters) -> shape of the image.
+      moving: number of primals, the first, by which the backward pass differentiates;
+        None: all. Second derivatives are by all of them.
+      kernels: those of ``change``, ``back`` and ``back_change`` with native kernels.
+      constants: name and value of the attributes of these kernels' calls.
     """
 
     name: str
@@ -46,19 +46,19 @@ class Derivatives:
 
     @functools.cached_property
     def change_p(self) -> Primitive:
-        """(*tangents that move, *primals) -> (the image's change)."""
+        """The map's change: (*tangents of what moves, *primals) -> [change]."""
 
         def shapes(*arrays: Any, **parameters: Any) -> list[tuple[int, ...]]:
-            _, primals = self._parted(arrays)
+            _, primals = self._split(arrays)
             return [self.shape(*primals, **parameters)]
 
         def plain(*arrays: Array, **parameters: Any) -> list[Array]:
-            along, primals = self._parted(arrays)
+            along, primals = self._split(arrays)
             form, moved = self._form(primals, parameters)
             return [jax.jvp(form, moved, along)[1]]
 
         def transpose(cts: Arrays, *arrays: Any, **parameters: Any) -> list[Any]:
-            _, primals = self._parted(arrays)
+            _, primals = self._split(arrays)
             backs = self.back_p.bind(cts[0], *primals, **parameters)
             return [*backs, *[None] * len(primals)]
 
@@ -69,7 +69,7 @@ class Derivatives:
 
     @functools.cached_property
     def back_p(self) -> Primitive:
-        """(the image's cotangent, *primals) -> those of the primals that move."""
+        """The backward pass: (the image's cotangent, *primals) -> cotangents."""
 
         def shapes(g: Any, *primals: Any, **parameters: Any) -> list[tuple[int, ...]]:
             del g, parameters
@@ -95,7 +95,7 @@ class Derivatives:
 
     @functools.cached_property
     def back_change_p(self) -> Primitive:
-        """(*tangents, the image's cotangent, *primals) -> the change of `back_p`."""
+        """The change of `back_p`: (*its tangents, *its arguments) -> changes."""
 
         def shapes(*arrays: Any, **parameters: Any) -> list[tuple[int, ...]]:
             del parameters
@@ -123,20 +123,20 @@ class Derivatives:
         return primitive
 
     def change(self, primals: Arrays, tangents: Arrays, **parameters: Any) -> Array:
-        """The image's change, for the map's own rule."""
+        """Returns the change of the image, for the map's own rule of forward mode."""
         inward = [ad.instantiate_zeros(t) for t in tangents[: self.moving]]
         (change,) = self.change_p.bind(*inward, *primals, **parameters)
         return change
 
-    def _parted(self, arrays: Arrays) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Tangents that move, and all primals."""
+    def _split(self, arrays: Arrays) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Returns the tangents of what moves, and all primals."""
         count = len(arrays) // 2 if self.moving is None else self.moving
         return tuple(arrays[:count]), tuple(arrays[count:])
 
     def _form(
         self, primals: Arrays, parameters: dict[str, Any]
     ) -> tuple[Callable[..., Array], tuple[Array, ...]]:
-        """The plain form as a function of what moves, and that."""
+        """Returns the plain form as a function of what moves, and its arguments."""
         count = len(primals) if self.moving is None else self.moving
 
         def form(*moved: Array) -> Array:
@@ -154,13 +154,21 @@ class Derivatives:
         name = f"{self.name}_{suffix}"
         kernel = native_results(name, shapes, **dict(self.constants))
         native = kernel if suffix in self.kernels else None
-        return make_primitive(name, shapes, plain, plain, native, several=True)
+        return make_primitive(
+            name, shape=shapes, xla=plain, native_cpu=native, several=True
+        )
 
 
 def native_results(
     name: str, shapes: Callable[..., Any], **constants: Any
 ) -> Callable[..., Any]:
-    """The kernel of that name, of several results."""
+    """Returns the form by a native kernel of a primitive with several results.
+
+    Args:
+      name: of the kernel.
+      shapes: returns the shapes of the results.
+      constants: attributes of the call.
+    """
 
     def native(*arrays: Array, **parameters: Any) -> list[Array]:
         of = shapes(*arrays, **parameters)

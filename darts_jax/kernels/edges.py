@@ -1,8 +1,8 @@
-"""Primitives whose arrays may have a leading edge axis.
+"""Primitives whose arrays may have a leading edge axis, with a form for each platform.
 
 The first array is an image, [edge, batch, height, width, channel]. Batching extends the
-edge axis, so `vmap` over edges costs no transpose. Edges that stand alone have none, so
-that a program need not add and take it at every use.
+edge axis, so `vmap` over edges costs no transpose. A lone edge has no such axis, so
+that a program need not add and remove it at every use.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,42 +17,46 @@ from jaxtyping import Array
 from darts_jax.kernels.cpu import register
 
 PLAIN_FORMS: dict[Primitive, Callable[..., Array]] = {}
-"""A primitive of ours -> the same by XLA's own operations, for who knows only these."""
+"""Primitive -> its form by XLA's own operations, for readers that know only these."""
 
 _IMAGE = 4  # [batch, height, width, channel]: what a primitive's first array is
 
 
 def make_primitive(
     name: str,
-    shape: Callable[..., Any],
-    cpu: Callable[..., Any],
-    other: Callable[..., Any],
-    native: Callable[..., Any] | None = None,
     *,
+    shape: Callable[..., Any],
+    xla: Callable[..., Any],
+    xla_cpu: Callable[..., Any] | None = None,
+    native_cpu: Callable[..., Any] | None = None,
     several: bool = False,
     shares: bool = False,
 ) -> Primitive:
-    """A primitive whose arrays may have a leading edge axis, which batching extends.
+    """Returns a primitive whose arrays may have a leading edge axis.
 
-    What is given here sees that axis always.
+    Functions given here always see that axis. They take the arrays, and the primitive's
+    parameters by keyword. Rules of differentiation are added by the caller.
 
     Args:
-      shape: of the result, which has the first array's dtype unless it is a
+      name: of the primitive.
+      shape: returns the shape of the result, which has the first array's dtype, or a
         `jax.ShapeDtypeStruct`.
-      cpu: its form by XLA's operations on CPU.
-      other: the same everywhere else.
-      native: its form by kernels of our own on CPU, where they are built.
+      xla: its form by XLA's operations, on every platform but CPU.
+      xla_cpu: its form by XLA's operations on CPU; None: ``xla``.
+      native_cpu: its form by kernels of our own on CPU, where these are built; None:
+        there is none.
       several: whether shapes and forms are lists, of several results.
       shares: whether the image, as well as its tangents and cotangents, may have fewer
-        edges than the last array: then neighbours in equal number read each of its.
+        edges than the last array: each of its edges is then read by as many neighbours.
     """
     primitive = Primitive(name)
     primitive.multiple_results = several
     compiled = jax.jit(primitive.bind, static_argnames="window")
-    cpu, other = of_any_rank(cpu), of_any_rank(other)
+    plain = of_any_rank(xla)
+    plain_cpu = plain if xla_cpu is None else of_any_rank(xla_cpu)
 
     def implement(*arrays: Array, **parameters: Any) -> Any:
-        # Whoever looks for a mistake with `jit` disabled would come back here forever.
+        # With `jit` disabled, as in debugging, this function would call itself forever.
         with jax.disable_jit(False):
             return compiled(*arrays, **parameters)
 
@@ -96,25 +100,34 @@ def make_primitive(
 
     primitive.def_abstract_eval(abstract)
     batching.primitive_batchers[primitive] = batch
-    PLAIN_FORMS[primitive] = other
-    mlir.register_lowering(primitive, mlir.lower_fun(other, multiple_results=several))
-    if native is not None:
-        register(primitive, of_any_rank(native), cpu)
+    PLAIN_FORMS[primitive] = plain
+    mlir.register_lowering(primitive, mlir.lower_fun(plain, multiple_results=several))
+    if native_cpu is not None:
+        register(primitive, of_any_rank(native_cpu), plain_cpu)
     else:
-        lower_cpu = mlir.lower_fun(cpu, multiple_results=several)
+        lower_cpu = mlir.lower_fun(plain_cpu, multiple_results=several)
         mlir.register_lowering(primitive, lower_cpu, platform="cpu")
     return primitive
 
 
 def spread(image: Array, kernel: Array) -> Array:
-    """The image of every edge, where edges share one."""
+    """Returns the image of every edge, where edges share one.
+
+    Args:
+      image: [edge, ...], of as many edges as the kernel or of a divisor of them.
+      kernel: [edge, ...].
+    """
     if len(image) == len(kernel):
         return image
     return jnp.repeat(image, len(kernel) // len(image), axis=0)
 
 
 def of_any_rank(form: Callable[..., Any]) -> Callable[..., Any]:
-    """A form that sees an edge axis, for arrays with one or without."""
+    """Returns a form for arrays with or without an edge axis.
+
+    Args:
+      form: takes arrays with an edge axis.
+    """
 
     def either(*arrays: Array, **parameters: Any) -> Any:
         if arrays[0].ndim > _IMAGE:
@@ -131,5 +144,6 @@ def _with_edge(array: Any) -> jax.ShapeDtypeStruct:
 
 def _abstract(shape: Any, dtype: Any, *, skip: bool) -> jax.core.ShapedArray:
     if isinstance(shape, jax.ShapeDtypeStruct):
-        shape, dtype = shape.shape, shape.dtype
+        dtype = shape.dtype
+        shape = shape.shape
     return jax.core.ShapedArray(shape[skip:], dtype)

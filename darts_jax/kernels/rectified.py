@@ -1,14 +1,14 @@
-"""ReLU, the convolutions behind it, and the moments of what they give, as one.
+"""ReLU, the convolutions behind it, and the moments of the result, in one primitive.
 
-A step of a supernet waits for memory. What ReLU and convolutions hand each other need
-not go there: CPU kernels of ours make it row by row, forward and backward. Elsewhere
+A step of a supernet waits for memory. The images between ReLU and convolutions need
+not go there: native CPU kernels make them row by row, forward and backward. Elsewhere
 these primitives are lowered to the operations that they are made of.
 
 Arrays may have a leading edge axis: images [edge, batch, height, width, channel],
 depthwise kernels [edge, height, width, in], dense ones [edge, height, width, in, out].
 Where all edges of a batch read one image, it has an edge axis of 1, and its cotangent
-is what reaches it from all of them: kernels neither copy the one nor add up the other
-in memory.
+is the sum over all of them: kernels neither copy the image nor add up cotangents in
+memory.
 """
 
 import functools
@@ -19,7 +19,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad
 from jaxtyping import Array, Float
 
-from darts_jax.kernels import convolution, primitives
+from darts_jax.kernels import channelwise, convolution
 from darts_jax.kernels.derivatives import Arrays, Derivatives, native_results
 from darts_jax.kernels.edges import make_primitive, spread
 from darts_jax.kernels.sums import Moments, moments_p
@@ -86,7 +86,7 @@ def _plain_separable(
     x: Array, depthwise: Array, pointwise: Array, *, window: Window
 ) -> Array:
     seen = spread(jax.nn.relu(x), depthwise)
-    between = primitives.output_p.bind(seen, depthwise, window=window)
+    between = channelwise.output_p.bind(seen, depthwise, window=window)
     alone = same_window(between, (1, 1), (1, 1))
     return convolution.output_p.bind(between, pointwise, window=alone)
 
@@ -105,17 +105,22 @@ def _output_shape(x: Any, *kernels: Any, window: Window) -> tuple[int, ...]:
 
 
 class Rectified(Derivatives):
-    """A map, linear in relu(x) and in each of its kernels, and its derivatives."""
+    """Derivatives of a map that is linear in relu(x) and in each of its kernels."""
 
     @functools.cached_property
     def of_image(self) -> Derivatives:
         """Derivatives where no kernel moves, as in a gradient by edge weights alone."""
-        kernels = ("back", "back_change")
-        return Derivatives(f"{self.name}_image", self.plain, self.shape, 1, kernels)
+        return Derivatives(
+            f"{self.name}_image",
+            self.plain,
+            self.shape,
+            moving=1,
+            kernels=("back", "back_change"),
+        )
 
     @functools.cached_property
     def map_p(self) -> Primitive:
-        """(x, *kernels, guess) -> (image, moments [edge, 2, feature])."""
+        """The map: (x, *kernels, guess) -> (image, moments [edge, 2, feature])."""
 
         def shapes(x: Any, *others: Any, window: Window) -> list[tuple[int, ...]]:
             kernels = others[:-1]
@@ -135,9 +140,13 @@ class Rectified(Derivatives):
             zero = ad.Zero(jax.typeof(moments).to_tangent_aval())
             return [y, moments], [change, zero]
 
-        native = native_results(self.name, shapes)
         primitive = make_primitive(
-            self.name, shapes, plain, plain, native, several=True, shares=True
+            self.name,
+            shape=shapes,
+            xla=plain,
+            native_cpu=native_results(self.name, shapes),
+            several=True,
+            shares=True,
         )
         ad.primitive_jvps[primitive] = jvp
         return primitive

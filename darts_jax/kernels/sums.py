@@ -24,11 +24,12 @@ Moments = Float[Array, "2 channel"]
 
 
 def moments(x: Float[Array, "*pixel channel"], guess: Moments) -> Moments:
-    """Mean and biased variance of every channel, by two independent reductions.
+    """Returns mean and biased variance of every channel, by independent reductions.
 
-    They are constants to whoever differentiates: `standardize` has the derivative.
+    They are constants to differentiation: `standardize` has the derivative.
 
     Args:
+      x: images, or any array whose last axis is the channels.
       guess: of the moments. Numbers are taken relative to its mean, so that a mean far
         from zero cancels few digits of the variance.
     """
@@ -40,15 +41,17 @@ def standardize(
     moments: Moments,
     weight: Float[Array, " channel"] | None = None,
 ) -> Float[Array, "*pixel channel"]:
-    """Every channel with mean 0 and variance 1, and then times its weight.
+    """Gives every channel mean 0 and variance 1 and multiplies it by its weight.
 
     Differentiated by ``x`` alone, with the moments as functions of it: the derivative
     is its own transpose, and makes two reductions, where autodiff of the moments makes
     four.
 
     Args:
+      x: images, or any array whose last axis is the channels.
       moments: of ``x`` itself.
-      weight: in here it costs the backward pass no memory to be read.
+      weight: factors of the channels; None: 1. Multiplied here, it costs the backward
+        pass no memory to be read.
     """
     if weight is None:
         weight = jnp.ones_like(moments[0])
@@ -60,7 +63,7 @@ def _image(x: Array) -> Array:
 
 
 def _flat(x: Array) -> Array:
-    """[edge, pixel, channel]."""
+    """Reshapes to [edge, pixel, channel]."""
     return x.reshape(len(x), -1, x.shape[-1])
 
 
@@ -94,7 +97,7 @@ def _moments_native(x: Array, guess: Array) -> Array:
 
 
 moments_p = make_primitive(
-    "moments", _pair_shape, _moments_xla, _moments_xla, _moments_native
+    "moments", shape=_pair_shape, xla=_moments_xla, native_cpu=_moments_native
 )
 
 
@@ -111,7 +114,8 @@ ad.primitive_jvps[moments_p] = _moments_jvp
 
 
 def _sums_xla(a: Array, b: Array) -> Array:
-    a, b = _flat(a), _flat(b)
+    a = _flat(a)
+    b = _flat(b)
     return jnp.stack([jnp.sum(a, 1), jnp.sum(a * b, 1)], 1)
 
 
@@ -132,7 +136,9 @@ def _sums_transpose(ct: Any, a: Any, b: Any) -> tuple[Any, Any]:
     return None, product * a
 
 
-sums_p = make_primitive("channel_sums", _pair_shape, _sums_xla, _sums_xla, _sums_native)
+sums_p = make_primitive(
+    "channel_sums", shape=_pair_shape, xla=_sums_xla, native_cpu=_sums_native
+)
 ad.defjvp(sums_p, lambda tangent, a, b: sums_p.bind(tangent, b), _sums_change_by_b)
 ad.primitive_transposes[sums_p] = _sums_transpose
 
@@ -153,7 +159,8 @@ def _project_shape(t: Array, y: Array, scale: Array) -> tuple[int, ...]:
 
 
 def _project_xla(t: Array, y: Array, scale: Array) -> Array:
-    flat_t, flat_y = _flat(t), _flat(y)
+    flat_t = _flat(t)
+    flat_y = _flat(y)
     centred = flat_t - jnp.mean(flat_t, 1, keepdims=True)
     along = jnp.mean(flat_y * flat_t, 1, keepdims=True)
     return ((centred - flat_y * along) * scale[:, None]).reshape(t.shape)
@@ -177,7 +184,7 @@ def _project_transpose(ct: Any, t: Any, y: Any, scale: Any) -> tuple[Any, ...]:
 
 
 project_p = make_primitive(
-    "project", _project_shape, _project_xla, _project_xla, _project_native
+    "project", shape=_project_shape, xla=_project_xla, native_cpu=_project_native
 )
 ad.defjvp(
     project_p,
@@ -196,7 +203,8 @@ def _standardize_shapes(x: Array, moments: Array) -> list[tuple[int, ...]]:
 
 
 def _standardize_xla(x: Array, moments: Array) -> list[Array]:
-    mean, var = moments[:, 0], moments[:, 1]
+    mean = moments[:, 0]
+    var = moments[:, 1]
     inverse = lax.rsqrt(var + BN_EPSILON)
     return [(x - _over_pixels(mean)) * _over_pixels(inverse), inverse]
 
@@ -204,11 +212,7 @@ def _standardize_xla(x: Array, moments: Array) -> list[Array]:
 # Not a function with a `custom_jvp`: `scan` drops that rule from what it computes ahead
 # of the backward pass, and moments would be constants to a derivative of second order.
 standardize_p = make_primitive(
-    "standardize",
-    _standardize_shapes,
-    _standardize_xla,
-    _standardize_xla,
-    several=True,
+    "standardize", shape=_standardize_shapes, xla=_standardize_xla, several=True
 )
 
 
@@ -243,7 +247,7 @@ WEIGHTED = Derivatives(
     constants=(("epsilon", np.float64(BN_EPSILON)),),
 )
 
-weighted_p = make_primitive("weighted", _weighted_shape, _weighted_xla, _weighted_xla)
+weighted_p = make_primitive("weighted", shape=_weighted_shape, xla=_weighted_xla)
 
 
 def _weighted_jvp(primals: Arrays, tangents: Arrays) -> tuple[Array, Array]:

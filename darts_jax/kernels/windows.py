@@ -26,10 +26,10 @@ class Window:
     """Geometry of a sliding window, with symmetric padding.
 
     Attributes:
-      image: height and width of the input.
-      kernel: height and width of the window.
-      stride: down and across.
-      dilation: down and across.
+      image: height and width of the input, in pixels.
+      kernel: height and width of the window, in taps.
+      stride: down and across, in pixels.
+      dilation: distance of neighbouring taps, in pixels.
       padding: rows above and below, columns left and right.
     """
 
@@ -41,15 +41,16 @@ class Window:
 
     @property
     def reach(self) -> tuple[int, int]:
-        """Distance from the first to the last tap."""
+        """Distance from the first to the last tap, down and across."""
         kh, kw = self.kernel
         return self.dilation * (kh - 1), self.dilation * (kw - 1)
 
     @property
     def output(self) -> tuple[int, int]:
+        """Height and width of the output, in pixels."""
         height, width = (
-            (size + 2 * pad - reach - 1) // stride + 1
-            for size, pad, reach, stride in zip(
+            (size + 2 * padding - reach - 1) // stride + 1
+            for size, padding, reach, stride in zip(
                 self.image, self.padding, self.reach, self.stride, strict=True
             )
         )
@@ -57,19 +58,27 @@ class Window:
 
     @property
     def mirrored(self) -> "Window":
-        """For stride 1: the window that slides over the output to give the input."""
+        """The window over the output whose result is the input; for stride 1."""
         padding = self.reach[0] - self.padding[0], self.reach[1] - self.padding[1]
         return dataclasses.replace(self, image=self.output, padding=padding)
 
     @property
     def taps(self) -> tuple[tuple[int, int], ...]:
+        """Row and column of every tap, in row-major order."""
         return tuple(itertools.product(range(self.kernel[0]), range(self.kernel[1])))
 
 
 def same_window(
     x: Array, size: tuple[int, ...], stride: tuple[int, int], dilation: int = 1
 ) -> Window:
-    """The window of an odd size that is padded so that stride 1 keeps the image's."""
+    """Returns a window that is padded so that stride 1 keeps the image's size.
+
+    Args:
+      x: images [..., height, width, channel].
+      size: height and width of the window, odd.
+      stride: down and across.
+      dilation: distance of neighbouring taps.
+    """
     height, width = size
     padding = dilation * (height // 2), dilation * (width // 2)
     return Window(
@@ -78,13 +87,26 @@ def same_window(
 
 
 def pad(x: Array, window: Window, value: float = 0.0) -> Array:
-    (ph, pw), rank = window.padding, x.ndim
-    widths = [(0, 0)] * (rank - 3) + [(ph, ph), (pw, pw), (0, 0)]
-    return jnp.pad(x, widths, constant_values=value)
+    """Pads images [..., height, width, channel] as a window asks.
+
+    Args:
+      x: the images.
+      window: with its padding.
+      value: of the border.
+    """
+    rows, columns = window.padding
+    border = [(rows, rows), (columns, columns), (0, 0)]
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 3) + border, constant_values=value)
 
 
-def tap_of(padded: Array, window: Window, tap: tuple[int, int]) -> Array:
-    """What tap (i, j) of the window sees at every position of the output."""
+def tap_view(padded: Array, window: Window, tap: tuple[int, int]) -> Array:
+    """Returns the pixels that a tap sees, one for every pixel of the output.
+
+    Args:
+      padded: images [..., height, width, channel], from `pad`.
+      window: that slides over them.
+      tap: row and column of the tap.
+    """
     rows, columns = (
         slice(
             i * window.dilation, i * window.dilation + stride * (size - 1) + 1, stride
@@ -95,26 +117,31 @@ def tap_of(padded: Array, window: Window, tap: tuple[int, int]) -> Array:
 
 
 View = tuple[tuple[int, int], tuple[Array, ...]]
-"""A tap, and what lies at the outputs where it sees the pixels in question."""
+"""A tap, and the values of arrays at the outputs where it sees the wanted pixels."""
 
 
-def transposed(
+def transpose_window(
     window: Window,
     gather: Callable[[Array, Sequence[View]], Array],
     kernel: Array,
     *outputs: Array,
     fills: Sequence[float] = (0.0,),
 ) -> Array:
-    """Runs a window backwards: for every pixel, from the outputs that saw it.
+    """Computes every pixel of an image from the outputs whose window saw it.
 
     Pixels that are a stride apart are seen by the same taps, so the image is computed
     phase by phase and then interleaved: no work is spent on gaps between outputs.
 
     Args:
+      window: that has slid over the image.
       gather: makes pixels [edge, batch, rows, columns, channel] of a kernel and of
         their views.
+      kernel: for ``gather``.
       outputs: arrays at the outputs, [edge, batch, out_height, out_width, channel].
-      fills: what stands in each array's place outside.
+      fills: value of each array beyond its border.
+
+    Returns:
+      [edge, batch, height, width, channel].
     """
     down, across = (_Axis.of(window, axis) for axis in (0, 1))
     padded = [
@@ -135,12 +162,12 @@ def transposed(
             ]
             return gather(kernel, views)
 
-        return alone(pixels, kernel, *padded)
+        return call_unfused(pixels, kernel, *padded)
 
     phases = [
         [phase(rows, columns) for columns in across.phases] for rows in down.phases
     ]
-    (first, *_), *_ = phases
+    first = phases[0][0]
     if window.stride == (1, 1) and first is not None:
         return first
     some = next(p for p in itertools.chain(*phases) if p is not None)
@@ -151,17 +178,19 @@ def transposed(
     return image[:, :, : window.image[0], : window.image[1]]
 
 
-_Seen = tuple[int, slice]  # a tap, and the outputs where it sees a phase's pixels
+_Seen = tuple[int, slice]
+"""A tap, and the outputs where it sees a phase's pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Axis:
-    """One axis of a window run backwards.
+    """Geometry of a transposed window along an axis.
 
     Attributes:
-      size: pixels of a phase.
-      margin: how far the taps reach beyond the outputs, before and behind.
-      phases: by the pixels' rest modulo the stride.
+      size: number of pixels of a phase.
+      margin: how many outputs taps reach before the first and behind the last.
+      phases: taps that see the pixels of a phase, by the pixels' rest modulo the
+        stride.
     """
 
     size: int
@@ -170,7 +199,8 @@ class _Axis:
 
     @classmethod
     def of(cls, window: Window, axis: int) -> "_Axis":
-        stride, padding = window.stride[axis], window.padding[axis]
+        stride = window.stride[axis]
+        padding = window.padding[axis]
         size = -(-window.image[axis] // stride)
         shifts = {
             (phase, tap): (phase + padding - tap * window.dilation) // stride
@@ -191,7 +221,7 @@ class _Axis:
         return cls(size, (before, behind), phases)
 
 
-def alone(function: Callable[..., Array], *arrays: Array) -> Array:
+def call_unfused(function: Callable[..., Array], *arrays: Array) -> Array:
     """Calls a function that XLA's CPU backend shall not fuse with its surroundings.
 
     It would fuse the slices of a whole mixed operation into one loop of a hundred
@@ -199,13 +229,17 @@ def alone(function: Callable[..., Array], *arrays: Array) -> Array:
     conditional is a border that fusion can't cross (an optimization barrier is gone
     before fusion begins); this one's other branch is never taken. Other platforms call
     the function.
+
+    Args:
+      function: of the arrays.
+      arrays: its arguments.
     """
     result = jax.eval_shape(function, *arrays)
 
     def fenced(*arrays: Array) -> Array:
-        # From the middle: the compiler knows what lies in a padded border. Of the
-        # smallest array, a kernel that every device holds, so that a divided batch
-        # needs no message.
+        # A number from the middle, as the compiler knows what lies in a padded border;
+        # and of the smallest array, a kernel that every device holds, so that a divided
+        # batch needs no message.
         witness = min(arrays, key=lambda array: array.size)
         middle = tuple(size // 2 for size in witness.shape)
         number = lax.convert_element_type(witness[middle], jnp.int32)
@@ -222,7 +256,12 @@ def alone(function: Callable[..., Array], *arrays: Array) -> Array:
 def native_form(
     name: str, shape: Callable[..., tuple[int, ...]]
 ) -> Callable[..., Array]:
-    """The kernel of that name, for primitives that slide a window."""
+    """Returns the form by a native kernel of a primitive that slides a window.
+
+    Args:
+      name: of the kernel.
+      shape: returns the shape of the result.
+    """
 
     def form(a: Array, b: Array, *, window: Window) -> Array:
         result = shape(a, b, window=window)
@@ -232,7 +271,14 @@ def native_form(
 
 
 def geometry_of(window: Window) -> np.ndarray:
-    """What a kernel is told of a window; the rest it sees in the arrays' shapes."""
+    """Returns a window's numbers that a kernel cannot read from the arrays' shapes.
+
+    Args:
+      window: the window.
+
+    Returns:
+      int64 [5]: stride, dilation, padding.
+    """
     return np.array((*window.stride, window.dilation, *window.padding), np.int64)
 
 
@@ -241,7 +287,12 @@ def gradients_of(
     input_shape: Callable[..., tuple[int, ...]],
     kernel_shape: Callable[..., tuple[int, ...]],
 ) -> tuple[Callable[..., Array], Callable[..., Array]]:
-    """Transposes of ``output(x, kernel, window)`` by either array.
+    """Returns the transposes of ``output(x, kernel, window)`` by either array.
+
+    Args:
+      output: the form, linear in both arrays.
+      input_shape: of ``(y, kernel, window)``, the shape of x.
+      kernel_shape: of ``(x, y, window)``, the shape of the kernel.
 
     Returns:
       ``by_input(y, kernel, window)`` and ``by_kernel(x, y, window)``.
@@ -249,13 +300,13 @@ def gradients_of(
 
     def by_input(y: Array, kernel: Array, *, window: Window) -> Array:
         like = jax.ShapeDtypeStruct(input_shape(y, kernel, window=window), y.dtype)
-        return jax.linear_transpose(lambda x: output(x, kernel, window=window), like)(
-            y
-        )[0]
+        back = jax.linear_transpose(lambda x: output(x, kernel, window=window), like)
+        return back(y)[0]
 
     def by_kernel(x: Array, y: Array, *, window: Window) -> Array:
         like = jax.ShapeDtypeStruct(kernel_shape(x, y, window=window), x.dtype)
-        return jax.linear_transpose(lambda k: output(x, k, window=window), like)(y)[0]
+        back = jax.linear_transpose(lambda k: output(x, k, window=window), like)
+        return back(y)[0]
 
     return by_input, by_kernel
 
@@ -263,11 +314,16 @@ def gradients_of(
 def close_under_transposition(
     output: Primitive, by_input: Primitive, by_kernel: Primitive
 ) -> None:
-    """Derivatives of the three maps of a trilinear form, by each other.
+    """Defines the derivatives of the three maps of a trilinear form by each other.
 
     With ``T(x, k, y) = sum(y * output(x, k))`` they are ``output(x, k) = dT/dy``,
     ``by_input(y, k) = dT/dx`` and ``by_kernel(x, y) = dT/dk``: each is linear in both
     arguments, and its transposes are the other two.
+
+    Args:
+      output: the first map.
+      by_input: the second.
+      by_kernel: the third.
     """
     ad.defbilinear(
         output,

@@ -130,7 +130,7 @@ class SourceTable:
 
 
 class EdgeInputs(NamedTuple):
-    """What a mixed operation needs of edges; leaves begin with the edges' axes.
+    """Numbers of edges for a mixed operation; all leaves begin with the edges' axes.
 
     Attributes:
       variables: by stack.

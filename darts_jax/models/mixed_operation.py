@@ -238,9 +238,14 @@ class MixedOperation:
         x: Image,
         weight: Weight | None = None,
     ) -> tuple[Image, Any]:
-        behind = () if weight is None else (weight,)
-        part, train = self.settings.part(x), self.settings.train
-        return stack.apply(module, variables, key, part, train=train, behind=behind)
+        return stack.apply(
+            module,
+            variables,
+            key,
+            self.settings.part(x),
+            train=self.settings.train,
+            behind=() if weight is None else (weight,),
+        )
 
     def _call_if(
         self,

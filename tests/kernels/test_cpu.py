@@ -12,7 +12,7 @@ from jax.test_util import check_grads
 
 import darts_jax
 from darts_jax.errors import InputError
-from darts_jax.kernels import convolution, primitives, rectified, sums
+from darts_jax.kernels import channelwise, convolution, rectified, sums
 from darts_jax.kernels.cpu import library
 from darts_jax.kernels.windows import Window
 from darts_jax.tasks.image_networks import make_supernet
@@ -91,11 +91,11 @@ def test_depthwise_by_its_definition(window, dtype):
             by_tap = taps[:, :, None, None, None]
             arrays = (jnp.asarray(a, dtype) for a in (x, kernel, y))
             a, k, b = arrays
-            got = primitives.output_p.bind(a, k, window=window)
+            got = channelwise.output_p.bind(a, k, window=window)
             close(got, (views(x, window) * by_tap).sum(0), dtype)
-            got = primitives.input_p.bind(b, k, window=window)
+            got = channelwise.input_p.bind(b, k, window=window)
             close(got, scattered(y * by_tap, window, channels), dtype)
-            got = primitives.kernel_p.bind(a, b, window=window)
+            got = channelwise.kernel_p.bind(a, b, window=window)
             want = np.einsum("tenhwc,enhwc->etc", views(x, window), y)
             close(got, want.reshape(kernel.shape), dtype)
 
@@ -422,19 +422,19 @@ def test_two_runs_agree_to_the_bit():
 
 def test_what_is_lowered_for_one_cpu_calls_a_kernel():
     x, k = jnp.ones((2, 4, 4, 8)), jnp.ones((3, 3, 8))
-    text = jax.jit(primitives.depthwise_conv).lower(x, k).as_text()
+    text = jax.jit(channelwise.depthwise_conv).lower(x, k).as_text()
     assert "@darts_depthwise_float32" in text
 
 
 def test_low_precision_is_left_to_xla():
     low = jnp.ones((2, 4, 4, 8), jnp.bfloat16), jnp.ones((3, 3, 8), jnp.bfloat16)
-    text = jax.jit(primitives.depthwise_conv).lower(*low).as_text()
+    text = jax.jit(channelwise.depthwise_conv).lower(*low).as_text()
     assert "@darts_" not in text
 
 
 def test_an_exported_program_calls_no_kernel():
     x, k = jnp.ones((2, 4, 4, 8)), jnp.ones((3, 3, 8))
-    exported = jax.export.export(jax.jit(primitives.depthwise_conv))(x, k)
+    exported = jax.export.export(jax.jit(channelwise.depthwise_conv))(x, k)
     assert "@darts_" not in exported.mlir_module()
 
 
@@ -480,7 +480,7 @@ def test_a_batch_that_devices_share_calls_no_kernel():
     program = """
 import jax, jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from darts_jax.kernels.primitives import depthwise_conv
+from darts_jax.kernels.channelwise import depthwise_conv
 x, k = jnp.ones((2, 4, 4, 8)), jnp.ones((3, 3, 8))
 shared = NamedSharding(Mesh(jax.devices(), "device"), PartitionSpec("device"))
 text = jax.jit(depthwise_conv).lower(jax.device_put(x, shared), k).as_text()

@@ -10,7 +10,7 @@ import pytest
 from jax import lax
 from jax.test_util import check_grads
 
-from darts_jax.kernels import primitives, rectified
+from darts_jax.kernels import channelwise, rectified
 from darts_jax.kernels.convolution import conv
 from darts_jax.kernels.cpu import library
 
@@ -68,7 +68,7 @@ def test_depthwise_equals_xla_with_both_gradients(kernel, stride, dilation, size
         x, k = arrays((2, *size, 3), kernel)
 
         def ours(x, k):
-            return primitives.depthwise_conv(x, k, stride=stride, dilation=dilation)
+            return channelwise.depthwise_conv(x, k, stride=stride, dilation=dilation)
 
         def theirs(x, k):
             return reference_conv(x, k, stride, dilation)
@@ -89,7 +89,7 @@ def test_depthwise_derivatives_to_second_order_in_both_modes(kernel, stride, dil
         x, k = arrays((2, 6, 5, 2), kernel)
 
         def f(x, k):
-            y = primitives.depthwise_conv(x, k, stride=stride, dilation=dilation)
+            y = channelwise.depthwise_conv(x, k, stride=stride, dilation=dilation)
             return jnp.sum(jnp.sin(y))
 
         check_grads(f, (x, k), order=2, modes=("fwd", "rev"))
@@ -103,7 +103,8 @@ def test_depthwise_under_vmap_equals_a_loop(axes):
 
     def f(x, k):
         return jax.grad(
-            lambda x, k: jnp.sum(primitives.depthwise_conv(x, k, stride=2) ** 2), (0, 1)
+            lambda x, k: jnp.sum(channelwise.depthwise_conv(x, k, stride=2) ** 2),
+            (0, 1),
         )(x, k)
 
     got = jax.vmap(f, axes)(xs, ks)
@@ -121,7 +122,7 @@ def test_depthwise_under_vmap_equals_a_loop(axes):
 
 def test_bfloat16_stays_bfloat16():
     x, k = arrays((2, 6, 6, 4), (3, 3), jnp.bfloat16)
-    y, pull = jax.vjp(primitives.depthwise_conv, x, k)
+    y, pull = jax.vjp(channelwise.depthwise_conv, x, k)
     assert y.dtype == jnp.bfloat16
     assert all(g.dtype == jnp.bfloat16 for g in pull(y))
     wide = reference_conv(x.astype(jnp.float32), k.astype(jnp.float32), 1, 1)
@@ -146,7 +147,7 @@ def test_max_pool_equals_reduce_window_with_gradient(stride, size):
                 [(0, 0), (1, 1), (1, 1), (0, 0)],
             )
 
-        y, pull = jax.vjp(lambda x: primitives.max_pool(x, size=3, stride=stride), x)
+        y, pull = jax.vjp(lambda x: channelwise.max_pool(x, size=3, stride=stride), x)
         want, pull_want = jax.vjp(theirs, x)
         np.testing.assert_array_equal(y, want)
         cotangent = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
@@ -158,7 +159,7 @@ def test_max_pool_equals_reduce_window_with_gradient(stride, size):
 def test_pooling_derivatives_to_second_order_in_both_modes(stride):
     with jax.enable_x64(True):
         x, _ = arrays((2, 6, 5, 2), (1, 1), seed=3)
-        for pool in (primitives.max_pool, primitives.avg_pool):
+        for pool in (channelwise.max_pool, channelwise.avg_pool):
 
             def f(x, pool=pool):
                 return jnp.sum(jnp.sin(pool(x, size=3, stride=stride)))
@@ -169,7 +170,7 @@ def test_pooling_derivatives_to_second_order_in_both_modes(stride):
 
 
 def test_avg_pool_does_not_count_padding():
-    y = primitives.avg_pool(jnp.ones((1, 4, 4, 1)), size=3, stride=1)
+    y = channelwise.avg_pool(jnp.ones((1, 4, 4, 1)), size=3, stride=1)
     np.testing.assert_allclose(y, 1.0)
 
 
@@ -177,8 +178,8 @@ def test_every_derivative_lowers_for_accelerators():
     x, k = arrays((2, 8, 8, 4), (5, 5), jnp.float32)
 
     def f(x, k):
-        y = primitives.depthwise_conv(x, k, stride=2, dilation=2)
-        return jnp.sum(primitives.max_pool(jnp.tanh(y), size=3, stride=1))
+        y = channelwise.depthwise_conv(x, k, stride=2, dilation=2)
+        return jnp.sum(channelwise.max_pool(jnp.tanh(y), size=3, stride=1))
 
     hessian_product = jax.jit(
         lambda x, k: jax.jvp(jax.grad(f, (0, 1)), (x, k), (x, k))[1]

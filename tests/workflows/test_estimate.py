@@ -14,7 +14,7 @@ from darts_jax.cli.main import main
 from darts_jax.cost import macs
 from darts_jax.data.sources import load_dataset
 from darts_jax.engine.devices import AXIS, Layout
-from darts_jax.kernels import convolution, primitives, rectified, sums
+from darts_jax.kernels import channelwise, convolution, rectified, sums
 from darts_jax.kernels.edges import PLAIN_FORMS
 from darts_jax.training.search_job import make_search
 from darts_jax.workflows.estimate import Memory, Trial
@@ -63,12 +63,12 @@ def test_dense_convolutions():
 def test_depthwise_convolutions():
     by_hand = 2 * 8 * 6 * 5 * 5 * 4
     assert count(xla_conv(groups=4), (2, 8, 6, 4), (5, 5, 1, 4)) == by_hand
-    assert count(primitives.depthwise_conv, (2, 8, 6, 4), (5, 5, 4)) == by_hand
+    assert count(channelwise.depthwise_conv, (2, 8, 6, 4), (5, 5, 4)) == by_hand
 
 
 @pytest.mark.parametrize(
     ("function", "kernel"),
-    [(convolution.conv, (3, 3, 4, 5)), (primitives.depthwise_conv, (3, 3, 4))],
+    [(convolution.conv, (3, 3, 4, 5)), (channelwise.depthwise_conv, (3, 3, 4))],
 )
 def test_a_gradient_costs_what_its_convolution_does_for_either_argument(
     function, kernel

@@ -60,7 +60,9 @@ class Pair:
             return [result.shape for result in jax.eval_shape(form, *arrays)]
 
         native = native_results(name, shapes, **constants)
-        both = make_primitive(name, shapes, plain, plain, native, several=True)
+        both = make_primitive(
+            name, shape=shapes, xla=plain, native_cpu=native, several=True
+        )
         return cls(alone, change, both)
 
     @classmethod

@@ -48,7 +48,11 @@ def traits(module: nn.Module) -> Traits:
     Args:
       module: what an `Operation` has made.
     """
-    return Traits(*(getattr(module, name, False) for name in Traits._fields))
+    return Traits(
+        edge_independent=getattr(module, "edge_independent", False),
+        takes_weight=getattr(module, "takes_weight", False),
+        adds_input=getattr(module, "adds_input", False),
+    )
 
 
 def add_residual(module: nn.Module, x: Image, y: Image) -> Image:

@@ -1,4 +1,4 @@
-"""Depthwise convolution and max pooling with their own derivative and CPU forms.
+"""Depthwise convolution and pooling: operations on every channel by itself.
 
 XLA's CPU backend runs depthwise convolutions and pooling windows, and above all
 their transposes, tens of times slower than a sum of shifted slices; and autodiff
@@ -30,14 +30,14 @@ from darts_jax.kernels.windows import (
     DIMENSIONS,
     View,
     Window,
-    alone,
+    call_unfused,
     close_under_transposition,
     gradients_of,
     native_form,
     pad,
     same_window,
-    tap_of,
-    transposed,
+    tap_view,
+    transpose_window,
 )
 
 
@@ -52,7 +52,12 @@ def depthwise_conv(
     """Convolves every channel with its own kernel.
 
     Args:
-      same: whether zeros surround the image (kernels of odd size), or none do.
+      x: images.
+      kernel: one for every channel; of odd size where ``same``.
+      stride: down and across.
+      dilation: distance of neighbouring taps.
+      same: whether the image is padded with zeros so that stride 1 keeps its size; else
+        it is not padded.
     """
     window = same_window(x, kernel.shape[:2], (stride, stride), dilation)
     if not same:
@@ -63,9 +68,14 @@ def depthwise_conv(
 def max_pool(
     x: Float[Array, "batch height width channel"], *, size: int, stride: int
 ) -> Float[Array, "batch out_height out_width channel"]:
-    """Largest value of every window, padded to "same" with minus infinity.
+    """Returns the largest value of every window, padded to "same" with minus infinity.
 
     The gradient goes to the first largest value of a window, in row-major order.
+
+    Args:
+      x: images.
+      size: height and width of the window, odd.
+      stride: down and across.
     """
     return _max_pool(x, same_window(x, (size, size), (stride, stride)))
 
@@ -78,7 +88,11 @@ def _max_pool(x: Array, window: Window) -> Array:
 def max_pool_2x2(
     x: Float[Array, "batch height width channel"],
 ) -> Float[Array, "batch half_height half_width channel"]:
-    """Largest value of every 2x2 block; an odd image's last row or column is one."""
+    """Returns the largest value of every 2x2 block.
+
+    Args:
+      x: images; the last row or column of an odd one is a block by itself.
+    """
     height, width = x.shape[1:3]
     even = height + height % 2, width + width % 2
     window = Window(even, (2, 2), (2, 2), 1, (0, 0))
@@ -89,7 +103,13 @@ def max_pool_2x2(
 def avg_pool(
     x: Float[Array, "batch height width channel"], *, size: int, stride: int
 ) -> Float[Array, "batch out_height out_width channel"]:
-    """Mean of every window over the pixels inside the image (padding not counted)."""
+    """Returns the mean of every window over those of its pixels that are in the image.
+
+    Args:
+      x: images.
+      size: height and width of the window, odd.
+      stride: down and across.
+    """
     taps = jnp.ones((size, size, x.shape[-1]), x.dtype)
     pixels = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     count = depthwise_conv(pixels, taps[..., :1], stride=stride)
@@ -106,11 +126,11 @@ def _weighted_sum(views: Sequence[Array], taps: Sequence[Array]) -> Array:
 
 def _output_slices(x: Array, kernel: Array, *, window: Window) -> Array:
     def tap_sum(padded: Array, kernel: Array) -> Array:
-        views = [tap_of(padded, window, tap) for tap in window.taps]
+        views = [tap_view(padded, window, tap) for tap in window.taps]
         return _weighted_sum(views, [kernel[:, i, j] for i, j in window.taps])
 
     # Padding stays outside: it fuses with what makes x.
-    return alone(tap_sum, pad(x, window), kernel)
+    return call_unfused(tap_sum, pad(x, window), kernel)
 
 
 def _input_slices(y: Array, kernel: Array, *, window: Window) -> Array:
@@ -118,12 +138,14 @@ def _input_slices(y: Array, kernel: Array, *, window: Window) -> Array:
         taps = [kernel[:, i, j] for (i, j), _ in views]
         return _weighted_sum([seen for _, (seen,) in views], taps)
 
-    return transposed(window, gather, kernel, y)
+    return transpose_window(window, gather, kernel, y)
 
 
 def _kernel_slices(x: Array, y: Array, *, window: Window) -> Array:
-    (down, across), (kh, kw) = window.stride, window.kernel
-    (height, width), d = window.output, window.dilation
+    down, across = window.stride
+    kh, kw = window.kernel
+    height, width = window.output
+    d = window.dilation
     padded = pad(x, window)
     sizes = (*x.shape[:2], down * (height - 1) + 1, *padded.shape[3:])
     terms = _largest_divisor(x.shape[1], _TERMS)
@@ -146,8 +168,8 @@ def _kernel_slices(x: Array, y: Array, *, window: Window) -> Array:
     return jnp.moveaxis(gradient, 2, 0)
 
 
-# Products that one fused loop adds up; measured among 4, 8 and 16.
 _TERMS = 8
+"""Products that one fused loop adds up; the fastest of 4, 8 and 16."""
 
 
 def _largest_divisor(n: int, limit: int) -> int:
@@ -160,18 +182,18 @@ def _groups(x: Array, terms: int) -> Array:
 
 
 def _dot_terms(x: Array, y: Array) -> Array:
-    """Sum of products over the third axis, term by term."""
+    """Returns the sum of products over the third axis, term by term."""
     terms = (x[:, :, t] * y[:, :, t] for t in range(x.shape[2]))
     return functools.reduce(operator.add, terms)
 
 
 def _max_and_index(x: Array, *, window: Window) -> list[Array]:
-    """The largest value and the first tap that sees it."""
+    """Returns the largest value, and the first tap that sees it as uint8."""
     padded = pad(x, window, -jnp.inf)
-    best = tap_of(padded, window, window.taps[0])
+    best = tap_view(padded, window, window.taps[0])
     index = jnp.zeros(best.shape, jnp.uint8)
     for t, tap in enumerate(window.taps[1:], start=1):
-        seen = tap_of(padded, window, tap)
+        seen = tap_view(padded, window, tap)
         index = jnp.where(seen > best, jnp.uint8(t), index)
         best = jnp.maximum(seen, best)
     return [best, index]
@@ -180,12 +202,12 @@ def _max_and_index(x: Array, *, window: Window) -> list[Array]:
 def _select_slices(x: Array, index: Array, *, window: Window) -> Array:
     def select(padded: Array, index: Array) -> Array:
         taps = (
-            jnp.where(index == t, tap_of(padded, window, tap), 0)
+            jnp.where(index == t, tap_view(padded, window, tap), 0)
             for t, tap in enumerate(window.taps)
         )
         return functools.reduce(operator.add, taps)
 
-    return alone(select, pad(x, window), index)
+    return call_unfused(select, pad(x, window), index)
 
 
 def _scatter_slices(y: Array, index: Array, *, window: Window) -> Array:
@@ -194,14 +216,14 @@ def _scatter_slices(y: Array, index: Array, *, window: Window) -> Array:
         taps = (jnp.where(i == number[tap], seen, 0) for tap, (seen, i) in views)
         return functools.reduce(operator.add, taps)
 
-    return transposed(window, gather, y, y, index, fills=(0, len(window.taps)))
+    return transpose_window(window, gather, y, y, index, fills=(0, len(window.taps)))
 
 
 # --- XLA's convolutions: every other platform --------------------------------------
 
 
 def _to_channels(x: Array) -> Array:
-    """[edge, batch, h, w, channel] -> [batch, h, w, edge * channel]."""
+    """Reshapes [edge, batch, h, w, channel] to [batch, h, w, edge * channel]."""
     edges, batch, height, width, channels = x.shape
     moved = jnp.moveaxis(x, 0, 3)
     return moved.reshape(batch, height, width, edges * channels)
@@ -253,41 +275,37 @@ def _pool_shapes(x: Array, *, window: Window) -> list[jax.ShapeDtypeStruct]:
 _input_xla, _kernel_xla = gradients_of(_output_xla, _input_shape, _kernel_shape)
 output_p = make_primitive(
     "depthwise",
-    _output_shape,
-    _output_slices,
-    _output_xla,
-    native_form("depthwise", _output_shape),
+    shape=_output_shape,
+    xla=_output_xla,
+    xla_cpu=_output_slices,
+    native_cpu=native_form("depthwise", _output_shape),
 )
 input_p = make_primitive(
     "depthwise_input",
-    _input_shape,
-    _input_slices,
-    _input_xla,
-    native_form("depthwise_input", _input_shape),
+    shape=_input_shape,
+    xla=_input_xla,
+    xla_cpu=_input_slices,
+    native_cpu=native_form("depthwise_input", _input_shape),
 )
 kernel_p = make_primitive(
     "depthwise_kernel",
-    _kernel_shape,
-    _kernel_slices,
-    _kernel_xla,
-    native_form("depthwise_kernel", _kernel_shape),
+    shape=_kernel_shape,
+    xla=_kernel_xla,
+    xla_cpu=_kernel_slices,
+    native_cpu=native_form("depthwise_kernel", _kernel_shape),
 )
 
 close_under_transposition(output_p, input_p, kernel_p)
 
 _pool_p = make_primitive(
-    "max_pool", _pool_shapes, _max_and_index, _max_and_index, several=True
+    "max_pool", shape=_pool_shapes, xla=_max_and_index, several=True
 )
-_select_p = make_primitive(
-    "max_pool_select", _output_shape, _select_slices, _select_slices
-)
-_scatter_p = make_primitive(
-    "max_pool_scatter", _input_shape, _scatter_slices, _scatter_slices
-)
+_select_p = make_primitive("max_pool_select", shape=_output_shape, xla=_select_slices)
+_scatter_p = make_primitive("max_pool_scatter", shape=_input_shape, xla=_scatter_slices)
 
 
 def _define_adjoints(primitive: Primitive, adjoint: Primitive) -> None:
-    """Linear in the first array; the second one, taps as integers, has no tangent."""
+    """Defines derivatives by the first array; the second, of taps, has no tangent."""
     ad.defjvp(
         primitive,
         lambda g, x, index, *, window: primitive.bind(g, index, window=window),
