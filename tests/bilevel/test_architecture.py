@@ -17,6 +17,8 @@ from darts_jax.bilevel.architecture import (
     reinforce_gradient,
     uniform_simplex,
 )
+from darts_jax.settings.config import default_config
+from darts_jax.settings.scalars import search_scalars
 from darts_jax.types import Mixture
 
 MASK = {"cell": np.array([[True, True, True], [True, False, True]])}
@@ -100,7 +102,7 @@ def test_uniform_simplex():
     np.testing.assert_allclose(got, [[1 / 3] * 3, [1 / 2, 0, 1 / 2]], rtol=1e-6)
 
 
-SCALARS = {
+SCALARS = search_scalars(default_config().search, 0)["architecture"] | {
     "learning_rate": 0.1, "beta1": 0.5, "beta2": 0.9, "momentum": 0.9, "decay": 0.0
 }  # fmt: skip
 
