@@ -38,13 +38,19 @@ class ArchitectureUpdate:
 LEAST_WEIGHT = 1e-5  # of an operation on the simplex
 
 
-def exponentiated_gradient(*, learning_rate: Scalar) -> optax.GradientTransformation:
+def exponentiated_gradient(
+    *, learning_rate: Scalar, least_weight: Scalar = LEAST_WEIGHT
+) -> optax.GradientTransformation:
     """alpha <- alpha * exp(-rate * gradient), each edge then divided by its sum.
 
     GAEA (Li et al., 2021), section 3: mirror descent by the entropy. Alpha itself is
     the mixture, each edge [op] on the simplex; `uniform_simplex` is where it starts.
-    What is 0 stays 0, so operations that do not exist need no mask; others keep a
-    least weight, from which they can return (the code's).
+    What is 0 stays 0, so operations that do not exist need no mask.
+
+    Args:
+      learning_rate: step of mirror descent.
+      least_weight: of an operation that exists, from which it can return; by default
+        that of the paper's code.
 
     Raises:
       ValueError: an update without the present alpha.
@@ -57,7 +63,7 @@ def exponentiated_gradient(*, learning_rate: Scalar) -> optax.GradientTransforma
         def change(gradient: Array, weights: Array) -> Array:
             # By logarithms, as the exponential of a large gradient overflows.
             moved = jax.nn.softmax(jnp.log(weights) - learning_rate * gradient)
-            moved = jnp.where(weights > 0, jnp.maximum(moved, LEAST_WEIGHT), 0)
+            moved = jnp.where(weights > 0, jnp.maximum(moved, least_weight), 0)
             return moved / moved.sum(-1, keepdims=True) - weights
 
         return jax.tree.map(change, updates, params), state
@@ -125,7 +131,8 @@ def _sgd(scalars: Scalars) -> optax.GradientTransformation:
 
 
 def _exponentiated_gradient(scalars: Scalars) -> optax.GradientTransformation:
-    return exponentiated_gradient(learning_rate=scalars["learning_rate"])
+    names = ("learning_rate", "least_weight")
+    return exponentiated_gradient(**{name: scalars[name] for name in names})
 
 
 ARCHITECTURE_UPDATES: dict[str, ArchitectureUpdate] = {

@@ -333,6 +333,12 @@ SCHEMA: dict[str, Setting] = {
     "search.architecture.momentum": Setting(
         0.9, "Momentum of the rule sgd.", SHARE, scalar="architecture.momentum"
     ),
+    "search.architecture.least_weight": Setting(
+        "1e-5",
+        "Least weight of an operation by the rule exponentiated_gradient.",
+        Scheduled(COUNT),
+        scalar="architecture.least_weight",
+    ),
     "search.architecture.init_scale": Setting(
         1e-3, "Standard deviation of the first logits.", COUNT, by_member=True
     ),
