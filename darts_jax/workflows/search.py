@@ -1,4 +1,4 @@
-"""`search`: from images to a genotype."""
+"""`search`: from data to a genotype."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ from darts_jax.training.warm_start import SourceRun, make_search_warm_start
 from darts_jax.workflows.select import select_on_supernet
 
 LARGEST_DECAY = 0.03
-"""Of the weights, however often a search begins anew (R-DARTS's released code)."""
+"""Bound of the weights' decay when a search begins anew (R-DARTS's released code)."""
 
 
 @holds_run_lock
@@ -58,9 +58,12 @@ def search(
       config: see `config.default_config`.
       run: a new directory, or that of a run with the same settings.
       dataset: in place of the one that the config names.
+      live: is shown every epoch's record; by default, in a notebook, a plot.
       start_from: a run whose search's last weights, statistics and architecture are
         the first of this one, in place of random ones.
-      live: is shown every epoch's record; by default, in a notebook, a plot.
+
+    Returns:
+      The genotype and the records of all epochs.
 
     Raises:
       InputError: a mistake in the settings or the data, or the run began on other
@@ -69,15 +72,16 @@ def search(
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or load_data(config)
-    stages, known = make_stages(config), known_accuracies(config)
+    stages = make_stages(config)
+    known = known_accuracies(config)
     # Whatever a later stage asks is refused before the first one runs.
     jobs = [make_search(stage.config, dataset) for stage in stages]
     source = None if start_from is None else SourceRun(Path(start_from))
     new = RunDirectory(Path(run))
-    beginning = make_search_warm_start(source, config, new, jobs[0])
+    warm_start = make_search_warm_start(source, config, new, jobs[0])
     directory = open_run(run, config, "search", dataset)
-    if beginning is not None:
-        beginning.write(directory)
+    if warm_start is not None:
+        warm_start.write(directory)
     write_costs(config, dataset, directory)
     drawing = directory.path / "genotype"
     # What a search writes last: a finished one is read.
@@ -85,57 +89,29 @@ def search(
     if finished:
         genotype = read_genotype_file(directory.genotype)
     else:
-        place = _Place(dataset, directory, live or make_live_plot())
-        genotype = _searched(config, stages, jobs, place)
+        live = live or make_live_plot()
+        last = _run_stages(stages, jobs, dataset, directory, live)
+        genotype = _derive_genotype(last, directory)
         atomic_write(directory.genotype, genotype.to_json())
     found = read_search_result(directory, genotype, stages)
     if known is not None:
         print_status(f"search: {found.known:.2f} % by {known.title}")
     if is_writer() and not finished:
-        _draw(genotype, drawing)
+        # Matplotlib takes a second to import: only where something is drawn.
+        from darts_jax.plots.draw import save_drawing
+
+        save_drawing(genotype, drawing)
     wait_for_all("the search is written")
     return found
 
 
 @dataclasses.dataclass(frozen=True)
-class _Place:
-    """What all stages of a search share."""
-
-    dataset: AnyDataset
-    directory: RunDirectory
-    live: Live | None
-
-
-def _searched(
-    config: ConfigDict, stages: list[Stage], jobs: list[Job], place: _Place
-) -> Genotype:
-    """Runs the stages, each from where it is, and reads the genotype off the last."""
-    space = get_space(config.space)
-    mask, ran = full_mask(space), list[_Ran]()
-    for stage, job in zip(stages, jobs, strict=True):
-        if ran:
-            mask = pruned_mask(stage.config, mask, ran[-1].alpha)
-        done = sum(earlier.epochs for earlier in ran)
-        job = dataclasses.replace(job, start=search_start(stage.config, mask))
-        ran.append(_run_stage(stage, job, place, done))
-    last = ran[-1]
-    if config.search.discretization in SELECTIONS:
-        state = last.returned(place.directory)
-        genotype = select_on_supernet(last.stage.config, last.job, state)
-    else:
-        genotype = make_discretization(last.stage.config)(space, last.alpha)
-    limit = read_limit(last.stage.config, place.directory)
-    fitted = fit_to_budget(limit, genotype, last.alpha)
-    print_budget(limit, fitted, before=genotype)
-    return fitted
-
-
-@dataclasses.dataclass(frozen=True)
-class _Ran:
+class _FinishedStage:
     """A stage at its end.
 
     Attributes:
       stage: with the settings that it ended with.
+      job: of its last attempt.
       state: of its last epoch.
       epoch: the last, or that which its stop returned to.
       alpha: the architecture of that epoch.
@@ -149,51 +125,93 @@ class _Ran:
 
     @property
     def epochs(self) -> int:
+        """Epochs that it ran."""
         return completed_steps(self.state) // self.job.steps_per_epoch
 
-    def returned(self, directory: RunDirectory) -> Any:
-        """The state that the architecture is of."""
+    def restore_state(self, directory: RunDirectory) -> Any:
+        """Returns the state that the architecture is of."""
         if self.epoch == self.epochs:
             return self.state
-        verb, step = _saved_at(self.stage, directory, self._step)
+        step = self.epoch * self.job.steps_per_epoch
+        verb, step = _find_checkpoint(self.stage, directory, step)
         checkpoints = Checkpoints(directory.checkpoints / verb)
         return checkpoints.restore(step, initial_tree(self.job))["state"]
 
-    @property
-    def _step(self) -> int:
-        return self.epoch * self.job.steps_per_epoch
+
+def _run_stages(
+    stages: list[Stage],
+    jobs: list[Job],
+    dataset: AnyDataset,
+    directory: RunDirectory,
+    live: Live | None,
+) -> _FinishedStage:
+    """Runs stages, each with the operations that the one before kept; returns the last.
+
+    Every stage goes on from where it is.
+    """
+    mask = full_mask(get_space(stages[0].config.space))
+    last, offset = None, 0
+    for stage, job in zip(stages, jobs, strict=True):
+        if last is not None:
+            mask = pruned_mask(stage.config, mask, last.alpha)
+        job = dataclasses.replace(job, start=search_start(stage.config, mask))
+        last = _run_stage(stage, job, dataset, directory, live, offset)
+        offset += last.epochs
+    assert last is not None
+    return last
 
 
-def _run_stage(stage: Stage, job: Job, place: _Place, done: int) -> _Ran:
+def _run_stage(
+    stage: Stage,
+    job: Job,
+    dataset: AnyDataset,
+    directory: RunDirectory,
+    live: Live | None,
+    offset: int,
+) -> _FinishedStage:
     """Runs a stage, and again from where its stop returned to, as often as asked.
 
     Args:
-      done: epochs of the stages before.
+      offset: epochs of the stages before.
     """
-    restarts, origin = stage.config.search.stopping.restarts, None
-    directory = place.directory
+    restarts = stage.config.search.stopping.restarts
+    origin = None
     for attempt in range(restarts + 1):
         if attempt:
-            stage = _stronger(stage)
+            stage = _strengthen_decay(stage)
             job = dataclasses.replace(
-                make_search(stage.config, place.dataset), start=job.start
+                make_search(stage.config, dataset), start=job.start
             )
-        watch = SearchObserver(stage, directory, done, live=place.live)
+        observer = SearchObserver(stage, directory, offset, live=live)
         settings = stage.config.checkpoint
-        state = run_epochs(job, directory, stage.verb, settings, watch, origin)
-        if watch.stop is None:
+        state = run_epochs(job, directory, stage.verb, settings, observer, origin)
+        if observer.stop is None:
+            epoch = completed_steps(state) // job.steps_per_epoch
             break
-        origin = _saved_at(stage, directory, watch.stop.epoch * job.steps_per_epoch)
-    last = (
-        watch.stop.epoch
-        if watch.stop
-        else completed_steps(state) // job.steps_per_epoch
-    )
-    return _Ran(stage, job, state, last, watch.load_alpha(last))
+        epoch = observer.stop.epoch
+        origin = _find_checkpoint(stage, directory, epoch * job.steps_per_epoch)
+    return _FinishedStage(stage, job, state, epoch, observer.load_alpha(epoch))
 
 
-def _saved_at(stage: Stage, directory: RunDirectory, step: int) -> tuple[str, int]:
-    """The attempt that came by a step, and the step."""
+def _derive_genotype(last: _FinishedStage, directory: RunDirectory) -> Genotype:
+    """Reads the genotype off the last stage, and fits it to the budget if any."""
+    config = last.stage.config
+    if config.search.discretization in SELECTIONS:
+        state = last.restore_state(directory)
+        genotype = select_on_supernet(config, last.job, state)
+    else:
+        space = get_space(config.space)
+        genotype = make_discretization(config)(space, last.alpha)
+    limit = read_limit(config, directory)
+    fitted = fit_to_budget(limit, genotype, last.alpha)
+    print_budget(limit, fitted, before=genotype)
+    return fitted
+
+
+def _find_checkpoint(
+    stage: Stage, directory: RunDirectory, step: int
+) -> tuple[str, int]:
+    """Returns the verb of the latest attempt that saved a step, and the step."""
     attempts = [
         dataclasses.replace(stage, attempt=n) for n in range(stage.attempt, -1, -1)
     ]
@@ -203,16 +221,12 @@ def _saved_at(stage: Stage, directory: RunDirectory, step: int) -> tuple[str, in
     return stage.verb, step
 
 
-def _stronger(stage: Stage) -> Stage:
-    """The stage with stronger decay of the weights (Zela et al., 2020, DARTS-ADA)."""
+def _strengthen_decay(stage: Stage) -> Stage:
+    """Returns the next attempt of a stage, with stronger decay of the weights.
+
+    Zela et al. (2020), DARTS-ADA.
+    """
     settings = stage.config.search
     decay = min(settings.weights.decay * settings.stopping.stronger, LARGEST_DECAY)
     config = with_overrides(stage.config, [f"search.weights.decay={decay}"])
     return Stage(config, stage.name, stage.attempt + 1)
-
-
-def _draw(genotype: Genotype, stem: Path) -> None:
-    # Matplotlib takes a second to import: only where something is drawn.
-    from darts_jax.plots.draw import save_drawing
-
-    save_drawing(genotype, stem)

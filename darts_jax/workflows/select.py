@@ -33,12 +33,14 @@ def select(
     dataset: AnyDataset | None = None,
     overrides: Sequence[str] = (),
 ) -> Genotype:
-    """The genotype that a rule makes of a finished or unfinished search.
+    """Makes a genotype of a finished or unfinished search by any rule.
 
     Args:
+      run: directory of the search.
       rule: of `DISCRETIZATIONS`, which read the architecture parameters of any epoch,
         or of `SELECTIONS`, which test the supernet and need its checkpoint.
       epoch: from 1; 0 for the last that is saved.
+      dataset: in place of the one that the run's settings name.
       overrides: where the data of the run lie now, as ``data.directory=PATH``.
 
     Raises:
@@ -62,56 +64,70 @@ def select(
 
 
 def select_on_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:
-    """The genotype of a rule that tests the supernet: ``search.discretization``."""
-    settings, space = config.search, get_space(config.space)
+    """Makes a genotype by a rule that tests the supernet, ``search.discretization``.
+
+    Args:
+      config: of the search.
+      job: of the search.
+      state: of the search, whose supernet is tested.
+
+    Raises:
+      InputError: architecture parameters are no numbers.
+    """
+    settings = config.search
+    space = get_space(config.space)
     require_finite_alpha(space, to_host(state.alpha))
     choose = bind_settings(SELECTIONS[settings.discretization], settings.selection)
     rng = np.random.default_rng(config.seed)
-    return choose(space, _trained(config, job, state), rng)
+    return choose(space, _make_trained(config, job, state), rng)
 
 
-def _trained(config: ConfigDict, job: Job, state: Any) -> TrainedSupernet:
-    held_out, model_of = Evaluator(job), jax.jit(job.model)
+def _make_trained(config: ConfigDict, job: Job, state: Any) -> TrainedSupernet:
+    evaluator = Evaluator(job)
+    make_model = jax.jit(job.model)
     last = job.scalars(job.epochs - 1)
     # What helped the search along is no part of what it found.
     scalars = last | {"auxiliary_skip": np.float32(0)}
-    now = {"state": state}
+    current = {"state": state}
     tuner = _Tuner(config, job) if config.search.selection.tune_epochs else None
 
     def score(mixture: Mixture) -> float:
-        model = model_of(now["state"], scalars).replace(mixture=mixture)
-        return float(job.score.merit(held_out.score(model)))
+        model = make_model(current["state"], scalars).replace(mixture=mixture)
+        return float(job.score.merit(evaluator.score(model)))
 
     def mixture(mask: HostMask) -> Mixture:
-        model = model_of(now["state"].replace(mask=mask), scalars)
+        model = make_model(current["state"].replace(mask=mask), scalars)
         return jax.tree.map(np.array, to_host(model.mixture))
 
     def tune(mask: HostMask) -> None:
         if tuner is not None:
-            now["state"] = tuner.tuned(now["state"], mask)
+            current["state"] = tuner.tune(current["state"], mask)
 
-    alpha, mask = to_host(state.alpha), to_host(state.mask)
-    return TrainedSupernet(alpha, mask, mixture, score, tune)
+    return TrainedSupernet(
+        to_host(state.alpha), to_host(state.mask), mixture, score, tune
+    )
 
 
 class _Tuner:
     """Trains the weights of a supernet while its architecture rests."""
 
     def __init__(self, config: ConfigDict, job: Job) -> None:
-        self.job, self.settings = job, config.search.selection
+        self.job = job
+        self.settings = config.search.selection
         self.chunks = job.feed.open(job.layout)
         self.epoch = job.epochs
         self.program: Any = None
 
-    def tuned(self, state: Any, mask: HostMask) -> Any:
+    def tune(self, state: Any, mask: HostMask) -> Any:
+        """Returns the state after ``tune_epochs`` with the operations of a mask."""
         state = state.replace(mask=self.job.layout.put(mask))
         # The program takes the state's memory for its own: selection keeps none of it.
         for _ in range(self.settings.tune_epochs):
-            state = self._epoch(state)
+            state = self._run_epoch(state)
         return state
 
-    def _epoch(self, state: Any) -> Any:
-        job, start = self.job, 0
+    def _run_epoch(self, state: Any) -> Any:
+        job = self.job
         scalars = job.scalars(job.epochs - 1)
         scalars["architecture"]["learns"] = np.float32(0)
         rate = job.scalars(0)["weights"]["learning_rate"]
@@ -120,9 +136,12 @@ class _Tuner:
         if self.program is None:
             self.program, seconds = compile_job(job, state, totals)
             print_status(f"select: compiled in {seconds:.1f} s")
+        epoch = np.int32(self.epoch)
+        start = 0
         for stop, data in self.chunks(self.epoch, 0):
-            bounds = (np.int32(n) for n in (self.epoch, start, stop))
-            state, totals = self.program(state, totals, data, scalars, *bounds)
+            state, totals = self.program(
+                state, totals, data, scalars, epoch, np.int32(start), np.int32(stop)
+            )
             start = stop
         self.epoch += 1
         return state
