@@ -1,4 +1,4 @@
-"""Published weights: PyTorch state dicts to our parameters and back.
+"""Conversion of published weights: PyTorch state dicts to our parameters and back.
 
 arrays = interop.read_arrays("cifar10_model.pt")
 params, stats = interop.import_weights(net, arrays)

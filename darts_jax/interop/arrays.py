@@ -1,4 +1,4 @@
-"""Files of arrays by name: NumPy's archives, and PyTorch's where it is installed."""
+"""Files of named arrays: NumPy's, and PyTorch's where that is installed."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -15,12 +15,15 @@ _WRAPPERS = ("state_dict", "model")
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a file by name.
+    """Reads the arrays of a file.
 
     Args:
       path: of an ``.npz``, or of a state dict that PyTorch saved (``.pt``, ``.pth``,
         ``.tar``), alone or as the entry ``state_dict`` or ``model`` of a checkpoint.
         Nothing but plain arrays is unpickled.
+
+    Returns:
+      Name -> array.
 
     Raises:
       InputError: no such file, another kind of file, a damaged one, one that holds
@@ -44,6 +47,10 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an ``.npz``, or a state dict as PyTorch saves it (``.pt``, ``.pth``).
 
     A reader sees the old file or the new one.
+
+    Args:
+      path: its suffix says which of them.
+      arrays: name -> array.
 
     Raises:
       InputError: another suffix, no PyTorch, no room or no right to write.

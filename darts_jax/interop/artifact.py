@@ -1,7 +1,7 @@
 """A trained network as one closed program, and that program as bytes."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -19,11 +19,11 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A function of images, its parameters inside.
+    """A network with its parameters inside, as a function of images.
 
     Attributes:
       logits: the function.
-      closed: its trace, in which nothing is computed in vain.
+      closed: its trace, without equations whose results nobody reads.
       images: uint8 [batch, height, width, channel]; the batch is a symbol.
     """
 
@@ -35,7 +35,12 @@ class Program:
 def trace_program(
     inference: Callable[[Array], Array], image_shape: tuple[int, int, int]
 ) -> Program:
-    """Traces a function of uint8 images [batch, height, width, channel]."""
+    """Traces a function of uint8 images [batch, height, width, channel].
+
+    Args:
+      inference: images -> logits [batch, class].
+      image_shape: height, width, channels.
+    """
     (batch,) = export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *image_shape), jnp.uint8)
     traced = jax.make_jaxpr(inference)(images)
@@ -44,7 +49,10 @@ def trace_program(
 
 
 def to_jax_export(program: Program) -> bytes:
-    """A serialised `jax.export.Exported` for ``PLATFORMS``, of any batch.
+    """Serialises a program as a `jax.export.Exported` for ``PLATFORMS``, any batch.
+
+    Args:
+      program: see `trace_program`.
 
     Raises:
       InputError: an operation calls what `jax.export` does not promise to keep.
@@ -61,13 +69,20 @@ def to_jax_export(program: Program) -> bytes:
 
 
 def replay(
-    closed: ClosedJaxpr, forms: dict[Any, Callable[..., Any]], *arguments: Any
+    closed: ClosedJaxpr,
+    forms: dict[Any, Callable[..., Any]],
+    arguments: Sequence[Any],
 ) -> list[Any]:
     """Runs a trace with other forms of some of its primitives.
 
     Args:
+      closed: the trace.
       forms: primitive -> function of its operands and parameters; it may be made of
         other primitives that have one.
+      arguments: of the trace.
+
+    Returns:
+      The results of the trace.
     """
     jaxpr = open_program(closed)
     values = dict(zip(jaxpr.constvars, closed.consts, strict=True))
@@ -77,40 +92,41 @@ def replay(
         return [v.val if isinstance(v, Literal) else values[v] for v in variables]
 
     for equation in jaxpr.eqns:
-        results = _results(equation, forms, read(equation.invars))
+        results = _run_equation(equation, forms, read(equation.invars))
         values |= zip(equation.outvars, results, strict=True)
     return read(jaxpr.outvars)
 
 
-def _results(
+def _run_equation(
     equation: JaxprEqn, forms: dict[Any, Callable[..., Any]], operands: list[Any]
 ) -> list[Any]:
     primitive = equation.primitive
     if primitive in forms:
         others = {other: forms[other] for other in forms if other is not primitive}
         traced = jaxprs.trace_in_place(equation, forms[primitive], *operands)
-        return replay(traced, others, *operands)
+        return replay(traced, others, operands)
     if jaxprs.is_scan(equation):
-        return _scanned(jaxprs.scan_parts(equation), forms, operands)
+        return _run_scan(jaxprs.scan_parts(equation), forms, operands)
     called = jaxprs.called_program(equation)
     if called is not None:
-        return replay(called, forms, *operands)
+        return replay(called, forms, operands)
     return jaxprs.bind(equation, *operands)
 
 
-def _scanned(
+def _run_scan(
     scan: jaxprs.Scan, forms: dict[Any, Callable[..., Any]], operands: list[Any]
 ) -> list[Any]:
-    fixed, first = operands[: scan.constants], operands[scan.constants :][: scan.carry]
+    constants = operands[: scan.constants]
+    carried = scan.constants + scan.carry
 
     def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
-        results = replay(scan.body, forms, *fixed, *carry, *x)
+        results = replay(scan.body, forms, [*constants, *carry, *x])
         return results[: scan.carry], results[scan.carry :]
 
     last, stacked = jax.lax.scan(
         step,
-        first,
-        operands[scan.constants + scan.carry :],
+        operands[scan.constants : carried],
+        operands[carried:],
         length=scan.length,
         reverse=scan.reverse,
     )

@@ -1,4 +1,4 @@
-"""The card of an exported network: what it is, of which data, how good and how dear."""
+"""Card of an exported network: genotype, data, accuracy, cost and origin."""
 
 import json
 import statistics
@@ -23,10 +23,14 @@ def make_card(
     genotype: Genotype,
     summary: dict[str, Any],
 ) -> dict[str, Any]:
-    """The facts, as JSON has them.
+    """Collects the facts of a retrained network, as JSON has them.
 
     Args:
-      summary: what `retrain` wrote to ``summary.json``.
+      directory: of its run.
+      config: of its training.
+      dataset: that it was trained on.
+      genotype: of the network.
+      summary: content of the run's ``summary.json``.
     """
     net = make_network(config, dataset, genotype).clone(auxiliary=False)
     cost = network_cost(net, dataset.image_shape)
@@ -66,7 +70,11 @@ def make_card(
 
 
 def is_card(path: Path) -> bool:
-    """Whether a file is a card that `export` wrote."""
+    """Returns whether a file is a card that `export` wrote.
+
+    Args:
+      path: of the file, which may be absent.
+    """
     try:
         return bool(json.loads(path.read_text())["kind"] == _KIND)
     except (OSError, ValueError, LookupError, TypeError):
@@ -74,8 +82,14 @@ def is_card(path: Path) -> bool:
 
 
 def format_card(card: dict[str, Any], genotype: Genotype) -> str:
-    """A card as Markdown."""
-    data, made = card["data"], card["made"]
+    """Formats a card as Markdown.
+
+    Args:
+      card: see `make_card`.
+      genotype: of the network.
+    """
+    data = card["data"]
+    made = card["made"]
     shape = ", ".join(map(str, card["input"]["shape"]))
     versions = made["exported_by"]
     parts = [

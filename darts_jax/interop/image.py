@@ -1,4 +1,4 @@
-"""The published names of the layers of image networks.
+"""Published names of the layers of image networks.
 
 Two code bases name them: DARTS's (Liu et al., 2019), which PC-DARTS (Xu et al., 2020)
 and others took over, where cells project their inputs; and that of NAS-Bench-201
@@ -77,7 +77,7 @@ _WINDOWS = {"_ConvValid_0/Conv_0": 2}
 
 @dataclasses.dataclass(frozen=True)
 class Scheme:
-    """How a code base names what is inside a cell, and architecture parameters.
+    """Names that a code base gives operations in cells, and architecture parameters.
 
     Attributes:
       kept: the ``n``-th operation of a genotype's cell.
@@ -102,13 +102,17 @@ NASBENCH201 = Scheme(
 
 
 def naming_scheme(macro: Macro) -> Scheme:
-    """Whose names a network has."""
+    """Returns the naming scheme of a network.
+
+    Args:
+      macro: of the network.
+    """
     return DARTS if macro.preprocesses else NASBENCH201
 
 
 @dataclasses.dataclass(frozen=True)
 class _Place:
-    """Where a module is.
+    """Place of a module in both name spaces.
 
     Attributes:
       ours: path in our trees.
@@ -126,9 +130,10 @@ class _Place:
         )
 
     def layers(self, module: nn.Module, twin: str | None = None) -> Iterator[Layer]:
-        """Those of a module that is here.
+        """Yields the layers of a module that is here.
 
         Args:
+          module: the module.
           twin: published name of the module that is computed in its place, if any.
         """
         for path, name in MODULES.get(type(module), {}).items():
@@ -142,12 +147,14 @@ class _Place:
 
 
 def network_layers(net: Network, trees: Initialized) -> Iterator[Layer]:
-    """The layers of a genotype's network.
+    """Yields the layers of a genotype's network.
 
     Args:
+      net: the network.
       trees: its parameters and statistics, of arrays or of their shapes.
     """
-    scheme, cells = naming_scheme(net.macro), net.genotype.cells
+    scheme = naming_scheme(net.macro)
+    cells = net.genotype.cells
 
     def inside(kind: str, reduces: bool, place: _Place) -> Iterator[Layer]:
         return _kept(scheme, cells[kind], reduces, place)
@@ -162,8 +169,14 @@ def network_layers(net: Network, trees: Initialized) -> Iterator[Layer]:
 
 
 def supernet_layers(net: Supernet, trees: Initialized) -> Iterator[Layer]:
-    """The layers of a supernet; `network_layers` says of what ``trees`` are."""
-    macro, cells = net.space.macro, net.space.cells
+    """Yields the layers of a supernet.
+
+    Args:
+      net: the supernet.
+      trees: its parameters and statistics, of arrays or of their shapes.
+    """
+    macro = net.space.macro
+    cells = net.space.cells
     variants = net.space.supernet_variants
 
     def inside(kind: str, reduces: bool, place: _Place) -> Iterator[Layer]:
@@ -176,7 +189,11 @@ def supernet_layers(net: Supernet, trees: Initialized) -> Iterator[Layer]:
 
 
 def alpha_names(net: Supernet) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Published name -> our key and the shape of the architecture parameters."""
+    """Maps published names to our key and the shape of architecture parameters.
+
+    Args:
+      net: the supernet.
+    """
     scheme = naming_scheme(net.space.macro)
     names: dict[str, tuple[str, tuple[int, ...]]] = {}
     for kind, cell in net.space.cells.items():
@@ -195,7 +212,7 @@ def _blocks(
     inside: Callable[[str, bool, _Place], Iterator[Layer]],
     after_reduction: bool = False,
 ) -> Iterator[Layer]:
-    """Cells and what is between them.
+    """Yields the layers of cells and of what is between them.
 
     Args:
       inside: (kind, whether it reduces, where the cell is) -> what its edges hold.
@@ -217,7 +234,7 @@ def _blocks(
 
 
 def _stacks(trees: Initialized) -> dict[int, tuple[str, int]]:
-    """Number of a block -> the stack that it is in, and its place there."""
+    """Maps the number of a block to its stack and its place there."""
     stacks: dict[int, tuple[str, int]] = {}
     for name in {*trees.params, *trees.stats}:
         if match := re.fullmatch(r"blocks_(\d+)_(\d+)", name):

@@ -1,4 +1,4 @@
-"""A trained network as ONNX, by jax2onnx and checked by onnxruntime."""
+"""Conversion of a trained network to ONNX, by jax2onnx and checked by onnxruntime."""
 
 import contextlib
 import logging
@@ -19,7 +19,13 @@ TOLERANCE = 1e-4  # of logits, by their largest: rounding differs, nothing else 
 
 
 def to_onnx(program: Program) -> bytes:
-    """An ONNX model with input ``images`` and output ``logits``, of any batch.
+    """Converts a program to an ONNX model of any batch.
+
+    Args:
+      program: see `trace_program`.
+
+    Returns:
+      The serialised model, with the input ``images`` and the output ``logits``.
 
     Raises:
       InputError: the converter is not installed, an operation has no ONNX form, or the
@@ -34,13 +40,13 @@ def to_onnx(program: Program) -> bytes:
         ) from None
 
     def in_plain_forms(images: Array) -> Array:
-        forms = {**PLAIN_FORMS, primitives.pad_p: _padded}
-        (logits,) = replay(program.closed, forms, images)
+        forms = {**PLAIN_FORMS, primitives.pad_p: _pad}
+        (logits,) = replay(program.closed, forms, [images])
         return logits
 
     # Traced here: the converter's patches of jax would end in jax's own caches.
     plain = jax.make_jaxpr(in_plain_forms)(program.images)
-    with _quiet():
+    with _silenced():
         try:
             model = jax2onnx.to_onnx(
                 lambda images: jaxprs.run(plain, images)[0],
@@ -54,14 +60,14 @@ def to_onnx(program: Program) -> bytes:
             session = onnxruntime.InferenceSession(model, quiet)
         except Exception as error:  # one kind or another for each operation
             raise InputError(f"no ONNX form: {first_line(error)}") from None
-    _require_same(program, session)
+    _require_equal_logits(program, session)
     return bytes(model)
 
 
-def _padded(
+def _pad(
     x: Array, value: Array, *, padding_config: Sequence[tuple[int, int, int]]
 ) -> Array:
-    """`lax.pad` by concatenation: the converter's own asks for a batch of one size."""
+    """Pads by concatenation, as the converter's own `lax.pad` needs a fixed batch."""
     if any(min(axis) < 0 or axis[2] for axis in padding_config):
         return jax.lax.pad(x, value, padding_config)
     for axis, (before, behind, _) in enumerate(padding_config):
@@ -74,7 +80,7 @@ def _padded(
     return x
 
 
-def _require_same(program: Program, session: object) -> None:
+def _require_equal_logits(program: Program, session: object) -> None:
     rng = np.random.default_rng(0)
     for batch in (1, 3):
         shape = (batch, *program.images.shape[1:])
@@ -87,8 +93,8 @@ def _require_same(program: Program, session: object) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The converter tells of its every step."""
+def _silenced() -> Iterator[None]:
+    """Silences the converter, which logs its every step."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

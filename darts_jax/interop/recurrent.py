@@ -15,17 +15,31 @@ from darts_jax.types import Text
 
 
 def initialize_recurrent(net: RecurrentNetwork, key: PRNGKeyArray) -> Initialized:
-    """Parameters, and the hidden state of one text; the key is consumed."""
+    """Initializes a recurrent network.
+
+    Args:
+      net: the network.
+      key: the key is consumed.
+
+    Returns:
+      Parameters, and the hidden state of one text.
+    """
     one = jnp.zeros((1, 1), jnp.int32)
     text = Text(one, one, one == 0, one[0] == 0, one[0])
     return initialize(net, key, text, jnp.zeros(()))
 
 
 def recurrent_rows(net: RecurrentNetwork, shapes: Initialized) -> tuple[Row, ...]:
-    """A row for each published array; both embeddings are one of ours."""
+    """Makes a row for each published array; both embeddings are one of ours.
+
+    Args:
+      net: the network.
+      shapes: its parameters and statistics, or their shapes.
+    """
     words = ("params", "reader", "vocabulary", "words")
     bias = ("params", "reader", "vocabulary", "bias")
-    into, nodes = (("params", "reader", "recurrence", n) for n in ("into", "nodes"))
+    into = ("params", "reader", "recurrence", "into")
+    nodes = ("params", "reader", "recurrence", "nodes")
     leaves = named_leaves(shapes)
 
     def row(

@@ -1,4 +1,4 @@
-"""One row per array: its published name, and where the numbers lie in our trees.
+"""Rows: the published name of an array, and where its numbers lie in our trees.
 
 A family of networks lists its layers (`image.py`). What arrays a layer has, and of
 what shapes, is read off our own tree, so that biases, scales and statistics need no
@@ -55,7 +55,7 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One published array.
+    """A published array.
 
     Attributes:
       name: as published, ``cells.3._ops.5.op.1.weight``.
@@ -75,17 +75,23 @@ class Row:
 
 
 def make_rows(layers: Iterable[Layer], trees: Initialized) -> tuple[Row, ...]:
-    """A row for every array of every layer.
+    """Makes a row for every array of every layer.
 
     Args:
+      layers: of a network.
       trees: the network's, of arrays or of their shapes.
     """
     return tuple(row for layer in layers for row in _rows(layer, trees))
 
 
 def require_every_row(rows: Iterable[Row], trees: Initialized) -> None:
-    """Raises InputError if some of the trees' numbers have no row."""
-    # Of arrays that share a place, each once.
+    """Raises InputError if some of the trees' numbers have no row.
+
+    Args:
+      rows: of a network.
+      trees: its parameters and statistics, or their shapes.
+    """
+    # Arrays that share a place count once.
     places = {(row.path, row.index): math.prod(row.shape) for row in rows}
     named: dict[tuple[str, ...], int] = {}
     for (path, _), size in places.items():
@@ -101,9 +107,12 @@ def require_every_row(rows: Iterable[Row], trees: Initialized) -> None:
 
 
 def named_leaves(trees: Initialized) -> dict[tuple[str, ...], Any]:
-    """The leaves of both trees by path, as in `Row.path`.
+    """Returns the leaves of both trees by path, as in `Row.path`.
 
-    Without hidden states, which are no weights: they are of the text that was read.
+    Hidden states are left out: they are no weights, but of the text that was read.
+
+    Args:
+      trees: parameters and statistics, or their shapes.
     """
     flat, _ = jax.tree_util.tree_flatten_with_path(trees._asdict())
     named = ((tuple(key.key for key in path), leaf) for path, leaf in flat)
@@ -111,18 +120,37 @@ def named_leaves(trees: Initialized) -> dict[tuple[str, ...], Any]:
 
 
 def import_array(row: Row, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The published array in our layout, of our shape."""
+    """Lays a published array out as ours.
+
+    Args:
+      row: of the array.
+      array: as published.
+      shape: of ours.
+    """
     return array.transpose(row.axes).reshape(shape)
 
 
 def export_array(row: Row, array: np.ndarray) -> np.ndarray:
-    """The inverse of `import_array`; a copy."""
+    """Lays one of our arrays out as published: the inverse of `import_array`.
+
+    Args:
+      row: of the array.
+      array: ours.
+
+    Returns:
+      A copy.
+    """
     joined = array.reshape([row.shape[axis] for axis in row.axes])
     return np.array(joined.transpose(np.argsort(row.axes)), order="C")
 
 
 def shorten_list(names: Iterable[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
+    """Joins the first few names, and says how many more there are.
+
+    Args:
+      names: of arrays, say.
+      most: how many are shown.
+    """
     listed = list(names)
     more = len(listed) - most
     rest = f", and {more} more" if more > 0 else ""

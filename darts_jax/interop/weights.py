@@ -1,4 +1,4 @@
-"""Published weights to our trees and back, by the rows of `rows.py`.
+"""Conversion of published weights to our trees and back, by the rows of `rows.py`.
 
 To add a family of networks: a function of its rows, and an entry in `FAMILIES`.
 """
@@ -43,7 +43,7 @@ AlphaNames = Mapping[str, tuple[str, tuple[int, ...]]]
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """What is known of a class of networks.
+    """A class of networks whose published arrays are known.
 
     Attributes:
       initialize: (net, key) -> parameters and statistics, those of a net for images
@@ -83,17 +83,25 @@ FAMILIES: dict[type[nn.Module], Family] = {
 
 
 def published_rows(net: nn.Module) -> tuple[Row, ...]:
-    """A row for every array that the network's published form has."""
+    """Returns a row for every array that the network's published form has.
+
+    Args:
+      net: a network of one of the `FAMILIES`.
+
+    Raises:
+      InputError: it is of none, or some of its arrays have no published name.
+    """
     return _rows(net, _shapes(net))
 
 
 def import_weights(net: nn.Module, arrays: Arrays) -> Initialized:
-    """Published arrays as the network's parameters and running statistics.
+    """Converts published arrays to a network's parameters and running statistics.
 
     A prefix ``module.``, an underscore before the first name, ``num_batches_tracked``
     and architecture parameters are passed over.
 
     Args:
+      net: a network of one of the `FAMILIES`.
       arrays: published name -> floating-point array.
 
     Returns:
@@ -104,7 +112,8 @@ def import_weights(net: nn.Module, arrays: Arrays) -> Initialized:
         numbers; statistics differ that the network shares; in one line, all of it.
     """
     shapes = _shapes(net)
-    rows, given = _rows(net, shapes), _by_published_name(arrays)
+    rows = _rows(net, shapes)
+    given = _clean_names(arrays)
     _require_fit(net, rows, given)
     empty = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
     leaves = named_leaves(empty)
@@ -117,9 +126,17 @@ def import_weights(net: nn.Module, arrays: Arrays) -> Initialized:
 def export_weights(
     net: nn.Module, params: Params, stats: Stats
 ) -> dict[str, np.ndarray]:
-    """The network's parameters and statistics by published name; float32.
+    """Converts a network's parameters and statistics to published arrays; float32.
 
     PyTorch loads them strictly although ``num_batches_tracked`` is absent.
+
+    Args:
+      net: a network of one of the `FAMILIES`.
+      params: its parameters.
+      stats: its running statistics.
+
+    Returns:
+      Published name -> array.
 
     Raises:
       InputError: the trees are not this network's.
@@ -146,9 +163,10 @@ def export_weights(
 
 
 def import_alpha(net: nn.Module, arrays: Arrays) -> Alpha:
-    """Published architecture parameters as our ``alpha``; float32.
+    """Converts published architecture parameters to our ``alpha``; float32.
 
     Args:
+      net: the supernet.
       arrays: a state dict, or these parameters alone. DARTS and PC-DARTS keep
         theirs out of the state dict.
 
@@ -158,7 +176,7 @@ def import_alpha(net: nn.Module, arrays: Arrays) -> Alpha:
     Raises:
       InputError: some are missing or of another shape.
     """
-    given = _by_published_name(arrays)
+    given = _clean_names(arrays)
     wanted = _family(net).alpha(net)
     if not wanted:
         raise InputError(f"a {type(net).__name__} has no architecture parameters")
@@ -172,7 +190,14 @@ def import_alpha(net: nn.Module, arrays: Arrays) -> Alpha:
 
 
 def export_alpha(net: nn.Module, alpha: Alpha) -> dict[str, np.ndarray]:
-    """``alpha`` by published name.
+    """Converts ``alpha`` to published architecture parameters.
+
+    Args:
+      net: the supernet.
+      alpha: kind -> [edge, op], and ``"<kind>.edges"`` -> [edge] where it has these.
+
+    Returns:
+      Published name -> array.
 
     Raises:
       InputError: it has a part that has no published name.
@@ -199,13 +224,13 @@ def _shapes(net: nn.Module) -> Initialized:
 
 
 def _rows(net: nn.Module, shapes: Initialized) -> tuple[Row, ...]:
-    """Raises InputError if arrays of the network have no row."""
+    """Returns the rows of a network; raises InputError if arrays have none."""
     rows = _family(net).rows(net, shapes)
     require_every_row(rows, shapes)
     return rows
 
 
-def _by_published_name(arrays: Arrays) -> dict[str, np.ndarray]:
+def _clean_names(arrays: Arrays) -> dict[str, np.ndarray]:
     # DataParallel's prefix, and NATS-Bench's `_stem` and `_cells`.
     return {
         re.sub(r"^(module\.)*_?", "", name): np.asarray(array)
@@ -221,10 +246,12 @@ def _require_fit(
     problems = _problems(given, shapes)
     unknown = given.keys() - shapes.keys() - _family(net).alpha(net).keys()
     if unknown:
-        problems.append(_told(sorted(unknown), "unknown"))
-    apart = [row.name for row in rows if not _agrees(row, given)]
+        problems.append(_describe_names(sorted(unknown), "unknown"))
+    apart = [row.name for row in rows if not _is_like_twin(row, given)]
     if apart:
-        problems.append(_told(apart, "unlike another edge's of the same state"))
+        problems.append(
+            _describe_names(apart, "unlike another edge's of the same state")
+        )
     if problems:
         told = "; ".join(problems)
         raise InputError(f"arrays do not fit this {type(net).__name__}: {told}")
@@ -233,7 +260,7 @@ def _require_fit(
 def _problems(
     given: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
-    """What is wrong with the arrays that are wanted."""
+    """Describes what is wrong with the arrays that are wanted."""
     missing = [name for name in wanted if name not in given]
     found = [name for name in wanted if name in given]
     misshapen = [
@@ -251,17 +278,18 @@ def _problems(
         "of another shape": misshapen,
         "not floating-point": strange,
     }
-    return [_told(names, kind) for kind, names in kinds.items() if names]
+    return [_describe_names(names, kind) for kind, names in kinds.items() if names]
 
 
-def _told(names: Iterable[str], kind: str) -> str:
+def _describe_names(names: Iterable[str], kind: str) -> str:
     listed = list(names)
     return f"{len(listed)} {kind} ({shorten_list(listed)})"
 
 
-def _agrees(row: Row, given: Mapping[str, np.ndarray]) -> bool:
-    """Whether an array is close to the one that serves in its place."""
-    array, twin = given.get(row.name), given.get(row.twin or "")
+def _is_like_twin(row: Row, given: Mapping[str, np.ndarray]) -> bool:
+    """Returns whether an array is close to the one that serves in its place."""
+    array = given.get(row.name)
+    twin = given.get(row.twin or "")
     if array is None or twin is None or array.shape != twin.shape:
         return True
     return np.allclose(array, twin)
