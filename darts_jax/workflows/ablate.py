@@ -1,4 +1,4 @@
-"""`ablate`: what does this choice do? Every combination of a grid, some seeds each."""
+"""`ablate`: searches with every combination of a grid, some seeds each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METHOD = "method"
-"""In a grid: names of published methods, each with its choices."""
+"""Key of a grid whose values are names of published methods."""
 
 MEASURES = (
     "held_out_",
@@ -51,19 +51,20 @@ MEASURES = (
     "skips",
     "benchmark_accuracy",
 )
-"""How the columns begin that a table tells of the last epoch, where measured."""
+"""Beginnings of the columns of the last epoch that a table shows, where measured."""
 
 Choice = dict[str, Any]  # setting -> value
 
 
 @dataclasses.dataclass(frozen=True)
-class Searched:
-    """One search of a grid.
+class GridSearch:
+    """A search of a grid.
 
     Attributes:
       choice: setting -> value, of all that was varied but the seed.
+      seed: of the search.
       genotype: None if its loss became NaN.
-      epochs: a row for each.
+      epochs: a row for each epoch.
     """
 
     choice: Choice
@@ -73,14 +74,17 @@ class Searched:
 
     @property
     def words(self) -> str:
-        """Its choices, for a heading."""
-        return _words(self.choice)
+        """Choices in words, for a heading."""
+        return _describe_choice(self.choice)
 
     def measured(self, measure: str) -> float:
-        """Returns a measure after the last epoch, NaN of a search that failed.
+        """Returns a measure after the last epoch; NaN if the search failed.
 
         A network whose parameters are no numbers still has an accuracy, that of
         chance, which says nothing of its settings.
+
+        Args:
+          measure: a column of ``epochs``.
         """
         if self.genotype is None or measure not in self.epochs:
             return float("nan")
@@ -89,13 +93,17 @@ class Searched:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Ablation(HistoryPlots):
-    """The searches of a grid. A notebook shows their table."""
+    """Searches of a grid. A notebook shows their table.
 
-    searches: tuple[Searched, ...]
+    Attributes:
+      searches: of every combination and seed.
+    """
+
+    searches: tuple[GridSearch, ...]
 
     @property
     def choices(self) -> dict[str, tuple[Any, ...]]:
-        """What was varied, in order: setting -> values."""
+        """Varied settings in order, with their values."""
         return {
             key: tuple(dict.fromkeys(one.choice[key] for one in self.searches))
             for key in self.searches[0].choice
@@ -103,14 +111,15 @@ class Ablation(HistoryPlots):
 
     @property
     def genotypes(self) -> dict[tuple[str, int], Genotype | None]:
-        """(choices in words, seed) -> what was found."""
+        """Genotypes by choices in words and seed; None of a search that failed."""
         return {(one.words, one.seed): one.genotype for one in self.searches}
 
     @functools.cached_property
     def history(self) -> pd.DataFrame:
-        """A row for each epoch of each search: its choices, ``seed`` and what it says.
+        """Table with a row for each epoch of each search.
 
-        ``run`` has the choices in words; see `HistoryPlots.history` for the rest.
+        Columns: the choices, ``seed``, ``run``, which has the choices in words, and
+        those of `HistoryPlots.history`.
         """
         import pandas as pd
 
@@ -122,18 +131,18 @@ class Ablation(HistoryPlots):
 
     @functools.cached_property
     def frame(self) -> pd.DataFrame:
-        """A row for each search, with its last epoch."""
+        """Table with a row for each search: its last epoch."""
         searches = self.history.groupby(["run", "seed"], sort=False)
         return searches.tail(1).reset_index(drop=True)
 
     @functools.cached_property
     def table(self) -> pd.DataFrame:
-        """A row for each combination: means over seeds and their 95 % intervals.
+        """Table with a row for each combination: means over seeds, 95 % intervals.
 
-        Columns: the choices, ``seeds``, ``failed`` (how many more became NaN and count
-        for nothing), of each measure its mean, ``_low`` and ``_high``, which lie within
-        what it can be, and ``agreement``, the share of choices that two seeds both
-        made.
+        Columns: the choices; ``seeds``; ``failed``, the number of further seeds whose
+        loss became NaN, which count for nothing; of each measure its mean, ``_low`` and
+        ``_high``, within the measure's range; and ``agreement``, the share of choices
+        that two seeds both made.
         """
         import pandas as pd
 
@@ -142,7 +151,7 @@ class Ablation(HistoryPlots):
             failed = sum(one.genotype is None for one in own)
             row = own[0].choice | {"seeds": len(own) - failed, "failed": failed}
             for measure in self.measures:
-                values = _known(own, measure)
+                values = _finite_values(own, measure)
                 mean, low, high = mean_interval(values, self.column_range(measure))
                 row |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
             rows.append(row | {"agreement": _agreement(own)})
@@ -150,7 +159,7 @@ class Ablation(HistoryPlots):
 
     @property
     def measures(self) -> list[str]:
-        """The columns of `MEASURES` that there are."""
+        """Columns of `MEASURES` that were measured."""
         known = [c for c in self.frame if self.frame[c].notna().any()]
         return [c for begin in MEASURES for c in known if c.startswith(begin)]
 
@@ -180,7 +189,7 @@ class Ablation(HistoryPlots):
         """
         from darts_jax.analysis.effects import Observation, effects
 
-        measure = self._known_measure(measure)
+        measure = self._require_measure(measure)
         observed = [
             Observation(one.choice, one.seed, one.measured(measure))
             for one in self.searches
@@ -193,47 +202,47 @@ class Ablation(HistoryPlots):
         """Returns the picture of `effects`: a mark and an interval a comparison."""
         from darts_jax.plots.effects import plot_effects
 
-        measure = self._known_measure(measure)
+        measure = self._require_measure(measure)
         return plot_effects(self.effects(measure, unit, every_pair), measure)
 
     def plot_agreement(self) -> Figure:
-        """Which searches made the same choices."""
+        """Plots which searches made the same choices."""
         from darts_jax.plots.agreement import plot_agreement
 
         names = [f"{one.words}, {one.seed}" for one in self.searches]
         return plot_agreement(agreement([o.genotype for o in self.searches]), names)
 
     def to_markdown(self) -> str:
-        """The table as text for a page."""
-        rows = self._written_rows()
+        """Formats the table in Markdown."""
+        rows = self._format_rows()
         lines = [list(rows[0]), ["---"] * len(rows[0]), *(r.values() for r in rows)]
         return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
     def __str__(self) -> str:
-        rows = self._written_rows()
+        rows = self._format_rows()
         return format_table(rows, list(rows[0]))
 
     def __repr__(self) -> str:
         return f"Ablation({self.choices}, searches={len(self.searches)})"
 
     def _repr_html_(self) -> str:
-        return html_table(self._written_rows())
+        return html_table(self._format_rows())
 
-    def _known_measure(self, measure: str) -> str:
+    def _require_measure(self, measure: str) -> str:
         measure = measure or self.measures[1]
         if measure not in self.measures:
             known = ", ".join(self.measures)
             raise InputError(f"{measure!r} was not measured; want one of {known}")
         return measure
 
-    def _combinations(self) -> list[list[Searched]]:
-        """The searches of each combination, one for each seed."""
-        groups: dict[tuple[Any, ...], list[Searched]] = {}
+    def _combinations(self) -> list[list[GridSearch]]:
+        """Groups the searches by combination."""
+        groups: dict[tuple[Any, ...], list[GridSearch]] = {}
         for one in self.searches:
             groups.setdefault(tuple(one.choice.values()), []).append(one)
         return [*groups.values()]
 
-    def _written_rows(self) -> list[dict[str, Any]]:
+    def _format_rows(self) -> list[dict[str, Any]]:
         written = []
         rows = self.table.to_dict("records")
         for own, row in zip(self._combinations(), rows, strict=True):
@@ -241,8 +250,9 @@ class Ablation(HistoryPlots):
             failed = f" ({row['failed']} more failed)" if row["failed"] else ""
             told["seeds"] = f"{row['seeds']}{failed}" if failed else row["seeds"]
             for measure in self.measures:
-                low, high = row[f"{measure}_low"], row[f"{measure}_high"]
-                values = np.array(_known(own, measure))
+                low = row[f"{measure}_low"]
+                high = row[f"{measure}_high"]
+                values = np.array(_finite_values(own, measure))
                 alike = len(values) > 1 and is_constant(
                     values, self.column_range(measure)
                 )
@@ -270,14 +280,50 @@ def ablate(
     earlier one was stopped, and reads what is finished.
 
     Args:
-      base: what all have in common.
+      base: settings that all have in common.
       grid: setting -> its values, as ``{"search.relaxation": ["softmax", "sigmoid"]}``;
         ``method``: names of published methods.
+      seeds: of the searches of every combination.
       run: directory, with one for each program.
+      dataset: in place of the one that the config names.
+
+    Returns:
+      All searches.
 
     Raises:
       InputError: a mistake in the settings, told before anything runs.
     """
+    _require_distinct_values(grid, seeds)
+    known = population_settings()
+    scalars = {key: list(grid[key]) for key in grid if key in known}
+    shapes = [key for key in grid if key not in known]
+    programs = [
+        dict(zip(shapes, values, strict=True))
+        for values in itertools.product(*(grid[key] for key in shapes))
+    ]
+    configs = [_make_config(base, choice) for choice in programs]
+    dataset = dataset or load_data(base)
+    found: list[GridSearch] = []
+    for number, (choice, config) in enumerate(zip(programs, configs, strict=True), 1):
+        told = _describe_choice(choice) or "one program"
+        print_status(f"ablation {number}/{len(programs)}: {told}")
+        place = local_path(run) / _folder_name(choice)
+        together = {**scalars, "seed": list(seeds)}
+        run_all = _search_together if _fits_population(config) else _search_each
+        found += [
+            dataclasses.replace(
+                one, choice={key: (choice | one.choice)[key] for key in grid}
+            )
+            for one in run_all(config, together, place, dataset)
+        ]
+    ablation = Ablation(tuple(found))
+    atomic_write(local_path(run) / "ablation.md", ablation.to_markdown())
+    return ablation
+
+
+def _require_distinct_values(
+    grid: Mapping[str, Sequence[Any]], seeds: Sequence[int]
+) -> None:
     if not grid or not all(grid.values()) or not len(seeds) or "seed" in grid:
         raise InputError(
             "an ablation wants values for each setting of its grid, such as "
@@ -290,54 +336,28 @@ def ablate(
                 f"{key} has {twice[0]} twice, which would be one search counted as "
                 "two; want each value once"
             )
-    known = population_settings()
-    scalars = {key: list(grid[key]) for key in grid if key in known}
-    shapes = [key for key in grid if key not in known]
-    programs = [
-        dict(zip(shapes, values, strict=True))
-        for values in itertools.product(*(grid[key] for key in shapes))
-    ]
-    configs = [_config(base, choice) for choice in programs]
-    dataset = dataset or load_data(base)
-    found: list[Searched] = []
-    for number, (choice, config) in enumerate(zip(programs, configs, strict=True), 1):
-        print_status(
-            f"ablation {number}/{len(programs)}: {_words(choice) or 'one program'}"
-        )
-        place = local_path(run) / _folder(choice)
-        together = {**scalars, "seed": list(seeds)}
-        run_all = _side_by_side if _in_step(config) else _one_by_one
-        found += [
-            dataclasses.replace(
-                one, choice={key: (choice | one.choice)[key] for key in grid}
-            )
-            for one in run_all(config, together, place, dataset)
-        ]
-    ablation = Ablation(tuple(found))
-    atomic_write(local_path(run) / "ablation.md", ablation.to_markdown())
-    return ablation
 
 
-def _known(searches: Sequence[Searched], measure: str) -> list[float]:
+def _finite_values(searches: Sequence[GridSearch], measure: str) -> list[float]:
     values = (one.measured(measure) for one in searches)
     return [value for value in values if np.isfinite(value)]
 
 
-def _agreement(searches: Sequence[Searched]) -> float:
+def _agreement(searches: Sequence[GridSearch]) -> float:
     shared = agreement([one.genotype for one in searches])
     pairs = shared[~np.eye(len(searches), dtype=bool)]
     return float(np.nanmean(pairs)) if np.isfinite(pairs).any() else np.nan
 
 
-def _config(base: ConfigDict, choice: Choice) -> ConfigDict:
+def _make_config(base: ConfigDict, choice: Choice) -> ConfigDict:
     settings = [f"{key}={value}" for key, value in choice.items() if key != METHOD]
     if METHOD in choice:
         return apply_method(base, choice[METHOD], settings)
     return with_overrides(base, settings)
 
 
-def _in_step(config: ConfigDict) -> bool:
-    """Whether searches can be members of a population."""
+def _fits_population(config: ConfigDict) -> bool:
+    """Returns whether searches can be members of a population."""
     search = config.search
     alone = (
         search.stages or search.stop != "none" or search.discretization in SELECTIONS
@@ -345,12 +365,12 @@ def _in_step(config: ConfigDict) -> bool:
     return not alone
 
 
-def _side_by_side(
+def _search_together(
     config: ConfigDict, grid: dict[str, list[Any]], place: Path, dataset: AnyDataset
-) -> list[Searched]:
+) -> list[GridSearch]:
     result = population(config, grid, place, dataset)
     return [
-        Searched(
+        GridSearch(
             {k: v for k, v in member.settings.items() if k != "seed"},
             member.settings["seed"],
             member.genotype,
@@ -360,21 +380,21 @@ def _side_by_side(
     ]
 
 
-def _one_by_one(
+def _search_each(
     config: ConfigDict, grid: dict[str, list[Any]], place: Path, dataset: AnyDataset
-) -> list[Searched]:
+) -> list[GridSearch]:
     found = []
     for values in itertools.product(*grid.values()):
         own = dict(zip(grid, values, strict=True))
         settings = with_overrides(config, [f"{k}={v}" for k, v in own.items()])
-        result = search(settings, place / _folder(own), dataset)
+        result = search(settings, place / _folder_name(own), dataset)
         seed = own.pop("seed")
-        found.append(Searched(own, seed, result.genotype, result.history))
+        found.append(GridSearch(own, seed, result.genotype, result.history))
     return found
 
 
-def _words(choice: Choice) -> str:
-    """Words tell by themselves what they choose; numbers do not."""
+def _describe_choice(choice: Choice) -> str:
+    """Describes choices; numbers get the name of their setting, words need none."""
     return ", ".join(
         f"{short_name(key)} {value}" if _is_number(value) else str(value)
         for key, value in choice.items()
@@ -389,7 +409,7 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def _folder(choice: Choice) -> str:
-    """A name for a folder; other choices have others."""
+def _folder_name(choice: Choice) -> str:
+    """Returns a name for a folder; other choices have others."""
     text = ",".join(f"{key.removeprefix('search.')}={v}" for key, v in choice.items())
     return re.sub(r"[^\w.,=+-]", "_", text) or "all"

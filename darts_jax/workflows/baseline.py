@@ -31,11 +31,13 @@ ORACLES = ("table", "paths", "training")
 
 @dataclasses.dataclass(frozen=True)
 class BaselineResult:
-    """What a baseline asked for and found.
+    """Result of a baseline.
 
     Attributes:
+      trace: all genotypes that it asked for.
       known: accuracy of the best in percent, where a benchmark knows it.
-      title: which accuracy that is.
+      title: name of that accuracy.
+      run: the directory.
     """
 
     trace: Trace
@@ -69,19 +71,22 @@ def baseline(
 
     Args:
       name: of `baselines.BASELINES`.
+      config: settings of the space, of training and of the benchmark.
       run: a new directory, or that of the same settings; ``genotype.json`` in it can be
         retrained, ``trace.json`` has every genotype with score and cost.
-      oracle: of `ORACLES`: what scores a genotype; see `oracles`.
+      oracle: of `ORACLES`, which score a genotype; see `oracles`.
+      budget: ends the search.
       supernet: run directory of a search, whose paths are asked.
 
     Raises:
       InputError: a mistake in the settings, or what is asked is not at hand.
     """
     validate_config(config)
-    search, known = get_baseline(name), known_accuracies(config)
+    search = get_baseline(name)
+    known = known_accuracies(config)
     path = local_path(run) / "networks"
     dataset = load_data(config) if oracle == "training" else None
-    evaluate = _oracle(oracle, config, path, supernet, dataset)
+    evaluate = _make_oracle(oracle, config, path, supernet, dataset)
     directory = open_run(run, config, "baseline", dataset)
     path.mkdir(exist_ok=True)
     rng = np.random.default_rng(config.seed)
@@ -93,7 +98,7 @@ def baseline(
     return BaselineResult(trace, accuracy, known.title if known else "", directory)
 
 
-def _oracle(
+def _make_oracle(
     name: str,
     config: ConfigDict,
     place: Path,

@@ -1,4 +1,4 @@
-"""`load_run` and `compare`: finished runs, to look at as if they had just ended."""
+"""`load_run` and `compare`: results of finished runs, read from their directories."""
 
 from __future__ import annotations
 
@@ -31,10 +31,13 @@ if TYPE_CHECKING:
 
 
 def load_run(run: str | Path) -> SearchResult | PopulationResult | RetrainResult:
-    """What a run directory holds: a search, a population, or a retrained network.
+    """Reads the search, the population or the retrained network of a run directory.
 
-    Of a search that has not ended, what it would find if it ended now, by its rule for
-    parameters.
+    The result of a search that has not ended is what it would find if it ended now, by
+    its rule for parameters.
+
+    Args:
+      run: the directory.
 
     Raises:
       InputError: it is no run, or nothing has ended in it.
@@ -52,7 +55,10 @@ def load_run(run: str | Path) -> SearchResult | PopulationResult | RetrainResult
 
 
 def load_search(run: str | Path) -> SearchResult:
-    """The search of a run directory, as `load_run`.
+    """Reads the search of a run directory, as `load_run`.
+
+    Args:
+      run: the directory.
 
     Raises:
       InputError: there is none.
@@ -79,7 +85,7 @@ class Comparison(HistoryPlots):
 
     @functools.cached_property
     def history(self) -> pd.DataFrame:
-        """A row for each epoch of each search, whose name is in ``run``."""
+        """Table with a row for each epoch of each search, named in ``run``."""
         import pandas as pd
 
         named = [one.history.assign(run=name) for name, one in self.searches.items()]
@@ -87,23 +93,27 @@ class Comparison(HistoryPlots):
 
     @functools.cached_property
     def table(self) -> pd.DataFrame:
-        """A row for each search: its last epoch, and its retrained network if any."""
+        """Table with a row for each search: its last epoch, and what was retrained."""
         import pandas as pd
 
         return pd.DataFrame(self.rows())
 
     def rows(self) -> list[dict[str, Any]]:
-        """What `table` holds."""
+        """Returns the rows of `table`."""
         return [
-            {"run": name, **one.facts(), **_retrained(read_retrained(one.run.path))}
+            {
+                "run": name,
+                **one.facts(),
+                **_retrained_cells(read_retrained(one.run.path)),
+            }
             for name, one in self.searches.items()
         ]
 
     @property
     def measures(self) -> list[str]:
-        """What `effects` can compare, the nearest to the truth first.
+        """Measures that `effects` can compare, the nearest to the truth first.
 
-        ``test_...`` is that of retrained networks; the rest is of the last epoch.
+        ``test_...`` are those of retrained networks; the rest are of the last epoch.
         """
         known = [k for measured in self._measured.values() for k in measured]
         begins = "test_", "benchmark_", "discretized_", "held_out_"
@@ -150,7 +160,7 @@ class Comparison(HistoryPlots):
 
     @functools.cached_property
     def _measured(self) -> dict[str, dict[str, float]]:
-        """What was measured of each search after its last epoch, and retrained."""
+        """Measures of each search after its last epoch, and retrained."""
         found = {}
         for name, one in self.searches.items():
             last = one.records[-1] if one.records else {}
@@ -162,7 +172,7 @@ class Comparison(HistoryPlots):
         return found
 
     def plot_agreement(self) -> Figure:
-        """Which searches made the same choices."""
+        """Plots which searches made the same choices."""
         from darts_jax.plots.agreement import plot_agreement
 
         found = [one.genotype for one in self.searches.values()]
@@ -181,7 +191,7 @@ class Comparison(HistoryPlots):
 
 
 def compare(runs: Iterable[str | Path] | Mapping[str, str | Path]) -> Comparison:
-    """Searches beside each other.
+    """Reads searches to compare them.
 
     Args:
       runs: their directories; as a mapping, each with the name to show. By default a
@@ -190,20 +200,20 @@ def compare(runs: Iterable[str | Path] | Mapping[str, str | Path]) -> Comparison
     Raises:
       InputError: one is no search, or there is none.
     """
-    named = dict(runs) if isinstance(runs, Mapping) else _named([*map(Path, runs)])
+    named = dict(runs) if isinstance(runs, Mapping) else _name_paths([*map(Path, runs)])
     if not named:
         raise InputError("nothing to compare; want directories of searches")
     return Comparison({name: load_search(run) for name, run in named.items()})
 
 
-def _named(paths: list[Path]) -> dict[str, Path]:
+def _name_paths(paths: list[Path]) -> dict[str, Path]:
     parts = 1
     while len({p.resolve().parts[-parts:] for p in paths}) < len(set(paths)):
         parts += 1
     return {"/".join(path.resolve().parts[-parts:]): path for path in paths}
 
 
-def _retrained(found: RetrainResult | None) -> dict[str, Any]:
+def _retrained_cells(found: RetrainResult | None) -> dict[str, Any]:
     if found is None:
         return {}
     told = {

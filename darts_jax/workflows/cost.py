@@ -1,4 +1,4 @@
-"""`cost`: what a genotype's network costs, counted and, if asked, measured."""
+"""`cost`: cost of a genotype's network, counted and, if asked, measured."""
 
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from darts_jax.training.directory import atomic_write
 
 
 def cost(config: ConfigDict, genotype: Genotype, batch: int | None = None) -> str:
-    """A table of parameters, multiply-accumulates and activations, as text.
+    """Counts parameters, multiply-accumulates and activations of a network.
 
     Args:
-      config: whose ``retrain`` sizes and data the network is made for.
+      config: its ``retrain`` sizes and data are those of the network.
+      genotype: of the network.
       batch: images of a measurement of latency on this device; None: none is made.
 
     Raises:
@@ -41,14 +42,21 @@ def cost(config: ConfigDict, genotype: Genotype, batch: int | None = None) -> st
 def write_operation_latencies(config: ConfigDict, batch: int, out: Path) -> None:
     """Measures every operation of a search, for ``search.costs``.
 
-    Where it stands in the supernet, for a term of the loss, and in the networks that
-    ``retrain`` trains, for a budget.
+    It is measured where it stands in the supernet, for a term of the loss, and in the
+    networks that ``retrain`` trains, for a budget.
+
+    Args:
+      config: of the search.
+      batch: images of a measurement.
+      out: JSON file that is written.
     """
     require_images(config, "the cost of an operation")
     dataset = load_data(config)
     how = _measurement(batch, config.supernet.dtype)
-    supernet, net = make_supernet(config, dataset), make_blank_network(config, dataset)
-    size, space = dataset.image_shape, get_space(config.space)
+    supernet = make_supernet(config, dataset)
+    net = make_blank_network(config, dataset)
+    size = dataset.image_shape
+    space = get_space(config.space)
     places = [choice.site for choice in supernet_sites(supernet, size[:2])]
     places += [choice.site for choice in choice_sites(space, net, size)]
     atomic_write(out, operation_latencies(places, how).to_json())

@@ -1,4 +1,4 @@
-"""`diagnose`: every measurement of a saved search, whatever it measured as it ran."""
+"""`diagnose`: every measurement of a saved search, also those that it did not make."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,10 +24,12 @@ def diagnose(
     dataset: AnyDataset | None = None,
     overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What the records of `search` hold and what it can be asked to measure.
+    """Measures a saved search: what its records hold, and what it can be asked for.
 
     Args:
+      run: directory of the search.
       epoch: from 1, one whose checkpoint is kept; 0 for the newest.
+      dataset: in place of the one that the run's settings name.
       overrides: where the data of the run lie now, as ``data.directory=PATH``.
 
     Returns:
@@ -40,17 +42,19 @@ def diagnose(
     saved = SavedSearch(run, overrides)
     job, state = saved.restore(epoch, dataset)
     epoch = completed_steps(state) // job.steps_per_epoch
-    settings, space = saved.config.search, saved.space
-    alpha, before = saved.architecture(epoch), saved.architecture(max(epoch - 1, 1))
+    settings = saved.config.search
+    space = saved.space
+    alpha = saved.architecture(epoch)
+    before = saved.architecture(max(epoch - 1, 1))
     genotype = make_discretization(saved.config)(space, alpha)
     read = weight_reader(settings.relaxation)
     scalars = job.scalars(epoch - 1)
     model = jax.jit(job.model)(state, scalars)
-    held_out, score = Evaluator(job), job.score
-    soft, hard = (
-        float(held_out.score(m))
-        for m in (model, model.replace(mixture=one_hot(space, genotype)))
-    )
+    evaluator = Evaluator(job)
+    score = job.score
+    soft = float(evaluator.score(model))
+    discrete = model.replace(mixture=one_hot(space, genotype))
+    hard = float(evaluator.score(discrete))
     measured = describe_epoch(space, alpha, before, genotype, read) | {
         "epoch": epoch,
         f"held_out_{score.name}": soft,
@@ -60,9 +64,9 @@ def diagnose(
     if not RELAXATIONS[settings.relaxation].hard:
         chunks = job.feed.open(job.layout)
         _, data = next(chunks(epoch - 1, 0))
-        place = np.int32(epoch - 1), np.int32(0)
         for probe in job.probes.values():
-            found = jax.jit(probe)(state, data, scalars, *place)
+            measure = jax.jit(probe)
+            found = measure(state, data, scalars, np.int32(epoch - 1), np.int32(0))
             measured |= {name: float(value) for name, value in to_host(found).items()}
     warnings = collapse_warnings(space, alpha, genotype, read)
     return measured | {"warnings": warnings}

@@ -1,4 +1,4 @@
-"""`estimate`: what a search needs, told before it runs."""
+"""`estimate`: memory and arithmetic of a search, before it runs."""
 
 import dataclasses
 import math
@@ -31,8 +31,10 @@ class Memory:
     """Bytes of one device that a search takes, as the compiler states them.
 
     Attributes:
+      temporaries: of the program.
       arguments: the state and the images of both halves, and a few scalars.
       images: the part of ``arguments`` that is the data set, or a chunk of a stream.
+      outputs: the state after some steps, and sums of metrics.
       aliased: the part of ``outputs`` that lies where arguments were.
       beside: images that lie there meanwhile: those that an epoch ends with, and of a
         stream the chunk that comes next.
@@ -47,6 +49,7 @@ class Memory:
 
     @property
     def peak(self) -> int:
+        """Bytes at the most."""
         program = self.temporaries + self.arguments + self.outputs - self.aliased
         return program + self.beside
 
@@ -58,6 +61,7 @@ class Trial:
     Attributes:
       changes: setting -> its value.
       memory: None where the compiler refused: too large for the device that is here.
+      compile_seconds: time that compilation took.
     """
 
     changes: Mapping[str, Any]
@@ -66,17 +70,18 @@ class Trial:
 
     @property
     def peak(self) -> float:
+        """Bytes at the most; infinite where the compiler refused."""
         return math.inf if self.memory is None else self.memory.peak
 
     @property
     def overrides(self) -> str:
-        """The changes as the command line takes them."""
+        """Changes as the command line takes them."""
         return " ".join(f"--config.{k}={v}" for k, v in self.changes.items())
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What a search needs, and what to change where its device has less.
+    """Needs of a search, and settings to change where its device has less.
 
     Attributes:
       parameters: trainable scalars of the supernet.
@@ -95,12 +100,12 @@ class Estimate:
 
     @property
     def fits(self) -> bool:
-        """Whether the search does as it is configured, as far as is known."""
+        """True if the search as configured fits, as far as is known."""
         return self._has_room_for(self.trials[0])
 
     @property
     def best(self) -> Trial:
-        """The one that fits, or else that of least memory."""
+        """Trial that fits, or else that of least memory."""
         return min(self.trials, key=lambda trial: trial.peak)
 
     def __str__(self) -> str:
@@ -111,10 +116,11 @@ class Estimate:
             ("supernet's parameters", f"{self.parameters:,}"),
             ("multiply-accumulates, one image forward", macs),
             *_memory_rows(first.memory),
-            (f"memory of the device, {self.device}", _size(total)),
+            (f"memory of the device, {self.device}", _format_size(total)),
             ("seconds to compile", f"{first.compile_seconds:.1f}"),
         ]
-        label, value = (max(map(len, column)) for column in zip(*rows, strict=True))
+        label = max(len(a) for a, _ in rows)
+        value = max(len(b) for _, b in rows)
         lines = "".join(f"{a:<{label}}  {b:>{value}}\n" for a, b in rows)
         return lines + self._verdict()
 
@@ -129,7 +135,7 @@ class Estimate:
         rows = [
             {
                 "settings": trial.overrides or "as configured",
-                "peak": _size(trial.peak),
+                "peak": _format_size(trial.peak),
                 "fits": "yes" if self._has_room_for(trial) else "no",
             }
             for trial in self.trials
@@ -139,7 +145,7 @@ class Estimate:
             return f"{tried}it fits with:\n{self.best.overrides}\n"
         if self.best.memory is None:
             return f"{tried}none fits\n"
-        lacking = _size(self.best.peak - self.device_memory)
+        lacking = _format_size(self.best.peak - self.device_memory)
         return f"{tried}none fits: the smallest needs {lacking} more than there is\n"
 
 
@@ -156,6 +162,9 @@ def estimate(
       config: see `config.default_config`.
       dataset: in place of the one that the config names.
       memory: of a device in GB (1e9 bytes), in place of what is here.
+
+    Returns:
+      The needs, and what was tried until the search fits.
 
     Raises:
       InputError: a mistake in the settings or the data; one line says which.
@@ -175,33 +184,34 @@ def estimate(
         macs=forward_macs(config, dataset, state),
         device="as given" if memory else jax.local_devices()[0].device_kind,
         device_memory=available,
-        trials=tuple(_trials(config, dataset, available)),
+        trials=tuple(_run_trials(config, dataset, available)),
     )
 
 
-def _trials(
+def _run_trials(
     config: ConfigDict, dataset: AnyDataset, available: int | None
 ) -> Iterator[Trial]:
-    """The search as configured, then with changes until one fits."""
-    best = _try(config, dataset, {})
+    """Tries the search as configured, then with changes until one fits."""
+    best = _compile_trial(config, dataset, {})
     yield best
     if available is None:
         return
     for key, value in _switches(config):
         if best.peak <= available:
             return
-        trial = _try(config, dataset, {**best.changes, key: value})
+        trial = _compile_trial(config, dataset, {**best.changes, key: value})
         yield trial
         best = min(best, trial, key=lambda t: t.peak)
 
 
 def _switches(config: ConfigDict) -> Iterator[tuple[str, Any]]:
-    """Settings that trade arithmetic for memory, the least harmful first."""
+    """Yields settings that trade arithmetic for memory, the least harmful first."""
     if config.supernet.remat != "cell":
         yield "supernet.remat", "cell"
     if config.supernet.dtype != "bfloat16":
         yield "supernet.dtype", "bfloat16"
-    size, parts = config.search.batch_size, config.search.microbatches
+    size = config.search.batch_size
+    parts = config.search.microbatches
     # Batch norm needs two images of a part.
     for n in range(2 * parts, size // 2 + 1):
         if size % n == 0 and (n >= 2 * parts or 2 * n == size):
@@ -209,7 +219,9 @@ def _switches(config: ConfigDict) -> Iterator[tuple[str, Any]]:
             yield "search.microbatches", n
 
 
-def _try(config: ConfigDict, dataset: AnyDataset, changes: Mapping[str, Any]) -> Trial:
+def _compile_trial(
+    config: ConfigDict, dataset: AnyDataset, changes: Mapping[str, Any]
+) -> Trial:
     overrides = [f"{key}={value}" for key, value in changes.items()]
     print_status(f"estimate: compiling {' '.join(overrides) or 'as configured'} ...")
     job = make_search(with_overrides(config, overrides), dataset)
@@ -229,13 +241,13 @@ def _try(config: ConfigDict, dataset: AnyDataset, changes: Mapping[str, Any]) ->
         images=_bytes(job.feed.shapes(job.layout)),
         outputs=stated.output_size_in_bytes,
         aliased=stated.alias_size_in_bytes,
-        beside=_beside(job),
+        beside=_data_bytes(job),
     )
     return Trial(changes, memory, seconds)
 
 
 def _compile(job: Job) -> tuple[Any, float]:
-    """The program of `loop.run_epochs`, from shapes."""
+    """Compiles the program of `loop.run_epochs` from shapes."""
     totals = job.empty_totals()
     state = jax.eval_shape(job.init, job.start)
     state, totals = job.layout.state_shapes((state, totals))
@@ -243,10 +255,15 @@ def _compile(job: Job) -> tuple[Any, float]:
 
 
 def forward_macs(config: ConfigDict, dataset: AnyDataset, state: Any) -> int | None:
-    """Multiply-accumulates of a supernet's forward pass on one image, if known.
+    """Counts multiply-accumulates of a supernet's forward pass on one image.
 
     Args:
+      config: of the search.
+      dataset: of the search.
       state: of the search, or its shapes.
+
+    Returns:
+      The number; None if a loop's length is not known.
     """
     # The scan's conditionals, idle in some slots, would count as if they never were.
     walked = with_overrides(config, ["supernet.execution=batch"])
@@ -280,32 +297,33 @@ def _device_memory(devices: int) -> int | None:
 
 def _memory_rows(memory: Memory | None) -> list[tuple[str, str]]:
     if memory is None:
-        return [("peak memory of a device", _size(math.inf))]
+        return [("peak memory of a device", _format_size(math.inf))]
     return [
-        ("peak memory of a device", _size(memory.peak)),
-        ("  temporaries", _size(memory.temporaries)),
-        ("  arguments", _size(memory.arguments)),
-        ("    of these, images", _size(memory.images)),
-        ("  outputs", _size(memory.outputs)),
-        ("  outputs in the arguments' place", _size(-memory.aliased)),
-        ("  images beside the program", _size(memory.beside)),
+        ("peak memory of a device", _format_size(memory.peak)),
+        ("  temporaries", _format_size(memory.temporaries)),
+        ("  arguments", _format_size(memory.arguments)),
+        ("    of these, images", _format_size(memory.images)),
+        ("  outputs", _format_size(memory.outputs)),
+        ("  outputs in the arguments' place", _format_size(-memory.aliased)),
+        ("  images beside the program", _format_size(memory.beside)),
     ]
 
 
-def _size(count: float | None) -> str:
+def _format_size(count: float | None) -> str:
     if count is None:
         return "unknown"
     return "too large" if count == math.inf else f"{count / 1e6:,.2f} MB"
 
 
-def _beside(job: Job) -> int:
-    feed, held_out = job.feed, job.held_out
+def _data_bytes(job: Job) -> int:
+    feed = job.feed
+    held_out = job.held_out
     coming = feed.ahead * _bytes(feed.shapes(job.layout))
     return coming + (1 + held_out.ahead) * _bytes(held_out.shapes(job.layout))
 
 
 def _bytes(shapes: Any) -> int:
-    """On one device."""
+    """Returns the bytes on one device."""
 
     def leaf_bytes(leaf: jax.ShapeDtypeStruct) -> int:
         sharding = leaf.sharding

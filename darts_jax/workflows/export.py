@@ -30,7 +30,7 @@ from darts_jax.training.retrain_job import make_training
 MODEL = "model.jax_export"
 CARD = "card.json"
 
-# Beside the model: name -> file, and what makes it.
+# Formats beside the model: name -> file, and function that makes it.
 FORMATS: dict[str, tuple[str, Callable[[Program], bytes]]] = {
     "onnx": ("model.onnx", to_onnx)
 }
@@ -51,6 +51,7 @@ def export(
     takes of its data, which may be gone or changed.
 
     Args:
+      run: directory of the finished `retrain`.
       out: directory; made, or an earlier export that is replaced.
       also: keys of ``FORMATS``.
       dataset: what the network was trained on, where neither the run remembers it, as
@@ -67,15 +68,16 @@ def export(
     for name in also:
         if name not in FORMATS:
             raise unknown_name_error("format", name, list(FORMATS))
-    directory, folder = RunDirectory(Path(run)), local_path(out)
-    summary = _summary_of(directory)
-    _require_ours(folder)
+    directory = RunDirectory(Path(run))
+    folder = local_path(out)
+    summary = _read_summary(directory)
+    _require_export(folder)
     # One device: the state is restored to run alone, wherever it was trained.
     config = load_config(directory.config, ["devices=1", *overrides])
     require_images(config, "an export")
-    genotype = _genotype_of(directory, summary)
+    genotype = _read_summary_genotype(directory, summary)
     use_compilation_cache(config.compilation_cache)
-    dataset = _data_of(directory, config, dataset, overrides)
+    dataset = _get_data(directory, config, dataset, overrides)
     job = make_training(config, dataset, genotype)
     state = restore_network(directory, job)
     if int(state.step) != job.epochs * job.steps_per_epoch:
@@ -93,13 +95,13 @@ def export(
     return _write(folder, card, files, genotype)
 
 
-def _data_of(
+def _get_data(
     directory: RunDirectory,
     config: ConfigDict,
     dataset: AnyDataset | None,
     overrides: Sequence[str],
 ) -> AnyDataset:
-    """What the run remembers of its data; of an earlier version's run its data."""
+    """Returns what the run remembers of its data, or the data of an older run."""
     known = blank_images(directory)
     if known is None:
         return dataset or load_data(config)
@@ -113,7 +115,7 @@ def _data_of(
     return known
 
 
-def _summary_of(directory: RunDirectory) -> dict[str, Any]:
+def _read_summary(directory: RunDirectory) -> dict[str, Any]:
     try:
         summary = dict(json.loads(directory.summary_json.read_text()))
         for network in summary["networks"]:
@@ -128,14 +130,16 @@ def _summary_of(directory: RunDirectory) -> dict[str, Any]:
     return summary
 
 
-def _genotype_of(directory: RunDirectory, summary: dict[str, Any]) -> Genotype:
+def _read_summary_genotype(
+    directory: RunDirectory, summary: dict[str, Any]
+) -> Genotype:
     try:
         return of_tree(summary["networks"][0]["genotype"])
     except InputError as error:
         raise InputError(f"{directory.summary_json}: {error}") from None
 
 
-def _require_ours(folder: Path) -> None:
+def _require_export(folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not is_card(folder / CARD):
@@ -145,7 +149,7 @@ def _require_ours(folder: Path) -> None:
 def _write(
     folder: Path, card: dict[str, Any], files: dict[str, bytes], genotype: Genotype
 ) -> tuple[Path, ...]:
-    """Writes the files; what an earlier export has beyond them goes."""
+    """Writes the files; removes those that only an earlier export had."""
     card["files"] = {
         name: hashlib.sha256(data).hexdigest() for name, data in files.items()
     }
@@ -155,7 +159,7 @@ def _write(
             if name not in files:
                 (folder / name).unlink(missing_ok=True)
     example = Path(exported_load.__file__).read_bytes()
-    # The card first: it says whose the directory is, should the rest be cut off.
+    # The card first: it marks the directory as an export, should the rest be cut off.
     files = {
         CARD: json.dumps(card, indent=1).encode() + b"\n",
         "card.md": format_card(card, genotype).encode(),

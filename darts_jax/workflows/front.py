@@ -1,4 +1,4 @@
-"""`front`: a score against cost over several targets, random networks beside it."""
+"""`front`: score against cost for several targets, beside random networks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TARGET = "search.budget.target"
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Front:
-    """What searches for several targets found, and what random networks reach.
+    """Networks of searches for several targets, and random networks of their cost.
 
     A notebook shows its picture and its table.
 
@@ -54,25 +54,26 @@ class Front:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Of a row, in order."""
+        """Columns of a row, in order."""
         return "target", "cost", self.measure.name, "group", "name"
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A row for each network."""
+        """Table with a row for each network."""
         import pandas as pd
 
         return pd.DataFrame(list(self.rows), columns=list(self.columns))
 
     def plot(self) -> Figure:
-        """Score against cost, and the steps of those that no other beats.
+        """Plots score against cost, and the steps of the networks that no other beats.
 
         Raises:
           InputError: no network was trained.
         """
         from darts_jax.plots.front import plot_front
 
-        cost, score = f"cost, {self.unit}", f"test {self.measure.title}"
+        cost = f"cost, {self.unit}"
+        score = f"test {self.measure.title}"
         points = self.frame.rename(columns={"cost": cost, self.measure.name: score})
         return plot_front(points, cost, score, "name")
 
@@ -102,8 +103,13 @@ def front(
     cost are trained by the same recipe as ``baseline.random_genotypes`` says.
 
     Args:
+      config: settings of all searches and trainings; they have a budget.
       targets: of ``search.budget.target``.
       run: a new directory, or that of the same call, which then goes on.
+      dataset: in place of the one that the config names.
+
+    Returns:
+      All networks with score and cost.
 
     Raises:
       InputError: a mistake in the settings or the data, no budget to set targets of, or
@@ -117,11 +123,12 @@ def front(
             f"a front draws what should be high; task={config.task} has {measure.name}"
         )
     dataset = dataset or load_data(config)
-    check_retraining(_alone(config), dataset)
+    check_retraining(_training_config(config), dataset)
     path = local_path(run)
     found = population(config, {TARGET: list(targets)}, path / "search", dataset)
     rng = np.random.default_rng(config.seed)
-    rows, unit = [], ""
+    rows = []
+    unit = ""
     for i, member in enumerate(found.members):
         target = member.settings[TARGET]
         own = with_overrides(config, [f"{TARGET}={target}"])
@@ -139,7 +146,7 @@ def front(
             other = random_of_cost(limit.space, limit.cost, wanted, rng)
             chosen[f"random_{i}_{n}"] = other
         for name, genotype in chosen.items():
-            score = _trained(config, path / name, genotype, dataset)
+            score = _train(config, path / name, genotype, dataset)
             rows.append(
                 {
                     "target": target,
@@ -163,16 +170,16 @@ def front(
     return result
 
 
-def _trained(
+def _train(
     config: ConfigDict, path: Path, genotype: Genotype, dataset: AnyDataset
 ) -> float:
-    """The score of a test, as it is shown, of a genotype trained from scratch."""
-    trained = retrain(_alone(config), path, genotype, dataset)
+    """Trains a genotype from scratch; returns its test score, as it is shown."""
+    trained = retrain(_training_config(config), path, genotype, dataset)
     return trained.measure.scaled(trained.score)
 
 
-def _alone(config: ConfigDict) -> ConfigDict:
-    """Settings by which one network of the front is trained."""
+def _training_config(config: ConfigDict) -> ConfigDict:
+    """Returns the settings by which one network of the front is trained."""
     return with_overrides(config, ["baseline.random_genotypes=0"])
 
 

@@ -1,4 +1,4 @@
-"""What a baseline may ask: a table, a supernet's paths, or training from scratch."""
+"""Oracles of baselines: a table, a supernet's paths, or training from scratch."""
 
 import dataclasses
 import time
@@ -25,17 +25,24 @@ from darts_jax.training.restore import SavedSearch
 from darts_jax.workflows.retrain import retrain
 
 TOLD_EPOCHS = 12
-"""After which the benchmark's own searches are told a validation accuracy."""
+"""Epochs of the validation accuracy that the benchmark's own searches are told."""
 
-_VALIDATION_EPOCHS = 0.353  # of training that a validation lasts, as in its cell 0
+_VALIDATION_EPOCHS = 0.353  # of training last as long as a validation of cell 0
 
 
 def make_table_oracle(known: NASBench201, dataset: str = "cifar10") -> Evaluate:
-    """Validation accuracy in percent after 12 epochs, for their simulated seconds.
+    """Makes an oracle of a table: accuracy after 12 epochs, for simulated seconds.
 
     Dong and Yang (2020), section 4. Tables do not hold the seconds of a validation:
     they are taken as long as that of cell 0 in the benchmark's files. CIFAR-10's
     validation accuracies and seconds are of training on half of its images.
+
+    Args:
+      known: the table.
+      dataset: of its accuracies.
+
+    Returns:
+      genotype -> validation accuracy in percent, and seconds.
 
     Raises:
       InputError: the table lacks a column.
@@ -60,21 +67,28 @@ def make_path_oracle(
     dataset: AnyDataset | None = None,
     overrides: Sequence[str] = (),
 ) -> Evaluate:
-    """Accuracy in percent of a path of a search's supernet, for measured seconds.
+    """Makes an oracle of a search's supernet: accuracy of a path, measured seconds.
 
-    Args: as of `score.score`, with ``score``'s settings.
+    Args:
+      run: directory of the search.
+      epoch: from 1, one whose checkpoint is kept; 0 for the newest.
+      dataset: in place of the one that the run's settings name.
+      overrides: settings of ``score``, as ``score.images=500``.
+
+    Returns:
+      genotype -> accuracy in percent, and seconds.
     """
     saved = SavedSearch(run, overrides)
     dataset = dataset or load_data(saved.config)
     _, state = saved.restore(epoch, dataset)
-    of_paths = make_path_scores(saved.config, dataset, Layout())
+    score_paths = make_path_scores(saved.config, dataset, Layout())
     params, stats = Layout().put(to_host((state.params, state.stats)))
 
     def evaluate(genotype: Genotype) -> Evaluation:
         began = time.perf_counter()
         mixture = one_hot(saved.space, genotype)
         alone = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], mixture)
-        (accuracy,) = np.asarray(of_paths(params, stats, alone))
+        (accuracy,) = np.asarray(score_paths(params, stats, alone))
         return Evaluation(100 * float(accuracy), time.perf_counter() - began)
 
     return evaluate
@@ -83,14 +97,19 @@ def make_path_oracle(
 def make_training_oracle(
     config: ConfigDict, place: str | Path, dataset: AnyDataset | None = None
 ) -> Evaluate:
-    """Accuracy in percent of networks from scratch, for measured seconds.
+    """Makes an oracle of training from scratch: accuracy, for measured seconds.
 
-    By ``config.retrain``, trained on the images that train a search and tested on those
-    that validate it: the test images stay unseen. A genotype asked for again is read
-    and not trained again.
+    Networks are trained by ``config.retrain`` on the images that train a search, and
+    tested on those that validate it: the test images stay unseen. A genotype asked for
+    again is read and not trained again.
 
     Args:
+      config: settings of the training.
       place: directory of run directories, one for each network.
+      dataset: in place of the one that the config names.
+
+    Returns:
+      genotype -> accuracy in percent, and seconds.
 
     Raises:
       InputError: the data are a stream.

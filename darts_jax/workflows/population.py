@@ -51,10 +51,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One search of a population.
+    """A search of a population.
 
     Attributes:
-      settings: what sets it apart.
+      settings: the settings in which it differs from the others, with their values.
       genotype: read off its last parameters; None if its loss became NaN.
       alpha: kind -> architecture parameters [epoch, edge, op].
       curves: name of a metric -> its values by epoch.
@@ -67,7 +67,7 @@ class Member:
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row for each epoch."""
+        """Table with a row for each epoch."""
         import pandas as pd
 
         epochs = len(next(iter(self.curves.values())))
@@ -75,18 +75,20 @@ class Member:
 
     @property
     def name(self) -> str:
-        """What sets it apart, other than its seed."""
+        """Name by the settings in which it differs, other than its seed."""
         others = {k: v for k, v in self.settings.items() if k != "seed"}
         return ", ".join(f"{short_name(k)} {v}" for k, v in others.items()) or "all"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class PopulationResult(HistoryPlots):
-    """What the searches of a population found. A notebook shows them as a table.
+    """Result of a population. A notebook shows it as a table.
 
     Attributes:
+      members: its searches.
       agreement: share of their choices that two genotypes have in common; NaN for a
         member without one.
+      run: the directory.
       score: by which the task measures them.
     """
 
@@ -97,9 +99,9 @@ class PopulationResult(HistoryPlots):
 
     @functools.cached_property
     def history(self) -> pd.DataFrame:
-        """A row for each epoch of each member; see `HistoryPlots.history`.
+        """Table with a row for each epoch of each member; see `HistoryPlots.history`.
 
-        ``run`` names a member by what sets it apart, other than its seed.
+        ``run`` has the member's name.
         """
         import pandas as pd
 
@@ -110,7 +112,7 @@ class PopulationResult(HistoryPlots):
         return pd.concat(frames, ignore_index=True)
 
     def plot_agreement(self) -> Figure:
-        """Which members made the same choices."""
+        """Plots which members made the same choices."""
         from darts_jax.plots.agreement import plot_agreement
 
         names = [
@@ -119,15 +121,16 @@ class PopulationResult(HistoryPlots):
         return plot_agreement(self.agreement, names)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Of each member its settings and its last epoch."""
+        """Returns a row for each member: its settings and its last epoch."""
         alone = np.eye(len(self.members), dtype=bool)
         shared = np.ma.masked_invalid(np.where(alone, np.nan, self.agreement))
-        score, name = self.score, f"held_out_{self.score.name}"
+        score = self.score
+        measured = f"held_out_{score.name}"
         return [
             member.settings
             | {
                 "loss": float(member.curves["loss"][-1]),
-                _column(score): score.scaled(float(member.curves[name][-1])),
+                _score_column(score): score.scaled(float(member.curves[measured][-1])),
                 "agreement": float(shared[i].mean()) if shared[i].count() else np.nan,
             }
             for i, member in enumerate(self.members)
@@ -159,13 +162,18 @@ def population(
     Args:
       config: what the members share.
       grid: setting -> its values, such as ``{"seed": range(8)}``.
+      run: a new directory, or that of the same population, which then goes on.
+      dataset: in place of the one that the config names.
+
+    Returns:
+      All members.
 
     Raises:
       InputError: a mistake in the settings or the data, a setting that shapes the
         program and so cannot differ within one, or the run began on other data.
     """
     use_compilation_cache(config.compilation_cache)
-    members = _members(config, grid)
+    members = _make_members(config, grid)
     if config.search.stages or config.search.stop != "none":
         raise InputError(
             "members of a population go in step: want no search.stages and "
@@ -194,7 +202,10 @@ def population(
 
 
 def read_population(directory: RunDirectory) -> PopulationResult:
-    """The result of a population whose epochs are on disk.
+    """Reads the result of a population whose epochs are on disk.
+
+    Args:
+      directory: of its run.
 
     Raises:
       InputError: there is none, or it is damaged.
@@ -204,14 +215,16 @@ def read_population(directory: RunDirectory) -> PopulationResult:
         settings = json.loads(_members_file(directory).read_text())
     except (OSError, ValueError):
         raise InputError(f"no population in {directory.path}") from None
-    return _read(config, settings, directory)
+    return _read_members(config, settings, directory)
 
 
-def _column(score: Score) -> str:
+def _score_column(score: Score) -> str:
     return f"held out {score.unit or score.name}"
 
 
-def _members(config: ConfigDict, grid: Mapping[str, Sequence[Any]]) -> list[ConfigDict]:
+def _make_members(
+    config: ConfigDict, grid: Mapping[str, Sequence[Any]]
+) -> list[ConfigDict]:
     known = population_settings()
     for key in grid:
         if key not in known:
@@ -228,7 +241,7 @@ def _members(config: ConfigDict, grid: Mapping[str, Sequence[Any]]) -> list[Conf
 
 
 def _claim(directory: RunDirectory, settings: list[dict[str, Any]]) -> None:
-    """A run directory holds one population; another is refused."""
+    """Makes a run directory that of one population; another is refused."""
     path = _members_file(directory)
     text = json.dumps(settings, indent=1) + "\n"
     if path.exists() and path.read_text() != text:
@@ -243,17 +256,18 @@ def _members_file(directory: RunDirectory) -> Path:
     return directory.path / "members.json"
 
 
-def _read(
+def _read_members(
     config: ConfigDict,
     settings: list[dict[str, Any]],
     directory: RunDirectory,
 ) -> PopulationResult:
-    space, epochs = get_space(config.space), config.search.epochs
+    space = get_space(config.space)
+    epochs = config.search.epochs
     discretize = make_discretization(config)
     saved = [load_architecture(directory.architecture_at(e + 1)) for e in range(epochs)]
     alpha = {kind: np.stack([e[kind] for e in saved]) for kind in space.cells}
     records = [r for r in read_metrics(directory.metrics) if r["verb"] == "population"]
-    # Of a number that a member lacks there is None in the record.
+    # The record has None for a number that a member lacks.
     curves = {
         name: np.array([record[name] for record in records], float)
         for name, value in records[0].items()
@@ -271,21 +285,29 @@ def _read(
         own_curves = {name: values[:, i] for name, values in curves.items()}
         members.append(Member(chosen, genotype, own, own_curves))
     genotypes = [member.genotype for member in members]
-    shared, score = agreement(genotypes), get_score(config)
-    return PopulationResult(tuple(members), shared, directory, score)
+    return PopulationResult(
+        tuple(members), agreement(genotypes), directory, get_score(config)
+    )
 
 
 def agreement(
     genotypes: Sequence[Genotype | None],
 ) -> Float[np.ndarray, "member member"]:
-    """Share of the choices of each that another made too; NaN where one is missing."""
-    choices = [_choices(genotype) for genotype in genotypes]
+    """Computes the share of each genotype's choices that each other made too.
+
+    Args:
+      genotypes: None where one is missing.
+
+    Returns:
+      Shares in [0, 1]; NaN where a genotype is missing.
+    """
+    choices = [_list_choices(genotype) for genotype in genotypes]
     return np.array(
         [[len(a & b) / len(a) if a and b else np.nan for b in choices] for a in choices]
     )
 
 
-def _choices(genotype: Genotype | None) -> set[Any]:
+def _list_choices(genotype: Genotype | None) -> set[Any]:
     if genotype is None:
         return set()
     return {

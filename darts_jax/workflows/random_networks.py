@@ -1,4 +1,4 @@
-"""The random genotypes that a genotype is compared with."""
+"""Random genotypes that a genotype is compared with."""
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -17,10 +17,16 @@ def draw_comparable(
 ) -> tuple[Pricing | None, list[Genotype]]:
     """Draws ``config.baseline.random_genotypes`` from the genotype's own space.
 
-    Another space of the settings is said, as its networks are no match.
+    If the settings name another space, that is printed: its networks would not compare.
+
+    Args:
+      config: the settings of a training.
+      dataset: of the training.
+      genotype: to compare with.
 
     Returns:
-      What genotypes cost, where random ones are to cost the same, and the genotypes.
+      Costs of genotypes, where random ones are to cost the same, or None; and the
+      genotypes.
 
     Raises:
       InputError: the costs are not at hand, or the genotype's cannot be told.
@@ -33,19 +39,22 @@ def draw_comparable(
             f"retrain: random genotypes are drawn from space {genotype.space!r}, the "
             f"genotype's own, and not from config.space, {config.space!r}"
         )
-        config = _in_space(genotype.space, config)
+        config = _with_space(genotype.space, config)
     rng = np.random.default_rng(config.seed)
     if not config.baseline.equal_cost:
         space = get_space(config.space)
         return None, [random_genotype(space, rng) for _ in range(count)]
     pricing = make_pricing(config, dataset, config.baseline.equal_cost)
-    space, wanted = pricing.space, pricing.cost(genotype)
-    drawn = [random_of_cost(space, pricing.cost, wanted, rng) for _ in range(count)]
+    wanted = pricing.cost(genotype)
+    drawn = [
+        random_of_cost(pricing.space, pricing.cost, wanted, rng) for _ in range(count)
+    ]
     return pricing, drawn
 
 
-def _in_space(space: str, config: ConfigDict) -> ConfigDict:
-    """The settings with another space, and that space's own rule for genotypes."""
+def _with_space(space: str, config: ConfigDict) -> ConfigDict:
+    """Returns the settings with another space, and its own rule for genotypes."""
     own = ConfigDict(config.to_dict())
-    own.space, own.search.discretization = space, "auto"
+    own.space = space
+    own.search.discretization = "auto"
     return own

@@ -1,4 +1,4 @@
-"""`score`: every path of a trained supernet, and how well it orders the space."""
+"""`score`: accuracy of every path of a trained supernet, and its ranking."""
 
 import dataclasses
 import io
@@ -20,7 +20,7 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.devices import make_layout, to_host
 from darts_jax.nasbench.known import known_accuracies
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
+from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.console import format_table, show_progress
 from darts_jax.training.directory import atomic_write
@@ -30,26 +30,28 @@ from darts_jax.training.restore import SavedSearch
 from darts_jax.types import Mixture
 
 ENUMERABLE = 2**15
-"""A space of no more paths is scored whole unless a sample is asked for."""
+"""Number of paths up to which a space is scored whole, unless a sample is asked for."""
 
 SAMPLE = 1000
-"""Paths that are drawn of a larger one."""
+"""Number of paths that are drawn of a larger space."""
 
 _AT_ONCE = 128  # paths of one call, so that the bar moves
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """What a supernet says of its paths.
+    """Accuracies of a supernet's paths.
 
     Attributes:
       genotypes: the paths.
-      accuracy: of each, with shared weights, in [0, 1]; balanced, if ``data.metric``
-        says so.
-      truth: of each in percent, by the benchmark; None where there is none.
-      title: what the truth is.
-      ranking: of accuracies beside the truth.
-      seconds: that scoring took, compilation included.
+      accuracy: of each path, with shared weights, in [0, 1]; balanced, if
+        ``data.metric`` says so.
+      truth: accuracy of each in percent, by the benchmark; None where there is none.
+      title: name of the truth.
+      ranking: of the accuracies, beside that of the truth.
+      seconds: time that scoring took, compilation included.
+      epoch: of the supernet.
+      protocol: the images and statistics, in words.
     """
 
     genotypes: tuple[Genotype, ...]
@@ -63,6 +65,7 @@ class Scores:
 
     @property
     def best(self) -> Genotype:
+        """Path of the highest accuracy."""
         return self.genotypes[int(np.argmax(self.accuracy))]
 
     def __str__(self) -> str:
@@ -96,13 +99,18 @@ def score(
 ) -> Scores:
     """Scores the paths of a search's supernet, and draws them beside the truth.
 
-    All of a space's paths, or ``score.paths`` drawn at random. Writes ``scores.json``,
-    ``scores.npz`` and, where a benchmark is known, ``scores.svg`` and ``.png``.
+    These are all of a space's paths, or ``score.paths`` drawn at random. Writes
+    ``scores.json``, ``scores.npz`` and, where a benchmark is known, ``scores.svg`` and
+    ``scores.png``.
 
     Args:
       run: directory of a search.
       epoch: from 1, one whose checkpoint is kept; 0 for the newest.
+      dataset: in place of the one that the run's settings name.
       overrides: settings of ``score`` and ``benchmark``, as ``score.images=500``.
+
+    Returns:
+      The scores of all these paths.
 
     Raises:
       InputError: no such run, epoch or checkpoint, or a setting is wrong.
@@ -116,9 +124,11 @@ def score(
     _, state = saved.restore(epoch, dataset)
     genotypes = list_paths(saved.space, config.score.paths, config.seed)
     layout = make_layout(config.devices, _AT_ONCE, "the paths of a call", members=True)
-    of_paths = make_path_scores(config, dataset, layout)
+    score_paths = make_path_scores(config, dataset, layout)
     params, stats = layout.put(to_host((state.params, state.stats)))
-    mixtures = _stack([one_hot(saved.space, genotype) for genotype in genotypes])
+    mixtures = _stack_mixtures(
+        [one_hot(saved.space, genotype) for genotype in genotypes]
+    )
     found: list[np.ndarray] = []
     with show_progress(len(genotypes), "score") as bar:
         for start in range(0, len(genotypes), _AT_ONCE):
@@ -126,7 +136,7 @@ def score(
             # The last call is filled up with its last path.
             rows = start + np.minimum(np.arange(_AT_ONCE), count - 1)
             some = jax.tree.map(lambda leaf, rows=rows: leaf[rows], mixtures)
-            found.append(to_host(of_paths(params, stats, some))[:count])
+            found.append(to_host(score_paths(params, stats, some))[:count])
             bar.advance(count, 0, accuracy=float(found[-1].mean()))
     accuracy = np.concatenate(found)
     truth = None if known is None else np.array([*map(known.accuracy, genotypes)])
@@ -138,47 +148,53 @@ def score(
         ranking_quality(accuracy, truth) if truth is not None else None,
         time.perf_counter() - began,
         epoch or saved.epochs,
-        _protocol(config, dataset),
+        _describe_protocol(config, dataset),
     )
     _write(saved, scored, mixtures)
     return scored
 
 
 def list_paths(space: Space, count: int, seed: int) -> list[Genotype]:
-    """All paths of a space in order, or so many drawn at random."""
-    enumerable = space.discretization == "argmax" and _size(space) <= ENUMERABLE
+    """Lists all paths of a space in order, or draws some at random.
+
+    Args:
+      space: of the paths.
+      count: how many are drawn; 0 for all, or for `SAMPLE` of a large space.
+      seed: of the draw.
+    """
+    enumerable = space.discretization == "argmax" and _count_paths(space) <= ENUMERABLE
     if count or not enumerable:
         rng = np.random.default_rng(seed)
         return [random_genotype(space, rng) for _ in range(count or SAMPLE)]
-    each = [
-        [
-            CellGenotype(cell.inputs, choices, cell.output)
-            for choices in itertools.product(
-                *(
-                    [Choice(edge.target, edge.source, name) for name in edge.operations]
-                    for edge in cell.edges
-                )
-            )
-        ]
-        for cell in space.cells.values()
+    cells = [_list_cells(cell) for cell in space.cells.values()]
+    return [
+        Genotype(space.name, dict(zip(space.cells, chosen, strict=True)))
+        for chosen in itertools.product(*cells)
+    ]
+
+
+def _list_cells(cell: Cell) -> list[CellGenotype]:
+    choices = [
+        [Choice(edge.target, edge.source, name) for name in edge.operations]
+        for edge in cell.edges
     ]
     return [
-        Genotype(space.name, dict(zip(space.cells, cells, strict=True)))
-        for cells in itertools.product(*each)
+        CellGenotype(cell.inputs, chosen, cell.output)
+        for chosen in itertools.product(*choices)
     ]
 
 
-def _size(space: Space) -> int:
+def _count_paths(space: Space) -> int:
     return math.prod(
         len(edge.operations) for cell in space.cells.values() for edge in cell.edges
     )
 
 
-def _stack(mixtures: list[Mixture]) -> Mixture:
+def _stack_mixtures(mixtures: list[Mixture]) -> Mixture:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *mixtures)
 
 
-def _protocol(config: Any, dataset: AnyDataset) -> str:
+def _describe_protocol(config: Any, dataset: AnyDataset) -> str:
     settings = config.score
     text = (
         f"{get_score(config).words} with shared weights on "

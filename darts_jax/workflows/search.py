@@ -150,7 +150,8 @@ def _run_stages(
     Every stage goes on from where it is.
     """
     mask = full_mask(get_space(stages[0].config.space))
-    last, offset = None, 0
+    last = None
+    offset = 0
     for stage, job in zip(stages, jobs, strict=True):
         if last is not None:
             mask = pruned_mask(stage.config, mask, last.alpha)

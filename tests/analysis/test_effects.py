@@ -24,7 +24,7 @@ from darts_jax.reports import verdict
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.workflows import ablate as ablations
-from darts_jax.workflows.ablate import Ablation, Searched
+from darts_jax.workflows.ablate import Ablation, GridSearch
 from darts_jax.workflows.reproduce import gain
 
 # Sixteen searches, seeds 0 to 3: held out accuracy, and skips of six edges.
@@ -43,7 +43,7 @@ CONVOLUTIONS = Genotype.from_nasbench201(
 def searched(choice, seed, genotype=CONVOLUTIONS, **measured):
     """One epoch of a search that never ran."""
     epochs = pd.DataFrame([{"epoch": 1} | measured])
-    return Searched(choice, seed, genotype, epochs)
+    return GridSearch(choice, seed, genotype, epochs)
 
 
 def stored():
@@ -527,7 +527,7 @@ def test_a_search_that_failed_counts_for_nothing():
     """Parameters that are no numbers still have an accuracy: that of chance."""
     ablation = stored()
     first, *others = ablation.searches
-    lost = Ablation((Searched(first.choice, 0, None, first.epochs), *others))
+    lost = Ablation((GridSearch(first.choice, 0, None, first.epochs), *others))
     row = lost.table.iloc[0]
     assert (row["seeds"], row["failed"]) == (3, 1)
     assert row["held_out_accuracy"] == pytest.approx(np.mean([0.871, 0.841, 0.910]))
