@@ -203,7 +203,7 @@ def pretended(monkeypatch, peaks, refused=()):
         memory = Memory(peaks[values] * 10**9, beside=0, **parts)
         return Trial(changes, memory, 1.0)
 
-    monkeypatch.setattr(module, "_try", attempt)
+    monkeypatch.setattr(module, "_compile_trial", attempt)
 
 
 def advised(memory):
