@@ -24,7 +24,7 @@ from tests.support.small_runs import competing  # noqa: E402
 
 # Files go to workers whole: the long ones first, or one worker ends alone.
 LONG = (
-    "test_methods",
+    "test_combinations",
     "test_devices",
     "test_supernet",
     "test_main",

@@ -1,4 +1,4 @@
-"""Published names of every network, the way there and back, and what is told."""
+"""Published names of every network: there and back, and errors that explain."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A second, slow spelling of everything, by definition, in NumPy loops.
+"""Independent, slow spelling of everything, by definition, in NumPy loops.
 
 Written from the formulas, sharing no code with the package: convolution by loops over
 output pixels and taps, BN by moments, pooling by windows, optimizers by their update

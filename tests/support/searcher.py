@@ -1,4 +1,4 @@
-"""A search over some devices and processes, for `test_devices`: a program of its own.
+"""Program that searches over some devices and processes, for `test_devices`.
 
     python searcher.py OUT DEVICES PRECISION HYPERGRADIENT [COORDINATOR COUNT INDEX]
 

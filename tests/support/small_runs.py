@@ -1,4 +1,4 @@
-"""The smallest search in which edges compete, its images and its config."""
+"""Smallest search in which edges compete: its space, images and config."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What a search is said to need, against numbers derived by hand."""
+"""Needs that are stated for a search, against numbers derived by hand."""
 
 import importlib
 

@@ -1,4 +1,4 @@
-"""The paths of a trained supernet, against the networks that they are."""
+"""Accuracies of a supernet's paths, against those of the networks that they are."""
 
 import dataclasses
 import json

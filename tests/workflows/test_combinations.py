@@ -1,4 +1,4 @@
-"""Every choice beside every other, and every published method."""
+"""Every pair of choices: a step with it runs, or it is refused with a reason."""
 
 import dataclasses
 import functools

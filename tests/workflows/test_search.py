@@ -1,4 +1,4 @@
-"""What a method does over epochs: stages, stops, restarts, selection, populations."""
+"""Searches over epochs: stages, stops, restarts, selection, measures, populations."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Genotypes that `retrain` is given: what it compares them with, what it warns of."""
+"""Genotypes given to `retrain`: their random networks, and warnings about them."""
 
 import json
 
