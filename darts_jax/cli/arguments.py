@@ -33,7 +33,7 @@ _PATHS = (
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """One verb of the command line.
+    """A verb of the command line.
 
     Attributes:
       name: as the user types it.

@@ -1,4 +1,4 @@
-"""`ledger`: stored results beside published figures, as one page of Markdown."""
+"""`ledger`: a page of Markdown, of stored results beside published figures."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -23,21 +23,24 @@ figure beside them.
 
 
 def ledger(results: str | Path) -> str:
-    """The page, with a row for every experiment; what was not run says so.
+    """Makes the page, with a row for every experiment, also for those not run.
 
     Args:
       results: directory that `reproduce.reproduce` stored to.
+
+    Returns:
+      The page in Markdown.
 
     Raises:
       InputError: a stored file is damaged.
     """
     place = Path(results)
-    stored = {name: _read(place / f"{name}.json", name) for name in EXPERIMENTS}
-    sections = [_section(protocol, stored) for protocol in PROTOCOLS]
+    stored = {name: _read_results(place / f"{name}.json", name) for name in EXPERIMENTS}
+    sections = [_format_section(protocol, stored) for protocol in PROTOCOLS]
     return "\n".join([HEADER, *sections])
 
 
-def _section(name: str, stored: Mapping[str, dict[str, Any] | None]) -> str:
+def _format_section(name: str, stored: Mapping[str, dict[str, Any] | None]) -> str:
     protocol = PROTOCOLS[name]
     own = {n: e for n, e in EXPERIMENTS.items() if e.protocol is protocol}
     ran = {n: stored[n] for n in own if stored[n] is not None}
@@ -56,12 +59,12 @@ def _section(name: str, stored: Mapping[str, dict[str, Any] | None]) -> str:
         "",
         "| method | seeds | ours | random | improvement | published | skips |",
         "| --- | --- | --- | --- | --- | --- | --- |",
-        *_rows(own, stored),
+        *_format_rows(own, stored),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _rows(
+def _format_rows(
     experiments: Mapping[str, Experiment], stored: Mapping[str, dict[str, Any] | None]
 ) -> Iterator[str]:
     for name, experiment in experiments.items():
@@ -74,16 +77,17 @@ def _rows(
             continue
         yield (
             "| "
-            + " | ".join([title, *_cells(result, experiment), said])
-            + (f" | {_skips(result)} |")
+            + " | ".join([title, *_format_cells(result, experiment), said])
+            + (f" | {_format_skips(result)} |")
         )
 
 
-def _cells(result: dict[str, Any], experiment: Experiment) -> list[str]:
-    # Of an error, less is better.
+def _format_cells(result: dict[str, Any], experiment: Experiment) -> list[str]:
+    # Less is better where the unit is an error.
     sign = -1 if "error" in experiment.protocol.unit else 1
     difference, *ends = result["improvement"]
-    mean, interval = f"{result['mean']:.2f}", "one seed: no interval"
+    mean = f"{result['mean']:.2f}"
+    interval = "one seed: no interval"
     if len(result["rows"]) > 1:
         mean += f" ± {result['deviation']:.2f}"
         low, high = sorted(sign * end for end in ends)
@@ -96,11 +100,11 @@ def _cells(result: dict[str, Any], experiment: Experiment) -> list[str]:
     ]
 
 
-def _skips(result: dict[str, Any]) -> str:
+def _format_skips(result: dict[str, Any]) -> str:
     return ", ".join(str(row["skips"]) for row in result["rows"])
 
 
-def _read(path: Path, name: str) -> dict[str, Any] | None:
+def _read_results(path: Path, name: str) -> dict[str, Any] | None:
     try:
         stored: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:

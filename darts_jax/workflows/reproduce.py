@@ -1,4 +1,4 @@
-"""`reproduce`: a published experiment with some seeds, its results stored."""
+"""`reproduce`: a published experiment with some seeds, and its stored results."""
 
 import json
 import math
@@ -58,12 +58,12 @@ def reproduce(
     dataset = load_data(configs[0])
     if experiment.protocol.retrains:
         check_retraining(configs[0], dataset)
-    random = None if experiment.protocol.retrains else _all_cells(configs[0])
+    random = None if experiment.protocol.retrains else _list_known_results(configs[0])
     rows = []
     for config in configs:
         run = local_path(runs) / f"{name}_{config.seed}"
         found = search(config, run, dataset)
-        row = _searched(found) | {"seed": config.seed}
+        row = _describe_search(found) | {"seed": config.seed}
         if experiment.protocol.retrains:
             trained = retrain(config, run, found.genotype, dataset)
             row["result"] = 100 * (1 - trained.accuracy)
@@ -72,7 +72,7 @@ def reproduce(
         print_status(f"{name}: seed {config.seed}: {row['result']:.2f}")
     path = local_path(results) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    stored = summary(experiment, rows, random) | {
+    stored = summarize(experiment, rows, random) | {
         "data": dataset.name,
         "note": dataset.note,
         "backend": jax.default_backend(),
@@ -82,21 +82,21 @@ def reproduce(
     return path
 
 
-def summary(
+def summarize(
     experiment: Experiment, rows: list[dict[str, Any]], random: list[float] | None
 ) -> dict[str, Any]:
-    """What the ledger says of an experiment.
+    """Summarizes an experiment for the ledger.
 
     One seed has no deviation and no interval: they are None.
 
     Args:
+      experiment: the experiment.
       rows: of each seed, with its ``result`` and, if retrained, ``random`` ones.
-      random: results of all genotypes of the space, where those of the rows are not
-        meant.
+      random: results of all genotypes of the space, in place of those of the rows.
     """
     results = [row["result"] for row in rows]
     known = None if random is None else statistics.mean(random)
-    gained = gain(rows, known)
+    gained = improvement_over_random(rows, known)
     if random is None:
         random = [result for row in rows for result in row["random"]]
     return {
@@ -115,10 +115,12 @@ def summary(
     }
 
 
-def gain(rows: list[dict[str, Any]], known: float | None) -> Improvement:
-    """Returns by how much the results, in percent, are above those of random genotypes.
+def improvement_over_random(
+    rows: list[dict[str, Any]], known: float | None
+) -> Improvement:
+    """Computes by how much results, in percent, are above those of random genotypes.
 
-    The interval of one row is of NaN.
+    One row has no interval: its ends are NaN.
 
     Args:
       rows: of each seed, with its ``result`` and, if retrained, ``random`` ones.
@@ -133,7 +135,7 @@ def gain(rows: list[dict[str, Any]], known: float | None) -> Improvement:
     return improvement_by_run(results, [row["random"] for row in rows], PERCENT)
 
 
-def _all_cells(config: ConfigDict) -> list[float]:
+def _list_known_results(config: ConfigDict) -> list[float]:
     require_table(config.benchmark.table, config.data.directory)
     known = known_accuracies(config)
     if known is None:
@@ -145,7 +147,7 @@ def _all_cells(config: ConfigDict) -> list[float]:
     return cells
 
 
-def _searched(found: SearchResult) -> dict[str, Any]:
+def _describe_search(found: SearchResult) -> dict[str, Any]:
     last = found.records[-1]
     measured = [r["eigenvalue"] for r in found.records if r.get("eigenvalue")]
     row = {

@@ -25,7 +25,7 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.workflows import ablate as ablations
 from darts_jax.workflows.ablate import Ablation, GridSearch
-from darts_jax.workflows.reproduce import gain
+from darts_jax.workflows.reproduce import improvement_over_random
 
 # Sixteen searches, seeds 0 to 3: held out accuracy, and skips of six edges.
 ABLATION = {
@@ -510,11 +510,11 @@ def test_runs_are_compared_with_their_own_random_genotypes():
         {"result": own, "random": others}
         for own, others in zip(searches, beside, strict=True)
     ]
-    assert gain(rows, None) == found
+    assert improvement_over_random(rows, None) == found
 
 
 def test_a_known_mean_has_no_error_of_its_own():
-    found = gain([{"result": r} for r in (71.0, 99.0, 55.0)], 87.0)
+    found = improvement_over_random([{"result": r} for r in (71.0, 99.0, 55.0)], 87.0)
     mean, low, high = mean_interval([71.0, 99.0, 55.0], PERCENT)
     assert (found.low, found.high) == (low - 87, high - 87)
     assert found.difference == mean - 87

@@ -26,7 +26,7 @@ from darts_jax.settings.experiments import (
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201, OPERATIONS
 from darts_jax.training import loop
 from darts_jax.workflows.ledger import ledger
-from darts_jax.workflows.reproduce import reproduce, summary
+from darts_jax.workflows.reproduce import reproduce, summarize
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -129,7 +129,7 @@ def test_a_network_is_retrained_beside_random_ones(tmp_path, monkeypatch):
     assert stored["random_count"] == 4
     # An error that is smaller than that of random genotypes is an improvement.
     rows = [{"result": 5.0, "random": [8.0, 9.0]}, {"result": 6.0, "random": [8.5]}]
-    told = summary(EXPERIMENTS["small/darts"], rows, None)
+    told = summarize(EXPERIMENTS["small/darts"], rows, None)
     rows = [row | {"skips": 2} for row in rows]
     path.write_text(json.dumps(told | {"rows": rows, "note": ""}))
     found = re.search(
@@ -164,7 +164,7 @@ def test_what_was_not_run_says_so_and_damage_is_told(tmp_path, capsys):
 @pytest.mark.parametrize("known", [[50.0, 54.0], None])
 def test_one_seed_has_no_interval(known, tmp_path):
     rows = [{"result": 54.3, "random": [51.0, 53.0], "skips": 6}]
-    told = summary(EXPERIMENTS["nasbench201/darts"], rows, known)
+    told = summarize(EXPERIMENTS["nasbench201/darts"], rows, known)
     assert told["improvement"] == [pytest.approx(2.3), None, None]
     assert told["deviation"] is None
     stored = tmp_path / "nasbench201" / "darts.json"
