@@ -1,4 +1,4 @@
-"""The search program under measurement, as `runs/loop.py` would run it."""
+"""The search program under measurement, as `training/loop.py` would run it."""
 
 import time
 from pathlib import Path

@@ -7,13 +7,11 @@ manager would restore a file whose bits have changed, or fail. Here damage is no
 and the checkpoint before the damaged one is restored.
 """
 
-import contextlib
 import hashlib
 import json
-import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ import numpy as np
 from darts_jax.engine.devices import to_host
 from darts_jax.errors import InputError
 from darts_jax.files import disk_errors, sync_to_disk
-from darts_jax.training.event_loops import settled_loops
+from darts_jax.training.orbax_arrays import read_arrays, write_arrays
 from darts_jax.training.processes import is_writer, wait_for_all
 
 PyTree = Any
@@ -53,7 +51,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Returns the steps of the checkpoints, damaged ones too, oldest first."""
-        return _steps(self.directory) if self.directory.is_dir() else []
+        return _steps(self.directory)
 
     def clean(self) -> None:
         """Removes what a killed process left half-written.
@@ -82,17 +80,19 @@ class Checkpoints:
         """
         arrays = named_arrays(state)
         if is_writer():
-            self._write(step, arrays)
+            self._replace(step, arrays)
+            self._remove_others(step)
         wait_for_all(f"checkpoint {step}")
 
-    def _write(self, step: int, arrays: dict[str, np.ndarray]) -> None:
+    def _replace(self, step: int, arrays: dict[str, np.ndarray]) -> None:
+        """Writes a checkpoint aside, and puts it in the place of one of its step."""
         aside = self.directory / f"{_ASIDE}{step}"
         final = self.directory / str(step)
         replaced = self.directory / f"{_ASIDE}replaced-{step}"
         try:
             with disk_errors(f"checkpoint {step} in {self.directory}"):
                 self.directory.mkdir(parents=True, exist_ok=True)
-                _write(aside, arrays)
+                _write_sealed(aside, arrays)
                 if final.exists():
                     final.rename(replaced)
                 aside.rename(final)
@@ -100,6 +100,9 @@ class Checkpoints:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
             shutil.rmtree(replaced, ignore_errors=True)
+
+    def _remove_others(self, step: int) -> None:
+        """Removes the checkpoints after a step, and all but the newest up to it."""
         earlier = [s for s in self.steps() if s <= step]
         for old in set(self.steps()) - set(earlier[-self.keep :]):
             shutil.rmtree(self.directory / str(old), ignore_errors=True)
@@ -142,9 +145,10 @@ class Checkpoints:
                 "checkpoint.keep would have kept it"
             )
         try:
-            return _place(_read(self.directory / str(step), step, like), like)
+            arrays = _read_sealed(self.directory / str(step), step, like)
         except _DamagedError as damage:
             raise InputError(f"checkpoint {step} is damaged ({damage})") from None
+        return _place(arrays, like)
 
 
 def read_newest(
@@ -166,9 +170,9 @@ def read_newest(
     directory = directory.absolute()  # Orbax refuses relative paths
     damaged: dict[int, str] = {}
     newest = None
-    for step in reversed(_steps(directory) if directory.is_dir() else []):
+    for step in reversed(_steps(directory)):
         try:
-            newest = (step, _read(directory / str(step), step, like))
+            newest = (step, _read_sealed(directory / str(step), step, like))
         except _DamagedError as damage:
             damaged[step] = str(damage)
         else:
@@ -201,10 +205,10 @@ class _DamagedError(Exception):
     """Damage of a checkpoint, named in few words."""
 
 
-def _write(folder: Path, arrays: dict[str, np.ndarray]) -> None:
-    with _orbax() as checkpointer:
-        folder.mkdir()
-        checkpointer.save(folder / _STATE, arrays)
+def _write_sealed(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes a checkpoint into a new folder, on disk when this returns."""
+    folder.mkdir()
+    write_arrays(folder / _STATE, arrays)
     leaves = {name: signature(array) for name, array in arrays.items()}
     (folder / _LEAVES).write_text(json.dumps(leaves, indent=1))
     (folder / _MANIFEST).write_text(json.dumps(_digests(folder), indent=1))
@@ -213,11 +217,11 @@ def _write(folder: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _steps(directory: Path) -> list[int]:
-    names = (p.name for p in directory.iterdir())
+    names = (path.name for path in directory.glob("*"))
     return sorted(int(name) for name in names if name.isdecimal())
 
 
-def _read(folder: Path, step: int, like: PyTree | None) -> dict[str, np.ndarray]:
+def _read_sealed(folder: Path, step: int, like: PyTree | None) -> dict[str, np.ndarray]:
     """Returns the arrays of a checkpoint, after every check."""
     try:
         manifest = dict(json.loads((folder / _MANIFEST).read_text()))
@@ -235,8 +239,7 @@ def _read(folder: Path, step: int, like: PyTree | None) -> dict[str, np.ndarray]
     stored = json.loads((folder / _LEAVES).read_text())
     if like is not None:
         _require_same(step, stored, {n: signature(x) for n, x in _named_leaves(like)})
-    with _orbax() as checkpointer:
-        return checkpointer.restore(folder / _STATE)
+    return read_arrays(folder / _STATE)
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -251,6 +254,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _require_same(step: int, stored: dict[str, str], wanted: dict[str, str]) -> None:
+    """Refuses signatures by name that differ from those of this run."""
     for name in sorted(stored.keys() | wanted.keys()):
         old = stored.get(name, "absent")
         new = wanted.get(name, "absent")
@@ -280,41 +284,9 @@ def _place(arrays: dict[str, np.ndarray], like: PyTree) -> PyTree:
 
 
 def _named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
+    """Returns (dotted path, leaf) of every leaf."""
     paths = jax.tree_util.tree_leaves_with_path(tree)
     return [
         (jax.tree_util.keystr(path, simple=True, separator="."), leaf)
         for path, leaf in paths
     ]
-
-
-def _make_checkpointer(ocp: Any) -> Any:
-    """Returns a checkpointer of this process alone, as every array is whole in each."""
-    if jax.process_count() == 1:
-        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
-    me = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=me,
-        active_processes={me},
-        barrier_sync_key_prefix=f"process_{me}",
-    )
-    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
-    return ocp.Checkpointer(handler, multiprocessing_options=alone)
-
-
-@contextlib.contextmanager
-def _orbax() -> Iterator[Any]:
-    """Yields a synchronous checkpointer without its log; errors reach the caller."""
-    import orbax.checkpoint as ocp
-
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            settled_loops(),
-            _make_checkpointer(ocp) as checkpointer,
-        ):
-            yield checkpointer
-    finally:
-        logger.setLevel(level)

@@ -180,7 +180,10 @@ def test_full_disk_leaves_earlier_checkpoints(
     def full_tensorstore(*_: Any) -> None:
         raise ValueError("RESOURCE_EXHAUSTED: ...\n No space left on device [28]")
 
-    for name, failure in (("sync_to_disk", full_disk), ("_orbax", full_tensorstore)):
+    for name, failure in (
+        ("sync_to_disk", full_disk),
+        ("write_arrays", full_tensorstore),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(checkpoint, name, failure)
             with pytest.raises(InputError, match="no room on disk for checkpoint 2 in"):
