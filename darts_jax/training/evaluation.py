@@ -31,69 +31,6 @@ _DRAWN = 12  # classes of a confusion matrix that fits a terminal
 
 
 @dataclasses.dataclass(frozen=True)
-class ByClass:
-    """Results of a network on every class of the test data.
-
-    Attributes:
-      data: the name of the data set.
-      names: of the classes.
-      confusion: images by true class (row) and predicted class (column).
-    """
-
-    data: str
-    names: tuple[str, ...]
-    confusion: Confusion
-
-    @property
-    def results(self) -> list[ClassResult]:
-        """Results of every class, in the order of the labels."""
-        return class_results(self.confusion, self.names)
-
-    @property
-    def accuracy(self) -> float:
-        return float(np.trace(self.confusion) / self.confusion.sum())
-
-    @property
-    def balanced_accuracy(self) -> float:
-        return balanced_accuracy(self.confusion)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Rows of a table: all classes, or the worst where there are many."""
-        results = self.results
-        if len(results) > SHOWN:
-            results = worst_first(results)[:WORST]
-        return [
-            {
-                "class": result.name,
-                "images": result.images,
-                "predicted": result.predicted,
-                "recall %": _percent(result.recall),
-                "precision %": _percent(result.precision),
-                "most taken for": _taken(result),
-            }
-            for result in results
-        ]
-
-    def __str__(self) -> str:
-        rows = self.rows()
-        text = (
-            f"accuracy {100 * self.accuracy:.2f} %, balanced accuracy "
-            f"{100 * self.balanced_accuracy:.2f} % (mean recall of the classes)\n\n"
-        )
-        if len(rows) < len(self.names):
-            text += f"the {len(rows)} of {len(self.names)} classes of least recall:\n\n"
-        text += format_table(rows, list(rows[0]))
-        if len(self.names) > _DRAWN:
-            return text
-        counts = [
-            {"true": name, **dict(zip(self.names, row.tolist(), strict=True))}
-            for name, row in zip(self.names, self.confusion, strict=True)
-        ]
-        drawn = format_table(counts, ["true", *self.names])
-        return f"{text}\nimages by true class (row) and predicted class:\n\n{drawn}"
-
-
-@dataclasses.dataclass(frozen=True)
 class Evaluation:
     """Results of a test of a model; arrays are numbers, or [member] of a population.
 
@@ -178,6 +115,69 @@ def _add(*parts: np.ndarray) -> np.ndarray:
 
 
 _WIDE: dict[str, Any] = {"i": np.int64, "f": np.float64}
+
+
+@dataclasses.dataclass(frozen=True)
+class ByClass:
+    """Results of a network on every class of the test data.
+
+    Attributes:
+      data: the name of the data set.
+      names: of the classes.
+      confusion: images by true class (row) and predicted class (column).
+    """
+
+    data: str
+    names: tuple[str, ...]
+    confusion: Confusion
+
+    @property
+    def results(self) -> list[ClassResult]:
+        """Results of every class, in the order of the labels."""
+        return class_results(self.confusion, self.names)
+
+    @property
+    def accuracy(self) -> float:
+        return float(np.trace(self.confusion) / self.confusion.sum())
+
+    @property
+    def balanced_accuracy(self) -> float:
+        return balanced_accuracy(self.confusion)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of a table: all classes, or the worst where there are many."""
+        results = self.results
+        if len(results) > SHOWN:
+            results = worst_first(results)[:WORST]
+        return [
+            {
+                "class": result.name,
+                "images": result.images,
+                "predicted": result.predicted,
+                "recall %": _percent(result.recall),
+                "precision %": _percent(result.precision),
+                "most taken for": _taken(result),
+            }
+            for result in results
+        ]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        text = (
+            f"accuracy {100 * self.accuracy:.2f} %, balanced accuracy "
+            f"{100 * self.balanced_accuracy:.2f} % (mean recall of the classes)\n\n"
+        )
+        if len(rows) < len(self.names):
+            text += f"the {len(rows)} of {len(self.names)} classes of least recall:\n\n"
+        text += format_table(rows, list(rows[0]))
+        if len(self.names) > _DRAWN:
+            return text
+        counts = [
+            {"true": name, **dict(zip(self.names, row.tolist(), strict=True))}
+            for name, row in zip(self.names, self.confusion, strict=True)
+        ]
+        drawn = format_table(counts, ["true", *self.names])
+        return f"{text}\nimages by true class (row) and predicted class:\n\n{drawn}"
 
 
 def write_evaluation(directory: RunDirectory, dataset: Any, tested: Evaluation) -> None:
