@@ -98,7 +98,7 @@ def test_more_epochs_end_with_the_bits_of_so_many_at_once(
     run = tmp_path / "run"
     shutil.copytree(short, run)
     with monkeypatch.context() as patch:
-        patch.setattr("darts_jax.workflows.search._searched", killed)
+        patch.setattr("darts_jax.workflows.search._run_stages", killed)
         with pytest.raises(KeyboardInterrupt):
             darts_jax.search(settings(2), run, images())
     # What told of the end is gone: the search is not taken for a finished one.
@@ -240,7 +240,7 @@ def test_a_start_holds_when_resumed_and_no_other_is_taken(short, tmp_path, monke
     other, run, made = tmp_path / "other", tmp_path / "run", settings(1, **FALLING)
     shutil.copytree(short, other)
     with monkeypatch.context() as patch:
-        patch.setattr("darts_jax.workflows.search._searched", killed)
+        patch.setattr("darts_jax.workflows.search._run_stages", killed)
         with pytest.raises(KeyboardInterrupt):
             darts_jax.search(made, run, images(), start_from=short)
     with pytest.raises(InputError, match=f"started from {short}; choose another --run"):
