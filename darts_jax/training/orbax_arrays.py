@@ -43,6 +43,10 @@ def read_arrays(folder: Path) -> dict[str, np.ndarray]:
 @contextlib.contextmanager
 def _checkpointer() -> Iterator[Any]:
     """Yields a synchronous checkpointer without its log; errors reach the caller."""
+    # Takes a second: only where something is written or read. It sets up its log, so it
+    # comes before that is silenced.
+    import orbax.checkpoint as ocp
+
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -50,18 +54,15 @@ def _checkpointer() -> Iterator[Any]:
         with (
             warnings.catch_warnings(action="ignore"),
             _settled_loops(),
-            _make_checkpointer() as checkpointer,
+            _make_checkpointer(ocp) as checkpointer,
         ):
             yield checkpointer
     finally:
         logger.setLevel(level)
 
 
-def _make_checkpointer() -> Any:
+def _make_checkpointer(ocp: Any) -> Any:
     """Returns a checkpointer of this process alone, as every array is whole in each."""
-    # Takes a second to import: only where something is written or read.
-    import orbax.checkpoint as ocp
-
     if jax.process_count() == 1:
         return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
     me = jax.process_index()

@@ -34,9 +34,9 @@ GROUP = """
 import sys
 from darts_jax.errors import InputError
 from darts_jax.training.lock import run_lock
-from darts_jax.training.processes import join, wait_for_all
+from darts_jax.training.processes import join_processes, wait_for_all
 address, index, free, held = sys.argv[1:]
-join(address, 2, int(index))
+join_processes(address, 2, int(index))
 with run_lock(free), run_lock(free):
     wait_for_all("both are in")
     print("in")
