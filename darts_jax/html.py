@@ -73,6 +73,15 @@ def table(
     )
 
 
+def results_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a table of all columns, for a notebook.
+
+    Args:
+      rows: column -> value.
+    """
+    return table(rows, "results")
+
+
 def written(value: Any) -> str:
     """A value as a person reads it."""
     if value is None or value != value:  # NaN is not itself

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from darts_jax import html as elements
 from darts_jax.training.processes import is_writer
 
 
@@ -133,15 +132,6 @@ def format_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> s
 
     rule = ["-" * width for width in widths]
     return "".join(line(texts) + "\n" for texts in (list(columns), rule, *cells))
-
-
-def html_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns a table of all columns as HTML, for a notebook.
-
-    Args:
-      rows: column -> value.
-    """
-    return elements.table(rows, "results")
 
 
 def short_name(setting: str) -> str:

@@ -17,13 +17,13 @@ from darts_jax.bilevel.discretization import (
     require_finite_alpha,
     weight_reader,
 )
+from darts_jax.html import results_table
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.plots.run_histories import HistoryPlots
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.tasks.registry import get_score
-from darts_jax.training.console import html_table
 from darts_jax.training.directory import RunDirectory, load_architecture
 from darts_jax.training.metrics import read_metrics
 from darts_jax.training.stages import Stage, make_stages
@@ -160,7 +160,7 @@ class SearchResult(HistoryPlots):
     def _repr_html_(self) -> str:
         from darts_jax.plots.style import img_tag
 
-        return img_tag(self.draw()) + html_table([self.facts()])
+        return img_tag(self.draw()) + results_table([self.facts()])
 
 
 def read_search_result(

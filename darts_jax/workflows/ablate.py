@@ -19,18 +19,14 @@ from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import local_path
+from darts_jax.html import results_table
 from darts_jax.plots.run_histories import HistoryPlots
 from darts_jax.settings.config import with_overrides
 from darts_jax.settings.methods import apply_method
 from darts_jax.settings.schema import population_settings
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import load_data
-from darts_jax.training.console import (
-    format_table,
-    html_table,
-    print_status,
-    short_name,
-)
+from darts_jax.training.console import format_table, print_status, short_name
 from darts_jax.training.directory import atomic_write
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.workflows.population import agreement, population
@@ -226,7 +222,7 @@ class Ablation(HistoryPlots):
         return f"Ablation({self.choices}, searches={len(self.searches)})"
 
     def _repr_html_(self) -> str:
-        return html_table(self._format_rows())
+        return results_table(self._format_rows())
 
     def _require_measure(self, measure: str) -> str:
         measure = measure or self.measures[1]

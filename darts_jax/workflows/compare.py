@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from darts_jax.analysis.measures import column_range
 from darts_jax.errors import InputError
+from darts_jax.html import results_table
 from darts_jax.plots.run_histories import HistoryPlots
 from darts_jax.spaces.reading import read_genotype_file
-from darts_jax.training.console import format_table, html_table
+from darts_jax.training.console import format_table
 from darts_jax.training.directory import RunDirectory, list_verbs
 from darts_jax.training.restore import SavedSearch
 from darts_jax.training.search_result import (
@@ -187,7 +188,7 @@ class Comparison(HistoryPlots):
 
     def _repr_html_(self) -> str:
         rows = self.rows()
-        return html_table([{c: row.get(c) for c in _columns(rows)} for row in rows])
+        return results_table([{c: row.get(c) for c in _columns(rows)} for row in rows])
 
 
 def compare(runs: Iterable[str | Path] | Mapping[str, str | Path]) -> Comparison:

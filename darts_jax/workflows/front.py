@@ -16,10 +16,11 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.task import Score
 from darts_jax.errors import InputError
 from darts_jax.files import local_path
+from darts_jax.html import results_table
 from darts_jax.settings.config import with_overrides
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import get_score, load_data
-from darts_jax.training.console import format_table, html_table, print_status
+from darts_jax.training.console import format_table, print_status
 from darts_jax.training.cost_limits import has_budget
 from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.lock import holds_run_lock
@@ -87,7 +88,7 @@ class Front:
     def _repr_html_(self) -> str:
         from darts_jax.plots.style import img_tag
 
-        return img_tag(self.plot()) + html_table(self.rows)
+        return img_tag(self.plot()) + results_table(self.rows)
 
 
 @holds_run_lock

@@ -19,6 +19,7 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.task import Score
 from darts_jax.errors import InputError
+from darts_jax.html import results_table
 from darts_jax.plots.run_histories import HistoryPlots
 from darts_jax.settings.config import get_setting, with_overrides
 from darts_jax.settings.config_files import load_config
@@ -27,7 +28,7 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.tasks.slots import make_discretization
-from darts_jax.training.console import format_table, html_table, short_name
+from darts_jax.training.console import format_table, short_name
 from darts_jax.training.directory import RunDirectory, atomic_write, load_architecture
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.loop import run_epochs
@@ -144,7 +145,7 @@ class PopulationResult(HistoryPlots):
         return f"PopulationResult({str(self.run.path)!r}, members={len(self.members)})"
 
     def _repr_html_(self) -> str:
-        return html_table(self.rows())
+        return results_table(self.rows())
 
 
 @holds_run_lock
