@@ -121,7 +121,8 @@ def scan_parts(equation: JaxprEqn) -> Scan:
     """Returns the parts of a scan's equation."""
     params = equation.params
     if "num_carry" in params:  # until jax 0.10
-        constants, carry = params["num_consts"], params["num_carry"]
+        constants = params["num_consts"]
+        carry = params["num_carry"]
     else:
         constants, carry, _ = (len(part) for part in params["ft_in"].unpack())
     return Scan(
@@ -183,11 +184,6 @@ def kernel_shape(equation: JaxprEqn) -> tuple[int, int]:
     return height, width
 
 
-def same_parameters(one: JaxprEqn, other: JaxprEqn) -> bool:
-    """Returns whether two equations were bound with equal parameters."""
-    return bool(one.params == other.params)
-
-
 def bind(equation: JaxprEqn, *operands: Any) -> list[Any]:
     """Runs an equation's own primitive on other operands."""
     results = equation.primitive.bind(*operands, **equation.params)
@@ -206,14 +202,14 @@ def trace_in_place(
 
 
 def without_dead_equations(program: ClosedJaxpr) -> ClosedJaxpr:
-    """Returns a program with the same results, less equations that nobody reads."""
-    return ClosedJaxpr(alive(program.jaxpr), program.consts)
+    """Returns a program less the equations that no result depends on.
 
-
-def alive(jaxpr: Jaxpr) -> Jaxpr:
-    """Returns a list of equations less those that no result hangs on."""
-    every = [True] * len(jaxpr.outvars)
-    return partial_eval.dce_jaxpr(jaxpr, every, instantiate=True)[0]
+    Args:
+      program: the traced program.
+    """
+    every = [True] * len(program.jaxpr.outvars)
+    living, *_ = partial_eval.dce_jaxpr(program.jaxpr, every, instantiate=True)
+    return ClosedJaxpr(living, program.consts)
 
 
 def run(program: ClosedJaxpr, *operands: Any) -> list[Any]:

@@ -15,7 +15,6 @@ from darts_jax.cost.expected import get_price
 from darts_jax.engine import program, seeds
 from darts_jax.engine.devices import Layout, make_layout
 from darts_jax.engine.job import Job, job_of, scalar_arrays
-from darts_jax.engine.rewriting import shortened
 from darts_jax.engine.task import Supermodel
 from darts_jax.settings.scalars import search_scalars
 from darts_jax.spaces import get_space
@@ -82,7 +81,7 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
         layout=layout,
         start=search_start(config),
         init=init,
-        run=program.epoch_program(feed.order, shortened(step)),
+        run=program.epoch_program(feed.order, step),
         scalars=lambda epoch: scalar_arrays(search_scalars(settings, epoch)),
         model=model,
         epochs=settings.epochs,

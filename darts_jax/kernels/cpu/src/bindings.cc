@@ -141,26 +141,7 @@ ffi::Error weighted_back_change_call(ffi::ThreadPool pool, Array t_change, Array
   weighted_back_change(pool, weighted_of(x, moments, weight, epsilon), t.typed_data(),
                        t_change.typed_data(), x_change.typed_data(),
                        weight_change.typed_data(),
-                       {x_back->typed_data(), weight_back->typed_data()}, {});
-  nothing(moments_back);
-  return ffi::Error::Success();
-}
-
-ffi::Error weighted_back_both_call(ffi::ThreadPool pool, Array t_change, Array x_change,
-                                   Array, Array weight_change, Array t, Array x,
-                                   Array moments, Array weight,
-                                   ffi::Result<Array> x_back_change,
-                                   ffi::Result<Array> moments_back_change,
-                                   ffi::Result<Array> weight_back_change,
-                                   ffi::Result<Array> x_back,
-                                   ffi::Result<Array> moments_back,
-                                   ffi::Result<Array> weight_back, double epsilon) {
-  weighted_back_change(
-      pool, weighted_of(x, moments, weight, epsilon), t.typed_data(),
-      t_change.typed_data(), x_change.typed_data(), weight_change.typed_data(),
-      {x_back_change->typed_data(), weight_back_change->typed_data()},
-      {x_back->typed_data(), weight_back->typed_data()});
-  nothing(moments_back_change);
+                       x_back->typed_data(), weight_back->typed_data());
   nothing(moments_back);
   return ffi::Error::Success();
 }
@@ -205,20 +186,6 @@ ffi::Error separable_change_call(ffi::ThreadPool pool, Array x_change,
   return ffi::Error::Success();
 }
 
-ffi::Error separable_both_call(ffi::ThreadPool pool, Array x_change, Array depthwise_change,
-                               Array pointwise_change, Array x, Array depthwise,
-                               Array pointwise, Array guess, ffi::Result<Array> y_change,
-                               ffi::Result<Array> y, ffi::Result<Array> moments,
-                               Geometry g) {
-  if (guess.element_count() != moments->element_count()) return wrong(kGuess);
-  separable_change(pool, separable_of(x, depthwise, pointwise, y->dimensions(), g),
-                   {x_change.typed_data(), depthwise_change.typed_data(),
-                    pointwise_change.typed_data()},
-                   y_change->typed_data(),
-                   {guess.typed_data(), y->typed_data(), moments->typed_data()});
-  return ffi::Error::Success();
-}
-
 ffi::Error separable_back_call(ffi::ThreadPool pool, Array y, Array x, Array depthwise,
                                Array pointwise, ffi::Result<Array> x_back,
                                ffi::Result<Array> depthwise_back,
@@ -260,18 +227,6 @@ ffi::Error separable_image_back_change_call(
       y_change.typed_data(),
       {x_change.typed_data(), depthwise_change.typed_data(), pointwise_change.typed_data()},
       x_back->typed_data());
-  return ffi::Error::Success();
-}
-
-ffi::Error separable_image_back_both_call(
-    ffi::ThreadPool pool, Array y_change, Array x_change, Array depthwise_change,
-    Array pointwise_change, Array y, Array x, Array depthwise, Array pointwise,
-    ffi::Result<Array> x_back_change, ffi::Result<Array> x_back, Geometry g) {
-  separable_image_back_change(
-      pool, separable_of(x, depthwise, pointwise, y.dimensions(), g), y.typed_data(),
-      y_change.typed_data(),
-      {x_change.typed_data(), depthwise_change.typed_data(), pointwise_change.typed_data()},
-      x_back_change->typed_data(), x_back->typed_data());
   return ffi::Error::Success();
 }
 
@@ -368,7 +323,6 @@ DARTS_WINDOW(darts_conv_input, conv_call<Of::kInput>, 2, 1);
 DARTS_WINDOW(darts_conv_kernel, conv_call<Of::kKernel>, 2, 1);
 DARTS_WINDOW(darts_separable, separable_call, 4, 2);
 DARTS_WINDOW(darts_separable_change, separable_change_call, 6, 1);
-DARTS_WINDOW(darts_separable_both, separable_both_call, 7, 3);
 DARTS_WINDOW(darts_separable_back, separable_back_call, 4, 3);
 DARTS_WINDOW(darts_separable_back_change, separable_back_change_call, 8, 3);
 DARTS_WINDOW(darts_rectified_conv, rectified_conv_call, 3, 2);
@@ -377,7 +331,6 @@ DARTS_WINDOW(darts_rectified_conv_back, rectified_conv_back_call, 3, 2);
 DARTS_WINDOW(darts_rectified_conv_back_change, rectified_conv_back_change_call, 6, 2);
 DARTS_WINDOW(darts_separable_image_back, separable_image_back_call, 4, 1);
 DARTS_WINDOW(darts_separable_image_back_change, separable_image_back_change_call, 8, 1);
-DARTS_WINDOW(darts_separable_image_back_both, separable_image_back_both_call, 8, 2);
 DARTS_WINDOW(darts_rectified_conv_image_back, rectified_conv_image_back_call, 3, 1);
 DARTS_WINDOW(darts_rectified_conv_image_back_change, rectified_conv_image_back_change_call,
              6, 1);
@@ -387,6 +340,5 @@ DARTS_SUMS(darts_project, project_call, 3, 1);
 DARTS_WEIGHTED(darts_weighted_change, weighted_change_call, 6, 1);
 DARTS_WEIGHTED(darts_weighted_back, weighted_back_call, 4, 3);
 DARTS_WEIGHTED(darts_weighted_back_change, weighted_back_change_call, 8, 3);
-DARTS_WEIGHTED(darts_weighted_back_both, weighted_back_both_call, 8, 6);
 
 }  // namespace darts

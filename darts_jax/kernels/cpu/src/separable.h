@@ -116,19 +116,10 @@ void separable(xla::ffi::ThreadPool& pool, const Separable<T>& s, const T* guess
   });
 }
 
-// Outputs and their moments, where they are wanted beside a change.
-template <class T>
-struct Beside {
-  const T* guess = nullptr;
-  T* y = nullptr;
-  T* moments = nullptr;
-};
-
-// The change of y along tangents. What lies between the convolutions is made once for it
-// and for y.
+// The change of y along tangents.
 template <class T>
 void separable_change(xla::ffi::ThreadPool& pool, const Separable<T>& s,
-                      const Tangents<T>& t, T* y_change, const Beside<T>& beside = {}) {
+                      const Tangents<T>& t, T* y_change) {
   with_lanes<T>(s.to, [&](auto v) {
     constexpr int V = v;
     const Lanes lanes(s.from, kLanes<T>);
@@ -138,8 +129,6 @@ void separable_change(xla::ffi::ThreadPool& pool, const Separable<T>& s,
     const Buffer<T> spread_change = lanes.spread(t.depthwise, edges * taps);
     const Buffer<T> matrices = packed(pool, s.pointwise, edges, s.from, s.to, false, padded);
     const Buffer<T> changes = packed(pool, t.pointwise, edges, s.from, s.to, false, padded);
-    std::optional<Deviations<T>> deviations;
-    if (beside.y) deviations.emplace(beside.guess, edges, edges * s.batch, s.to);
     const auto make = [&] { return SeparableRows<T, V, 2>(s, lanes, padded); };
     parallel_for(pool, edges * s.batch, make, [&](auto& rows, int64_t i) {
       const Place at = s.edges.place(i, s.batch);
@@ -148,16 +137,12 @@ void separable_change(xla::ffi::ThreadPool& pool, const Separable<T>& s,
       const Taps<T> moving{spread.get() + tap, spread_change.get() + tap};
       const T* matrix = matrices.get() + at.edge * s.from * padded;
       const T* matrix_change = changes.get() + at.edge * s.from * padded;
-      T* y = beside.y ? beside.y + output : nullptr;
       rows.begin(s.x + image, t.x + image);
       for (int64_t r = 0; r < s.window.down.output; ++r) {
         const auto [z, z_change] = rows.depthwise_row(r, moving);
         rows.pointwise_row({{z_change, matrix}, {z, matrix_change}}, r, y_change + output);
-        if (y) rows.pointwise_row({{z, matrix}}, r, y);
       }
-      if (y) deviations->add(at.output, at.edge, y, s.output());
     });
-    if (beside.y) deviations->moments(s.window.outputs() * s.batch, beside.moments);
   });
 }
 

@@ -119,12 +119,11 @@ void separable_image_back(xla::ffi::ThreadPool& pool, const Separable<T>& s, con
   });
 }
 
-// How that changes along tangents of g and of the kernels; and itself, where there is a
-// place for it.
+// How that changes along tangents of g and of the kernels.
 template <class T>
 void separable_image_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s,
                                  const T* g, const T* g_change, const Tangents<T>& t,
-                                 T* x_change, T* x = nullptr) {
+                                 T* x_change) {
   with_lanes<T>(s.from, [&](auto back) {
     constexpr int BACK = back;
     const SeparableBack<T, BACK> b{s};
@@ -138,7 +137,7 @@ void separable_image_back_change(xla::ffi::ThreadPool& pool, const Separable<T>&
     };
     const auto make = [&] {
       return Tools{b.template reached<BetweenRows<T, BACK>>(sharing, 2),
-                   Buffer<T>(x ? 0 : s.image(), false)};
+                   Buffer<T>(s.image(), false)};
     };
     parallel_for(pool, s.edges.groups() * s.batch, make, [&](Tools& tools, int64_t i) {
       const int64_t n = i % s.batch, image = i * s.image();
@@ -148,8 +147,7 @@ void separable_image_back_change(xla::ffi::ThreadPool& pool, const Separable<T>&
             .begin(b, b.image_of(g, e, n), b.matrix_of(matrices, e),
                    {b.image_of(g_change, e, n), b.matrix_of(matrix_changes, e)});
       }
-      T* itself = x ? x + image : tools.unwanted.get();
-      tools.map.image(std::array{itself, x_change + image}, s.x + image);
+      tools.map.image(std::array{tools.unwanted.get(), x_change + image}, s.x + image);
     });
   });
 }

@@ -62,42 +62,37 @@ class Normal {
   Buffer<T> mean_, inverse_;
 };
 
-// Every result is the sum of its factors [array, channel] times the arrays, each less its
-// mean [array, channel], and of the last of the factors times y.
-template <class T, int ARRAYS, int RESULTS>
+// The result is the sum of factors [array, channel] times the arrays, each less its mean
+// [array, channel], and of the last of the factors times y.
+template <class T, int ARRAYS>
 void combine(xla::ffi::ThreadPool& pool, const T* const (&arrays)[ARRAYS],
              const std::vector<T>& means, const Normal<T>& normal,
-             const std::vector<T>& factors, T* const (&results)[RESULTS]) {
+             const std::vector<T>& factors, T* result) {
   constexpr int V = kLanes<T>, TERMS = ARRAYS + 1;
   const Lanes& lanes = normal.lanes;
   const Buffer<T> all_means = lanes.spread(means.data(), ARRAYS);
-  const Buffer<T> all_factors = lanes.spread(factors.data(), RESULTS * TERMS);
+  const Buffer<T> all_factors = lanes.spread(factors.data(), TERMS);
   const int64_t size = normal.pixels * lanes.channels, run = round_up(kRun, lanes.period);
   parallel_for(pool, (size + run - 1) / run, [&](int64_t i) {
     const int64_t begin = i * run, end = std::min(size, begin + run);
     for (int64_t kind = 0; kind < lanes.period; kind += V) {
-      Vec<T, V> mean[ARRAYS], by[RESULTS][TERMS];
+      Vec<T, V> mean[ARRAYS], by[TERMS];
 #pragma GCC unroll 8
       for (int a = 0; a < ARRAYS; ++a)
         mean[a] = load<T, V>(all_means.get() + a * lanes.period + kind);
 #pragma GCC unroll 8
-      for (int r = 0; r < RESULTS; ++r)
-#pragma GCC unroll 8
-        for (int a = 0; a < TERMS; ++a)
-          by[r][a] = load<T, V>(all_factors.get() + (r * TERMS + a) * lanes.period + kind);
+      for (int a = 0; a < TERMS; ++a)
+        by[a] = load<T, V>(all_factors.get() + a * lanes.period + kind);
       const auto write = [&](int64_t f, int64_t count) {
         Vec<T, V> terms[TERMS];
 #pragma GCC unroll 8
         for (int a = 0; a < ARRAYS; ++a)
           terms[a] = load_part<T, V>(arrays[a] + f, count) - mean[a];
         terms[ARRAYS] = normal.of_x(load_part<T, V>(normal.x() + f, count), kind);
+        Vec<T, V> sum{};
 #pragma GCC unroll 8
-        for (int r = 0; r < RESULTS; ++r) {
-          Vec<T, V> sum{};
-#pragma GCC unroll 8
-          for (int a = 0; a < TERMS; ++a) sum += by[r][a] * terms[a];
-          store_part<T, V>(results[r] + f, sum, count);
-        }
+        for (int a = 0; a < TERMS; ++a) sum += by[a] * terms[a];
+        store_part<T, V>(result + f, sum, count);
       };
       int64_t f = begin + kind;
       for (; f + V <= end; f += lanes.period) write(f, V);
@@ -126,8 +121,7 @@ std::vector<double> project_edge(xla::ffi::ThreadPool& pool, const T* t,
     factors[c + k] = (slope ? slope[k] : 0) - scale[k] * (sums[c + k] / normal.pixels);
   }
   const T* const arrays[] = {t};
-  T* const results[] = {result};
-  combine(pool, arrays, means, normal, factors, results);
+  combine(pool, arrays, means, normal, factors, result);
   return sums;
 }
 
@@ -176,22 +170,14 @@ void weighted_back(xla::ffi::ThreadPool& pool, const Weighted<T>& w, const T* t,
   }
 }
 
-// Cotangents of x and of the weight.
-template <class T>
-struct WeightedBack {
-  T* x;
-  T* weight;
-};
-
-// How these change along tangents of t, of x and of the weight; and the cotangents
-// themselves, where there is a place for them.
+// How these change along tangents of t, of x and of the weight.
 //
 // The cotangent of x is s P(t) with s = weight * inverse. Of what is in it, y changes by
 // inverse P(x'), and inverse by -inverse^2 mean(y x').
 template <class T>
 void weighted_back_change(xla::ffi::ThreadPool& pool, const Weighted<T>& w, const T* t,
                           const T* t_change, const T* x_change, const T* weight_change,
-                          const WeightedBack<T>& change, const WeightedBack<T>& itself) {
+                          T* x_back_change, T* weight_back_change) {
   const int64_t c = w.channels;
   for (int64_t e = 0; e < w.edges; ++e) {
     const auto normal = Normal<T>::of(w, e);
@@ -207,7 +193,7 @@ void weighted_back_change(xla::ffi::ThreadPool& pool, const Weighted<T>& w, cons
                                       }
                                       terms[6] = of[1] * of[2];
                                     });
-    std::vector<T> means(3 * c), factors(8 * c);
+    std::vector<T> means(3 * c), factors(4 * c);
     for (int64_t k = 0; k < c; ++k) {
       double mean[7];
       for (int s = 0; s < 7; ++s) mean[s] = sums[s * c + k] / w.pixels;
@@ -221,18 +207,11 @@ void weighted_back_change(xla::ffi::ThreadPool& pool, const Weighted<T>& w, cons
       const double of_y_change = -scale * y_t * inverse;
       const double of_y =
           -scale * (y_dt + dy_t) - scale_change * y_t - of_y_change * y_dx;
-      const double all_factors[] = {scale, scale_change, of_y_change, of_y,
-                                    0,     scale,        0,           -scale * y_t};
-      for (int f = 0; f < 8; ++f) factors[f * c + k] = T(all_factors[f]);
-      change.weight[e * c + k] = T(w.pixels * (y_dt + dy_t));
-      if (itself.x) itself.weight[e * c + k] = T(w.pixels * y_t);
+      const double all_factors[] = {scale, scale_change, of_y_change, of_y};
+      for (int f = 0; f < 4; ++f) factors[f * c + k] = T(all_factors[f]);
+      weight_back_change[e * c + k] = T(w.pixels * (y_dt + dy_t));
     }
-    T* const of_change = change.x + e * w.size();
-    if (itself.x)
-      combine<T, 3, 2>(pool, arrays, means, normal, factors,
-                       {of_change, itself.x + e * w.size()});
-    else
-      combine<T, 3, 1>(pool, arrays, means, normal, factors, {of_change});
+    combine(pool, arrays, means, normal, factors, x_back_change + e * w.size());
   }
 }
 
