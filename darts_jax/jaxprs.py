@@ -29,12 +29,21 @@ Atom = Var | Literal
 
 
 def open_program(program: Program) -> Jaxpr:
-    """Returns the equations of a program without the values of its constants."""
+    """Returns the equations of a program without the values of its constants.
+
+    Args:
+      program: a traced program.
+    """
     return program.jaxpr if isinstance(program, ClosedJaxpr) else program
 
 
-def unchanged(ones: Iterable[Any], others: Iterable[Any]) -> bool:
-    """Returns whether two sequences hold the very same objects, one by one."""
+def are_identical(ones: Iterable[Any], others: Iterable[Any]) -> bool:
+    """Returns whether two sequences hold the very same objects, one by one.
+
+    Args:
+      ones: the first sequence.
+      others: the second, of the same length.
+    """
     return all(a is b for a, b in zip(ones, others, strict=True))
 
 
@@ -42,6 +51,9 @@ def bodies(equation: JaxprEqn) -> list[Jaxpr]:
     """Returns the programs that an equation holds, in the order of its parameters.
 
     They are the branches of a conditional, the body of a loop or a call.
+
+    Args:
+      equation: of a program.
     """
     found: list[Jaxpr] = []
 
@@ -59,8 +71,12 @@ def with_bodies(equation: JaxprEqn, new: Sequence[Jaxpr]) -> JaxprEqn:
 
     Programs must have the arguments and results of those that they replace. The
     equation itself is returned where all are the very same.
+
+    Args:
+      equation: of a program.
+      new: as many programs as `bodies` returns.
     """
-    if unchanged(new, bodies(equation)):
+    if are_identical(new, bodies(equation)):
         return equation
     rest = iter(new)
 
@@ -74,7 +90,12 @@ def with_bodies(equation: JaxprEqn, new: Sequence[Jaxpr]) -> JaxprEqn:
 
 
 def with_equations(program: Program, body: Jaxpr) -> Program:
-    """Returns a program with other equations and the same constants."""
+    """Returns a program with other equations and the same constants.
+
+    Args:
+      program: a traced program.
+      body: the equations, with the program's arguments and results.
+    """
     if open_program(program) is body:
         return program
     is_pair = isinstance(program, ClosedJaxpr) and ClosedJaxpr is not Jaxpr
@@ -113,12 +134,20 @@ class Scan:
 
 
 def is_scan(equation: JaxprEqn) -> bool:
-    """Returns whether an equation is a loop of known length."""
+    """Returns whether an equation is a loop of known length.
+
+    Args:
+      equation: of a program.
+    """
     return bool(equation.primitive is primitives.scan_p)
 
 
 def scan_parts(equation: JaxprEqn) -> Scan:
-    """Returns the parts of a scan's equation."""
+    """Returns the parts of a scan's equation.
+
+    Args:
+      equation: for which `is_scan` is True.
+    """
     params = equation.params
     if "num_carry" in params:  # until jax 0.10
         constants = params["num_consts"]
@@ -135,12 +164,20 @@ def scan_parts(equation: JaxprEqn) -> Scan:
 
 
 def turns(equation: JaxprEqn) -> int:
-    """Returns how often an equation runs the programs that it holds."""
+    """Returns how often an equation runs the programs that it holds.
+
+    Args:
+      equation: of a program.
+    """
     return scan_parts(equation).length if is_scan(equation) else 1
 
 
 def is_conditional(equation: JaxprEqn) -> bool:
-    """Returns whether an equation chooses one of several programs by its operand 0."""
+    """Returns whether an equation chooses one of several programs by its operand 0.
+
+    Args:
+      equation: of a program.
+    """
     return bool(equation.primitive is primitives.cond_p)
 
 
@@ -149,6 +186,9 @@ def called_program(equation: JaxprEqn) -> ClosedJaxpr | None:
 
     It is that of a `jit`, a checkpoint or a function with rules of its own; None for
     every other equation.
+
+    Args:
+      equation: of a program.
     """
     params = equation.params
     inner = params.get("jaxpr", params.get("call_jaxpr"))
@@ -158,34 +198,59 @@ def called_program(equation: JaxprEqn) -> ClosedJaxpr | None:
 
 
 def shapes(equation: Any) -> list[tuple[int, ...]]:
-    """Returns the shapes of an equation's operands, then those of its results."""
+    """Returns the shapes of an equation's operands, then those of its results.
+
+    Args:
+      equation: of a program.
+    """
     return [v.aval.shape for v in (*equation.invars, *equation.outvars)]
 
 
 def contracted_axes(equation: JaxprEqn) -> tuple[int, ...]:
-    """Returns the axes of a matrix product's left operand that are summed over."""
+    """Returns the axes of a matrix product's left operand that are summed over.
+
+    Args:
+      equation: of a matrix product.
+    """
     (left, _), _ = equation.params["dimension_numbers"]
     return tuple(left)
 
 
 def output_features_axis(equation: JaxprEqn) -> int:
-    """Returns the axis of a convolution's kernel that counts its output features."""
+    """Returns the axis of a convolution's kernel that counts its output features.
+
+    Args:
+      equation: of a convolution.
+    """
     return int(equation.params["dimension_numbers"].rhs_spec[0])
 
 
 def has_window(equation: JaxprEqn) -> bool:
-    """Returns whether an equation is one of this project's windowed primitives."""
+    """Returns whether an equation is one of this project's windowed primitives.
+
+    Args:
+      equation: of a program.
+    """
     return "window" in equation.params
 
 
 def kernel_shape(equation: JaxprEqn) -> tuple[int, int]:
-    """Returns height and width of a windowed primitive's kernel, in taps."""
+    """Returns height and width of a windowed primitive's kernel, in taps.
+
+    Args:
+      equation: for which `has_window` is True.
+    """
     height, width = equation.params["window"].kernel
     return height, width
 
 
 def bind(equation: JaxprEqn, *operands: Any) -> list[Any]:
-    """Runs an equation's own primitive on other operands."""
+    """Runs an equation's own primitive on other operands.
+
+    Args:
+      equation: of a program.
+      operands: in the place of its own.
+    """
     results = equation.primitive.bind(*operands, **equation.params)
     return list(results) if equation.primitive.multiple_results else [results]
 
@@ -196,7 +261,9 @@ def trace_in_place(
     """Traces a function in the place of an equation's primitive.
 
     Args:
+      equation: of a program.
       function: takes the operands, and the equation's parameters by keyword.
+      operands: its arguments.
     """
     return jax.make_jaxpr(lambda *given: function(*given, **equation.params))(*operands)
 
@@ -213,5 +280,10 @@ def without_dead_equations(program: ClosedJaxpr) -> ClosedJaxpr:
 
 
 def run(program: ClosedJaxpr, *operands: Any) -> list[Any]:
-    """Runs a program on its flat operands."""
+    """Runs a program on its flat operands.
+
+    Args:
+      program: a traced program.
+      operands: its arguments, flat.
+    """
     return jaxpr_as_fun(program)(*operands)

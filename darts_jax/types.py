@@ -1,4 +1,4 @@
-"""The glossary: what flows through a search, and the type of each of its slots.
+"""Glossary: the arrays that flow through a search, and the types of its slots.
 
 Symbols follow Liu et al. (2019): w are the ``params``, a is ``alpha``, p(a) the
 ``mixture``. Shapes name their axes: [edge, op], [batch, height, width, channel].
@@ -26,10 +26,11 @@ Scalars = dict[str, Any]  # name -> scalar array; a tree of what a schedule may 
 Metrics = dict[str, Float[Array, ""]]
 
 Loss = Callable[[Params, Alpha], Float[Array, ""]]
-"""A loss by weights and architecture, the batch closed over; BN uses the batch."""
+"""Loss as a function of weights and architecture on a fixed batch, by which BN
+normalises."""
 
 InnerStep = Callable[[Params, Params], Params]
-"""(gradient, params) -> params after the optimizer's step, its state closed over."""
+"""(gradient, params) -> params after a step of the optimizer from a fixed state."""
 
 
 class Mixture(struct.PyTreeNode):
@@ -53,7 +54,7 @@ class Mixture(struct.PyTreeNode):
 
 
 Batch = Any
-"""What a task's `Criterion` takes: arrays [batch, ...] as a tree, like `Examples`."""
+"""Argument of a task's `Criterion`: a tree of arrays [batch, ...], like `Examples`."""
 
 
 class Examples(struct.PyTreeNode):
@@ -64,13 +65,15 @@ class Examples(struct.PyTreeNode):
 
 
 class Scenes(struct.PyTreeNode):
-    """Images with boxes around what is in them, padded to one number an image.
+    """Images with boxes around objects, padded to the same number for every image.
 
     Attributes:
       images: uint8 as stored, or float as the network sees them.
       boxes: left, top, right, bottom in pixels.
+      labels: class of every box.
       present: False where there is no box.
-      crowd: of a box around many, or hard to tell: neither learned nor counted.
+      crowd: whether a box is around many objects, or hard to tell: neither learned nor
+        counted.
     """
 
     images: UInt[AnyArray, "n height width channel"] | Float[AnyArray, "n h w channel"]
@@ -81,13 +84,14 @@ class Scenes(struct.PyTreeNode):
 
 
 class Text(struct.PyTreeNode):
-    """A window of texts that run on, one a row.
+    """A window of texts that run on, one in a row.
 
     Attributes:
+      tokens: numbers of words.
       targets: the token that follows each.
       present: False behind the end of a window shorter than the others.
       fresh: whether the text begins here.
-      stream: which of the texts that are read by turns this is.
+      stream: number of the text, among those that are read by turns.
     """
 
     tokens: Int[AnyArray, "batch time"]
@@ -98,7 +102,7 @@ class Text(struct.PyTreeNode):
 
 
 class SearchState(struct.PyTreeNode):
-    """All that a search has learned, and all that its next step depends on.
+    """State of a search: all that it has learned and that its next step depends on.
 
     Attributes:
       step: steps done.
@@ -122,7 +126,7 @@ class SearchState(struct.PyTreeNode):
 
 
 class TrainState(struct.PyTreeNode):
-    """The same for the training of one fixed network."""
+    """State of the training of one fixed network; attributes as of `SearchState`."""
 
     step: Int[Array, ""]
     key: UInt[Array, " key"]
@@ -132,7 +136,14 @@ class TrainState(struct.PyTreeNode):
 
 
 class RelaxationFunction(Protocol):
-    """One kind's architecture parameters to mixing weights; the key is consumed."""
+    """Computes mixing weights from the architecture parameters of one kind of cell.
+
+    Args:
+      key: consumed.
+      logits: architecture parameters.
+      mask: False where an edge has no such operation.
+      temperature: in the unit of the logits.
+    """
 
     def __call__(
         self,
@@ -157,5 +168,10 @@ class Hypergradient(Protocol):
 
 
 def step_key(key: UInt[Array, " key"], step: Int[Array, ""]) -> PRNGKeyArray:
-    """The key of one step: it depends on the seed and the step alone."""
+    """Returns the key of one step, which depends on the seed and the step alone.
+
+    Args:
+      key: raw key data of a search or a training.
+      step: number of the step, from 0.
+    """
     return jax.random.fold_in(jax.random.wrap_key_data(key), step)

@@ -56,7 +56,7 @@ def test_bodies_are_replaced_where_they_stand(function, programs):
     copies = [body.replace(eqns=list(body.eqns)) for body in inner]
     copied = jaxprs.with_bodies(equation, copies)
     assert (copied is equation) == (not inner)
-    assert jaxprs.unchanged(jaxprs.bodies(copied), copies)
+    assert jaxprs.are_identical(jaxprs.bodies(copied), copies)
     jaxpr = jaxprs.open_program(traced)
     again = jaxprs.with_equations(
         traced, jaxpr.replace(eqns=[*jaxpr.eqns[:-1], copied])

@@ -142,7 +142,13 @@ def _skip(channels: int, stride: int, discrete: bool) -> nn.Module:
 
 
 def keep_width(channels: int, stride: int, discrete: bool) -> nn.Module:
-    """Makes the module of an edge that chooses its cell's width: the identity."""
+    """Makes the module of an edge that chooses its cell's width: the identity.
+
+    Args:
+      channels: not used.
+      stride: not used; it is 1.
+      discrete: not used.
+    """
     del channels, stride, discrete
     return Identity()
 
@@ -223,6 +229,10 @@ def get_operation(name: str) -> Operation:
 
 
 def require_operation(name: str) -> None:
-    """Raises InputError, with the nearest name, unless ``name`` is an operation."""
+    """Raises InputError, with the nearest name, unless the operation is known.
+
+    Args:
+      name: an entry of `OPERATIONS`, or a choice of a width.
+    """
     if name not in OPERATIONS and width_share(name) is None:
         raise unknown_name_error("operation", name, list(OPERATIONS))
