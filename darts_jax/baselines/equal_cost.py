@@ -39,7 +39,7 @@ def random_of_cost(
 
     ends = []
     for _ in range(_WALKS):
-        genotype = moves.uniform(space, rng)
+        genotype = moves.sample_genotype(space, rng)
         for _ in range(_STEPS):
             if not distance(genotype):
                 return genotype

@@ -7,7 +7,7 @@ import numpy as np
 from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Genotype, Space
-from darts_jax.spaces.moves import mutate, uniform
+from darts_jax.spaces.moves import mutate, sample_genotype
 
 
 @budgeted
@@ -39,7 +39,7 @@ def evolution(
         maxlen=population
     )
     while True:
-        child = uniform(space, rng)
+        child = sample_genotype(space, rng)
         if len(living) == population:
             drawn = [living[i] for i in rng.integers(population, size=sample)]
             _, parent = max(drawn, key=lambda one: one[0])

@@ -7,7 +7,7 @@ import numpy as np
 from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Space
-from darts_jax.spaces.moves import identity, neighbours, uniform
+from darts_jax.spaces.moves import genotype_key, list_neighbours, sample_genotype
 
 
 @budgeted
@@ -33,16 +33,16 @@ def local_search(space: Space, rng: np.random.Generator, initial: int = 1) -> Pr
         raise InputError(f"initial {initial}; want 1 or more")
     scores: dict[Hashable, float] = {}
     while True:
-        reached = [uniform(space, rng) for _ in range(initial)]
+        reached = [sample_genotype(space, rng) for _ in range(initial)]
         for genotype in reached:
-            scores[identity(genotype)] = (yield genotype).score
-        best = max(reached, key=lambda g: scores[identity(g)])
+            scores[genotype_key(genotype)] = (yield genotype).score
+        best = max(reached, key=lambda g: scores[genotype_key(g)])
         before = None
         while best is not before:
-            near = neighbours(space, best)
+            near = list_neighbours(space, best)
             for i in rng.permutation(len(near)):
-                if identity(near[i]) not in scores:
-                    scores[identity(near[i])] = (yield near[i]).score
+                if genotype_key(near[i]) not in scores:
+                    scores[genotype_key(near[i])] = (yield near[i]).score
             # `max` takes the first of equals: the climb stays where it is.
             before = best
-            best = max([best, *near], key=lambda g: scores[identity(g)])
+            best = max([best, *near], key=lambda g: scores[genotype_key(g)])

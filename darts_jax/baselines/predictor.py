@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Genotype, Space
-from darts_jax.spaces.moves import identity, mutate, nodes, uniform
+from darts_jax.spaces.moves import decision_nodes, genotype_key, mutate, sample_genotype
 from darts_jax.types import Params
 
 _Features = Float[np.ndarray, "genotype feature"]
@@ -70,13 +70,13 @@ def predictor_search(
             f"more, got {members}; a rate above 0, got {learning_rate}"
         )
     known: dict[Hashable, tuple[float, Genotype]] = {}
-    chosen = [uniform(space, rng) for _ in range(initial)]
+    chosen = [sample_genotype(space, rng) for _ in range(initial)]
     while True:
         for genotype in chosen:
-            known[identity(genotype)] = (yield genotype).score, genotype
+            known[genotype_key(genotype)] = (yield genotype).score, genotype
         offered = _candidates(space, known, candidates, parents, rng)
         if not offered:
-            chosen = [uniform(space, rng)]
+            chosen = [sample_genotype(space, rng)]
             continue
         scores = [score for score, _ in known.values()]
         genotypes = [genotype for _, genotype in known.values()]
@@ -108,7 +108,7 @@ def encode(space: Space, genotypes: Sequence[Genotype]) -> _Features:
         place: column
         for column, place in enumerate(
             (node.kind, node.target, source, op)
-            for node in nodes(space)
+            for node in decision_nodes(space)
             for source, operations in node.operations.items()
             for op in operations
         )
@@ -134,8 +134,8 @@ def _candidates(
     for i in range(most):
         _, parent = best[i % len(best)]
         child = mutate(space, parent, rng)
-        if identity(child) not in known:
-            found[identity(child)] = child
+        if genotype_key(child) not in known:
+            found[genotype_key(child)] = child
     return list(found.values())
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.spaces.graph import Space
-from darts_jax.spaces.moves import uniform
+from darts_jax.spaces.moves import sample_genotype
 
 
 @budgeted
@@ -19,4 +19,4 @@ def random_search(space: Space, rng: np.random.Generator) -> Proposals:
       Genotypes to evaluate.
     """
     while True:
-        yield uniform(space, rng)
+        yield sample_genotype(space, rng)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Choice, Genotype, Space
-from darts_jax.spaces.moves import assembled, nodes
+from darts_jax.spaces.moves import assemble_genotype, decision_nodes
 
 # Adam as PyTorch has it by default.
 _BETA1 = 0.9
@@ -81,7 +81,7 @@ class _Policy:
     space: Space
 
     def __post_init__(self) -> None:
-        self.nodes = nodes(self.space)
+        self.nodes = decision_nodes(self.space)
         self.rows: dict[tuple[int, ...], int] = {}
         sizes: list[int] = []
         for i, node in enumerate(self.nodes):
@@ -106,7 +106,7 @@ class _Policy:
                 used[row] = True
                 operation = node.operations[source][actions[row]]
                 choices.append((node.kind, Choice(node.target, source, operation)))
-        return assembled(self.space, choices), used
+        return assemble_genotype(self.space, choices), used
 
 
 def _log_slope(

@@ -55,7 +55,7 @@ def next_multiplier(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
     return jnp.maximum(multiplier + rate * excess, 0)
 
 
-Kept = Callable[[Cell, Array, Array, moves.Rule], Array]
+Kept = Callable[[Cell, Array, Array, moves.KeptEdges], Array]
 """(cell, weights, mask, rule) -> what a genotype keeps of every choice [edge, op]."""
 
 
@@ -75,7 +75,7 @@ class CostConstraint:
     rule: BudgetRule
     cost: Callable[[dict[str, Array]], Scalar]
     space: Space
-    keeps: moves.Rule
+    keeps: moves.KeptEdges
     relaxation: RelaxationFunction
     read: RelaxationFunction
 
@@ -101,7 +101,7 @@ def hard_choices(
     cell: Cell,
     weights: Float[Array, "edge op"],
     mask: Bool[Array, "edge op"],
-    rule: moves.Rule,
+    rule: moves.KeptEdges,
 ) -> Float[Array, "edge op"]:
     """1 for what a genotype keeps: every edge's strongest, of a node's edges the best.
 
@@ -123,7 +123,7 @@ def choice_probabilities(
     cell: Cell,
     weights: Float[Array, "edge op"],
     mask: Bool[Array, "edge op"],
-    rule: moves.Rule,
+    rule: moves.KeptEdges,
 ) -> Float[Array, "edge op"]:
     """How likely a genotype keeps each choice, to go by the weights.
 
@@ -144,7 +144,7 @@ def _present(
     cell: Cell,
     weights: Float[Array, "edge op"],
     mask: Bool[Array, "edge op"],
-    rule: moves.Rule,
+    rule: moves.KeptEdges,
 ) -> Float[Array, "edge op"]:
     """The weights of what a genotype may keep; 0 for the rest."""
     allowed = np.array(
@@ -224,7 +224,7 @@ def _raised(
 def _priced(
     space: Space, genotype: Genotype, cost: Callable[[Genotype], float]
 ) -> Iterator[tuple[Genotype, float]]:
-    for other in moves.neighbours(space, genotype):
+    for other in moves.list_neighbours(space, genotype):
         yield other, cost(other)
 
 

@@ -32,7 +32,7 @@ from darts_jax.plots.style import (
     write,
 )
 from darts_jax.spaces import SPACES
-from darts_jax.spaces.fit import check
+from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import CellGenotype, Genotype
 
 _TITLES = {"reduce": "reduction"}
@@ -50,7 +50,7 @@ def draw_genotype(genotype: Genotype, path: str | Path | None = None) -> Figure:
         space, where that is registered.
     """
     if genotype.space in SPACES:
-        check(genotype)
+        check_genotype(genotype)
     cells = {kind: Layout(cell) for kind, cell in genotype.cells.items()}
     styles = {kind: edge_styles(layout) for kind, layout in cells.items()}
     figure = draw_layouts(cells, styles)

@@ -16,14 +16,14 @@ OPERATIONS = (
 )
 
 
-def layout(cells: int) -> tuple[str, ...]:
+def darts_layout(cells: int) -> tuple[str, ...]:
     """Reduction cells at one third and two thirds of the depth, normal elsewhere."""
     reductions = {cells // 3, 2 * cells // 3}
     return tuple("reduce" if i in reductions else "normal" for i in range(cells))
 
 
 MACRO = Macro(
-    layout,
+    darts_layout,
     reductions=("reduce",),
     stem_multiplier=3,
     preprocesses=True,

@@ -19,7 +19,7 @@ from darts_jax.spaces.widths import FEATURES, STEM
 _MOST_SHOWN = 12
 
 
-def check(genotype: Genotype) -> Genotype:
+def check_genotype(genotype: Genotype) -> Genotype:
     """Returns the genotype, if its space has it or it is a published one.
 
     It fits if it has the space's kinds of cells and no other, each with the space's
@@ -60,7 +60,7 @@ def check(genotype: Genotype) -> Genotype:
     return genotype
 
 
-def doubts(genotype: Genotype) -> list[str]:
+def describe_dead_states(genotype: Genotype) -> list[str]:
     """Returns what of a genotype that fits cannot learn, a line for each cell."""
     told = []
     for kind, cell in genotype.cells.items():
@@ -79,7 +79,7 @@ def doubts(genotype: Genotype) -> list[str]:
     return told
 
 
-def departures(genotype: Genotype) -> list[str]:
+def describe_departures(genotype: Genotype) -> list[str]:
     """Returns which nodes keep another number of edges than by the space's own rule.
 
     Another rule of a search may have kept them, or an edge was lost on the way.

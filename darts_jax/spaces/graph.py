@@ -327,9 +327,9 @@ class Genotype:
         Raises:
           InputError: the text is not JSON, not a genotype, or none of its space.
         """
-        from darts_jax.spaces.written import of_json
+        from darts_jax.spaces.written import parse_json
 
-        return of_json(text)
+        return parse_json(text)
 
     @classmethod
     def from_pairs(cls, tree: Any, space: str | None = None) -> "Genotype":
@@ -347,9 +347,9 @@ class Genotype:
         Raises:
           InputError: it is no genotype, or none of the space.
         """
-        from darts_jax.spaces.written import of_pairs
+        from darts_jax.spaces.written import parse_pairs
 
-        return of_pairs(tree, space)
+        return parse_pairs(tree, space)
 
     def to_nasbench201(self) -> str:
         """The benchmark's string: ``|op~0|+|op~0|op~1|+...``, one group per node."""
@@ -371,6 +371,6 @@ class Genotype:
         Raises:
           InputError: it is no such string, or none of the space.
         """
-        from darts_jax.spaces.written import of_benchmark
+        from darts_jax.spaces.written import parse_nasbench201
 
-        return of_benchmark(text, space)
+        return parse_nasbench201(text, space)

@@ -26,7 +26,7 @@ class Rng(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
+class KeptEdges:
     """Which genotypes a space has.
 
     Attributes:
@@ -38,17 +38,17 @@ class Rule:
     keeps_none: bool
 
 
-RULES: dict[str, Rule] = {
-    "argmax": Rule(keeps=None, keeps_none=True),
-    "one_strongest": Rule(keeps=1, keeps_none=False),
-    "two_strongest": Rule(keeps=2, keeps_none=False),
-    "edge_weighted": Rule(keeps=2, keeps_none=False),
+RULES: dict[str, KeptEdges] = {
+    "argmax": KeptEdges(keeps=None, keeps_none=True),
+    "one_strongest": KeptEdges(keeps=1, keeps_none=False),
+    "two_strongest": KeptEdges(keeps=2, keeps_none=False),
+    "edge_weighted": KeptEdges(keeps=2, keeps_none=False),
 }
-"""By name of discretization. To add one: ``RULES["mine"] = Rule(...)``."""
+"""By name of discretization. To add one: ``RULES["mine"] = KeptEdges(...)``."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Node:
+class DecisionNode:
     """What may be decided of one node.
 
     Attributes:
@@ -68,8 +68,8 @@ class Node:
         return tuple(itertools.combinations(self.operations, self.keeps))
 
 
-def nodes(space: Space) -> tuple[Node, ...]:
-    """All nodes of a space, kind after kind.
+def decision_nodes(space: Space) -> tuple[DecisionNode, ...]:
+    """Returns all nodes of a space, kind after kind.
 
     Raises:
       InputError: it is not known which genotypes the space has.
@@ -88,18 +88,18 @@ def nodes(space: Space) -> tuple[Node, ...]:
     )
 
 
-def uniform(space: Space, rng: Rng) -> Genotype:
+def sample_genotype(space: Space, rng: Rng) -> Genotype:
     """A genotype drawn uniformly from all that the space has, node by node."""
     choices = []
-    for node in nodes(space):
+    for node in decision_nodes(space):
         choices += [
             (node.kind, Choice(node.target, s, _pick(node.operations[s], rng)))
             for s in _pick(node.sources, rng)
         ]
-    return assembled(space, choices)
+    return assemble_genotype(space, choices)
 
 
-def neighbours(space: Space, genotype: Genotype) -> list[Genotype]:
+def list_neighbours(space: Space, genotype: Genotype) -> list[Genotype]:
     """Every genotype that differs in one decision, each once.
 
     That is the operation of one kept edge, or the source of one: the edge from there
@@ -110,7 +110,7 @@ def neighbours(space: Space, genotype: Genotype) -> list[Genotype]:
     """
     return [
         _replaced(space, genotype, node.kind, old, new)
-        for node in nodes(space)
+        for node in decision_nodes(space)
         for old in _kept(node, genotype)
         for moves in _moves(node, genotype, old)
         for new in moves
@@ -118,7 +118,7 @@ def neighbours(space: Space, genotype: Genotype) -> list[Genotype]:
 
 
 def mutate(space: Space, genotype: Genotype, rng: Rng) -> Genotype:
-    """One of the `neighbours`, drawn as Real et al. (2019, section 3) draw it.
+    """Returns one of the `list_neighbours`, drawn as Real et al. (2019, section 3) draw it.
 
     First a node, then one of its edges, then whether its source or its operation
     changes, then to what, each uniformly among what can change at all.
@@ -128,7 +128,7 @@ def mutate(space: Space, genotype: Genotype, rng: Rng) -> Genotype:
     """
     places = [
         [(node, old) for old in _kept(node, genotype) if _moves(node, genotype, old)]
-        for node in nodes(space)
+        for node in decision_nodes(space)
     ]
     places = [edges for edges in places if edges]
     if not places:
@@ -138,7 +138,7 @@ def mutate(space: Space, genotype: Genotype, rng: Rng) -> Genotype:
     return _replaced(space, genotype, node.kind, old, new)
 
 
-def identity(genotype: Genotype) -> Hashable:
+def genotype_key(genotype: Genotype) -> Hashable:
     """The same for two genotypes if, and only if, they decide the same.
 
     The order in which the edges of a node are listed does not count.
@@ -149,7 +149,7 @@ def identity(genotype: Genotype) -> Hashable:
     )
 
 
-def assembled(space: Space, choices: Sequence[tuple[str, Choice]]) -> Genotype:
+def assemble_genotype(space: Space, choices: Sequence[tuple[str, Choice]]) -> Genotype:
     """The genotype that keeps these edges, each of the kind beside it."""
     cells = {
         kind: CellGenotype(
@@ -162,14 +162,14 @@ def assembled(space: Space, choices: Sequence[tuple[str, Choice]]) -> Genotype:
     return Genotype(space.name, cells)
 
 
-def _node(kind: str, cell: Cell, target: int, rule: Rule) -> Node:
+def _node(kind: str, cell: Cell, target: int, rule: KeptEdges) -> DecisionNode:
     operations = {}
     for edge in (cell.edges[e] for e in cell.incoming(target)):
         allowed = [op for op in edge.operations if op != "none" or rule.keeps_none]
         if allowed:
             operations[edge.source] = tuple(allowed)
     most = len(operations)
-    return Node(
+    return DecisionNode(
         kind, target, operations, most if rule.keeps is None else min(rule.keeps, most)
     )
 
@@ -178,7 +178,7 @@ def _pick(of: Sequence[_T], rng: Rng) -> _T:
     return of[int(rng.integers(len(of)))]
 
 
-def _kept(node: Node, genotype: Genotype) -> list[Choice]:
+def _kept(node: DecisionNode, genotype: Genotype) -> list[Choice]:
     """The edges of a node that a genotype keeps."""
     cell = genotype.cells.get(node.kind)
     kept = [c for c in cell.choices if c.target == node.target] if cell else []
@@ -196,7 +196,7 @@ def _kept(node: Node, genotype: Genotype) -> list[Choice]:
     return kept
 
 
-def _moves(node: Node, genotype: Genotype, old: Choice) -> list[list[Choice]]:
+def _moves(node: DecisionNode, genotype: Genotype, old: Choice) -> list[list[Choice]]:
     """What an edge may become: by operation, by source; nothing empty."""
     operations = [
         Choice(old.target, old.source, op)
@@ -216,7 +216,7 @@ def _moves(node: Node, genotype: Genotype, old: Choice) -> list[list[Choice]]:
 def _replaced(
     space: Space, genotype: Genotype, kind: str, old: Choice, new: Choice
 ) -> Genotype:
-    return assembled(
+    return assemble_genotype(
         space,
         [
             (k, new if (k, choice) == (kind, old) else choice)

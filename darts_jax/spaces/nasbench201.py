@@ -5,14 +5,14 @@ from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
 
-def layout(cells: int) -> tuple[str, ...]:
+def nasbench201_layout(cells: int) -> tuple[str, ...]:
     """Three stages of ``cells`` cells with residual reduction blocks between."""
     stage = ("normal",) * cells
     return (*stage, "residual", *stage, "residual", *stage)
 
 
 MACRO = Macro(
-    layout,
+    nasbench201_layout,
     reductions=("residual",),
     stem_multiplier=1,
     preprocesses=False,

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from darts_jax.errors import InputError, unknown_name_error
-from darts_jax.spaces.fit import departures
+from darts_jax.spaces.fit import describe_departures
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.literal import read_literal
 from darts_jax.spaces.published import NAMED
-from darts_jax.spaces.written import of_benchmark, of_json, of_tree
+from darts_jax.spaces.written import parse_json, parse_nasbench201, parse_tree
 
 _FILE = "genotype.json"
 _LARGEST = 1 << 26
@@ -143,7 +143,7 @@ def _last(text: str) -> _Found:
     ]
     places = sorted(printed + cells)
     if not places and whole.startswith("|"):
-        return _Found(of_benchmark(whole))
+        return _Found(parse_nasbench201(whole))
     if not places:
         raise InputError(
             f"not a genotype: {_short(whole)}; want JSON, Genotype(normal=[...], ...) "
@@ -153,9 +153,11 @@ def _last(text: str) -> _Found:
     line = text.count("\n", 0, place) + 1
     try:
         if form == "printed":
-            genotype = of_tree(_own(read_literal(text, place)[0]))
+            genotype = parse_tree(_own(read_literal(text, place)[0]))
         else:
-            genotype = of_benchmark(re.split(r"[^\w|~+]", text[place:], maxsplit=1)[0])
+            genotype = parse_nasbench201(
+                re.split(r"[^\w|~+]", text[place:], maxsplit=1)[0]
+            )
     except InputError as error:
         at = f"line {line}, " if "\n" in whole else ""
         which = f"the last of {len(places)} genotypes: " if len(places) > 1 else ""
@@ -169,14 +171,14 @@ def _of_object(text: str) -> Genotype:
         json.loads(text)
     except (ValueError, RecursionError) as error:
         if not re.match(r"\{\s*'", text):
-            return of_json(text)
+            return parse_json(text)
         tree, end = read_literal(text)
         if text[end:].strip():
             raise InputError(
                 f"not a genotype: {_short(text[end:])} follows it"
             ) from error
-        return of_tree(tree)
-    return of_json(text)
+        return parse_tree(tree)
+    return parse_json(text)
 
 
 def _own(tree: Any) -> Any:
@@ -206,7 +208,7 @@ def _told(found: _Found, where: str, notify: Callable[[str], Any]) -> Genotype:
         notify(
             f"{where}the genotype on line {found.line} is taken, the last of {found.of}"
         )
-    for departure in departures(found.genotype):
+    for departure in describe_departures(found.genotype):
         notify(f"{where}{departure}")
     return found.genotype
 

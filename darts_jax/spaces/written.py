@@ -22,7 +22,7 @@ from typing import Any
 
 from darts_jax.errors import InputError
 from darts_jax.spaces import SPACES, get_space
-from darts_jax.spaces.fit import check
+from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
 from darts_jax.spaces.moves import RULES
 
@@ -34,7 +34,7 @@ _BENCHMARK = re.compile(rf"{_GROUP}(?:\+{_GROUP})*")
 _LONGEST, _MOST = 1 << 20, 1 << 20
 
 
-def of_json(text: str) -> Genotype:
+def parse_json(text: str) -> Genotype:
     """Reads this project's JSON, or JSON of pairs.
 
     Raises:
@@ -50,20 +50,20 @@ def of_json(text: str) -> Genotype:
         raise InputError("not a genotype: nested too deep") from None
     except ValueError as error:
         raise InputError(f"not a genotype: {_line(error)}") from None
-    return of_tree(tree)
+    return parse_tree(tree)
 
 
-def of_tree(tree: Any) -> Genotype:
-    """Reads what JSON or a printed value holds; raises InputError as `of_json` does."""
+def parse_tree(tree: Any) -> Genotype:
+    """Reads what JSON or a printed value holds; raises InputError as `parse_json` does."""
     if not isinstance(tree, Mapping):
         raise InputError(
             f"not a genotype: {_short(tree)}; want an object with 'cells' or "
             "'<kind>_concat'"
         )
-    return check(_of_cells(tree)) if "cells" in tree else of_pairs(tree)
+    return check_genotype(_of_cells(tree)) if "cells" in tree else parse_pairs(tree)
 
 
-def of_pairs(pairs: Any, space: str | None = None) -> Genotype:
+def parse_pairs(pairs: Any, space: str | None = None) -> Genotype:
     """Reads pairs or triples, ``{"normal": [...], "normal_concat": [...], ...}``.
 
     Args:
@@ -95,7 +95,7 @@ def of_pairs(pairs: Any, space: str | None = None) -> Genotype:
     return _fitting(lambda space: _paired(tree, kinds, space), space, usual)
 
 
-def of_benchmark(text: str, space: str | None = None) -> Genotype:
+def parse_nasbench201(text: str, space: str | None = None) -> Genotype:
     """Reads the string of NAS-Bench-201: ``|op~0|+|op~0|op~1|+...``, a group a node.
 
     Raises:
@@ -141,13 +141,13 @@ def _fitting(
 ) -> Genotype:
     """The genotype of a space that is named, or of the first that has it."""
     if space is not None:
-        return check(build(get_space(space)))
+        return check_genotype(build(get_space(space)))
     try:
-        return check(build(SPACES[usual]))
+        return check_genotype(build(SPACES[usual]))
     except InputError as error:
         for other in SPACES.values():
             try:
-                return check(build(other))
+                return check_genotype(build(other))
             except InputError:
                 continue
         raise error

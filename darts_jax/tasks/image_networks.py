@@ -26,7 +26,7 @@ from darts_jax.models.operations.soundness import require_operation_sound
 from darts_jax.models.supernet import Supernet
 from darts_jax.settings.combinations import corruption_operations
 from darts_jax.spaces import get_space
-from darts_jax.spaces.fit import check
+from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Cell, Genotype, Space
 
 _FEW_EDGES = 8  # between NAS-Bench-201's 6 and DARTS's 14
@@ -39,7 +39,7 @@ def make_supernet(config: ConfigDict, dataset: ImageSet) -> Any:
 
 def make_network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Any:
     """The network of a genotype, as it is retrained; raises InputError as that does."""
-    build = require_family(get_space(check(genotype).space), NETWORKS)
+    build = require_family(get_space(check_genotype(genotype).space), NETWORKS)
     return build(config, dataset, genotype)
 
 

@@ -19,7 +19,7 @@ from darts_jax.interop.onnx_model import to_onnx
 from darts_jax.plots.draw import draw_genotype
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
-from darts_jax.spaces.written import of_tree
+from darts_jax.spaces.written import parse_tree
 from darts_jax.tasks.classification.task import make_inference
 from darts_jax.tasks.registry import load_data, require_images
 from darts_jax.training.directory import RunDirectory, atomic_write
@@ -134,7 +134,7 @@ def _read_summary_genotype(
     directory: RunDirectory, summary: dict[str, Any]
 ) -> Genotype:
     try:
-        return of_tree(summary["networks"][0]["genotype"])
+        return parse_tree(summary["networks"][0]["genotype"])
     except InputError as error:
         raise InputError(f"{directory.summary_json}: {error}") from None
 

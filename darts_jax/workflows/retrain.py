@@ -17,7 +17,7 @@ from darts_jax.files import local_path
 from darts_jax.models.functional import count_parameters
 from darts_jax.settings.config import validate_config, with_overrides
 from darts_jax.spaces import get_space
-from darts_jax.spaces.fit import check, doubts
+from darts_jax.spaces.fit import check_genotype, describe_dead_states
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
 from darts_jax.tasks.registry import load_data
@@ -85,7 +85,7 @@ def retrain(
     directory = RunDirectory(Path(run))
     if genotype is None:
         genotype = source.genotype() if source else read_run_genotype(directory)
-    genotype = check(genotype)
+    genotype = check_genotype(genotype)
     job = make_training(config, dataset, genotype)
     pricing, random = draw_comparable(config, dataset, genotype)
     networks = _Networks(config, dataset, _name_networks(config, genotype, random))
@@ -94,7 +94,7 @@ def retrain(
     _claim(directory, genotype)
     for warm_start in warm_starts:
         warm_start.write(directory)
-    for doubt in doubts(genotype):
+    for doubt in describe_dead_states(genotype):
         print_status(f"warning: {doubt}")
     trained = [_train(networks, "retrain", job, directory)]
     train_others = BASELINE_EXECUTIONS[config.baseline.execution]

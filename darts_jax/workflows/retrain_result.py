@@ -16,7 +16,7 @@ from darts_jax.engine.task import Score
 from darts_jax.errors import InputError
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
-from darts_jax.spaces.written import of_tree
+from darts_jax.spaces.written import parse_tree
 from darts_jax.tasks.registry import get_score
 from darts_jax.training.console import format_table
 from darts_jax.training.directory import RunDirectory, atomic_write
@@ -210,7 +210,7 @@ def read_retrained(run: str | Path) -> RetrainResult | None:
         networks = [
             TrainedNetwork(
                 network["name"],
-                of_tree(network["genotype"]),
+                parse_tree(network["genotype"]),
                 network["parameters"],
                 network[f"test_{measure.name}"],
                 network.get(f"valid_{measure.name}"),

@@ -15,7 +15,7 @@ from darts_jax.engine.devices import to_host
 from darts_jax.engine.job import Job
 from darts_jax.errors import unknown_name_error
 from darts_jax.spaces import get_space
-from darts_jax.spaces.fit import check
+from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.slots import bind_settings, make_discretization
 from darts_jax.training.console import print_status
@@ -60,7 +60,7 @@ def select(
     limit = read_limit(saved.config, saved.directory)
     fitted = fit_to_budget(limit, genotype, alpha)
     print_budget(limit, fitted, before=genotype)
-    return check(fitted)
+    return check_genotype(fitted)
 
 
 def select_on_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:

@@ -20,7 +20,12 @@ from darts_jax.errors import InputError
 from darts_jax.nasbench import load_table
 from darts_jax.spaces import SPACES, get_space
 from darts_jax.spaces.graph import Cell, Genotype, Macro, Space, dense_edges
-from darts_jax.spaces.moves import identity, mutate, neighbours, uniform
+from darts_jax.spaces.moves import (
+    genotype_key,
+    list_neighbours,
+    mutate,
+    sample_genotype,
+)
 from tests.support.paths import SHARED
 
 TABLE = SHARED / "data" / "nasbench201_table.npz"
@@ -69,7 +74,7 @@ def differences(one, other):
 def draws(name, count=20):
     space = get_space(name)
     rng = np.random.default_rng(0)
-    return space, [uniform(space, rng) for _ in range(count)]
+    return space, [sample_genotype(space, rng) for _ in range(count)]
 
 
 @pytest.mark.parametrize("name", list(SPACES))
@@ -77,8 +82,8 @@ def test_neighbours_are_valid_distinct_and_differ_in_one_decision(name):
     space, drawn = draws(name)
     for genotype in drawn:
         assert is_valid(space, genotype)
-        near = neighbours(space, genotype)
-        assert len({identity(g) for g in [genotype, *near]}) == len(near) + 1
+        near = list_neighbours(space, genotype)
+        assert len({genotype_key(g) for g in [genotype, *near]}) == len(near) + 1
         for other in near:
             assert is_valid(space, other)
             assert differences(genotype, other) in [(1, 0), (0, 1)]
@@ -90,22 +95,22 @@ def test_neighbours_are_counted_by_hand(name):
     # NAS-Bench-201: 6 edges, 4 other operations. DARTS: in each of two cells, 8 edges
     # with 6 other operations, and 0 + 2 x 1 + 2 x 2 + 2 x 3 other sources. S2: 1 other.
     wanted = {"nasbench201": 24, "darts": 2 * (48 + 12), "s2": 2 * (8 + 12)}[name]
-    assert {len(neighbours(space, genotype)) for genotype in drawn} == {wanted}
+    assert {len(list_neighbours(space, genotype)) for genotype in drawn} == {wanted}
 
 
 def test_neighbours_are_mutual_where_all_edges_have_the_same_operations():
     space, (genotype, *_) = draws("darts")
-    for other in neighbours(space, genotype):
-        back = {identity(g) for g in neighbours(space, other)}
-        assert identity(genotype) in back
+    for other in list_neighbours(space, genotype):
+        back = {genotype_key(g) for g in list_neighbours(space, other)}
+        assert genotype_key(genotype) in back
 
 
 @pytest.mark.parametrize("name", list(SPACES))
 def test_mutations_are_neighbours_and_reach_all(name):
     space, (genotype, *_) = draws(name)
     rng = np.random.default_rng(1)
-    near = {identity(g) for g in neighbours(space, genotype)}
-    found = {identity(mutate(space, genotype, rng)) for _ in range(30 * len(near))}
+    near = {genotype_key(g) for g in list_neighbours(space, genotype)}
+    found = {genotype_key(mutate(space, genotype, rng)) for _ in range(30 * len(near))}
     assert found == near
 
 
@@ -128,7 +133,7 @@ def test_uniform_draws_are_uniform():
     rng = np.random.default_rng(0)
     counts = {}
     for _ in range(6000):
-        drawn = identity(uniform(space, rng))
+        drawn = genotype_key(sample_genotype(space, rng))
         counts[drawn] = counts.get(drawn, 0) + 1
     # Node 2: 2 x 2 operations. Node 3: 3 pairs of sources, 2 x 2 operations.
     assert len(counts) == 4 * 3 * 4
@@ -140,29 +145,29 @@ def test_uniform_draws_are_uniform():
 def test_order_of_edges_is_no_decision():
     space = get_space("darts")
     rng = np.random.default_rng(0)
-    genotype = uniform(space, rng)
+    genotype = sample_genotype(space, rng)
     turned = Genotype.from_json(genotype.to_json())
     for cell in turned.cells.values():
         object.__setattr__(cell, "choices", cell.choices[::-1])
     assert turned != genotype
-    assert identity(turned) == identity(genotype)
-    assert len(neighbours(space, turned)) == len(neighbours(space, genotype))
+    assert genotype_key(turned) == genotype_key(genotype)
+    assert len(list_neighbours(space, turned)) == len(list_neighbours(space, genotype))
 
 
 def test_moves_refuse_what_is_not_of_the_space():
     darts, bench = get_space("darts"), get_space("nasbench201")
     rng = np.random.default_rng(0)
     with pytest.raises(InputError, match="its space wants"):
-        neighbours(darts, uniform(bench, rng))
+        list_neighbours(darts, sample_genotype(bench, rng))
     with pytest.raises(InputError, match="its space wants"):
-        mutate(bench, uniform(darts, rng), rng)
+        mutate(bench, sample_genotype(darts, rng), rng)
     strange = Space("strange", bench.cells, bench.macro, "few_skips")
     with pytest.raises(InputError, match="few_skips"):
-        uniform(strange, rng)
+        sample_genotype(strange, rng)
     cell = Cell(1, 1, dense_edges(1, 1, ("skip_connect",)), output=(1,))
     alone = Space("alone", {"normal": cell}, bench.macro, "argmax")
     with pytest.raises(InputError, match="no other"):
-        mutate(alone, uniform(alone, rng), rng)
+        mutate(alone, sample_genotype(alone, rng), rng)
 
 
 def tiny_space():
@@ -301,9 +306,9 @@ def test_local_search_asks_for_nothing_twice_until_it_starts_again():
     rng = np.random.default_rng(0)
     budget = Budget(evaluations=1000)
     trace = BASELINES["local_search"](space, evaluate, budget, rng)
-    known = [identity(one.genotype) for one in trace.asked]
+    known = [genotype_key(one.genotype) for one in trace.asked]
     top = next(i for i, one in enumerate(trace.asked) if abs(one.score - best) < 1e-9)
-    near = {identity(g) for g in neighbours(space, trace.asked[top].genotype)}
+    near = {genotype_key(g) for g in list_neighbours(space, trace.asked[top].genotype)}
     climb = known[: max(known.index(g) for g in near) + 1]
     assert len(set(climb)) == len(climb)
 
@@ -370,7 +375,7 @@ def test_encoding_tells_genotypes_apart():
 def test_a_baseline_of_ones_own_is_one_line(monkeypatch):
     @budgeted
     def best_neighbour(space, rng):
-        genotype = uniform(space, rng)
+        genotype = sample_genotype(space, rng)
         while True:
             evaluation = yield genotype
             assert evaluation.cost == 1

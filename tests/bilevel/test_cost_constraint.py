@@ -228,7 +228,7 @@ def test_repaired_genotypes_meet_their_target(name):
     cheapest = impossible.fitted(genotype, alpha)
     assert not impossible.is_met(cheapest)
     least = limit.cost(cheapest)
-    neighbours = moves.neighbours(space, cheapest)
+    neighbours = moves.list_neighbours(space, cheapest)
     assert all(limit.cost(other) >= least for other in neighbours)
     for share in (0.9, 0.3, 0.0):
         tight = dataclasses.replace(limit, target=least + share * (most - least))
@@ -248,9 +248,9 @@ def test_a_repair_loses_as_little_as_the_best_of_all_genotypes():
     queue = [random_genotype(space, np.random.default_rng(0))]
     while queue:
         genotype = queue.pop()
-        if moves.identity(genotype) not in every:
-            every[moves.identity(genotype)] = genotype
-            queue += moves.neighbours(space, genotype)
+        if moves.genotype_key(genotype) not in every:
+            every[moves.genotype_key(genotype)] = genotype
+            queue += moves.list_neighbours(space, genotype)
     assert len(every) == 2 * 3 * 2 * 3
     costs = {key: limit.cost(genotype) for key, genotype in every.items()}
     rng, gaps = np.random.default_rng(0), []
@@ -262,7 +262,7 @@ def test_a_repair_loses_as_little_as_the_best_of_all_genotypes():
             return sum(float((worths[k] * chosen[k]).sum()) for k in chosen)
 
         best = max(every.values(), key=worth)
-        target = rng.uniform(min(costs.values()), costs[moves.identity(best)])
+        target = rng.uniform(min(costs.values()), costs[moves.genotype_key(best)])
         met = [g for key, g in every.items() if costs[key] <= target]
         fitted = repair_genotype(space, best, worth, limit.cost, target)
         assert limit.cost(fitted) <= target
@@ -474,4 +474,4 @@ def test_rules_that_keep_what_they_like_have_no_budget():
 def test_two_strongest_is_what_budgets_of_darts_repair():
     space = get_space("s2")
     alpha = {k: np.zeros(cell.shape) for k, cell in space.cells.items()}
-    assert moves.neighbours(space, two_strongest(space, alpha))
+    assert moves.list_neighbours(space, two_strongest(space, alpha))

@@ -256,7 +256,7 @@ def test_a_genotype_of_narrow_stages_is_a_narrow_network(monkeypatch):
     net = Network(narrow, space.macro, 3, 1, 8)
     assert [block.channels for block in net.blocks()] == [8, 8]
     assert Genotype.from_json(narrow.to_json()) == narrow
-    assert len(moves.neighbours(space, narrow)) > 4
+    assert len(moves.list_neighbours(space, narrow)) > 4
 
 
 def test_scaling_a_found_genotype(monkeypatch):

@@ -21,7 +21,7 @@ from darts_jax.models.recurrent import RecurrentNetwork, RecurrentSupernet
 from darts_jax.settings.config import default_config
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
-from darts_jax.spaces.moves import neighbours, uniform
+from darts_jax.spaces.moves import list_neighbours, sample_genotype
 from darts_jax.spaces.published import get_genotype
 from darts_jax.spaces.recurrent import PUBLISHED_RECURRENT, RECURRENT
 from darts_jax.tasks.language.networks import NETWORKS
@@ -324,10 +324,10 @@ def test_of_every_node_the_strongest_edge_is_kept():
 
 def test_genotypes_are_drawn_and_stepped_from():
     rng = np.random.default_rng(0)
-    for genotype in (uniform(RECURRENT, rng), random_genotype(RECURRENT, rng)):
+    for genotype in (sample_genotype(RECURRENT, rng), random_genotype(RECURRENT, rng)):
         cell = genotype.cells["recurrent"]
         assert [c.target for c in cell.choices] == list(range(1, 9))
-        assert len(neighbours(RECURRENT, genotype)) == 8 * 3 + sum(range(8))
+        assert len(list_neighbours(RECURRENT, genotype)) == 8 * 3 + sum(range(8))
 
 
 def test_a_node_of_two_edges_is_refused():

@@ -17,7 +17,7 @@ from darts_jax.models.network import Network
 from darts_jax.models.operations.layers import draw
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
-from darts_jax.spaces.moves import uniform
+from darts_jax.spaces.moves import sample_genotype
 from darts_jax.tasks.detection.head import DetectionHead, grid_of
 from darts_jax.tasks.image_networks import make_network, make_supernet
 
@@ -125,6 +125,6 @@ def test_every_image_space_takes_every_size_or_says_what_it_needs(space):
         assert shapes_of(net, images(*shape), mixture).shape == (2, 2)
         large = min(shape[:2]) >= 8 * least and not macro.widths
         config.retrain.network = "imagenet" if large else "cifar"
-        net = make_network(config, data, uniform(SPACES[space], rng))
+        net = make_network(config, data, sample_genotype(SPACES[space], rng))
         logits = shapes_of(net, images(*shape), jnp.zeros(()))
         assert logits.main.shape == (2, 2)

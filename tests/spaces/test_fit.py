@@ -18,7 +18,11 @@ from hypothesis import strategies as st
 import darts_jax
 from darts_jax.errors import InputError
 from darts_jax.spaces import SPACES, moves
-from darts_jax.spaces.fit import check, departures, doubts
+from darts_jax.spaces.fit import (
+    check_genotype,
+    describe_dead_states,
+    describe_departures,
+)
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.spaces.nasbench201 import OPERATIONS as BENCHMARK_OPERATIONS
 from darts_jax.spaces.published import NAMED
@@ -150,7 +154,7 @@ def mutants(draw):
     """A genotype of some space as JSON, changed in one to three places."""
     space = SPACES[draw(st.sampled_from(FAMILIES))]
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
-    tree = json.loads(moves.uniform(space, rng).to_json())
+    tree = json.loads(moves.sample_genotype(space, rng).to_json())
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from([p for p in places(tree) if p] or [("space",)]))
         parent = tree
@@ -240,7 +244,7 @@ TOKEN = re.compile(r"'\w+'|\w+|\([^()]*\), |[^\w\s]")
 @st.composite
 def printed_mutants(draw):
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
-    tree = json.loads(moves.uniform(SPACES["darts"], rng).to_json())
+    tree = json.loads(moves.sample_genotype(SPACES["darts"], rng).to_json())
     text = printed(tree, draw(st.sampled_from(["pairs", "triples", "turned"])))
     for _ in range(draw(st.integers(1, 2))):
         found = draw(st.sampled_from([*TOKEN.finditer(text)]))
@@ -285,15 +289,15 @@ def test_a_string_is_accepted_if_and_only_if_the_benchmark_has_it(text):
 def test_whatever_is_drawn_fits(name):
     rng = np.random.default_rng(0)
     for _ in range(20):
-        genotype = moves.uniform(SPACES[name], rng)
-        assert check(genotype) is genotype
+        genotype = moves.sample_genotype(SPACES[name], rng)
+        assert check_genotype(genotype) is genotype
         assert fits(json.loads(genotype.to_json()))
-        assert departures(genotype) == []
+        assert describe_departures(genotype) == []
 
 
 def test_an_own_space_is_checked_like_any_other(monkeypatch):
     space = ragged_space()
-    text = moves.uniform(space, np.random.default_rng(0)).to_json()
+    text = moves.sample_genotype(space, np.random.default_rng(0)).to_json()
     with pytest.raises(InputError, match="unknown space 'ragged'"):
         Genotype.from_json(text)
     monkeypatch.setitem(SPACES, "ragged", space)
@@ -318,16 +322,16 @@ def test_what_cannot_learn_is_known():
         "|skip_connect~0|+|skip_connect~0|none~1|+|none~0|none~1|none~2|",
         "|none~0|+|none~0|skip_connect~1|+|none~0|skip_connect~1|skip_connect~2|",
     ):
-        (told,) = doubts(Genotype.from_nasbench201(text))
+        (told,) = describe_dead_states(Genotype.from_nasbench201(text))
         assert told.startswith(dead)
     alive = "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
-    assert doubts(Genotype.from_nasbench201(alive)) == []
+    assert describe_dead_states(Genotype.from_nasbench201(alive)) == []
     choices = [Choice(n, s, "skip_connect") for n in (3, 4, 5) for s in (0, 1)]
     cell = CellGenotype(2, (Choice(2, 0, "none"), *choices), (2, 3, 4, 5))
-    genotype = check(Genotype("s2", {"normal": cell, "reduce": cell}))
-    assert [told.split(":")[0] for told in doubts(genotype)] == [
+    genotype = check_genotype(Genotype("s2", {"normal": cell, "reduce": cell}))
+    assert [told.split(":")[0] for told in describe_dead_states(genotype)] == [
         f"no path without `none` leads to state 2 of the {kind} cell"
         for kind in ("normal", "reduce")
     ]
     for genotype in NAMED.values():
-        assert doubts(genotype) == []
+        assert describe_dead_states(genotype) == []

@@ -35,7 +35,7 @@ from darts_jax.models import functional
 from darts_jax.models.functional import Initialized
 from darts_jax.models.language import HIDDEN, Reading
 from darts_jax.spaces import get_space, moves
-from darts_jax.spaces.fit import check
+from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_networks import require_family
 from darts_jax.tasks.language import feeds as texts
@@ -100,7 +100,7 @@ def _training(
     """On the training text; the validation text tells when to average weights."""
     require_settings(config, _NOT_IN_TRAINING, "text")
     settings, size = config.language.network, config.retrain.batch_size
-    space = get_space(check(genotype).space)
+    space = get_space(check_genotype(genotype).space)
     net = require_family(space, NETWORKS)(settings, corpus, genotype)
     method = training.Training(
         functional.network_apply(net),
@@ -274,7 +274,7 @@ def _expected(config: ConfigDict, corpus: Corpus, costs: str) -> ExpectedCost:
     settings, space = config.language.network, get_space(config.space)
     supernet = require_family(space, SUPERNETS)(settings, corpus, space)
     added = _costs(costs, supernet, (1, 1))
-    genotype = moves.uniform(space, np.random.default_rng(0))
+    genotype = moves.sample_genotype(space, np.random.default_rng(0))
     net = require_family(space, NETWORKS)(settings, corpus, genotype)
     made = jax.eval_shape(
         lambda: functional.initialize(
