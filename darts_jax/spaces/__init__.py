@@ -1,4 +1,4 @@
-"""What may be searched. A new space: a file here, or ``SPACES[name] = Space(...)``."""
+"""Search spaces by name. To add one: ``SPACES["mine"] = Space("mine", ...)``."""
 
 from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.spaces.darts import DARTS, DARTS_NO_NONE
@@ -19,7 +19,10 @@ SPACES: dict[str, Space] = {
 
 
 def get_space(name: str) -> Space:
-    """Returns the space of that name.
+    """Returns the space of a name.
+
+    Args:
+      name: a key of ``SPACES``.
 
     Raises:
       InputError: there is none, with the nearest name; or it is named otherwise.

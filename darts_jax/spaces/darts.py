@@ -17,7 +17,11 @@ OPERATIONS = (
 
 
 def darts_layout(cells: int) -> tuple[str, ...]:
-    """Reduction cells at one third and two thirds of the depth, normal elsewhere."""
+    """Returns the kinds of cells: reduction at one and two thirds of the depth.
+
+    Args:
+      cells: their number.
+    """
     reductions = {cells // 3, 2 * cells // 3}
     return tuple("reduce" if i in reductions else "normal" for i in range(cells))
 
@@ -36,7 +40,13 @@ def darts_space(
     normal: Sequence[str] | Mapping[tuple[int, int], Sequence[str]],
     reduce: Sequence[str] | Mapping[tuple[int, int], Sequence[str]],
 ) -> Space:
-    """A space of the DARTS shape: 2 inputs, 4 nodes, 14 edges, all concatenated."""
+    """Returns a space with DARTS's cells: 2 inputs, 4 nodes, 14 edges.
+
+    Args:
+      name: of the space.
+      normal: operations of all edges of normal cells, or of each (source, target).
+      reduce: the same for reduction cells.
+    """
     cells = {
         kind: Cell(2, 4, dense_edges(2, 4, operations, stride), (2, 3, 4, 5))
         for kind, operations, stride in (("normal", normal, 1), ("reduce", reduce, 2))

@@ -1,9 +1,8 @@
-"""Checks that a genotype is one of its space's, for all that take one.
+"""Checks that a genotype fits its space.
 
-A rule by which genotypes are read off may keep any number of a node's edges, so that
-any number from 1 fits. Published genotypes fit as they are: NASNet's and AmoebaNet's
-cells, for one, have a node and operations that no DARTS cell has. This module needs the
-standard library only.
+Discretization rules may keep any number of a node's edges, so any number from 1 fits.
+Published genotypes always fit: NASNet's and AmoebaNet's cells have a node and
+operations that no DARTS cell has. This module needs the standard library only.
 """
 
 import collections
@@ -20,7 +19,7 @@ _MOST_SHOWN = 12
 
 
 def check_genotype(genotype: Genotype) -> Genotype:
-    """Returns the genotype, if its space has it or it is a published one.
+    """Returns the genotype if it fits its space or is a published one.
 
     It fits if it has the space's kinds of cells and no other, each with the space's
     inputs, output and edges; an edge is kept once, as an operation that it may be, and
@@ -32,6 +31,9 @@ def check_genotype(genotype: Genotype) -> Genotype:
       output does not name it; FairDARTS's published cells have such nodes. One that is
       zero may instead keep the edge from the first input as ``none``.
     - A node of a recurrent cell keeps one edge.
+
+    Args:
+      genotype: of any space in ``SPACES``.
 
     Raises:
       InputError: it does not fit, or its space is not known, in one line.
@@ -61,28 +63,35 @@ def check_genotype(genotype: Genotype) -> Genotype:
 
 
 def describe_dead_states(genotype: Genotype) -> list[str]:
-    """Returns what of a genotype that fits cannot learn, a line for each cell."""
-    told = []
+    """Returns a line for each cell with states that no input reaches.
+
+    Args:
+      genotype: that fits its space.
+    """
+    lines = []
     for kind, cell in genotype.cells.items():
         zero = sorted(set(cell.output) - _reached(cell))
         if len(zero) == len(set(cell.output)):
-            told.append(
+            lines.append(
                 f"no path without `none` leads through the {kind} cell: it gives zeros "
                 "whatever the input, and the network is not expected to beat chance"
             )
         elif zero:
             states = ", ".join(map(str, zero))
-            told.append(
+            lines.append(
                 f"no path without `none` leads to state {states} of the {kind} cell: "
                 "these channels of its output are zeros"
             )
-    return told
+    return lines
 
 
 def describe_departures(genotype: Genotype) -> list[str]:
-    """Returns which nodes keep another number of edges than by the space's own rule.
+    """Returns a line for each node with another number of edges than its space's rule.
 
-    Another rule of a search may have kept them, or an edge was lost on the way.
+    Another discretization may have kept them, or an edge was lost on the way.
+
+    Args:
+      genotype: that fits its space.
     """
     space = SPACES.get(genotype.space)
     rule = RULES.get(space.discretization) if space else None
@@ -118,8 +127,9 @@ def _check_widths(space: Space, genotype: Genotype) -> None:
 
 
 def _check_stage(space: Space, kind: str, genotype: Genotype) -> None:
-    """A chain of blocks and, where widths are searched, one last edge for the width."""
-    cell, own = genotype.cells[kind], space.cells[kind]
+    """Checks a chain of blocks and, where widths are searched, its last edge."""
+    cell = genotype.cells[kind]
+    own = space.cells[kind]
     steps = [(c.source, c.target) for c in cell.choices]
     if steps != [(i, i + 1) for i in range(len(steps))] or not steps:
         raise InputError(
@@ -170,7 +180,8 @@ def _check_cell(space: Space, kind: str, cell: CellGenotype) -> None:
             _check_operation(kind, choice, edges[place])
     out = _left_out(space, own, cell, kept)
     for node in range(own.inputs, own.states):
-        count, wanted = len(kept[node]), "one or more"
+        count = len(kept[node])
+        wanted = "one or more"
         if space.family == "recurrent":
             wanted = "one"
             if count == 1:
@@ -187,7 +198,7 @@ def _check_cell(space: Space, kind: str, cell: CellGenotype) -> None:
 def _left_out(
     space: Space, own: Cell, cell: CellGenotype, kept: dict[int, list[int]]
 ) -> set[int]:
-    """The nodes that a cell of images does without, as its output shows."""
+    """Returns the nodes that an image cell leaves out, as its output shows."""
     if space.family != "cells":
         return set()
     read = {choice.source for choice in cell.choices} | set(cell.output)
@@ -214,7 +225,7 @@ def _check_output(
 
 
 def _reached(cell: CellGenotype) -> set[int]:
-    """The states that depend on an input."""
+    """Returns the states that depend on an input."""
     reached = set(range(cell.inputs))
     for choice in sorted(cell.choices):
         if choice.operation != "none" and choice.source in reached:
@@ -244,6 +255,6 @@ def _listed(kinds: Sequence[str] | collections.abc.Mapping[str, object]) -> str:
 
 
 def _few(texts: "Iterator[str] | Sequence[str]") -> list[str]:
-    """The first of them, so that a message stays one line."""
+    """Returns the first texts, so that a message stays one line."""
     texts = list(texts)
     return [*texts[:_MOST_SHOWN], *(["..."] if len(texts) > _MOST_SHOWN else [])]

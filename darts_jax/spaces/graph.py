@@ -24,7 +24,7 @@ from darts_jax.spaces.widths import STEM, rounded, width_share
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Edge:
-    """An edge from one state to another and the operations that it may be."""
+    """An edge from one state to another, with its candidate operations."""
 
     source: int
     target: int
@@ -66,22 +66,22 @@ class Cell:
 
     @property
     def stride(self) -> int:
-        """Of the whole cell."""
+        """Stride of the whole cell."""
         return max(edge.stride for edge in self.edges)
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """Every operation that some edge may be, each once."""
+        """All candidate operations of the cell's edges, each once."""
         return tuple(dict.fromkeys(op for edge in self.edges for op in edge.operations))
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of this kind's architecture parameters: edges, most operations of an edge."""
+        """Shape of the architecture parameters: edges, most operations of an edge."""
         return len(self.edges), max(len(edge.operations) for edge in self.edges)
 
     @property
     def mask(self) -> tuple[tuple[bool, ...], ...]:
-        """Which entries of the architecture parameters stand for an operation."""
+        """True where an entry of the architecture parameters is an operation."""
         width = self.shape[1]
         return tuple(
             tuple(column < len(edge.operations) for column in range(width))
@@ -90,7 +90,7 @@ class Cell:
 
     @property
     def is_chain(self) -> bool:
-        """Whether one edge leads to each state: to skip it is to leave out a block."""
+        """True if one edge leads to each state: a skipped edge leaves out a block."""
         return all(len(self.incoming(s)) == 1 for s in range(self.inputs, self.states))
 
     @property
@@ -107,13 +107,13 @@ class Cell:
         return self.edges[self.width_edge].width_shares
 
     def incoming(self, target: int) -> tuple[int, ...]:
-        """Indices of the edges that end in a state."""
+        """Returns the indices of the edges that end in state ``target``."""
         return tuple(i for i, edge in enumerate(self.edges) if edge.target == target)
 
 
 @dataclasses.dataclass(frozen=True)
 class Macro:
-    """How cells are stacked.
+    """Macro structure: how cells are stacked to a network.
 
     Attributes:
       layout: number of cells -> the kind of every block, first to last. A kind
@@ -122,12 +122,12 @@ class Macro:
       stem_multiplier: channels of the stem, in units of the cells' channels.
       preprocesses: whether a cell first projects its inputs to its own width.
       final_norm: whether BN and ReLU precede the global pooling.
-      widths: kind -> channels of its blocks where ``base`` are asked for; those of a
-        kind that is missing have as many as the block before, or twice that where they
-        reduce. ``STEM`` and ``FEATURES``, a 1x1 convolution before the pooling, have
-        widths too.
-      base: channels that ``widths`` are told for.
-      stem_stride: of the stem's convolution.
+      widths: kind -> channels of its blocks, in a network of ``base`` channels. Blocks
+        of a missing kind have as many as the block before, or twice as many if they
+        reduce. ``STEM`` and ``FEATURES`` (a 1x1 convolution before the pooling) may
+        have widths too.
+      base: channels of the network that ``widths`` belong to.
+      stem_stride: stride of the stem's convolution.
       activation: after stem and features; none if empty.
     """
 
@@ -142,7 +142,7 @@ class Macro:
     activation: str = ""
 
     def widths_at(self, channels: int) -> dict[str, int]:
-        """Widths by name where so many channels are asked for; at least the stem's."""
+        """Returns widths by name for a network of ``channels``, the stem's too."""
         scaled = {
             name: rounded(width * channels / self.base)
             for name, width in self.widths.items()
@@ -150,24 +150,28 @@ class Macro:
         return {STEM: self.stem_multiplier * channels} | scaled
 
     def halvings(self, cells: int) -> int:
-        """How often the image is halved on its way to the pooling."""
+        """Returns how often a network of ``cells`` cells halves the image."""
         reduces = (kind in self.reductions for kind in self.layout(cells))
         return sum(reduces) + int(self.stem_stride == 2)
 
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """Everything that a search may find.
+    """A search space: kinds of cells, and how they are stacked.
 
     Attributes:
       name: the name under which configs and genotypes refer to it.
       cells: kind -> cell.
       macro: how the cells are stacked.
-      discretization: name of the rule by which the genotype is read off.
-      supernet_variants: operation -> the entry of the table of operations that
-        the supernet uses in its place, where a paper's supernet differs.
-      family: name of the networks that are made of it; a task has a builder of each
-        that it can train.
+      discretization: name of the rule that reads a genotype off the architecture
+        parameters, a key of `DISCRETIZATIONS`.
+      supernet_variants: operation -> the entry of `OPERATIONS` that the supernet uses
+        in its place, where a paper's supernet differs.
+      family: name of the kind of network that is built from it; a task has a builder
+        for each family that it can train.
+
+    Raises:
+      InputError: cells and macro structure do not fit each other.
     """
 
     name: str
@@ -187,9 +191,11 @@ def dense_edges(
     operations: Sequence[str] | Mapping[tuple[int, int], Sequence[str]],
     stride: int = 1,
 ) -> tuple[Edge, ...]:
-    """All forward edges into the nodes of a cell.
+    """Returns all forward edges into the nodes of a cell.
 
     Args:
+      inputs: number of input states.
+      nodes: number of nodes.
       operations: one list for all edges, or one for every (source, target).
       stride: of the edges that leave an input.
     """
@@ -213,7 +219,7 @@ def dense_edges(
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Choice:
-    """One kept edge: which operation turns ``source`` into a part of ``target``."""
+    """A kept edge with its operation: ``target`` sums ``operation(source)``."""
 
     target: int
     source: int
@@ -240,7 +246,7 @@ class CellGenotype:
 
     @property
     def skips(self) -> int:
-        """How many of the kept edges are ``skip_connect``."""
+        """Number of kept edges that are ``skip_connect``."""
         return sum(choice.operation == "skip_connect" for choice in self.choices)
 
     @property
@@ -251,7 +257,7 @@ class CellGenotype:
 
     @property
     def is_connected(self) -> bool:
-        """Whether some path without ``none`` leads from an input to the output."""
+        """True if a path without ``none`` leads from an input to the output."""
         reached = set(range(self.inputs))
         for choice in sorted(self.choices):
             if choice.operation != "none" and choice.source in reached:
@@ -276,8 +282,10 @@ class Genotype:
     """A discrete architecture: the cells of a space with every edge decided.
 
     Attributes:
-      widths: channels by kind, ``STEM`` and ``FEATURES``, where they are the network's
-        own and not those that the macro structure has for its size.
+      space: name of the space.
+      cells: kind -> the kept edges of its cell.
+      widths: channels by kind, ``STEM`` and ``FEATURES``, where the network has its own
+        in place of the macro structure's.
     """
 
     space: str
@@ -285,7 +293,7 @@ class Genotype:
     widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def widths_in(self, macro: Macro, channels: int) -> dict[str, int]:
-        """Channels by name where so many are asked for; see `Macro.widths_at`."""
+        """Returns widths by name for ``channels``; see `Macro.widths_at`."""
         whole = macro.widths_at(channels) | dict(self.widths)
         shares = {kind: cell.width_share for kind, cell in self.cells.items()}
         return {
@@ -294,6 +302,7 @@ class Genotype:
         }
 
     def to_json(self) -> str:
+        """Returns this project's JSON, which `from_json` reads."""
         cells = {
             kind: {
                 "inputs": cell.inputs,
@@ -308,7 +317,7 @@ class Genotype:
         return json.dumps(tree, indent=1) + "\n"
 
     def __str__(self) -> str:
-        """One line per node: ``normal 2 = sep_conv_3x3(0) + skip_connect(1)``."""
+        """Returns a line per node: ``normal 2 = sep_conv_3x3(0) + skip_connect(1)``."""
         lines = []
         for kind, cell in self.cells.items():
             for target in range(cell.inputs, cell.states):
@@ -322,7 +331,10 @@ class Genotype:
 
     @classmethod
     def from_json(cls, text: str) -> "Genotype":
-        """Reads this project's form, or pairs, and checks it against its space.
+        """Reads this project's JSON, or JSON of pairs, and checks it against its space.
+
+        Args:
+          text: the JSON.
 
         Raises:
           InputError: the text is not JSON, not a genotype, or none of its space.
@@ -333,7 +345,7 @@ class Genotype:
 
     @classmethod
     def from_pairs(cls, tree: Any, space: str | None = None) -> "Genotype":
-        """From ``{"normal": [[operation, source], ...], "normal_concat": [...], ...}``.
+        """Reads ``{"normal": [[operation, source], ...], "normal_concat": [...]}``.
 
         Two consecutive pairs are the inputs of one node (Liu et al., 2019, code); a
         node of the recurrent cell, ``{"recurrent": [...], "concat": [...]}``, has one.
@@ -341,7 +353,7 @@ class Genotype:
 
         Args:
           tree: a mapping, or a named tuple as published code has it.
-          space: whose genotype it is; None: the usual one of such pairs, or the first
+          space: name of its space; None: the usual space of such pairs, or the first
             that it fits.
 
         Raises:
@@ -352,7 +364,7 @@ class Genotype:
         return parse_pairs(tree, space)
 
     def to_nasbench201(self) -> str:
-        """The benchmark's string: ``|op~0|+|op~0|op~1|+...``, one group per node."""
+        """Returns the benchmark's string: ``|op~0|+|op~0|op~1|+...``."""
         (cell,) = self.cells.values()
         groups = [
             "".join(f"|{c.operation}~{c.source}" for c in cell.choices if c.target == t)
@@ -366,7 +378,8 @@ class Genotype:
         """Reads the benchmark's string, which lists every edge in order.
 
         Args:
-          space: whose genotype it is; None: ``nasbench201``, or the first that it fits.
+          text: the string.
+          space: name of its space; None: ``nasbench201``, or the first that it fits.
 
         Raises:
           InputError: it is no such string, or none of the space.

@@ -1,9 +1,9 @@
-"""Values that Python printed, read without running anything.
+"""A reader of printed Python values, which runs nothing.
 
-What is understood is what genotypes are printed with: strings, whole and other numbers,
-None, True and False, lists, tuples, dictionaries, ``range``, and calls of genotypes'
-classes by keyword, which become dictionaries. Sizes and depth are bounded. This module
-needs the standard library only.
+It understands the parts of printed genotypes: strings, numbers, None, True, False,
+lists, tuples, dictionaries, ``range``, and calls of genotypes' classes by keyword,
+which become dictionaries. Sizes and depth are bounded. This module needs the standard
+library only.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from darts_jax.errors import InputError
 
 LONGEST = 1 << 16
-"""The most characters of one value."""
+"""Most characters of one value."""
 
 _DEEPEST = 12
 _TOKEN = re.compile(
@@ -30,9 +30,15 @@ _LARGEST = 10_000
 
 
 def read_literal(text: str, start: int = 0) -> tuple[Any, int]:
-    """Returns the value that is written from a place on, and where it ends.
+    """Reads the value that begins at a position of a text.
 
-    A call is a dictionary of its keywords. Tuples and lists are lists.
+    Args:
+      text: the text.
+      start: the position.
+
+    Returns:
+      The value, and the position behind it. A call becomes the dictionary of its
+      keywords, a tuple a list.
 
     Raises:
       InputError: something else is written there, or it is cut off.
@@ -43,17 +49,21 @@ def read_literal(text: str, start: int = 0) -> tuple[Any, int]:
 
 
 class _Reader:
-    """The tokens of a text, one after the other."""
+    """Recursive-descent parser over the tokens of a text."""
 
     def __init__(self, text: str, start: int) -> None:
-        self.text, self.start, self.place, self.end = text, start, start, start
+        self.text = text
+        self.start = start
+        self.place = start
+        self.end = start
         self.kind = self.token = ""
         self._advance()
 
     def value(self, depth: int) -> Any:
         if depth > _DEEPEST:
             raise InputError(f"brackets are nested more than {_DEEPEST} deep")
-        kind, token = self.kind, self.token
+        kind = self.kind
+        token = self.token
         if kind == "text":
             self._advance()
             return token.lstrip("uU")[1:-1]
@@ -99,7 +109,8 @@ class _Reader:
         return list(range(*bounds))
 
     def _items(self, item: Callable[[], Any]) -> list[Any]:
-        closing, values = _CLOSING[self.token], []
+        closing = _CLOSING[self.token]
+        values = []
         self._advance()
         while self.token != closing:
             values.append(item())
@@ -138,13 +149,15 @@ class _Reader:
         while True:
             if self.place - self.start > LONGEST:
                 raise InputError(f"it is longer than {LONGEST} characters")
-            self.end, found = self.place, _TOKEN.match(self.text, self.place)
+            self.end = self.place
+            found = _TOKEN.match(self.text, self.place)
             if found is None:
                 self.kind = self.token = ""
                 return
             self.place = found.end()
             if found.lastgroup != "space":
-                self.kind, self.token = str(found.lastgroup), found.group()
+                self.kind = str(found.lastgroup)
+                self.token = found.group()
                 return
 
     def _refuse(self, wanted: str) -> NoReturn:

@@ -1,10 +1,10 @@
-"""Chains of inverted-residual blocks (Sandler et al., 2018), as mobile networks are.
+"""Spaces of mobile networks: chains of inverted-residual blocks (Sandler et al., 2018).
 
-A stage of the network is a kind of cell: a chain in which every edge leads to the next
-state, the first with the stage's stride and to its width. What an edge may be is a
-block; a block that is ``skip_connect`` is left out, so that depth is searched, too. A
-last edge may choose the stage's width. The macro structure fixes how many stages there
-are and how deep they can be: it has no use for a number of cells.
+A stage of the network is a kind of cell: a chain in which every edge is a block into
+the next state. The first block has the stage's stride and leads to its width. A block
+that is ``skip_connect`` is left out, so that depth is searched too. A last edge may
+choose the stage's width. The macro structure fixes the stages; the number of cells is
+ignored.
 """
 
 import dataclasses
@@ -15,15 +15,15 @@ from darts_jax.spaces.widths import FEATURES, STEM, width_choice
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
-    """Blocks of one width.
+class BlockStage:
+    """A stage: blocks of one width.
 
     Attributes:
-      channels: of every block's output, where the space's ``base`` are asked for.
-      depth: how many blocks there may be.
-      stride: of the first.
-      operations: what a block may be; one after the first may be left out, too.
-      shares: of the channels, to choose from; none: no choice.
+      channels: of every block's output, in a network of the space's ``base`` channels.
+      depth: largest number of blocks.
+      stride: of the first block.
+      operations: candidates of a block; each but the first may also be left out.
+      shares: candidate shares of the channels; empty: the width is fixed.
     """
 
     channels: int
@@ -34,7 +34,7 @@ class Stage:
 
     @property
     def cell(self) -> Cell:
-        """The chain."""
+        """The stage as a cell."""
         blocks = [
             Edge(i, i + 1, (*self.operations, *(("skip_connect",) if i else ())))
             for i in range(self.depth)
@@ -50,19 +50,22 @@ class Stage:
 
 def mobile_space(
     name: str,
-    stages: Sequence[Stage],
+    stages: Sequence[BlockStage],
     *,
     stem: int,
     features: int,
     stem_stride: int = 2,
     activation: str = "relu6",
 ) -> Space:
-    """A space of chains.
+    """Returns a space of chains.
 
     Args:
+      name: of the space.
+      stages: from the stem on.
       stem: channels of the first convolution, which are the network's ``channels``.
-      features: channels of the last one, before the pooling.
-      activation: after either.
+      features: channels of the last convolution, before the pooling.
+      stem_stride: stride of the first convolution.
+      activation: after both convolutions.
     """
     kinds = tuple(f"stage_{i}" for i in range(1, len(stages) + 1))
     widths = {kind: stage.channels for kind, stage in zip(kinds, stages, strict=True)}
@@ -85,24 +88,31 @@ def mobile_space(
     return Space(name, cells, macro, discretization="argmax")
 
 
-def blocks(
+def block_names(
     expansions: Sequence[int],
     kernels: Sequence[int] = (3, 5, 7),
     family: str = "mb",
     suffix: str = "",
 ) -> tuple[str, ...]:
-    """Names of blocks: ``mb3_5x5_se_swish`` and the like."""
+    """Returns names of blocks, such as ``mb3_5x5_se_swish``, for all combinations.
+
+    Args:
+      expansions: ratios of expansion.
+      kernels: sizes of the depthwise convolution.
+      family: prefix, ``mb`` or ``ir``.
+      suffix: of all names.
+    """
     return tuple(f"{family}{e}_{k}x{k}{suffix}" for e in expansions for k in kernels)
 
 
 def _stages(
-    first: str, operations: tuple[str, ...], *shape: tuple[int, int, int]
-) -> list[Stage]:
-    """A fixed block, then stages of (channels, depth, stride)."""
+    first: str, operations: tuple[str, ...], shape: Sequence[tuple[int, int, int]]
+) -> list[BlockStage]:
+    """Returns a fixed block, then stages of (channels, depth, stride)."""
     (channels, depth, stride), *others = shape
     return [
-        Stage(channels, depth, stride, (first,)),
-        *(Stage(*other, operations) for other in others),
+        BlockStage(channels, depth, stride, (first,)),
+        *(BlockStage(c, d, s, operations) for c, d, s in others),
     ]
 
 
@@ -111,9 +121,16 @@ MOBILE = mobile_space(
     "mobile",
     _stages(
         "mb1_3x3",
-        blocks((3, 6)),
-        *((16, 1, 1), (24, 4, 2), (40, 4, 2), (80, 4, 2)),
-        *((96, 4, 1), (192, 4, 2), (320, 1, 1)),
+        block_names((3, 6)),
+        (
+            (16, 1, 1),
+            (24, 4, 2),
+            (40, 4, 2),
+            (80, 4, 2),
+            (96, 4, 1),
+            (192, 4, 2),
+            (320, 1, 1),
+        ),
     ),
     stem=32,
     features=1280,
@@ -124,9 +141,16 @@ EFFICIENTNET = mobile_space(
     "efficientnet",
     _stages(
         "mb1_3x3_se_swish",
-        blocks((3, 6), suffix="_se_swish"),
-        *((16, 1, 1), (24, 4, 2), (40, 4, 2), (80, 4, 2)),
-        *((112, 4, 1), (192, 4, 2), (320, 1, 1)),
+        block_names((3, 6), suffix="_se_swish"),
+        (
+            (16, 1, 1),
+            (24, 4, 2),
+            (40, 4, 2),
+            (80, 4, 2),
+            (112, 4, 1),
+            (192, 4, 2),
+            (320, 1, 1),
+        ),
     ),
     stem=32,
     features=1280,
@@ -138,9 +162,16 @@ FBNET = mobile_space(
     "fbnet",
     _stages(
         "ir1_3x3",
-        blocks((1, 3, 6), (3, 5), family="ir"),
-        *((16, 1, 1), (24, 4, 2), (32, 4, 2), (64, 4, 2)),
-        *((112, 4, 1), (184, 4, 2), (352, 1, 1)),
+        block_names((1, 3, 6), (3, 5), family="ir"),
+        (
+            (16, 1, 1),
+            (24, 4, 2),
+            (32, 4, 2),
+            (64, 4, 2),
+            (112, 4, 1),
+            (184, 4, 2),
+            (352, 1, 1),
+        ),
     ),
     stem=16,
     features=1984,
@@ -149,13 +180,13 @@ FBNET = mobile_space(
 
 # For images of 28 or 32 pixels, of which 7 or 8 are left: two searched stages, their
 # widths too, and no kernel that would see all there is.
-_SMALL = blocks((3, 6), (3, 5))
+_SMALL = block_names((3, 6), (3, 5))
 MOBILE_SMALL = mobile_space(
     "mobile_small",
     [
-        Stage(16, 1, 1, ("mb1_3x3",)),
-        Stage(32, 3, 1, _SMALL, (0.5, 0.75, 1.0)),
-        Stage(64, 3, 2, _SMALL, (0.5, 0.75, 1.0)),
+        BlockStage(16, 1, 1, ("mb1_3x3",)),
+        BlockStage(32, 3, 1, _SMALL, (0.5, 0.75, 1.0)),
+        BlockStage(64, 3, 2, _SMALL, (0.5, 0.75, 1.0)),
     ],
     stem=16,
     features=160,

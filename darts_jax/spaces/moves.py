@@ -1,10 +1,9 @@
-"""Drawing genotypes of a space, and stepping from one to another.
+"""Random genotypes of a space, and moves from one genotype to another.
 
-What may be decided is the same for all that search by genotypes: for every node, which
-of its edges are kept, and which operation each of these is. A rule by which genotypes
-are read off says how many edges that is, and whether ``none`` is an operation like any
-other. This module needs the standard library only; random numbers come from whatever
-has ``integers``, as `numpy.random.Generator` has.
+A genotype decides, for every node, which of its edges are kept, and the operation of
+each. The space's discretization rule determines how many edges are kept and whether
+``none`` counts as an operation. This module needs the standard library only; random
+numbers come from anything with ``integers``, such as `numpy.random.Generator`.
 """
 
 import dataclasses
@@ -19,18 +18,18 @@ _T = TypeVar("_T")
 
 
 class Rng(Protocol):
-    """Where random numbers come from: `numpy.random.Generator` is one."""
+    """A source of random numbers, such as `numpy.random.Generator`."""
 
     def integers(self, low: int, /) -> Any:
-        """A whole number from 0 to ``low`` - 1."""
+        """Returns a whole number from 0 to ``low`` - 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class KeptEdges:
-    """Which genotypes a space has.
+    """Constraint of a discretization rule on the genotypes that it gives.
 
     Attributes:
-      keeps: how many edges of a node, where it has so many; None for all.
+      keeps: most edges that a node keeps; None: all.
       keeps_none: whether a kept edge may be ``none``.
     """
 
@@ -44,17 +43,18 @@ RULES: dict[str, KeptEdges] = {
     "two_strongest": KeptEdges(keeps=2, keeps_none=False),
     "edge_weighted": KeptEdges(keeps=2, keeps_none=False),
 }
-"""By name of discretization. To add one: ``RULES["mine"] = KeptEdges(...)``."""
+"""Constraints by discretization; ``RULES["mine"] = KeptEdges(...)`` adds one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DecisionNode:
-    """What may be decided of one node.
+    """The decisions of one node.
 
     Attributes:
-      kind: of cell.
-      operations: source -> what the edge from there may be, if it is kept.
-      keeps: how many edges are kept.
+      kind: kind of its cell.
+      target: its state.
+      operations: source -> candidate operations of the edge from there.
+      keeps: number of edges that are kept.
     """
 
     kind: str
@@ -64,15 +64,18 @@ class DecisionNode:
 
     @property
     def sources(self) -> tuple[tuple[int, ...], ...]:
-        """Every choice of edges to keep, each by their sources in order."""
+        """All sets of edges that may be kept, as tuples of ascending sources."""
         return tuple(itertools.combinations(self.operations, self.keeps))
 
 
 def decision_nodes(space: Space) -> tuple[DecisionNode, ...]:
-    """Returns all nodes of a space, kind after kind.
+    """Returns the decisions of all nodes of a space, kind after kind.
+
+    Args:
+      space: any space whose discretization is in `RULES`.
 
     Raises:
-      InputError: it is not known which genotypes the space has.
+      InputError: the discretization is not in `RULES`.
     """
     if space.discretization not in RULES:
         raise InputError(
@@ -89,7 +92,20 @@ def decision_nodes(space: Space) -> tuple[DecisionNode, ...]:
 
 
 def sample_genotype(space: Space, rng: Rng) -> Genotype:
-    """A genotype drawn uniformly from all that the space has, node by node."""
+    """Draws a genotype uniformly from all genotypes of a space, node by node.
+
+    Args:
+      space: any space whose discretization is in `RULES`.
+      rng: source of random numbers.
+
+    Example:
+      >>> import numpy as np
+      >>> from darts_jax.spaces import get_space
+      >>> print(sample_genotype(get_space("nasbench201"), np.random.default_rng(0)))
+      normal 1 = avg_pool_3x3(0)
+      normal 2 = nor_conv_3x3(0) + nor_conv_1x1(1)
+      normal 3 = skip_connect(0) + skip_connect(1) + none(2)
+    """
     choices = []
     for node in decision_nodes(space):
         choices += [
@@ -100,10 +116,14 @@ def sample_genotype(space: Space, rng: Rng) -> Genotype:
 
 
 def list_neighbours(space: Space, genotype: Genotype) -> list[Genotype]:
-    """Every genotype that differs in one decision, each once.
+    """Returns all genotypes that differ in one decision, each once.
 
-    That is the operation of one kept edge, or the source of one: the edge from there
-    keeps the operation, and where it cannot be that, takes each that it can be.
+    The decision is the operation of a kept edge, or its source. An edge from another
+    source keeps the operation; where that is no candidate, it takes each candidate.
+
+    Args:
+      space: of the genotype.
+      genotype: whose neighbours are listed.
 
     Raises:
       InputError: the genotype is not of the space.
@@ -118,10 +138,15 @@ def list_neighbours(space: Space, genotype: Genotype) -> list[Genotype]:
 
 
 def mutate(space: Space, genotype: Genotype, rng: Rng) -> Genotype:
-    """Returns one of the `list_neighbours`, drawn as Real et al. (2019, section 3) draw it.
+    """Draws one of the neighbours of a genotype (Real et al., 2019, section 3).
 
-    First a node, then one of its edges, then whether its source or its operation
-    changes, then to what, each uniformly among what can change at all.
+    Draws a node, one of its edges, whether its source or its operation changes, and the
+    new value, each uniformly among those that can change.
+
+    Args:
+      space: of the genotype.
+      genotype: to be mutated; stays as it is.
+      rng: source of random numbers.
 
     Raises:
       InputError: the genotype is not of the space, or the only one.
@@ -139,9 +164,12 @@ def mutate(space: Space, genotype: Genotype, rng: Rng) -> Genotype:
 
 
 def genotype_key(genotype: Genotype) -> Hashable:
-    """The same for two genotypes if, and only if, they decide the same.
+    """Returns a key that two genotypes share if and only if their decisions are equal.
 
-    The order in which the edges of a node are listed does not count.
+    The order in which the edges of a node are listed does not matter.
+
+    Args:
+      genotype: of any space.
     """
     return tuple(
         (kind, tuple(sorted(genotype.cells[kind].choices)))
@@ -150,7 +178,12 @@ def genotype_key(genotype: Genotype) -> Hashable:
 
 
 def assemble_genotype(space: Space, choices: Sequence[tuple[str, Choice]]) -> Genotype:
-    """The genotype that keeps these edges, each of the kind beside it."""
+    """Returns the genotype that keeps the given edges.
+
+    Args:
+      space: of the genotype.
+      choices: (kind of cell, kept edge) in any order.
+    """
     cells = {
         kind: CellGenotype(
             cell.inputs,
@@ -179,7 +212,7 @@ def _pick(of: Sequence[_T], rng: Rng) -> _T:
 
 
 def _kept(node: DecisionNode, genotype: Genotype) -> list[Choice]:
-    """The edges of a node that a genotype keeps."""
+    """Returns the edges of a node that a genotype keeps."""
     cell = genotype.cells.get(node.kind)
     kept = [c for c in cell.choices if c.target == node.target] if cell else []
     strange = [c for c in kept if c.operation not in node.operations.get(c.source, ())]
@@ -197,7 +230,7 @@ def _kept(node: DecisionNode, genotype: Genotype) -> list[Choice]:
 
 
 def _moves(node: DecisionNode, genotype: Genotype, old: Choice) -> list[list[Choice]]:
-    """What an edge may become: by operation, by source; nothing empty."""
+    """Returns the non-empty lists of new values: by operation, by source."""
     operations = [
         Choice(old.target, old.source, op)
         for op in node.operations[old.source]

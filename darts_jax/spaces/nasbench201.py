@@ -6,7 +6,11 @@ OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 
 
 def nasbench201_layout(cells: int) -> tuple[str, ...]:
-    """Three stages of ``cells`` cells with residual reduction blocks between."""
+    """Returns the kinds of blocks: three stages, residual reductions between them.
+
+    Args:
+      cells: their number in a stage.
+    """
     stage = ("normal",) * cells
     return (*stage, "residual", *stage, "residual", *stage)
 

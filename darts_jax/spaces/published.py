@@ -143,14 +143,17 @@ SOURCES: dict[str, str] = {
 
 
 NAMED: dict[str, Genotype] = PUBLISHED | PUBLISHED_RECURRENT
-"""Those of every family of spaces; ``PUBLISHED`` are of images."""
+"""Published genotypes of all families of spaces; ``PUBLISHED`` has those of images."""
 
 
 def get_genotype(name: str) -> Genotype:
-    """Returns the published genotype of that name, or what `read_genotype` reads.
+    """Returns the published genotype of a name, or the one that `read_genotype` reads.
+
+    Args:
+      name: a key of ``NAMED``, or a source as `read_genotype` takes it.
 
     Raises:
-      InputError: it is no name, with the nearest one, and nothing that can be read.
+      InputError: it is neither; the message has the nearest name.
     """
     from darts_jax.spaces.reading import read_genotype
 

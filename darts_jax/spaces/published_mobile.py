@@ -1,4 +1,4 @@
-"""Published mobile networks as genotypes, each with the widths that it is known with.
+"""Published mobile networks as genotypes, each with its published widths.
 
 A network is written as its stages, separated by bars: in ``"24 mb6_3x3 *2 | ..."`` the
 stage has 24 channels and two blocks. Where a search left a block out, it is not
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.mobile import EFFICIENTNET
-from darts_jax.spaces.scaling import Scaled, chain, scaled
+from darts_jax.spaces.scaling import Scaled, make_chain, scaled
 from darts_jax.spaces.widths import FEATURES, STEM
 
 
@@ -24,40 +24,52 @@ class _Written(NamedTuple):
 _TABLE = {
     "MobileNetV2": _Written(
         "Sandler et al. (2018), table 2",
-        *("mobile", 32, 1280),
+        "mobile",
+        32,
+        1280,
         "16 mb1_3x3 | 24 mb6_3x3 *2 | 32 mb6_3x3 *3 | 64 mb6_3x3 *4 | 96 mb6_3x3 *3 | "
         "160 mb6_3x3 *3 | 320 mb6_3x3",
     ),
     "ProxylessNAS_GPU": _Written(
         "Cai et al. (2019), found for a V100; their released network",
-        *("mobile", 40, 1728),
+        "mobile",
+        40,
+        1728,
         "24 mb1_3x3 | 32 mb3_5x5 | 56 mb3_7x7 mb3_3x3 | 112 mb6_7x7 mb3_5x5 | "
         "128 mb6_5x5 mb3_3x3 mb3_5x5 | 256 mb6_7x7 *3 mb6_5x5 | 432 mb6_7x7",
     ),
     "ProxylessNAS_CPU": _Written(
         "Cai et al. (2019), found for a Xeon; their released network",
-        *("mobile", 40, 1432),
+        "mobile",
+        40,
+        1432,
         "24 mb1_3x3 | 32 mb6_3x3 mb3_3x3 *3 | 48 mb6_3x3 mb3_3x3 *2 mb3_5x5 | "
         "88 mb6_3x3 mb3_3x3 | 104 mb6_5x5 mb3_3x3 *3 | "
         "216 mb6_5x5 mb3_5x5 *2 mb3_3x3 | 360 mb6_5x5",
     ),
     "ProxylessNAS_Mobile": _Written(
         "Cai et al. (2019), found for a Pixel 1; their released network",
-        *("mobile", 32, 1280),
+        "mobile",
+        32,
+        1280,
         "16 mb1_3x3 | 32 mb3_5x5 mb3_3x3 | 40 mb3_7x7 mb3_3x3 mb3_5x5 *2 | "
         "80 mb6_7x7 mb3_5x5 *3 | 96 mb6_5x5 mb3_5x5 *3 | 192 mb6_7x7 *2 mb3_7x7 *2 | "
         "320 mb6_7x7",
     ),
     "FBNet_C": _Written(
         "Wu et al. (2019), FBNet-C, as their released code has it, without biases",
-        *("fbnet", 16, 1984),
+        "fbnet",
+        16,
+        1984,
         "16 ir1_3x3 | 24 ir6_3x3 ir1_3x3 *2 | 32 ir6_5x5 ir3_5x5 ir6_5x5 ir6_3x3 | "
         "64 ir6_5x5 ir3_5x5 ir6_5x5 *2 | 112 ir6_5x5 *3 ir3_5x5 | 184 ir6_5x5 *4 | "
         "352 ir6_3x3",
     ),
     "EfficientNet_B0": _Written(
         "Tan and Le (2019), table 1",
-        *("efficientnet", 32, 1280),
+        "efficientnet",
+        32,
+        1280,
         "16 mb1_3x3_se_swish | 24 mb6_3x3_se_swish *2 | 40 mb6_5x5_se_swish *2 | "
         "80 mb6_3x3_se_swish *3 | 112 mb6_5x5_se_swish *3 | 192 mb6_5x5_se_swish *4 | "
         "320 mb6_3x3_se_swish",
@@ -79,7 +91,8 @@ _SIDE = 224
 
 
 def _network(written: _Written) -> Genotype:
-    widths, cells = {STEM: written.stem}, {}
+    widths = {STEM: written.stem}
+    cells = {}
     for number, text in enumerate(written.stages.split(" | "), start=1):
         channels, *terms = text.split()
         blocks: list[str] = []
@@ -88,7 +101,7 @@ def _network(written: _Written) -> Genotype:
                 blocks += blocks[-1:] * (int(term[1:]) - 1)
             else:
                 blocks.append(term)
-        cells[f"stage_{number}"] = chain(blocks)
+        cells[f"stage_{number}"] = make_chain(blocks)
         widths[f"stage_{number}"] = int(channels)
     widths[FEATURES] = written.features
     return Genotype(written.space, cells, widths)
@@ -102,8 +115,8 @@ def _compound(base: Genotype, width: float, depth: float, side: int) -> Scaled:
 
 _BASES = {name: _network(written) for name, written in _TABLE.items()}
 _LARGER = {
-    name: _compound(_BASES["EfficientNet_B0"], *factors)
-    for name, factors in _COMPOUND.items()
+    name: _compound(_BASES["EfficientNet_B0"], width, depth, side)
+    for name, (width, depth, side) in _COMPOUND.items()
 }
 MOBILE_NETWORKS: dict[str, Genotype] = _BASES | {
     name: larger.genotype for name, larger in _LARGER.items()
@@ -111,7 +124,7 @@ MOBILE_NETWORKS: dict[str, Genotype] = _BASES | {
 SIDES: dict[str, int] = dict.fromkeys(_BASES, _SIDE) | {
     name: larger.side for name, larger in _LARGER.items()
 }
-"""Of the images that each network was published with, in pixels."""
+"""Side of the images that each network was published for, in pixels."""
 
 MOBILE_SOURCES: dict[str, str] = {
     name: written.source for name, written in _TABLE.items()

@@ -1,4 +1,4 @@
-"""A genotype from wherever people have it: a name, a run, a file, a log, a text.
+"""Reads a genotype from a name, a run, a file, a log or a text.
 
 This module needs the standard library only.
 """
@@ -40,14 +40,14 @@ _BENCHMARK = re.compile(r"[\w|~+]+")
 def read_genotype(
     source: str | Path, notify: Callable[[str], Any] = warnings.warn
 ) -> Genotype:
-    """Reads a genotype that is in its space, in any form that people have it in.
+    """Reads a genotype in any of its written forms, and checks it against its space.
 
     Args:
-      source: a run directory or a file, with JSON, a NAS-Bench-201 string, or what
-        published code prints, ``Genotype(normal=[...], ...)``, anywhere in it, as in a
-        log: the last counts. Or such a text itself, or a published name; a path of
-        the same name comes first.
-      notify: is told what is worth knowing of how it was read.
+      source: a run directory; a file that contains JSON, a NAS-Bench-201 string, or
+        ``Genotype(normal=[...], ...)`` as published code prints it, anywhere in it (the
+        last one counts); such a text itself; or a published name. A path comes before
+        a name.
+      notify: receives remarks on how it was read, one line each.
 
     Returns:
       The genotype; it fits its space, or is a published one.
@@ -73,7 +73,15 @@ def read_genotype(
 def read_genotype_file(
     path: Path, notify: Callable[[str], Any] = lambda note: None
 ) -> Genotype:
-    """Reads the genotype in a file as `read_genotype`, and raises what it does."""
+    """Reads the genotype in a file, as `read_genotype` does.
+
+    Args:
+      path: of the file.
+      notify: receives remarks on how it was read.
+
+    Raises:
+      InputError: as `read_genotype`.
+    """
     try:
         found = _last(_decoded(path))
         return _told(found, f"{path}: ", notify)
@@ -82,7 +90,7 @@ def read_genotype_file(
 
 
 class _Found(NamedTuple):
-    """A genotype in a text, and where: its line, and which of how many it is."""
+    """A genotype of a text, its line, and the number of genotypes in the text."""
 
     genotype: Genotype
     line: int = 1
@@ -90,10 +98,11 @@ class _Found(NamedTuple):
 
 
 def _file(text: str) -> Path | None:
-    """The file that is meant, if a path is."""
+    """Returns the genotype's file, if the text is a path of one or of a run."""
     try:
         path = Path(text)
-        is_run, is_file = path.is_dir(), path.is_file()
+        is_run = path.is_dir()
+        is_file = path.is_file()
     except (OSError, ValueError):  # a text that is too long for a name, or holds a NUL
         return None
     if is_run and not (path / _FILE).is_file():
@@ -127,7 +136,7 @@ def _decoded(path: Path) -> str:
 
 
 def _last(text: str) -> _Found:
-    """The last genotype of a text.
+    """Returns the last genotype of a text.
 
     Raises:
       InputError: there is none, or the last is damaged.
@@ -166,7 +175,7 @@ def _last(text: str) -> _Found:
 
 
 def _of_object(text: str) -> Genotype:
-    """JSON, or a dictionary as Python prints it."""
+    """Reads JSON, or a dictionary as Python prints it."""
     try:
         json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -182,7 +191,7 @@ def _of_object(text: str) -> Genotype:
 
 
 def _own(tree: Any) -> Any:
-    """This project's genotype as Python prints it, as its JSON."""
+    """Converts a printed genotype of this project to the form of its JSON."""
     if not isinstance(tree, dict) or not isinstance(tree.get("cells"), dict):
         return tree
     cells = {kind: _own_cell(cell) for kind, cell in tree["cells"].items()}

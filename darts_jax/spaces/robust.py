@@ -1,12 +1,16 @@
 """The spaces S1 to S4 in which DARTS fails (Zela et al., 2020, section 3).
 
-All have the shape of the DARTS cell; they differ in what an edge may be.
+All have the shape of the DARTS cell; they differ in the candidate operations.
 """
 
 from darts_jax.spaces.darts import darts_space
 
-_SKIP, _MAX, _AVG = "skip_connect", "max_pool_3x3", "avg_pool_3x3"
-_SEP3, _DIL3, _DIL5 = "sep_conv_3x3", "dil_conv_3x3", "dil_conv_5x5"
+_SKIP = "skip_connect"
+_MAX = "max_pool_3x3"
+_AVG = "avg_pool_3x3"
+_SEP3 = "sep_conv_3x3"
+_DIL3 = "dil_conv_3x3"
+_DIL5 = "dil_conv_5x5"
 
 # The two strongest operations of every edge in an earlier search: (source, target).
 _S1_NORMAL = {

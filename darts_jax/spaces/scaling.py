@@ -1,4 +1,4 @@
-"""Compound scaling of a chain: deeper, wider, and for larger images, at one go.
+"""Compound scaling of a chain of blocks: depth, width and image size together.
 
 Tan and Le (2019), EfficientNet, section 3.3. This module needs the standard library
 only.
@@ -13,7 +13,7 @@ from darts_jax.spaces.widths import rounded
 
 
 class Scaled(NamedTuple):
-    """A larger network, and the side of the images that it is for, in pixels."""
+    """A scaled genotype, and the side of its images in pixels."""
 
     genotype: Genotype
     side: int
@@ -29,17 +29,20 @@ def scaled(
     side: int = 224,
     channels: int | None = None,
 ) -> Scaled:
-    """A chain with more blocks in every stage, and more channels everywhere.
+    """Scales a chain: more blocks in every stage, more channels, larger images.
 
-    Blocks are rounded up in number, widths by `rounded`. The new blocks of a stage are
-    spread over the old ones, each the same as one of these; what was left out of a
-    stage stays out.
+    Tan and Le (2019), section 3.3. The number of blocks is rounded up, widths by
+    `rounded`. New blocks repeat the old ones of their stage in order; blocks that were
+    left out stay out.
 
     Args:
-      depth: times the blocks.
-      width: times the channels, which become the genotype's own.
-      resolution: times ``side``.
-      channels: that a genotype without widths of its own has; None: the macro's base.
+      genotype: a chain of blocks.
+      macro: the macro structure of its space.
+      depth: factor of the number of blocks.
+      width: factor of the channels, which become the genotype's own.
+      resolution: factor of ``side``.
+      side: of the unscaled images, in pixels.
+      channels: of a genotype without widths of its own; None: the macro's base.
 
     Raises:
       InputError: the genotype is no chain, or a factor is not above 0.
@@ -64,10 +67,14 @@ def _deeper(kind: str, cell: CellGenotype, depth: float) -> CellGenotype:
         if choice.operation != "skip_connect" and choice.width_share is None
     ]
     count = math.ceil(depth * len(blocks))
-    return chain([blocks[i * len(blocks) // count] for i in range(count)])
+    return make_chain([blocks[i * len(blocks) // count] for i in range(count)])
 
 
-def chain(blocks: list[str]) -> CellGenotype:
-    """A stage of these blocks, one after the other."""
+def make_chain(blocks: list[str]) -> CellGenotype:
+    """Returns a stage of blocks, one after the other.
+
+    Args:
+      blocks: their operations, from the input on.
+    """
     choices = tuple(Choice(i + 1, i, name) for i, name in enumerate(blocks))
     return CellGenotype(1, choices, (len(blocks),))

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from darts_jax.spaces.graph import Cell, Macro, Space
 
 RESIDUAL = "residual"
-"""The one block of a layout that is no cell."""
+"""Kind of block in a layout that is not a cell."""
 
-_DEEPEST = 24  # layouts of so many cells are looked at
+_DEEPEST = 24  # layouts of 1 to 24 cells are checked
 
 
 def require_cell(cell: Cell) -> None:
     """Checks a cell's graph.
+
+    Args:
+      cell: to be checked.
 
     Raises:
       InputError: an edge or an output that cannot be, or that nothing reaches.
@@ -81,11 +84,15 @@ def _require_output(cell: Cell) -> None:
 def require_space(space: Space) -> None:
     """Checks that a space's cells and its macro structure fit each other.
 
+    Args:
+      space: to be checked.
+
     Raises:
-      InputError: a kind of cell that is nowhere, a block without a cell, or a cell
-        that halves the image where the macro structure does not know of it.
+      InputError: a kind of cell that the layout lacks, a block without a cell, or a
+        cell with stride 2 that is not among the reductions.
     """
-    macro, cells = space.macro, space.cells
+    macro = space.macro
+    cells = space.cells
     if not cells:
         raise InputError(f"space {space.name!r} has no cells")
     kinds = _kinds_of(macro)

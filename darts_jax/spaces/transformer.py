@@ -1,10 +1,10 @@
-"""Chains of residual blocks over a text: which mixes tokens how, and how wide.
+"""Transformer chains over text: the token mixer and feed-forward width of every layer.
 
-State 0 is the embedded text. Edges mix tokens and feed forward by turns, each into the
-next state; all edges are kept, and what is decided of each is what it adds to its
-state: attention of so many heads or a causal depthwise convolution, then a hidden layer
-of so many times the units, or, of either, nothing. This module needs the standard
-library only.
+State 0 is the embedded text. Edges are token mixers and feed-forward layers in turn,
+each into the next state, and all are kept. An operation is what the edge adds to its
+state: attention with a number of heads or a causal depthwise convolution; a hidden
+layer of a multiple of the units; or nothing (``skip_connect``). This module needs the
+standard library only.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,13 @@ FEED_FORWARDS = ("skip_connect", "ffn_1x", "ffn_2x", "ffn_4x")
 LAYERS = 4
 
 
-def chain(layers: int, *turns: Sequence[str]) -> Cell:
-    """A cell of one path, in every layer of which the edges may be these by turns."""
+def chain_cell(layers: int, turns: Sequence[Sequence[str]]) -> Cell:
+    """Returns a cell of one path.
+
+    Args:
+      layers: their number.
+      turns: candidate operations of each edge of a layer.
+    """
     lists = tuple(map(tuple, turns)) * layers
     edges = tuple(Edge(i, i + 1, names) for i, names in enumerate(lists))
     return Cell(1, len(edges), edges, output=(len(edges),))
@@ -38,7 +43,7 @@ MACRO = Macro(
 
 TRANSFORMER = Space(
     "transformer",
-    {KIND: chain(LAYERS, MIXERS, FEED_FORWARDS)},
+    {KIND: chain_cell(LAYERS, (MIXERS, FEED_FORWARDS))},
     MACRO,
     discretization="argmax",
     family="transformer",

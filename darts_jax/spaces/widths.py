@@ -1,10 +1,11 @@
-"""Widths of a network's parts: their names, how they are rounded, how they are chosen.
+"""Widths of a network's parts: their names, rounding and choice.
 
 This module needs the standard library only.
 """
 
-STEM, FEATURES = "stem", "features"
-"""Names of widths that are no cell's."""
+STEM = "stem"
+FEATURES = "features"
+"""Names of the widths that belong to no cell."""
 
 _SHARE = "width_"
 

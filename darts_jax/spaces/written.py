@@ -1,4 +1,4 @@
-"""Reads the forms that genotypes are written in, each checked against its space.
+"""Parsers of the forms in which genotypes are written; each checks the result.
 
 - This project's JSON: the space, and of every kind of cell its inputs, edges, output.
 - Pairs, as the code of Liu et al. (2019) prints them: of every kind its
@@ -8,9 +8,9 @@
   lead forward, the larger is the node.
 - NAS-Bench-201's string.
 
-Nothing is guessed and nothing is run. A form that does not name its space is of the one
-that is usual for it or, if it does not fit that, of the first in ``SPACES`` that it
-fits. This module needs the standard library only.
+Nothing is guessed and nothing is run. A form that does not name its space belongs to
+the usual space of that form or, if it does not fit there, to the first in ``SPACES``
+that it fits. This module needs the standard library only.
 """
 
 import itertools
@@ -26,16 +26,20 @@ from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
 from darts_jax.spaces.moves import RULES
 
-# What other code writes beside the cells, where it says nothing.
+# Fields that other code writes beside the cells, where they hold nothing.
 _EMPTY = ("connectN", "connects")
 _CONCAT = "_concat"
 _GROUP = r"\|(?:[^|~+\s]+~[0-9]{1,3}\|)+"
 _BENCHMARK = re.compile(rf"{_GROUP}(?:\+{_GROUP})*")
-_LONGEST, _MOST = 1 << 20, 1 << 20
+_LONGEST = 1 << 20  # characters of a text
+_MOST = 1 << 20  # of a number
 
 
 def parse_json(text: str) -> Genotype:
     """Reads this project's JSON, or JSON of pairs.
+
+    Args:
+      text: the JSON.
 
     Raises:
       InputError: the text is not JSON, not a genotype, or one that its space lacks.
@@ -54,7 +58,14 @@ def parse_json(text: str) -> Genotype:
 
 
 def parse_tree(tree: Any) -> Genotype:
-    """Reads what JSON or a printed value holds; raises InputError as `parse_json` does."""
+    """Reads the value of a JSON text or of a printed Python value.
+
+    Args:
+      tree: a mapping, of ``cells`` or of pairs.
+
+    Raises:
+      InputError: it is not a genotype, or one that its space lacks.
+    """
     if not isinstance(tree, Mapping):
         raise InputError(
             f"not a genotype: {_short(tree)}; want an object with 'cells' or "
@@ -68,7 +79,7 @@ def parse_pairs(pairs: Any, space: str | None = None) -> Genotype:
 
     Args:
       pairs: a mapping, or a named tuple as published code has it.
-      space: whose genotype it is; None: ``recurrent`` where ``concat`` is the only one,
+      space: name of its space; None: ``recurrent`` if ``concat`` is the only output,
         ``darts`` otherwise, or the first space that it fits.
 
     Raises:
@@ -85,8 +96,8 @@ def parse_pairs(pairs: Any, space: str | None = None) -> Genotype:
                 f"not a genotype: 'concat' beside {len(kinds)} lists of edges; want one"
             )
         tree = {kinds[0]: tree[kinds[0]], kinds[0] + _CONCAT: tree["concat"]}
-    told = [k for k, value in tree.items() if not (k in _EMPTY and value is None)]
-    kinds = list(dict.fromkeys(str(key).removesuffix(_CONCAT) for key in told))
+    listed = [k for k, value in tree.items() if not (k in _EMPTY and value is None)]
+    kinds = list(dict.fromkeys(str(key).removesuffix(_CONCAT) for key in listed))
     halves = [k for k in kinds if k not in tree or k + _CONCAT not in tree]
     if halves or not kinds:
         lacking = f"{halves[0][:60]!r} lacks edges or concat" if halves else "no cells"
@@ -96,7 +107,11 @@ def parse_pairs(pairs: Any, space: str | None = None) -> Genotype:
 
 
 def parse_nasbench201(text: str, space: str | None = None) -> Genotype:
-    """Reads the string of NAS-Bench-201: ``|op~0|+|op~0|op~1|+...``, a group a node.
+    """Reads a NAS-Bench-201 string, ``|op~0|+|op~0|op~1|+...``, a group per node.
+
+    Args:
+      text: the string.
+      space: name of its space; None: ``nasbench201``, or the first that it fits.
 
     Raises:
       InputError: it is no such string, or none of the space.
@@ -139,7 +154,7 @@ def parse_nasbench201(text: str, space: str | None = None) -> Genotype:
 def _fitting(
     build: Callable[[Space], Genotype], space: str | None, usual: str
 ) -> Genotype:
-    """The genotype of a space that is named, or of the first that has it."""
+    """Returns the genotype of the named space, else of the first space that it fits."""
     if space is not None:
         return check_genotype(build(get_space(space)))
     try:
@@ -155,7 +170,8 @@ def _fitting(
 
 def _of_cells(tree: Mapping[str, Any]) -> Genotype:
     _require_keys("the genotype", tree, ("space", "cells"), ("widths",))
-    space, widths = tree["space"], tree.get("widths", {})
+    space = tree["space"]
+    widths = tree.get("widths", {})
     if not isinstance(space, str) or len(space) > 100:
         raise InputError(f"space of the genotype is {_short(space)}; want its name")
     for name, value in (("cells", tree["cells"]), ("widths", widths)):
@@ -211,7 +227,8 @@ def _paired(tree: Mapping[str, Any], kinds: Sequence[str], space: Space) -> Geno
 
 
 def _paired_cell(space: Space, kind: str, edges: Any, concat: Any) -> CellGenotype:
-    where, inputs = f"{kind} of the genotype", space.cells[kind].inputs
+    where = f"{kind} of the genotype"
+    inputs = space.cells[kind].inputs
     listed = _sequence(where, edges)
     rows = [_sequence(f"an edge of {where}", row) for row in listed]
     output = _output(where, concat)
@@ -238,13 +255,13 @@ def _paired_cell(space: Space, kind: str, edges: Any, concat: Any) -> CellGenoty
 
 
 def _targets(space: Space, kind: str) -> Iterator[int]:
-    """The node of every pair in a row, by the space's rule."""
+    """Yields the node of each pair in a list, by the space's rule."""
     for node in itertools.count(space.cells[kind].inputs):
         yield from [node] * _usual(space, kind, node)
 
 
 def _usual(space: Space, kind: str, node: int) -> int:
-    """How many edges of a node are listed; of one that the space lacks, as many too."""
+    """Returns the number of edges listed for a node, even one that the space lacks."""
     rule = RULES.get(space.discretization, RULES["two_strongest"])
     most = len(space.cells[kind].incoming(node)) or node
     return most if rule.keeps is None else min(rule.keeps, most)
@@ -259,8 +276,9 @@ def _of_pair(where: str, pair: Any, target: int) -> Choice:
 
 
 def _of_triples(where: str, rows: Sequence[Any]) -> list[Choice]:
-    """Edges of an operation and two states, the later of which is the node."""
-    choices, rising = [], set()
+    """Reads edges of an operation and two states, the later of which is the node."""
+    choices = []
+    rising = set()
     for row in rows:
         place = f"{where}, edge {_short(row)}"
         states = [_whole(f"{place}: state", state) for state in row[1:]]
@@ -275,12 +293,12 @@ def _of_triples(where: str, rows: Sequence[Any]) -> list[Choice]:
 
 
 def _without_unread(cell: CellGenotype) -> CellGenotype:
-    """The cell as FairDARTS's network makes it of its triples.
+    """Returns the cell that FairDARTS's network builds from its triples.
 
-    A node without an edge is no state: the output is without it, and so are the nodes
-    that an edge from it would lead to, beside their other edges.
+    A node without an edge is dropped: from the output, and as the source of edges.
     """
-    states, choices = set(range(cell.inputs)), []
+    states = set(range(cell.inputs))
+    choices = []
     for choice in sorted(cell.choices, key=lambda c: c.target):
         if choice.source in states:
             states.add(choice.target)

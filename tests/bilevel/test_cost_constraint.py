@@ -42,7 +42,7 @@ from darts_jax.cost.tables import CostTable
 from darts_jax.errors import InputError
 from darts_jax.models.network import Network
 from darts_jax.spaces import get_space, moves
-from darts_jax.spaces.mobile import Stage, blocks, mobile_space
+from darts_jax.spaces.mobile import BlockStage, block_names, mobile_space
 from darts_jax.tasks.registry import TASKS
 from darts_jax.training.cost_limits import Limit, Pricing, budget_of
 from darts_jax.training.search_observer import SearchObserver
@@ -53,9 +53,9 @@ from tests.support.tiny import quick_jit, ragged_space
 
 def chain(shares=(0.5, 1.0)):
     stages = [
-        Stage(8, 1, 1, ("mb1_3x3",)),
-        Stage(16, 2, 2, blocks((3, 6), (3,)), shares),
-        Stage(24, 2, 1, blocks((3,), (3, 5), suffix="_se"), shares),
+        BlockStage(8, 1, 1, ("mb1_3x3",)),
+        BlockStage(16, 2, 2, block_names((3, 6), (3,)), shares),
+        BlockStage(24, 2, 1, block_names((3,), (3, 5), suffix="_se"), shares),
     ]
     return mobile_space("chain", stages, stem=8, features=16, stem_stride=1)
 
@@ -294,7 +294,7 @@ def images(count=96, side=8):
 
 def small():
     """For what is compiled."""
-    stages = [Stage(16, 2, 2, blocks((3,), (3, 5)), (0.5, 1.0))]
+    stages = [BlockStage(16, 2, 2, block_names((3,), (3, 5)), (0.5, 1.0))]
     return mobile_space("small", stages, stem=8, features=16, stem_stride=1)
 
 

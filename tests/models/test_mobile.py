@@ -23,7 +23,7 @@ from darts_jax.models.operations.operation import add_residual
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import SPACES, get_space, moves
 from darts_jax.spaces.graph import Genotype
-from darts_jax.spaces.mobile import Stage, blocks, mobile_space
+from darts_jax.spaces.mobile import BlockStage, block_names, mobile_space
 from darts_jax.spaces.published import get_genotype
 from darts_jax.spaces.published_mobile import MOBILE_NETWORKS, SIDES
 from darts_jax.spaces.scaling import scaled
@@ -158,8 +158,8 @@ def test_widths_are_rounded_as_mobilenets_are(width, expected):
 
 def tiny(shares=()):
     stages = [
-        Stage(8, 1, 1, ("mb1_3x3",)),
-        Stage(16, 3, 2, blocks((3,), (3, 5)), shares),
+        BlockStage(8, 1, 1, ("mb1_3x3",)),
+        BlockStage(16, 3, 2, block_names((3,), (3, 5)), shares),
     ]
     return mobile_space("tiny_mobile", stages, stem=8, features=16, stem_stride=1)
 

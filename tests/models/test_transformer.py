@@ -29,7 +29,7 @@ from darts_jax.plots.draw import draw_genotype
 from darts_jax.settings.config import default_config
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, dense_edges
-from darts_jax.spaces.transformer import FEED_FORWARDS, MIXERS, TRANSFORMER, chain
+from darts_jax.spaces.transformer import FEED_FORWARDS, MIXERS, TRANSFORMER
 from darts_jax.tasks.language.networks import NETWORKS, PARAMETERS, SUPERNETS
 from darts_jax.tasks.registry import TASKS, load_data
 from darts_jax.training import loop
@@ -39,7 +39,7 @@ from tests.support.tiny import quick_jit
 
 WORDS, UNITS, BATCH, TIME, LAYERS = 11, 8, 3, 10, 2
 KEY = jax.random.key(0)
-CELL = chain(LAYERS, MIXERS, FEED_FORWARDS)
+CELL = chain_cell(LAYERS, (MIXERS, FEED_FORWARDS))
 SMALL = dataclasses.replace(
     TRANSFORMER, name="transformer_small", cells={"transformer": CELL}
 )
@@ -297,7 +297,7 @@ def test_dropout_is_for_training_alone_and_by_the_key():
 
 def test_layers_are_what_repeats():
     assert repeated_operations(CELL) == (MIXERS, FEED_FORWARDS)
-    assert repeated_operations(chain(4, MIXERS)) == (MIXERS,)
+    assert repeated_operations(chain_cell(4, (MIXERS,))) == (MIXERS,)
     uneven = dataclasses.replace(CELL, edges=CELL.edges[:3], nodes=3, output=(3,))
     assert repeated_operations(uneven) == (MIXERS, FEED_FORWARDS, MIXERS)
 
@@ -352,7 +352,7 @@ def test_mistakes_in_a_space_are_told():
 FEW = dataclasses.replace(  # compiled in a third of the time
     TRANSFORMER,
     name="transformer_few",
-    cells={"transformer": chain(2, MIXERS[:2], FEED_FORWARDS[:2])},
+    cells={"transformer": chain_cell(2, (MIXERS[:2], FEED_FORWARDS[:2]))},
 )
 RUN = [
     *("task=language", "space=transformer_small"),

@@ -26,7 +26,7 @@ from darts_jax.spaces import SPACES, get_space
 from darts_jax.spaces.darts import MACRO, darts_space
 from darts_jax.spaces.graph import Cell, Edge, Genotype, Macro, Space, dense_edges
 from darts_jax.spaces.nasbench201 import NASBENCH201
-from darts_jax.spaces.transformer import TRANSFORMER, chain
+from darts_jax.spaces.transformer import TRANSFORMER
 from darts_jax.tasks.image_networks import make_network, make_supernet
 from darts_jax.tasks.language.networks import SUPERNETS
 from darts_jax.types import Mixture
@@ -188,7 +188,7 @@ def test_ours_are_not_looked_at_and_others_once(
 def test_an_operation_on_a_text_is_looked_at_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cell = chain(1, ("skip_connect", "own"), ("ffn_1x",))
+    cell = chain_cell(1, (("skip_connect", "own"), ("ffn_1x",)))
     space = dataclasses.replace(TRANSFORMER, cells={"transformer": cell})
     monkeypatch.setitem(SEQUENCE_OPERATIONS, "own", lambda: Own(8, 2, ""))
     config = darts_jax.default_config().language.supernet
