@@ -29,7 +29,12 @@ from darts_jax.plots.draw import draw_genotype
 from darts_jax.settings.config import default_config
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, dense_edges
-from darts_jax.spaces.transformer import FEED_FORWARDS, MIXERS, TRANSFORMER
+from darts_jax.spaces.transformer import (
+    FEED_FORWARDS,
+    MIXERS,
+    TRANSFORMER,
+    chain_cell,
+)
 from darts_jax.tasks.language.networks import NETWORKS, PARAMETERS, SUPERNETS
 from darts_jax.tasks.registry import TASKS, load_data
 from darts_jax.training import loop

@@ -26,7 +26,7 @@ from darts_jax.spaces import SPACES, get_space
 from darts_jax.spaces.darts import MACRO, darts_space
 from darts_jax.spaces.graph import Cell, Edge, Genotype, Macro, Space, dense_edges
 from darts_jax.spaces.nasbench201 import NASBENCH201
-from darts_jax.spaces.transformer import TRANSFORMER
+from darts_jax.spaces.transformer import TRANSFORMER, chain_cell
 from darts_jax.tasks.image_networks import make_network, make_supernet
 from darts_jax.tasks.language.networks import SUPERNETS
 from darts_jax.types import Mixture
