@@ -1,36 +1,62 @@
-"""Glossary: the arrays that flow through a search, and the types of its slots.
+"""Glossary: the values that flow through a search, and the type of each of its slots.
 
 Symbols follow Liu et al. (2019): w are the ``params``, a is ``alpha``, p(a) the
-``mixture``. Shapes name their axes: [edge, op], [batch, height, width, channel].
+``mixture``. Shapes name their axes: [edge, op], [batch, height, width, channel]. A kind
+is a name of cells that share one architecture, as ``"normal"`` and ``"reduce"``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
 import numpy as np
+import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
-AnyArray = Array | np.ndarray  # on a device or on the host
+AnyArray = Array | np.ndarray
+"""An array on a device or on the host."""
+
 Params = Any
+"""Weights of a network: a tree of arrays, as Flax's ``params``."""
+
 Stats = Any
+"""Running statistics of a network: a tree of arrays, as Flax's ``batch_stats``."""
+
+Batch = Any
+"""Examples of one step: a tree of arrays [batch, ...], such as `Examples`."""
+
+Inputs = Any
+"""Part of a batch that a network takes: a tree of arrays [batch, ...]."""
+
+Outputs = Any
+"""Outputs of a network, as logits [batch, class]: a tree of arrays [batch, ...]."""
+
 EDGES = ".edges"
 """Ends the name of a kind's edge logits in ``alpha`` (PC-DARTS), beside the kind's own
 name for the logits of its operations."""
 
 Alpha = dict[str, Float[Array, "edge op"] | Float[Array, " edge"]]
-Mask = dict[str, Any]  # kind -> bool [edge, op]; False where there is no operation
-Targets = Mapping[str, tuple[int, ...]]  # kind -> the state every edge ends in
-Scalars = dict[str, Any]  # name -> scalar array; a tree of what a schedule may change
+"""Architecture parameters: kind -> [edge, op]; kind + `EDGES` -> [edge]."""
+
+Mask = Mapping[str, Bool[AnyArray, "edge op"] | Sequence[Sequence[bool]]]
+"""Kind -> [edge, op], False where there is no operation or it has been pruned."""
+
+Targets = Mapping[str, tuple[int, ...]]
+"""Kind -> the number of the state that each edge ends in."""
+
+Scalars = dict[str, Any]
+"""Tree of numbers by name that a schedule may change: arguments of a step, so that
+nothing compiles anew. `settings.scalars` makes them from a config."""
+
 Metrics = dict[str, Float[Array, ""]]
+"""Sums over the examples of a batch by name; ``count`` is their number."""
 
 Loss = Callable[[Params, Alpha], Float[Array, ""]]
-"""Loss as a function of weights and architecture on a fixed batch, by which BN
-normalises."""
+"""Loss of one batch by weights and architecture; BN normalizes by the batch."""
 
 InnerStep = Callable[[Params, Params], Params]
-"""(gradient, params) -> params after a step of the optimizer from a fixed state."""
+"""(gradient, params) -> params after one step of the optimizer of the weights."""
 
 
 class Mixture(struct.PyTreeNode):
@@ -53,27 +79,28 @@ class Mixture(struct.PyTreeNode):
     strength: Float[Array, ""] | None = None
 
 
-Batch = Any
-"""Argument of a task's `Criterion`: a tree of arrays [batch, ...], like `Examples`."""
-
-
 class Examples(struct.PyTreeNode):
-    """Images (uint8 as stored, or float as the network sees them) and labels."""
+    """Images and their labels.
+
+    Attributes:
+      images: uint8 as stored, or float as the network takes them.
+      labels: number of the class, from 0.
+    """
 
     images: UInt[AnyArray, "n height width channel"] | Float[AnyArray, "n h w channel"]
     labels: Int[AnyArray, " n"]
 
 
 class Scenes(struct.PyTreeNode):
-    """Images with boxes around objects, padded to the same number for every image.
+    """Images with boxes around their objects, padded to the same number of boxes.
 
     Attributes:
-      images: uint8 as stored, or float as the network sees them.
+      images: uint8 as stored, or float as the network takes them.
       boxes: left, top, right, bottom in pixels.
-      labels: class of every box.
-      present: False where there is no box.
-      crowd: whether a box is around many objects, or hard to tell: neither learned nor
-        counted.
+      labels: number of the class of each box, from 0.
+      present: False for a box that is padding.
+      crowd: True for a box around many objects, or around one that is hard to
+        recognize; it is neither learned nor counted.
     """
 
     images: UInt[AnyArray, "n height width channel"] | Float[AnyArray, "n h w channel"]
@@ -84,14 +111,14 @@ class Scenes(struct.PyTreeNode):
 
 
 class Text(struct.PyTreeNode):
-    """A window of texts that run on, one in a row.
+    """Window of consecutive tokens from several texts, one text per row.
 
     Attributes:
-      tokens: numbers of words.
-      targets: the token that follows each.
-      present: False behind the end of a window shorter than the others.
-      fresh: whether the text begins here.
-      stream: number of the text, among those that are read by turns.
+      tokens: numbers of the tokens, from 0.
+      targets: the token that follows each token.
+      present: False for padding at the end of a window shorter than the others.
+      fresh: True where a text begins, so that its hidden state is zero.
+      stream: number of the text that each row reads.
     """
 
     tokens: Int[AnyArray, "batch time"]
@@ -102,15 +129,20 @@ class Text(struct.PyTreeNode):
 
 
 class SearchState(struct.PyTreeNode):
-    """State of a search: all that it has learned and that its next step depends on.
+    """State of a search: everything that its next step depends on but the data.
 
     Attributes:
-      step: steps done.
-      key: raw uint32 data of the key from which each step derives its own.
-      mask: which operations are still in the search; pruned ones weigh 0.
-      baseline: moving average of rewards; stays 0 where nothing learns by them.
-      multiplier: what a unit of relative excess over the budget costs, in the unit of
-        the loss; stays 0 where there is no budget.
+      step: number of steps done.
+      key: raw uint32 data of the key from which `step_key` derives each step's own.
+      params: weights of the supernet.
+      stats: running statistics of the supernet.
+      alpha: architecture parameters.
+      mask: kind -> bool [edge, op]; False for pruned operations, which weigh 0.
+      baseline: moving average of rewards; 0 if the update takes no rewards.
+      multiplier: Lagrange multiplier of the cost constraint, in units of the loss per
+        relative excess; 0 if there is no constraint.
+      weight_optimizer: state of the optimizer of ``params``.
+      alpha_optimizer: state of the optimizer of ``alpha``.
     """
 
     step: Int[Array, ""]
@@ -118,31 +150,97 @@ class SearchState(struct.PyTreeNode):
     params: Params
     stats: Stats
     alpha: Alpha
-    mask: Mask
+    mask: dict[str, Bool[Array, "edge op"]]
     baseline: Float[Array, ""]
     multiplier: Float[Array, ""]
-    weight_optimizer: Any
-    alpha_optimizer: Any
+    weight_optimizer: optax.OptState
+    alpha_optimizer: optax.OptState
 
 
 class TrainState(struct.PyTreeNode):
-    """State of the training of one fixed network; attributes as of `SearchState`."""
+    """State of the training of one fixed network.
+
+    Attributes:
+      step: number of steps done.
+      key: raw uint32 data of the key from which `step_key` derives each step's own.
+      params: weights of the network.
+      stats: running statistics of the network.
+      optimizer: state of the optimizer of ``params``.
+    """
 
     step: Int[Array, ""]
     key: UInt[Array, " key"]
     params: Params
     stats: Stats
-    optimizer: Any
+    optimizer: optax.OptState
+
+
+class SupernetApply(Protocol):
+    """Forward pass of a supernet, a pure function.
+
+    Args:
+      params: weights.
+      stats: running statistics.
+      mixture: weight of every operation in the outputs.
+      inputs: part of a batch that the network takes.
+      key: of random operations, such as dropout; consumed.
+      train: True normalizes by the batch and moves the statistics towards it; False
+        normalizes by the statistics and returns them unchanged.
+
+    Returns:
+      Outputs and new statistics.
+    """
+
+    def __call__(
+        self,
+        params: Params,
+        stats: Stats,
+        mixture: Mixture,
+        inputs: Inputs,
+        key: PRNGKeyArray,
+        *,
+        train: bool,
+    ) -> tuple[Outputs, Stats]: ...
+
+
+class NetworkApply(Protocol):
+    """Forward pass of the network of one genotype, a pure function.
+
+    Args:
+      params: weights.
+      stats: running statistics.
+      inputs: part of a batch that the network takes.
+      drop_rate: probability of drop path, 0 to 1.
+      key: of random operations, such as dropout; consumed.
+      train: as for `SupernetApply`.
+
+    Returns:
+      Outputs and new statistics.
+    """
+
+    def __call__(
+        self,
+        params: Params,
+        stats: Stats,
+        inputs: Inputs,
+        drop_rate: Float[Array, ""],
+        key: PRNGKeyArray,
+        *,
+        train: bool,
+    ) -> tuple[Outputs, Stats]: ...
 
 
 class RelaxationFunction(Protocol):
-    """Computes mixing weights from the architecture parameters of one kind of cell.
+    """Mixing weights of one kind of cell from its architecture parameters.
 
     Args:
-      key: consumed.
+      key: of random weights; consumed.
       logits: architecture parameters.
-      mask: False where an edge has no such operation.
-      temperature: in the unit of the logits.
+      mask: False where there is no operation.
+      temperature: a positive scalar; a lower one brings weights nearer to one-hot.
+
+    Returns:
+      Weights [edge, op]; 0 where ``mask`` is False.
     """
 
     def __call__(
@@ -155,7 +253,18 @@ class RelaxationFunction(Protocol):
 
 
 class Hypergradient(Protocol):
-    """Gradient of the validation loss at the trained weights, by the architecture."""
+    """Gradient of the outer loss V by the architecture, at trained weights w*(a).
+
+    Args:
+      train_loss: inner loss T(w, a), which w*(a) minimizes.
+      valid_loss: outer loss V(w, a).
+      params: present weights w.
+      alpha: present architecture a.
+      inner_step: one step of the optimizer of the weights, from its present state.
+
+    Returns:
+      Estimate of ``dV(w*(a), a)/da``, of the form of ``alpha``.
+    """
 
     def __call__(
         self,
@@ -171,7 +280,7 @@ def step_key(key: UInt[Array, " key"], step: Int[Array, ""]) -> PRNGKeyArray:
     """Returns the key of one step, which depends on the seed and the step alone.
 
     Args:
-      key: raw key data of a search or a training.
-      step: number of the step, from 0.
+      key: raw uint32 data of the run's key.
+      step: number of steps done before.
     """
     return jax.random.fold_in(jax.random.wrap_key_data(key), step)

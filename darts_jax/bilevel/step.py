@@ -1,14 +1,25 @@
-"""One search step, by default of architecture, then weights (Liu et al., alg. 1)."""
+"""One step of a search: by default the architecture's step, then the weights' step.
+
+Liu et al. (2019), algorithm 1. With a training batch T and a validation batch V,
+
+    a <- a - architecture update of  dV(w*(a), a)/da + sum_i s_i dR_i/da + m dC/da
+    w <- w - SGD update of           dT(w, p(a) + noise)/dw + h * hook
+
+for terms R_i of weight s_i, a cost C of multiplier m and a hook of weight h. `Search`
+has one slot for each choice. Everything here is pure and knows no network.
+"""
 
 import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, UInt
 
 from darts_jax.bilevel import optimizers
 from darts_jax.bilevel.alignment import WeightHook, no_hook
@@ -24,63 +35,68 @@ from darts_jax.bilevel.microbatches import scan_microbatches
 from darts_jax.bilevel.perturbation import Perturbation, no_perturbation
 from darts_jax.bilevel.regime import Regime, split
 from darts_jax.bilevel.regularization import Term, penalty
-from darts_jax.bilevel.relaxation import relax
+from darts_jax.bilevel.relaxation import Relaxation, is_operations, relax
 from darts_jax.types import (
     Alpha,
     AnyArray,
     Batch,
     Hypergradient,
+    InnerStep,
     Loss,
     Mask,
     Metrics,
     Mixture,
+    Outputs,
     Params,
     RelaxationFunction,
     Scalars,
     SearchState,
     Stats,
+    SupernetApply,
     Targets,
     step_key,
 )
 
+Scalar = Float[Array, ""]
+
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """A method: what fills each slot of the step.
+    """A search method: one function or table entry for each slot of the step.
+
+    Example: docs/library.md trains one in a loop of its own.
 
     Attributes:
-      apply: the supernet, ``(params, stats, mixture, inputs, key, train) ->
-        (outputs, new stats)``.
-      mask: kind -> which entries of alpha stand for an operation.
-      microbatches: in how many parts a batch is computed.
-      weight_relaxation: by what the weights' step mixes, if not by ``relaxation``.
-      cost_relaxation: by what the terms do, if not by it.
-      update: of alpha by its gradient.
-      regime: which losses the architecture descends.
-      terms: what is added to them, by name.
-      perturbation: of the mixture, in the weight step.
-      weight_hook: added to the gradient of the weights.
-      hook_cells: the kind of cell that the hook compares, and how many there are; None
-        where nothing is added.
-      freezes_architecture: whether there are epochs in which the architecture stays
-        as it is.
-      targets: kind -> the state every edge ends in; where edges are weighed.
-      skips: kind -> 1.0 [edge, op] where the operation is a skip connection.
-      costs: kind -> cost [edge, op], for the term that asks for it.
-      cost_constraint: a hard limit of what the architecture costs; None: there is none.
-      criterion: the task's: what outputs are worth.
-      nesterov: whether the weights' momentum is Nesterov's.
-      weights_first: whether the weights' step comes before the architecture's, which
-        then descends at the new weights.
+      apply: forward pass of the supernet, as `supernet_apply` makes it.
+      relaxation: entry of ``RELAXATIONS``: mixing weights from alpha.
+      hypergradient: entry of ``HYPERGRADIENTS``: gradient of V by alpha.
+      mask: kind -> [edge, op], False where there is no operation.
+      microbatches: number of equal parts in which a batch is computed.
+      update: entry of ``ARCHITECTURE_UPDATES``: change of alpha from its gradient.
+      regime: entry of ``REGIMES``: loss that the architecture descends.
+      terms: entries of ``TERMS`` by name, added to that loss.
+      perturbation: entry of ``PERTURBATIONS``: mixture of the weights' step.
+      weight_hook: entry of ``WEIGHT_HOOKS``: addition to the gradient of the weights.
+      hook_cells: kind of the cells that the hook compares and their number; None adds
+        nothing.
+      freezes_architecture: True if the architecture stays as it is in the steps whose
+        scalar ``architecture.learns`` is 0.
+      targets: kind -> state in which each edge ends; for alpha with edge logits.
+      skips: kind -> [edge, op], 1.0 where the operation is a skip connection and gets
+        the auxiliary weight; an absent kind gets none.
+      costs: kind -> cost of each operation [edge, op], for ``TERMS["expected_cost"]``.
+      cost_constraint: limit on the cost of the genotype; None is no limit.
+      criterion: loss, metrics and rewards of the supernet's outputs.
+      nesterov: True if the momentum of the weights is Nesterov's.
+      weights_first: True if the weights' step comes first; the architecture's gradient
+        is then taken at the new weights.
     """
 
-    apply: Any
-    relaxation: RelaxationFunction
+    apply: SupernetApply
+    relaxation: Relaxation
     hypergradient: Hypergradient
     mask: Mask
     microbatches: int = 1
-    weight_relaxation: RelaxationFunction | None = None
-    cost_relaxation: RelaxationFunction | None = None
     update: ArchitectureUpdate = ARCHITECTURE_UPDATES["adam"]
     regime: Regime = split
     terms: Mapping[str, Term] = dataclasses.field(default_factory=dict)
@@ -89,8 +105,10 @@ class Search:
     hook_cells: tuple[str, int] | None = None
     freezes_architecture: bool = False
     targets: Targets = dataclasses.field(default_factory=dict)
-    skips: Mapping[str, AnyArray] = dataclasses.field(default_factory=dict)
-    costs: Mapping[str, AnyArray] | None = None
+    skips: Mapping[str, Float[AnyArray, "edge op"]] = dataclasses.field(
+        default_factory=dict
+    )
+    costs: Mapping[str, Float[AnyArray, "edge op"]] | None = None
     cost_constraint: CostConstraint | None = None
     criterion: Criterion = CLASSIFICATION_CRITERION
     nesterov: bool = False
@@ -98,36 +116,91 @@ class Search:
 
     def init(
         self,
-        key: Array,
+        key: UInt[Array, " key"],
         params: Params,
         stats: Stats,
         alpha: Alpha,
         mask: Mask | None = None,
     ) -> SearchState:
-        """The state before the first step.
+        """Returns the state before the first step.
 
         Args:
-          key: raw key data.
-          mask: which operations take part, if not all that there are.
+          key: raw uint32 data of the run's key, as ``jax.random.key_data`` gives it.
+          params: initial weights of the supernet.
+          stats: initial running statistics of the supernet.
+          alpha: initial architecture parameters.
+          mask: kind -> [edge, op], False for pruned operations; by default the
+            search's own.
+
+        Raises:
+          AssertionError: the shapes of alpha are not those of the mask.
         """
-        some = jax.tree.leaves(alpha)[0]
+        given = {k: jnp.asarray(m) for k, m in (mask or self.mask).items()}
+        _assert_shapes(alpha, given)
+        dtype = jax.tree.leaves(alpha)[0].dtype
+        # No optimizer's initial state depends on a scalar.
+        blank: Scalars = collections.defaultdict(float)
         return SearchState(
             step=jnp.zeros((), jnp.int32),
             key=key,
             params=params,
             stats=stats,
             alpha=alpha,
-            mask={k: jnp.asarray(m) for k, m in (mask or self.mask).items()},
-            baseline=jnp.zeros((), some.dtype),
-            multiplier=jnp.zeros((), some.dtype),
-            # No optimizer's initial state depends on a scalar.
+            mask=given,
+            baseline=jnp.zeros((), dtype),
+            multiplier=jnp.zeros((), dtype),
             weight_optimizer=self._sgd({"weights": {"learning_rate": 0.0}}).init(
                 params
             ),
-            alpha_optimizer=self.update.transformation(
-                collections.defaultdict(float)
-            ).init(alpha),
+            alpha_optimizer=self.update.transformation(blank).init(alpha),
         )
+
+    def step(
+        self, state: SearchState, train: Batch, valid: Batch, scalars: Scalars
+    ) -> tuple[SearchState, Metrics]:
+        """Returns the state after one step of the architecture and of the weights.
+
+        Args:
+          state: of `init` or of the step before.
+          train: batch of the training half, from which the weights learn.
+          valid: batch of the validation half, from which the architecture learns.
+          scalars: tree of numbers, as `settings.scalars.search_scalars` makes it.
+
+        Returns:
+          The new state, and sums over the examples of ``train``: the criterion's
+          metrics, ``gradient_norm`` of the architecture and, under a cost constraint,
+          its ``multiplier``.
+
+        Raises:
+          AssertionError: the shapes of alpha are not those of the mask, or a scalar is
+            an array.
+        """
+        _assert_shapes(state.alpha, state.mask)
+        chex.assert_rank(jax.tree.leaves(scalars), 0)
+        keys = jax.random.split(step_key(state.key, state.step), 4)
+
+        def learn_architecture(state: SearchState) -> tuple[SearchState, Scalar]:
+            return self._architecture_step(
+                state, train, valid, scalars, train_key=keys[0], valid_key=keys[1]
+            )
+
+        def learn_weights(state: SearchState) -> tuple[SearchState, Metrics]:
+            return self._weight_step(
+                state, train, scalars, key=keys[2], noise_key=keys[3]
+            )
+
+        if self.weights_first:
+            new, metrics = learn_weights(state)
+            new, norm = learn_architecture(new)
+        else:
+            new, norm = learn_architecture(state)
+            new, metrics = learn_weights(new)
+        means = {"gradient_norm": norm}
+        if self.cost_constraint is not None:
+            means["multiplier"] = new.multiplier
+        count = metrics["count"]
+        means = {k: mean.astype(jnp.float32) * count for k, mean in means.items()}
+        return new, metrics | means
 
     def mixture(
         self,
@@ -135,15 +208,25 @@ class Search:
         alpha: Alpha,
         mask: Mask,
         scalars: Scalars,
-        relaxation: RelaxationFunction | None = None,
+        function: RelaxationFunction | None = None,
     ) -> Mixture:
-        """The weights with which the supernet mixes its operations.
+        """Returns the weights with which the supernet mixes its operations.
 
         Args:
-          relaxation: in place of the search's own.
+          key: of random weights; consumed.
+          alpha: architecture parameters.
+          mask: kind -> [edge, op], False for operations without weight.
+          scalars: of the step.
+          function: replaces the function of the search's own relaxation.
         """
-        temperature, function = scalars["temperature"], relaxation or self.relaxation
-        mixture = relax(function, key, alpha, mask, temperature, self.targets)
+        mixture = relax(
+            function or self.relaxation.function,
+            key,
+            alpha,
+            mask,
+            scalars["temperature"],
+            self.targets,
+        )
         # An auxiliary skip (Chu et al., 2021, DARTS-) joins the one that there is.
         weights = {
             kind: p + scalars["auxiliary_skip"] * self.skips[kind]
@@ -161,80 +244,84 @@ class Search:
         batch: Batch,
         key: PRNGKeyArray,
         scalars: Scalars,
-    ) -> tuple[Float[Array, ""], tuple[Stats, Any]]:
-        """Of a batch by the supernet in train mode; new statistics and outputs."""
-        given = mixture.replace(strength=scalars["strength"])
+    ) -> tuple[Scalar, tuple[Stats, Outputs]]:
+        """Returns the mean loss of a batch, in train mode.
 
-        def forward(stats: Stats, part: Batch, key: Array) -> Any:
+        Args:
+          params: weights.
+          mixture: weight of every operation.
+          stats: running statistics.
+          batch: examples.
+          key: of random operations; consumed.
+          scalars: of the step.
+
+        Returns:
+          The loss, and (new statistics, outputs).
+        """
+        corrupted = mixture.replace(strength=scalars["strength"])
+
+        def forward(
+            stats: Stats, part: Batch, key: PRNGKeyArray
+        ) -> tuple[Scalar, tuple[Stats, Outputs]]:
             inputs = self.criterion.inputs(part)
-            outputs, stats = self.apply(params, stats, given, inputs, key, train=True)
+            outputs, stats = self.apply(
+                params, stats, corrupted, inputs, key, train=True
+            )
             return self.criterion.loss(outputs, part, scalars), (stats, outputs)
 
         return scan_microbatches(forward, self.microbatches)(stats, batch, key)
 
     def loss_on(
-        self, state: SearchState, batch: Batch, key: Array, scalars: Scalars
+        self, state: SearchState, batch: Batch, key: PRNGKeyArray, scalars: Scalars
     ) -> Loss:
-        """The loss of a batch by weights and architecture."""
+        """Returns the loss of one batch as a function of weights and architecture.
 
-        def loss(params: Params, alpha: Alpha) -> Float[Array, ""]:
+        Args:
+          state: with the mask and the running statistics.
+          batch: examples.
+          key: of random weights and operations; every call uses the same.
+          scalars: of the step.
+        """
+
+        def loss(params: Params, alpha: Alpha) -> Scalar:
             mixture = self.mixture(key, alpha, state.mask, scalars)
             return self.loss(params, mixture, state.stats, batch, key, scalars)[0]
 
         return loss
 
-    def step(
-        self, state: SearchState, train: Batch, valid: Batch, scalars: Scalars
-    ) -> tuple[SearchState, Metrics]:
-        """One step on a batch of either half of the training data.
+    def inner_step(self, state: SearchState, scalars: Scalars) -> InnerStep:
+        """Returns the step of the weights that a hypergradient differentiates.
 
         Args:
-          train: for the weights, as the network sees it.
-          valid: for the architecture.
-          scalars: numbers by name, as `settings.scalars.search_scalars` makes them.
-
-        Returns:
-          The new state; the criterion's metrics of the weight step, and the norm of
-          the architecture's gradient, summed over the batch.
+          state: with the state of the optimizer of the weights.
+          scalars: of the step.
         """
-        keys = jax.random.split(step_key(state.key, state.step), 4)
-        batches = (train, valid)
-        architecture_keys = keys[:2]
-        weight_keys = keys[2:]
-        if self.weights_first:
-            new, metrics = self._weight_step(state, train, scalars, weight_keys)
-            new, norm = self._architecture_step(
-                new, batches, scalars, architecture_keys
-            )
-        else:
-            new, norm = self._architecture_step(
-                state, batches, scalars, architecture_keys
-            )
-            new, metrics = self._weight_step(new, train, scalars, weight_keys)
-        means = {"gradient_norm": norm}
-        if self.cost_constraint is not None:
-            means["multiplier"] = new.multiplier
-        count = metrics["count"]
-        means = {k: mean.astype(jnp.float32) * count for k, mean in means.items()}
-        return new, metrics | means
+
+        def inner_step(gradient: Params, params: Params) -> Params:
+            sgd = self._sgd(scalars)
+            updates, _ = sgd.update(gradient, state.weight_optimizer, params)
+            return optax.apply_updates(params, updates)
+
+        return inner_step
 
     def _weight_step(
         self,
         state: SearchState,
         train: Batch,
         scalars: Scalars,
-        keys: PRNGKeyArray,
+        *,
+        key: PRNGKeyArray,
+        noise_key: PRNGKeyArray,
     ) -> tuple[SearchState, Metrics]:
         """Returns the state with its next weights, and the criterion's metrics."""
-        mixture = self._perturbed_mixture(state, train, scalars, keys[0], keys[1])
+        mixture = self._perturbed_mixture(state, train, scalars, key, noise_key)
         (value, (stats, outputs)), gradient = jax.value_and_grad(
             self.loss, has_aux=True
-        )(state.params, mixture, state.stats, train, keys[0], scalars)
+        )(state.params, mixture, state.stats, train, key, scalars)
         if self.hook_cells is not None:
-            pull = self._hook_gradient(
-                self.hook_cells, state, mixture, train, scalars, keys[0]
-            )
-            gradient = optax.tree.add_scale(gradient, scalars["hook"], pull)
+            kind, cells = self.hook_cells
+            hook = self._hook_gradient(kind, cells, state, mixture, train, scalars, key)
+            gradient = optax.tree.add_scale(gradient, scalars["hook"], hook)
         updates, weight_optimizer = self._sgd(scalars).update(
             gradient, state.weight_optimizer, state.params
         )
@@ -246,31 +333,24 @@ class Search:
         )
         return new, self.criterion.metrics(value, outputs, train)
 
-    def inner_step(self, state: SearchState, scalars: Scalars) -> Any:
-        """The step of the weights that a hypergradient looks through."""
-
-        def inner_step(gradient: Params, params: Params) -> Params:
-            sgd = self._sgd(scalars)
-            updates, _ = sgd.update(gradient, state.weight_optimizer, params)
-            return optax.apply_updates(params, updates)
-
-        return inner_step
-
     def _sgd(self, scalars: Scalars) -> optax.GradientTransformation:
         return optimizers.sgd(**scalars["weights"], nesterov=self.nesterov)
 
     def _architecture_step(
         self,
         state: SearchState,
-        batches: tuple[Batch, Batch],
+        train: Batch,
+        valid: Batch,
         scalars: Scalars,
-        keys: PRNGKeyArray,
-    ) -> tuple[SearchState, Float[Array, ""]]:
-        """The state with its next architecture, and the gradient's norm."""
+        *,
+        train_key: PRNGKeyArray,
+        valid_key: PRNGKeyArray,
+    ) -> tuple[SearchState, Scalar]:
+        """Returns the state with its next architecture, and the gradient's norm."""
 
-        def learn(state: SearchState) -> tuple[dict[str, Any], Array]:
+        def learn(state: SearchState) -> tuple[dict[str, Any], Scalar]:
             gradient, learned = self._architecture_gradient(
-                state, batches, scalars, keys
+                state, train, valid, scalars, train_key, valid_key
             )
             updates, optimizer = self.update.transformation(
                 scalars["architecture"]
@@ -279,14 +359,14 @@ class Search:
             learned |= {"alpha": alpha, "alpha_optimizer": optimizer}
             return learned, optax.tree.norm(gradient)
 
-        def rest(state: SearchState) -> tuple[dict[str, Any], Array]:
+        def freeze(state: SearchState) -> tuple[dict[str, Any], Scalar]:
             names = ("alpha", "alpha_optimizer", "baseline", "multiplier")
             kept = {name: getattr(state, name) for name in names}
             return kept, jnp.zeros_like(state.baseline)
 
         if self.freezes_architecture:
             learns = scalars["architecture"]["learns"] > 0
-            learned, norm = jax.lax.cond(learns, learn, rest, state)
+            learned, norm = jax.lax.cond(learns, learn, freeze, state)
         else:
             learned, norm = learn(state)
         return state.replace(**learned), norm
@@ -294,12 +374,13 @@ class Search:
     def _architecture_gradient(
         self,
         state: SearchState,
-        batches: tuple[Batch, Batch],
+        train: Batch,
+        valid: Batch,
         scalars: Scalars,
-        keys: PRNGKeyArray,
+        train_key: PRNGKeyArray,
+        valid_key: PRNGKeyArray,
     ) -> tuple[Alpha, dict[str, Any]]:
-        """Gradient to descend; the new baseline of rewards and multiplier by name."""
-        (train, valid), (train_key, valid_key) = batches, keys
+        """Returns the gradient to descend, and the new baseline and multiplier."""
         baseline = state.baseline
         if self.update.rewards:
             gradient, baseline = self._reward_gradient(state, valid, scalars, valid_key)
@@ -314,42 +395,64 @@ class Search:
                 self.inner_step(state, scalars),
             )
         if self.terms:
-            pull = jax.grad(self._weighted_penalties)(
+            slope = jax.grad(self._weighted_penalties)(
                 state.alpha, state, valid_key, scalars
             )
-            gradient = optax.tree.add(gradient, pull)
+            gradient = optax.tree.add(gradient, slope)
         multiplier = state.multiplier
         if self.cost_constraint is not None:
-            held = self._constraint_gradient(
+            slope, multiplier = self._constraint_gradient(
                 self.cost_constraint, state, valid_key, scalars
             )
-            gradient, multiplier = optax.tree.add(gradient, held[0]), held[1]
+            gradient = optax.tree.add(gradient, slope)
         return gradient, {"baseline": baseline, "multiplier": multiplier}
 
     def _constraint_gradient(
-        self, budget: CostConstraint, state: SearchState, key: Array, scalars: Scalars
-    ) -> tuple[Alpha, Float[Array, ""]]:
-        """The budget's pull at the architecture, and the next multiplier."""
-        settings, mask = scalars["budget"], state.mask
-        target, how = settings["target"], (scalars["temperature"], self.targets)
+        self,
+        constraint: CostConstraint,
+        state: SearchState,
+        key: PRNGKeyArray,
+        scalars: Scalars,
+    ) -> tuple[Alpha, Scalar]:
+        """Returns the gradient of the expected cost, weighted, and the multiplier."""
+        target = scalars["budget"]["target"]
+        rate = scalars["budget"]["rate"]
 
-        def expected(alpha: Alpha) -> Float[Array, ""]:
+        def expected_excess(alpha: Alpha) -> Scalar:
             # Without an auxiliary skip, which no genotype keeps.
-            mixture = relax(budget.relaxation, key, alpha, mask, *how)
-            return budget.expected_excess(mixture, mask, target)
+            mixture = relax(
+                constraint.relaxation,
+                key,
+                alpha,
+                state.mask,
+                scalars["temperature"],
+                self.targets,
+            )
+            return constraint.expected_excess(mixture, state.mask, target)
 
-        read = relax(budget.read, key, state.alpha, mask, targets=self.targets)
-        given = state.multiplier, budget.excess(read, mask, target), settings["rate"]
-        slope = jax.grad(expected)(state.alpha)
-        return optax.tree.scale(budget.rule(*given), slope), next_multiplier(*given)
+        read = relax(
+            constraint.read, key, state.alpha, state.mask, targets=self.targets
+        )
+        excess = constraint.excess(read, state.mask, target)
+        slope = jax.grad(expected_excess)(state.alpha)
+        weight = constraint.rule(state.multiplier, excess, rate)
+        return (
+            optax.tree.scale(weight, slope),
+            next_multiplier(state.multiplier, excess, rate),
+        )
 
     def _reward_gradient(
-        self, state: SearchState, valid: Batch, scalars: Scalars, key: Array
-    ) -> tuple[Alpha, Float[Array, ""]]:
-        """By the rewards of one sampled architecture (ENAS)."""
+        self, state: SearchState, valid: Batch, scalars: Scalars, key: PRNGKeyArray
+    ) -> tuple[Alpha, Scalar]:
+        """Returns REINFORCE's gradient from one sampled architecture, and baseline."""
         settings = scalars["architecture"]
-        temperature = scalars["temperature"]
-        sample = relax(self.relaxation, key, state.alpha, state.mask, temperature)
+        sample = relax(
+            self.relaxation.function,
+            key,
+            state.alpha,
+            state.mask,
+            scalars["temperature"],
+        )
         mixture = self.mixture(key, state.alpha, state.mask, scalars)
         _, (_, outputs) = self.loss(
             state.params, mixture, state.stats, valid, key, scalars
@@ -363,9 +466,11 @@ class Search:
         return gradient, next_baseline(state.baseline, reward, decay)
 
     def _weighted_penalties(
-        self, alpha: Alpha, state: SearchState, key: Array, scalars: Scalars
-    ) -> Float[Array, ""]:
-        mixture = self.mixture(key, alpha, state.mask, scalars, self.cost_relaxation)
+        self, alpha: Alpha, state: SearchState, key: PRNGKeyArray, scalars: Scalars
+    ) -> Scalar:
+        mixture = self.mixture(
+            key, alpha, state.mask, scalars, self.relaxation.cost_relaxation
+        )
         return optax.tree.sum(
             [
                 scalars["terms"][name]
@@ -379,14 +484,16 @@ class Search:
         state: SearchState,
         train: Batch,
         scalars: Scalars,
-        key: Array,
-        noise_key: Array,
+        key: PRNGKeyArray,
+        noise_key: PRNGKeyArray,
     ) -> Mixture:
-        def loss(mixture: Mixture) -> Float[Array, ""]:
+        """Returns the mixture at which the weights take their step."""
+
+        def loss(mixture: Mixture) -> Scalar:
             return self.loss(state.params, mixture, state.stats, train, key, scalars)[0]
 
         mixture = self.mixture(
-            key, state.alpha, state.mask, scalars, self.weight_relaxation
+            key, state.alpha, state.mask, scalars, self.relaxation.weight_relaxation
         )
         return self.perturbation(
             noise_key, loss, mixture, state.mask, scalars["radius"]
@@ -394,19 +501,28 @@ class Search:
 
     def _hook_gradient(
         self,
-        hooked: tuple[str, int],
+        kind: str,
+        cells: int,
         state: SearchState,
         mixture: Mixture,
         train: Batch,
         scalars: Scalars,
-        key: Array,
+        key: PRNGKeyArray,
     ) -> Params:
-        kind, cells = hooked
+        """Returns the hook's addition, with a mixture for each cell of the kind."""
 
-        def loss(params: Params, each: Array) -> Float[Array, ""]:
+        def loss(params: Params, each: Float[Array, "cell edge op"]) -> Scalar:
             given = mixture.replace(weights={**mixture.weights, kind: each})
             return self.loss(params, given, state.stats, train, key, scalars)[0]
 
         one = mixture.weights[kind]
         each = jnp.broadcast_to(one, (cells, *one.shape))
         return self.weight_hook(loss, state.params, each)
+
+
+def _assert_shapes(alpha: Alpha, mask: Mask) -> None:
+    """Raises AssertionError where alpha's shapes are not those of the mask."""
+    kinds = [name for name in alpha if is_operations(name)]
+    assert set(kinds) == set(mask), f"alpha is of {sorted(kinds)}, mask {sorted(mask)}"
+    for kind in kinds:
+        chex.assert_shape(alpha[kind], np.shape(mask[kind]), custom_message=kind)

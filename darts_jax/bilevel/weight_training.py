@@ -1,13 +1,17 @@
-"""Training of one fixed network from scratch: the step, pure."""
+"""One step of the training of a fixed network, from scratch (Liu et al., 2019, 3.2).
+
+    w <- w - optimizer's update of  dT(w)/dw
+
+for the loss T of a training batch. Everything here is pure.
+"""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray, UInt
 
 from darts_jax.bilevel import optimizers
 from darts_jax.bilevel.losses import Criterion, classification_criterion, cross_entropy
@@ -17,6 +21,8 @@ from darts_jax.types import (
     Batch,
     Examples,
     Metrics,
+    NetworkApply,
+    Outputs,
     Params,
     Scalars,
     Stats,
@@ -25,23 +31,30 @@ from darts_jax.types import (
 )
 
 Optimizer = Callable[[Scalars], optax.GradientTransformation]
-"""A step's scalars -> what makes of a gradient the change of the weights."""
+"""Scalars of a step -> change of the weights from their gradient."""
 
 
 def make_sgd(scalars: Scalars, nesterov: bool = False) -> optax.GradientTransformation:
-    """`optimizers.sgd` by the scalars ``weights``."""
+    """Returns `optimizers.sgd` by the arguments ``scalars["weights"]``.
+
+    Args:
+      scalars: of the step.
+      nesterov: True for Nesterov's momentum.
+    """
     return optimizers.sgd(**scalars["weights"], nesterov=nesterov)
 
 
 def auxiliary_criterion(weights: Float[AnyArray, " class"] | None = None) -> Criterion:
-    """Returns the criterion of a network that has logits and an auxiliary head's.
+    """Returns the criterion of image classification with an auxiliary head.
+
+    The loss is ``CE(main) + auxiliary_weight * CE(auxiliary)`` with smoothed labels.
 
     Args:
-      weights: of an image by its class; None: all are equal.
+      weights: weight of an image by its class; None weighs all alike.
     """
-    of_main = classification_criterion(weights)
+    plain = classification_criterion(weights)
 
-    def loss(logits: Any, batch: Examples, scalars: Scalars) -> Float[Array, ""]:
+    def loss(logits: Outputs, batch: Examples, scalars: Scalars) -> Float[Array, ""]:
         smoothing = scalars["label_smoothing"]
         value = cross_entropy(logits.main, batch.labels, smoothing, weights)
         if logits.auxiliary is not None:
@@ -50,57 +63,75 @@ def auxiliary_criterion(weights: Float[AnyArray, " class"] | None = None) -> Cri
         return value
 
     return Criterion(
-        inputs=of_main.inputs,
+        inputs=plain.inputs,
         loss=loss,
-        metrics=lambda loss, logits, batch: of_main.metrics(loss, logits.main, batch),
-        rewards=lambda logits, batch: of_main.rewards(logits.main, batch),
+        metrics=lambda loss, logits, batch: plain.metrics(loss, logits.main, batch),
+        rewards=lambda logits, batch: plain.rewards(logits.main, batch),
     )
 
 
 AUXILIARY_CLASSIFICATION = auxiliary_criterion()
-"""Of images by class that all weigh the same."""
+"""Criterion of image classification with an auxiliary head, all classes alike."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """The recipe of DARTS's evaluation (Liu et al., 2019, section 3.2).
+    """The training of a fixed network: one function for each slot of the step.
 
     Attributes:
-      apply: ``(params, stats, inputs, drop rate, key, train) -> (outputs, new stats)``.
-      microbatches: in how many parts a batch is computed.
-      criterion: the task's: what outputs are worth.
-      optimizer: of the weights; its first state depends on no scalar.
+      apply: forward pass of the network, as `network_apply` makes it.
+      microbatches: number of equal parts in which a batch is computed.
+      criterion: loss and metrics of the network's outputs.
+      optimizer: change of the weights; its initial state depends on no scalar.
     """
 
-    apply: Any
+    apply: NetworkApply
     microbatches: int = 1
     criterion: Criterion = AUXILIARY_CLASSIFICATION
     optimizer: Optimizer = make_sgd
 
-    def init(self, key: Array, params: Params, stats: Stats) -> TrainState:
-        """The state before the first step; ``key`` is raw key data."""
-        step, blank = jnp.zeros((), jnp.int32), self.optimizer(ANY_SCALARS)
-        return TrainState(step, key, params, stats, blank.init(params))
+    def init(
+        self, key: UInt[Array, " key"], params: Params, stats: Stats
+    ) -> TrainState:
+        """Returns the state before the first step.
+
+        Args:
+          key: raw uint32 data of the run's key, as ``jax.random.key_data`` gives it.
+          params: initial weights.
+          stats: initial running statistics.
+        """
+        blank = self.optimizer(_BLANK_SCALARS)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            key=key,
+            params=params,
+            stats=stats,
+            optimizer=blank.init(params),
+        )
 
     def step(
         self, state: TrainState, batch: Batch, scalars: Scalars
     ) -> tuple[TrainState, Metrics]:
-        """One step on a batch as the network sees it.
+        """Returns the state after one step on a batch.
 
         Args:
-          scalars: ``drop_path``, a rate, and what the optimizer (``weights``) and the
-            criterion take.
+          state: of `init` or of the step before.
+          batch: examples of the training set.
+          scalars: tree of numbers, as `settings.scalars.training_scalars` makes it:
+            ``drop_path``, a probability, and those of optimizer and criterion.
 
         Returns:
-          The new state; the criterion's metrics, summed over the batch.
+          The new state, and the criterion's metrics, summed over the batch.
         """
         key = step_key(state.key, state.step)
 
-        def loss(params: Params) -> tuple[Array, tuple[Stats, Any]]:
-            def forward(stats: Stats, part: Batch, key: Array) -> Any:
-                inputs, rate = self.criterion.inputs(part), scalars["drop_path"]
+        def loss(params: Params) -> tuple[Float[Array, ""], tuple[Stats, Outputs]]:
+            def forward(
+                stats: Stats, part: Batch, key: PRNGKeyArray
+            ) -> tuple[Float[Array, ""], tuple[Stats, Outputs]]:
+                inputs = self.criterion.inputs(part)
                 outputs, stats = self.apply(
-                    params, stats, inputs, rate, key, train=True
+                    params, stats, inputs, scalars["drop_path"], key, train=True
                 )
                 return self.criterion.loss(outputs, part, scalars), (stats, outputs)
 
@@ -122,8 +153,5 @@ class Training:
         return new, self.criterion.metrics(value, outputs, batch)
 
 
-# What an optimizer takes, by name.
-ANY_SCALARS: Scalars = {
-    "weights": {"learning_rate": 0.0, "momentum": 0.0, "decay": 0.0, "clip": 1.0},
-    "averages": 0.0,  # 1: the average moves; see `optimizers.average_weights`
-}
+# Scalars of an optimizer, of whose values its initial state is independent.
+_BLANK_SCALARS: Scalars = {"weights": {"learning_rate": 0.0}, "averages": 0.0}

@@ -4,8 +4,7 @@ Nothing outside this folder knows Flax's variables; nothing inside it knows how 
 architecture is learned.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,27 +16,7 @@ from darts_jax.models.network import Logits, Network
 from darts_jax.models.operations.layers import STREAMS, Image, draw
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces.graph import Space
-from darts_jax.types import Mixture, Params, Stats
-
-
-class Apply(Protocol):
-    """``(params, stats, mixture, images, key, train) -> (logits, new stats)``.
-
-    In train mode BN normalises by the batch and the new statistics have moved towards
-    it; else they come back as they were. The key feeds random operations and is
-    consumed.
-    """
-
-    def __call__(
-        self,
-        params: Params,
-        stats: Stats,
-        mixture: Mixture,
-        images: Image,
-        key: PRNGKeyArray,
-        *,
-        train: bool,
-    ) -> tuple[Float[Array, "batch class"], Stats]: ...
+from darts_jax.types import Mixture, NetworkApply, Params, Stats, SupernetApply
 
 
 class Initialized(NamedTuple):
@@ -86,46 +65,45 @@ def zero_mixture(space: Space) -> Mixture:
     return Mixture({k: jnp.zeros(cell.shape) for k, cell in space.cells.items()})
 
 
-def supernet_apply(net: Supernet) -> Apply:
+def supernet_apply(net: Supernet) -> SupernetApply:
     """Returns the supernet's forward pass.
 
     Args:
       net: the supernet.
 
     Returns:
-      A pure function; see `Apply`.
+      A pure function; see `types.SupernetApply`.
     """
 
     def apply(
         params: Params,
         stats: Stats,
         mixture: Mixture,
-        images: Image,
+        inputs: Image,
         key: PRNGKeyArray,
         *,
         train: bool,
     ) -> tuple[Float[Array, "batch class"], Stats]:
         variables = {"params": params, "batch_stats": stats}
-        return stack.apply(net, variables, key, images, mixture, train=train)
+        return stack.apply(net, variables, key, inputs, mixture, train=train)
 
     return apply
 
 
-def network_apply(net: Network) -> Callable[..., tuple[Logits, Stats]]:
+def network_apply(net: Network) -> NetworkApply:
     """Returns the forward pass of a genotype's network.
 
     Args:
       net: the network.
 
     Returns:
-      A pure function ``(params, stats, images, drop_rate, key, *, train) -> (logits,
-      new stats)``; the key feeds drop path and random operations and is consumed.
+      A pure function; see `types.NetworkApply`.
     """
 
     def apply(
         params: Params,
         stats: Stats,
-        images: Image,
+        inputs: Image,
         drop_rate: Float[Array, ""],
         key: PRNGKeyArray,
         *,
@@ -133,7 +111,7 @@ def network_apply(net: Network) -> Callable[..., tuple[Logits, Stats]]:
     ) -> tuple[Logits, Stats]:
         variables = {"params": params, "batch_stats": stats}
         logits, changed = stack.apply(
-            net, variables, key, images, drop_rate, train=train
+            net, variables, key, inputs, drop_rate, train=train
         )
         # Statistics of what did not run, the auxiliary head, stay as they were.
         return logits, {**stats, **changed}

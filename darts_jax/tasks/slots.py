@@ -64,15 +64,12 @@ def make_method(
     space, settings = net.space, config.search
     terms = {name: TERMS[name] for name in active_terms(settings)}
     auxiliary = not Schedule.parse(settings.auxiliary_skip).is_zero
-    relaxation = RELAXATIONS[settings.relaxation]
     return Search(
         functional.supernet_apply(net),
-        relaxation.function,
+        RELAXATIONS[settings.relaxation],
         bind_settings(HYPERGRADIENTS[settings.hypergradient], settings.inner),
         full_mask(space),
         settings.microbatches,
-        weight_relaxation=relaxation.weight_relaxation,
-        cost_relaxation=relaxation.cost_relaxation,
         update=ARCHITECTURE_UPDATES[settings.architecture.rule],
         regime=REGIMES[settings.regime],
         terms=terms,

@@ -34,7 +34,6 @@ from darts_jax.engine.job import Job, job_of, scalar_arrays
 from darts_jax.engine.task import Problem
 from darts_jax.errors import InputError
 from darts_jax.models import functional
-from darts_jax.models.functional import Apply
 from darts_jax.models.network import Logits
 from darts_jax.models.supernet import Supernet
 from darts_jax.settings.scalars import training_scalars
@@ -46,7 +45,14 @@ from darts_jax.tasks.image_feeds import make_preparation, make_supply, normalize
 from darts_jax.tasks.image_networks import make_network
 from darts_jax.tasks.registry import get_score, get_task
 from darts_jax.training.population_job import member_execution
-from darts_jax.types import Mixture, TrainState, step_key
+from darts_jax.types import (
+    Mixture,
+    Params,
+    Stats,
+    SupernetApply,
+    TrainState,
+    step_key,
+)
 
 
 def make_shared_training(
@@ -187,7 +193,7 @@ def _problem(
     config: ConfigDict,
     dataset: AnyDataset,
     net: Supernet,
-    apply: Apply,
+    apply: SupernetApply,
     criterion: Criterion,
 ) -> Problem:
     settings = config.retrain
@@ -217,15 +223,21 @@ def _problem(
 
 
 def _training_at(
-    mixture: Mixture, apply: Apply, settings: ConfigDict, criterion: Criterion
+    mixture: Mixture, apply: SupernetApply, settings: ConfigDict, criterion: Criterion
 ) -> Training:
     """Returns the training of the network that a mixture chooses."""
 
     def at_mixture(
-        params: Any, stats: Any, images: Array, rate: Array, key: Array, *, train: bool
-    ) -> tuple[Logits, Any]:
-        del rate  # of drop path, which is 0
-        logits, stats = apply(params, stats, mixture, images, key, train=train)
+        params: Params,
+        stats: Stats,
+        inputs: Array,
+        drop_rate: Array,
+        key: Array,
+        *,
+        train: bool,
+    ) -> tuple[Logits, Stats]:
+        del drop_rate  # is 0
+        logits, stats = apply(params, stats, mixture, inputs, key, train=train)
         return Logits(logits, None), stats
 
     optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)

@@ -15,7 +15,7 @@ from darts_jax.bilevel import optimizers
 from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
 from darts_jax.bilevel.losses import cross_entropy
 from darts_jax.bilevel.microbatches import scan_microbatches
-from darts_jax.bilevel.relaxation import relax, softmax
+from darts_jax.bilevel.relaxation import RELAXATIONS, relax, softmax
 from darts_jax.bilevel.step import Search
 from darts_jax.bilevel.weight_training import Training
 from darts_jax.errors import InputError
@@ -179,7 +179,11 @@ def check_state_and_metrics(new, metrics, problem, alpha, batch, count):
 def test_a_search_step_is_that_of_the_mean_over_parts(supernet, count, rule):
     p, train, valid = supernet, examples(1, BATCH), examples(2, BATCH)
     search = Search(
-        p.apply, softmax, HYPERGRADIENTS[rule], masks(SPACE), microbatches=count
+        p.apply,
+        RELAXATIONS["softmax"],
+        HYPERGRADIENTS[rule],
+        masks(SPACE),
+        microbatches=count,
     )
     state = search.init(jax.random.key_data(KEY), p.params, p.stats, p.alpha)
     step = quick_jit(search.step)

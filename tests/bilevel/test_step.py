@@ -10,7 +10,7 @@ from darts_jax.bilevel.discretization import keep_strongest, one_hot, softmax_we
 from darts_jax.bilevel.hypergradient import first_order
 from darts_jax.bilevel.regime import REGIMES
 from darts_jax.bilevel.regularization import TERMS
-from darts_jax.bilevel.relaxation import RELAXATIONS, relax, softmax
+from darts_jax.bilevel.relaxation import RELAXATIONS, relax
 from darts_jax.bilevel.selection import TrainedSupernet, best_sampled, perturbation
 from darts_jax.bilevel.step import Search
 from darts_jax.cost.networks import operation_parameters
@@ -163,9 +163,7 @@ def test_a_path_is_dropped_with_all_operations_of_its_edge(name):
 def test_weights_and_terms_may_have_mixtures_of_their_own():
     """The weights of ProxylessNAS train on one path of all, drawn by softmax."""
     two, hard = RELAXATIONS["two_path"], RELAXATIONS["hard_gumbel"]
-    search, state = make(
-        relaxation=two.function, weight_relaxation=two.weight_relaxation
-    )
+    search, state = make(relaxation=two)
     keys = jax.random.split(KEY, 300)
     alpha = {"normal": jnp.asarray([[1.0, 0.0]] * 3)}
 
@@ -183,13 +181,11 @@ def test_weights_and_terms_may_have_mixtures_of_their_own():
 @pytest.mark.parametrize("name", [n for n, r in RELAXATIONS.items() if r.policy])
 def test_an_equal_price_of_all_operations_has_no_slope(name):
     """Whatever is drawn: all prices are known, also of what does not run."""
-    relaxation = RELAXATIONS[name]
-    priced = {
-        "costs": {"normal": np.ones((3, 2))},
-        "cost_relaxation": relaxation.cost_relaxation,
-    }
-    terms = {"expected_cost": TERMS["expected_cost"]}
-    search, state = make(relaxation=relaxation.function, terms=terms, **priced)
+    search, state = make(
+        relaxation=RELAXATIONS[name],
+        terms={"expected_cost": TERMS["expected_cost"]},
+        costs={"normal": np.ones((3, 2))},
+    )
     scalars = SCALARS | {"terms": {"expected_cost": 1.0}}
 
     def cost(alpha, key):
@@ -232,7 +228,7 @@ def test_sampling_computes_what_the_whole_supernet_does(execution):
 def make(**slots):
     net = Supernet(SPACE, 3, 2, 4)
     params, stats = initialize_supernet(net, KEY, (8, 8, 2))
-    rest = {"relaxation": softmax, "hypergradient": first_order} | slots
+    rest = {"relaxation": RELAXATIONS["softmax"], "hypergradient": first_order} | slots
     search = Search(supernet_apply(net), mask=masks(SPACE), **rest)
     alpha = jax.tree.map(lambda a: a.astype(jnp.float32), random_alpha(SPACE))
     return search, search.init(jax.random.key_data(KEY), params, stats, alpha)

@@ -8,7 +8,7 @@ import pytest
 
 from darts_jax.bilevel.hypergradient import first_order
 from darts_jax.bilevel.losses import cross_entropy
-from darts_jax.bilevel.relaxation import relax, softmax
+from darts_jax.bilevel.relaxation import RELAXATIONS, relax, softmax
 from darts_jax.bilevel.step import Search
 from darts_jax.models.functional import (
     initialize,
@@ -82,7 +82,7 @@ def _check_full_step(apply, params, stats, alpha, slopes, batch, value):
     alpha, the weight step at the new one, clipped.
     """
     gradients, _ = slopes(params, alpha)
-    search = Search(apply, softmax, first_order, masks(DARTS))
+    search = Search(apply, RELAXATIONS["softmax"], first_order, masks(DARTS))
     state = search.init(jax.random.key_data(KEY), params, stats, alpha)
     momentum = jax.tree.map(lambda x: 0.01 * jnp.ones_like(x), params)
     where = [isinstance(s, optax.TraceState) for s in state.weight_optimizer].index(

@@ -20,7 +20,7 @@ STEPS, BATCH = 20, 64
 
 def main(out, devices, precision, hypergradient, *cluster):
     from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
-    from darts_jax.bilevel.relaxation import softmax
+    from darts_jax.bilevel.relaxation import RELAXATIONS
     from darts_jax.bilevel.step import Search
     from darts_jax.engine import program
     from darts_jax.engine.devices import make_layout, to_host
@@ -36,7 +36,7 @@ def main(out, devices, precision, hypergradient, *cluster):
     net = Supernet(space, 10, 2, 4)
     rule = HYPERGRADIENTS[hypergradient]
     masks = {kind: cell.mask for kind, cell in space.cells.items()}
-    search = Search(supernet_apply(net), softmax, rule, masks)
+    search = Search(supernet_apply(net), RELAXATIONS["softmax"], rule, masks)
     layout = make_layout(int(devices), BATCH, "the batch")
 
     def init(seed):
