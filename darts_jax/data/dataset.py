@@ -4,9 +4,10 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from darts_jax.data.checked import checked_images, checked_labels, require_classes
 from darts_jax.data.licences import USERS_OWN
@@ -145,10 +146,10 @@ def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def from_arrays(
-    train_images: Any,
-    train_labels: Any,
-    test_images: Any,
-    test_labels: Any,
+    train_images: ArrayLike,
+    train_labels: ArrayLike,
+    test_images: ArrayLike,
+    test_labels: ArrayLike,
     *,
     name: str = "arrays",
     class_names: Sequence[str] | None = None,

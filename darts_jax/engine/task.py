@@ -25,6 +25,9 @@ from darts_jax.settings.config import get_setting
 from darts_jax.spaces.graph import Genotype
 from darts_jax.types import Batch, Mixture, Params, Scalars, SearchState, Stats
 
+TaskData = Any
+"""Data set of a task, such as `Dataset`: any record with a ``note``."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Score:
@@ -145,10 +148,10 @@ class Task:
     name: str
     unit: str
     score: Score
-    load: Callable[[ConfigDict], Any]
-    search: Callable[[ConfigDict, Any, Layout], Problem]
-    training: Callable[[ConfigDict, Any, Genotype, Layout], Problem]
-    expected: Callable[[ConfigDict, Any, str], ExpectedCost]
+    load: Callable[[ConfigDict], TaskData]
+    search: Callable[[ConfigDict, TaskData, Layout], Problem]
+    training: Callable[[ConfigDict, TaskData, Genotype, Layout], Problem]
+    expected: Callable[[ConfigDict, TaskData, str], ExpectedCost]
     others: tuple[Score, ...] = ()
 
 

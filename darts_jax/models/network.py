@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from darts_jax.kernels import depthwise_conv
@@ -171,7 +172,7 @@ class Network(nn.Module):
     channels: int
     imagenet: bool = False
     auxiliary: bool = False
-    dtype: Any = None
+    dtype: DTypeLike | None = None
     top: nn.Module | None = None
 
     @nn.compact

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from darts_jax.models.execution import Execution
@@ -21,7 +22,7 @@ from darts_jax.models.operations.corruption import Corruption
 from darts_jax.models.operations.layers import Image
 from darts_jax.spaces.graph import Cell, Space
 from darts_jax.spaces.widths import STEM
-from darts_jax.types import Mixture
+from darts_jax.types import Mixture, Outputs
 
 Remat = Literal["none", "edge", "cell"]
 """Parts that the backward pass computes again: none, the mixed operations, or these and
@@ -102,14 +103,14 @@ class Supernet(nn.Module):
     partial: int = 1
     execution: Execution = "scan"
     remat: Remat = "edge"
-    dtype: Any = None
+    dtype: DTypeLike | None = None
     sampled: bool = False
     corruptions: tuple[tuple[str, Corruption], ...] = ()
     discrete: bool = False
     top: nn.Module | None = None
 
     @nn.compact
-    def __call__(self, images: Image, mixture: Mixture, train: bool) -> Any:
+    def __call__(self, images: Image, mixture: Mixture, train: bool) -> Outputs:
         """Computes logits [batch, class], or what ``top`` gives.
 
         Args:

@@ -344,7 +344,7 @@ class Genotype:
         return parse_json(text)
 
     @classmethod
-    def from_pairs(cls, tree: Any, space: str | None = None) -> "Genotype":
+    def from_pairs(cls, tree: object, space: str | None = None) -> "Genotype":
         """Reads ``{"normal": [[operation, source], ...], "normal_concat": [...]}``.
 
         Two consecutive pairs are the inputs of one node (Liu et al., 2019, code); a

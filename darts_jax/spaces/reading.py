@@ -38,7 +38,7 @@ _BENCHMARK = re.compile(r"[\w|~+]+")
 
 
 def read_genotype(
-    source: str | Path, notify: Callable[[str], Any] = warnings.warn
+    source: str | Path, notify: Callable[[str], object] = warnings.warn
 ) -> Genotype:
     """Reads a genotype in any of its written forms, and checks it against its space.
 

@@ -263,7 +263,7 @@ class Ablation(HistoryPlots):
 @holds_run_lock
 def ablate(
     base: ConfigDict,
-    grid: Mapping[str, Sequence[Any]],
+    grid: Mapping[str, Sequence[object]],
     seeds: Sequence[int] = range(4),
     run: str | Path = "runs/ablation",
     dataset: AnyDataset | None = None,
@@ -318,7 +318,7 @@ def ablate(
 
 
 def _require_distinct_values(
-    grid: Mapping[str, Sequence[Any]], seeds: Sequence[int]
+    grid: Mapping[str, Sequence[object]], seeds: Sequence[int]
 ) -> None:
     if not grid or not all(grid.values()) or not len(seeds) or "seed" in grid:
         raise InputError(

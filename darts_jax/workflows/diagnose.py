@@ -17,13 +17,16 @@ from darts_jax.training.evaluation import Evaluator
 from darts_jax.training.loop import completed_steps
 from darts_jax.training.restore import SavedSearch
 
+Diagnosis = dict[str, Any]
+"""Name -> number; ``warnings`` -> plain lines."""
+
 
 def diagnose(
     run: str | Path,
     epoch: int = 0,
     dataset: AnyDataset | None = None,
     overrides: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Diagnosis:
     """Measures a saved search: what its records hold, and what it can be asked for.
 
     Args:

@@ -151,7 +151,7 @@ class PopulationResult(HistoryPlots):
 @holds_run_lock
 def population(
     config: ConfigDict,
-    grid: Mapping[str, Sequence[Any]],
+    grid: Mapping[str, Sequence[object]],
     run: str | Path,
     dataset: AnyDataset | None = None,
 ) -> PopulationResult:
@@ -224,7 +224,7 @@ def _score_column(score: Score) -> str:
 
 
 def _make_members(
-    config: ConfigDict, grid: Mapping[str, Sequence[Any]]
+    config: ConfigDict, grid: Mapping[str, Sequence[object]]
 ) -> list[ConfigDict]:
     known = population_settings()
     for key in grid:
