@@ -22,6 +22,9 @@ _WRITING = (*_FULL, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.E
 def local_path(place: str | Path) -> Path:
     """Returns a place as a path of this machine; ``file:///a`` is ``/a``.
 
+    Args:
+      place: path, or URL of one.
+
     Raises:
       InputError: it is elsewhere, as ``gs://bucket/a`` is.
     """
@@ -40,13 +43,21 @@ def local_path(place: str | Path) -> Path:
 
 
 def user_cache_directory(name: str) -> Path:
-    """The user's folder for what can be made again; it may not exist."""
+    """Returns the user's folder for what can be made again; it may not exist.
+
+    Args:
+      name: of the folder.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "darts_jax" / name
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Writes a file so that a reader, or a crash, sees the old or the new, no mixture.
+
+    Args:
+      path: of the file, in a folder that exists.
+      data: all of it.
 
     Raises:
       InputError: no room on disk, or no right to write; the old file is intact.
@@ -74,6 +85,10 @@ def append_to_file(path: Path, data: bytes) -> None:
     On disk when this returns. Nothing is kept back for a later try, which would fail
     again where nobody expects it.
 
+    Args:
+      path: of the file.
+      data: added to it.
+
     Raises:
       InputError: no room on disk, or no right to write; a part may have been written.
     """
@@ -87,11 +102,12 @@ def append_to_file(path: Path, data: bytes) -> None:
 
 
 def read_npz(path: Path, absent: str, damaged: str) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz``, nothing in it unpickled.
+    """Reads the arrays of an ``.npz``, nothing in it unpickled.
 
     Args:
-      absent: what is said where there is no such file.
-      damaged: what is said, with the reason behind it, where it cannot be read.
+      path: of the file.
+      absent: message where there is no such file.
+      damaged: message, before the reason, where it cannot be read.
 
     Raises:
       InputError: either of these, in one line.
@@ -109,7 +125,11 @@ def read_npz(path: Path, absent: str, damaged: str) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def disk_errors(what: str) -> Iterator[None]:
-    """Turns a failure to write ``what`` into an InputError of one line."""
+    """Turns a failure to write into an InputError of one line.
+
+    Args:
+      what: is written, in words.
+    """
     try:
         yield
     except InputError:
@@ -122,9 +142,13 @@ def disk_errors(what: str) -> Iterator[None]:
 
 
 def describe_write_failure(what: str, error: Exception) -> str | None:
-    """One line about an error met while ``what`` was written; None if of another kind.
+    """Returns one line about an error of writing; None for an error of another kind.
 
     tensorstore raises a ValueError that has the system's words in it.
+
+    Args:
+      what: was written, in words.
+      error: met meanwhile.
     """
     words = str(error)
     code = error.errno if isinstance(error, OSError) else None
@@ -138,7 +162,11 @@ def describe_write_failure(what: str, error: Exception) -> str | None:
 
 
 def sync_to_disk(path: Path) -> None:
-    """Makes a file's bytes, or a directory's names, survive a loss of power."""
+    """Makes a file's bytes, or a directory's names, survive a loss of power.
+
+    Args:
+      path: of the file or directory.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What the weights descend besides their loss: agreement of cells on the mixture.
+"""Additions to the gradient of the weights, such as agreement of the cells.
 
 Lambda-DARTS (Movahedi et al., 2023). With ``g_l(w) = dT/dp_l`` the gradient by the
 mixture of cell l alone, Lambda(w) is the mean cosine over pairs of cells; the weights
@@ -23,23 +23,47 @@ CellLoss = Callable[[Params, Cells], Float[Array, ""]]
 
 
 class WeightHook(Protocol):
-    """What is added, times a scheduled factor, to the gradient of the weights.
+    """Addition to the gradient of the weights, before a scheduled factor.
 
     Args:
-      mixture: [cell, edge, op], one and the same mixture for each cell of a kind.
+      loss: training loss by weights and by the mixture of each cell.
+      params: present weights.
+      mixture: the same weights for each cell of the kind.
+
+    Returns:
+      Addition to the gradient, of the form of ``params``.
     """
 
     def __call__(self, loss: CellLoss, params: Params, mixture: Cells) -> Params: ...
 
 
 def no_hook(loss: CellLoss, params: Params, mixture: Cells) -> Params:
-    """Zeros."""
+    """Returns zeros.
+
+    Args:
+      loss: unused.
+      params: present weights.
+      mixture: the same weights for each cell of the kind.
+
+    Returns:
+      Addition to the gradient, of the form of ``params``.
+    """
     del loss, mixture
     return optax.tree.zeros_like(params)
 
 
 def alignment(loss: CellLoss, params: Params, mixture: Cells) -> Params:
-    """``-dLambda/dw``, exact; the paper takes a central difference along d.
+    """Computes ``-dLambda/dw`` exactly (Movahedi et al., 2023).
+
+    The paper takes a central difference along d.
+
+    Args:
+      loss: training loss by weights and by the mixture of each cell.
+      params: present weights.
+      mixture: the same weights for each cell of the kind.
+
+    Returns:
+      Addition to the gradient, of the form of ``params``.
 
     Raises:
       ValueError: fewer than two cells.
@@ -55,7 +79,10 @@ def alignment(loss: CellLoss, params: Params, mixture: Cells) -> Params:
 
 
 def mean_cosine(gradients: Cells) -> Float[Array, ""]:
-    """Lambda: mean cosine over pairs of cells; a cell without gradient has cosine 0.
+    """Computes Lambda, the mean cosine over pairs of cells.
+
+    Args:
+      gradients: gradient by the mixture of each cell; one that is 0 has cosine 0.
 
     Raises:
       ValueError: fewer than two cells.

@@ -1,7 +1,7 @@
 """Updates of the architecture: from a gradient by alpha to the next alpha.
 
 An update is a function of all scalars of the architecture, numbers or arrays, to an
-optax transformation. `reinforce_gradient` comes before one: a gradient from rewards
+optax transformation. `reinforce_gradient` may come before one: a gradient from rewards
 alone. To add one: ``ARCHITECTURE_UPDATES["mine"] = ArchitectureUpdate(mine)``.
 """
 
@@ -18,16 +18,18 @@ from darts_jax.bilevel.optimizers import Scalar, adam, sgd
 from darts_jax.types import Alpha, Mask, Mixture, Scalars
 
 Transformation = Callable[[Scalars], optax.GradientTransformation]
+"""Scalars of the architecture by name -> change of alpha from its gradient."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ArchitectureUpdate:
-    """An update and what a search has to know of it.
+    """An update of alpha, and what a search has to know of it.
 
     Attributes:
-      transformation: scalars by name -> what makes of a gradient the change of alpha.
-      rewards: whether the gradient is that of `reinforce_gradient`, not a derivative.
-      simplex: whether alpha itself is the mixture.
+      transformation: change of alpha from its gradient, given the scalars of the
+        architecture by name.
+      rewards: True if the gradient is that of `reinforce_gradient`, not a derivative.
+      simplex: True if alpha itself is the mixture.
     """
 
     transformation: Transformation
@@ -41,16 +43,17 @@ LEAST_WEIGHT = 1e-5  # of an operation on the simplex
 def exponentiated_gradient(
     *, learning_rate: Scalar, least_weight: Scalar = LEAST_WEIGHT
 ) -> optax.GradientTransformation:
-    """alpha <- alpha * exp(-rate * gradient), each edge then divided by its sum.
+    """Returns alpha <- alpha * exp(-rate * gradient), each edge divided by its sum.
 
     GAEA (Li et al., 2021), section 3: mirror descent by the entropy. Alpha itself is
-    the mixture, each edge [op] on the simplex; `uniform_simplex` is where it starts.
-    What is 0 stays 0, so operations that do not exist need no mask.
+    the mixture, each edge [op] on the simplex; `uniform_simplex` is its start. What is
+    0 stays 0, so that operations that do not exist need no mask.
 
     Args:
-      learning_rate: step of mirror descent.
+      learning_rate: rate, 0 or more.
       least_weight: of an operation that exists, from which it can return; by default
-        that of the paper's code.
+        that
+        of the paper's code.
 
     Raises:
       ValueError: an update without the present alpha.
@@ -72,7 +75,11 @@ def exponentiated_gradient(
 
 
 def uniform_simplex(mask: Mask) -> Alpha:
-    """The same weight for each of an edge's operations, [edge, op] by kind."""
+    """Returns equal weights for an edge's operations, float32 [edge, op] by kind.
+
+    Args:
+      mask: kind -> [edge, op], False where there is no operation.
+    """
     exists = {kind: jnp.asarray(m, jnp.float32) for kind, m in mask.items()}
     return {kind: m / m.sum(-1, keepdims=True) for kind, m in exists.items()}
 
@@ -85,17 +92,23 @@ def reinforce_gradient(
     baseline: Float[Array, ""],
     entropy: Scalar = 0.0,
 ) -> Alpha:
-    """Gradient, to descend, of minus the expected reward, from one architecture.
+    """Computes the gradient of minus the expected reward, from one sample.
 
     -(reward - baseline) * d log pi(sample) - entropy * d H(pi), with pi the product of
     every edge's softmax (Williams, 1992; ENAS, Pham et al., 2018, section 2.2). Its
     mean over samples from pi is the gradient itself for any baseline that does not
-    depend on this sample: the `next_baseline` of the rewards before.
+    depend on the sample, such as `next_baseline` of the rewards before.
 
     Args:
-      sample: with one-hot weights [edge, op], drawn from pi.
+      sample: one-hot weights, drawn from pi.
       logits: [edge, op] by kind.
+      mask: kind -> [edge, op], False where there is no operation.
+      reward: of the sample.
+      baseline: expected reward.
       entropy: weight of pi's entropy in nats, summed over edges.
+
+    Returns:
+      Gradient to descend, [edge, op] by kind.
     """
 
     def objective(logits: Alpha) -> Float[Array, ""]:
@@ -116,21 +129,51 @@ def reinforce_gradient(
 def next_baseline(
     baseline: Float[Array, ""], reward: Float[Array, ""], decay: Scalar
 ) -> Float[Array, ""]:
-    """baseline <- decay * baseline + (1 - decay) * reward (Pham et al., 2018)."""
+    """Returns decay * baseline + (1 - decay) * reward (Pham et al., 2018).
+
+    Args:
+      baseline: moving average of the rewards before.
+      reward: the newest.
+      decay: 0 to 1.
+    """
     return decay * baseline + (1 - decay) * reward
 
 
 def _adam(scalars: Scalars) -> optax.GradientTransformation:
+    """Returns `optimizers.adam` (Kingma and Ba, 2015).
+
+    Args:
+      scalars: of the architecture's step, by name.
+
+    Returns:
+      The transformation.
+    """
     names = ("learning_rate", "beta1", "beta2", "decay")
     return adam(**{name: scalars[name] for name in names})
 
 
 def _sgd(scalars: Scalars) -> optax.GradientTransformation:
+    """Returns `optimizers.sgd` without clipping (Polyak, 1964: momentum).
+
+    Args:
+      scalars: of the architecture's step, by name.
+
+    Returns:
+      The transformation.
+    """
     names = ("learning_rate", "momentum", "decay")
     return sgd(**{name: scalars[name] for name in names}, clip=jnp.inf)
 
 
 def _exponentiated_gradient(scalars: Scalars) -> optax.GradientTransformation:
+    """Returns `exponentiated_gradient` (Li et al., 2021).
+
+    Args:
+      scalars: of the architecture's step, by name.
+
+    Returns:
+      The transformation.
+    """
     names = ("learning_rate", "least_weight")
     return exponentiated_gradient(**{name: scalars[name] for name in names})
 

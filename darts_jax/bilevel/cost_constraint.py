@@ -1,12 +1,11 @@
-"""A hard limit of what an architecture costs: dual ascent, and the repair of genotypes.
+"""Limit on the cost of the architecture: dual ascent, and the repair of genotypes.
 
 The constrained problem is ``min_a V(w*(a), a)`` such that ``g(a) <= 0``, with the
 excess ``g = cost(a) / target - 1`` of the genotype that would be read off now. A rule
-makes of the multiplier and the excess the weight with which the gradient of the
-mixture's expected cost joins the architecture's; the multiplier itself follows the
-excess. So nobody chooses how much a unit of cost is worth, and what is held to the
-target is what will be kept: a mixture is still undecided when its genotype has long
-become cheap. To add a rule: ``BUDGET_RULES["mine"] = mine``.
+turns multiplier and excess into the weight of the gradient of the mixture's expected
+cost; the multiplier follows the excess. So nobody chooses the price of a unit of cost,
+and the target holds for the genotype that is kept: a mixture is still undecided when
+its genotype has long become cheap. To add a rule: ``BUDGET_RULES["mine"] = mine``.
 
 A search may end while its genotype swings about the target. `repair_genotype` gives up
 as little weight as it can until the genotype meets it.
@@ -31,15 +30,32 @@ BudgetRule = Callable[[Scalar, Scalar, Scalar], Scalar]
 
 
 def dual_ascent(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
-    """``l g``: the Lagrangian's own gradient (Arrow, Hurwicz and Uzawa, 1958)."""
+    """Returns l, the Lagrangian's own gradient (Arrow, Hurwicz and Uzawa, 1958).
+
+    Args:
+      multiplier: l, 0 or more.
+      excess: unused.
+      rate: unused.
+
+    Returns:
+      Weight of the excess's gradient.
+    """
     del excess, rate
     return multiplier
 
 
 def augmented(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
-    """``max(0, l + r g)``: of the augmented Lagrangian (Rockafellar, 1973).
+    """Returns ``max(0, l + r g)``: augmented Lagrangian (Rockafellar, 1973).
 
     It answers at once where the multiplier is behind, which damps its swings.
+
+    Args:
+      multiplier: l, 0 or more.
+      excess: g, relative: 0 at the target.
+      rate: r, 0 or more.
+
+    Returns:
+      Weight of the excess's gradient.
     """
     return jnp.maximum(multiplier + rate * excess, 0)
 
@@ -51,25 +67,37 @@ BUDGET_RULES: dict[str, BudgetRule] = {
 
 
 def next_multiplier(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
-    """The next multiplier: ``max(0, l + r g)``."""
+    """Returns ``max(0, l + r g)``, a step of dual ascent.
+
+    Args:
+      multiplier: l, 0 or more.
+      excess: g, relative: 0 at the target.
+      rate: r, 0 or more.
+
+    Returns:
+      The next multiplier.
+    """
     return jnp.maximum(multiplier + rate * excess, 0)
 
 
-Kept = Callable[[Cell, Array, Array, moves.KeptEdges], Array]
-"""(cell, weights, mask, rule) -> what a genotype keeps of every choice [edge, op]."""
+Keep = Callable[[Cell, Array, Array, moves.KeptEdges], Array]
+"""(cell, weights, mask, rule) -> share of every choice in a genotype, [edge, op]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CostConstraint:
-    """What a search may cost, and how it is held to that.
+    """Limit on the cost of a search's genotype, and the way it is held.
 
     Attributes:
-      cost: kind -> probability of every choice [edge, op], to the expected cost.
+      rule: entry of ``BUDGET_RULES``.
+      cost: expected cost, from the probability [edge, op] of every choice by kind.
+      space: search space.
       keeps: what a genotype keeps.
       relaxation: of the expected cost: the search's own, or one with the same draws
-        where the search's lets slopes pass through what is drawn alone. The costs of
-        all operations are known, also of those that do not run.
-      read: the relaxation by which a genotype is read off.
+        where
+        the search's has gradients only by what is drawn; costs are known of all
+        operations.
+      read: relaxation by which a genotype is read off.
     """
 
     rule: BudgetRule
@@ -80,18 +108,36 @@ class CostConstraint:
     read: RelaxationFunction
 
     def expected_excess(self, mixture: Mixture, mask: Mask, target: Scalar) -> Scalar:
-        """The expected cost of the mixture's genotype over the target, less 1."""
+        """Returns the excess of the expected cost of the mixture's genotype.
+
+        Args:
+          mixture: weight of every operation.
+          mask: kind -> [edge, op], False where there is no operation.
+          target: largest cost, in the cost's unit.
+
+        Returns:
+          Cost over target, less 1.
+        """
         return self._excess(choice_probabilities, mixture.weights, mask, target)
 
     def excess(self, mixture: Mixture, mask: Mask, target: Scalar) -> Scalar:
-        """Returns the cost of the genotype that is read off a mixture, likewise."""
+        """Returns the excess of the cost of the genotype that is read off weights.
+
+        Args:
+          mixture: weight of every operation.
+          mask: kind -> [edge, op], False where there is no operation.
+          target: largest cost, in the cost's unit.
+
+        Returns:
+          Cost over target, less 1.
+        """
         return self._excess(hard_choices, mixture.weights, mask, target)
 
     def _excess(
-        self, kept: Kept, weights: dict[str, Array], mask: Mask, target: Scalar
+        self, keep: Keep, weights: dict[str, Array], mask: Mask, target: Scalar
     ) -> Scalar:
         shares = {
-            kind: kept(cell, weights[kind], jnp.asarray(mask[kind]), self.keeps)
+            kind: keep(cell, weights[kind], jnp.asarray(mask[kind]), self.keeps)
             for kind, cell in self.space.cells.items()
         }
         return self.cost(shares) / target - 1
@@ -103,15 +149,25 @@ def hard_choices(
     mask: Bool[Array, "edge op"],
     rule: moves.KeptEdges,
 ) -> Float[Array, "edge op"]:
-    """1 for what a genotype keeps: every edge's strongest, of a node's edges the best.
+    """Returns 1 for what a genotype keeps: strongest operations of the best edges.
 
     `discretization.argmax` and `discretization.two_strongest`, inside a program.
+
+    Args:
+      cell: shape of the cell.
+      weights: mixing weights.
+      mask: False where there is no operation.
+      rule: what genotypes keep.
+
+    Returns:
+      0 or 1 for each choice.
     """
     present = _present(cell, weights, mask, rule)
     chosen = jax.nn.one_hot(present.argmax(-1), cell.shape[1], dtype=weights.dtype)
     if rule.keeps is None:
         return chosen
-    best, rivals = present.max(-1), _rivals(cell)
+    best = present.max(-1)
+    rivals = _rivals(cell)
     # Ties go to the earlier edge.
     earlier = np.tril(np.ones_like(rivals), -1)
     ahead = (best > best[:, None]) | ((best == best[:, None]) & earlier)
@@ -125,14 +181,24 @@ def choice_probabilities(
     mask: Bool[Array, "edge op"],
     rule: moves.KeptEdges,
 ) -> Float[Array, "edge op"]:
-    """How likely a genotype keeps each choice, to go by the weights.
+    """Returns the probability that a genotype keeps each choice, by its weight.
 
-    Where all edges are kept, each edge's weights in proportion; where some of a node's
-    are, so many times the node's weights in proportion, which add up to that number.
+    Where all edges are kept, the weights over their sum on each edge; where k edges of
+    a node are, k times the weights over their sum at the node.
+
+    Args:
+      cell: shape of the cell.
+      weights: mixing weights.
+      mask: False where there is no operation.
+      rule: what genotypes keep.
+
+    Returns:
+      Probabilities.
     """
     present = _present(cell, weights, mask, rule)
     sums = present.sum(-1)
-    rivals, count = _rivals(cell), np.ones(len(cell.edges))
+    rivals = _rivals(cell)
+    count = np.ones(len(cell.edges))
     if rule.keeps is not None:
         count = np.minimum(rule.keeps, rivals.sum(-1))
         sums = jnp.asarray(rivals, sums.dtype) @ sums
@@ -146,7 +212,7 @@ def _present(
     mask: Bool[Array, "edge op"],
     rule: moves.KeptEdges,
 ) -> Float[Array, "edge op"]:
-    """The weights of what a genotype may keep; 0 for the rest."""
+    """Returns the weights of choices that a genotype may keep; 0 for the others."""
     allowed = np.array(
         [
             [
@@ -161,7 +227,7 @@ def _present(
 
 
 def _rivals(cell: Cell) -> Bool[np.ndarray, "edge edge"]:
-    """Which edges end in the same node."""
+    """Returns for each pair of edges whether they end in the same node."""
     ends = np.array([edge.target for edge in cell.edges])
     return ends[:, None] == ends
 
@@ -173,46 +239,58 @@ def repair_genotype(
     cost: Callable[[Genotype], float],
     target: float,
 ) -> Genotype:
-    """A genotype that meets a target, at the least loss of worth.
+    """Returns a genotype that meets a target, at the least loss of worth.
 
-    Decision after decision the cheapest in worth lost for cost saved is changed, until
-    the target is met; then whatever raises the worth within it. If nothing meets the
-    target, what comes of it is as cheap as single changes can make it.
+    One decision after another is changed, always the one that loses the least worth for
+    the cost it saves, until the target is met; then those that raise the worth within
+    it. If nothing meets the target, the result is as cheap as single changes can make
+    it.
 
     Args:
-      worth: such as the sum of the weights of what is kept.
+      space: search space.
+      genotype: the start.
+      worth: value of a genotype, such as `log_probability_of` it.
+      cost: cost of a genotype.
+      target: largest cost, in the same unit.
     """
     while cost(genotype) > target:
         now = cost(genotype), worth(genotype)
         cheaper = [
-            (_loss(now, (price, worth(other)), target), n, other)
-            for n, (other, price) in enumerate(_priced(space, genotype, cost))
+            (_worth_per_excess(now, (price, worth(other)), target), n, other)
+            for n, (other, price) in enumerate(
+                _neighbours_with_costs(space, genotype, cost)
+            )
             if price < now[0]
         ]
         if not cheaper:
             return genotype
         genotype = min(cheaper, key=lambda change: change[:2])[2]
-    return _raised(space, genotype, worth, cost, target)
+    return _improve_within(space, genotype, worth, cost, target)
 
 
-def _loss(
+def _worth_per_excess(
     now: tuple[float, float], then: tuple[float, float], target: float
 ) -> tuple[float, float]:
-    """Worth lost for what is saved of the excess; what is saved beyond is no gain."""
+    """Returns the worth lost per excess saved; saving beyond the target is no gain."""
     saved = now[0] - max(then[0], target)
     return (now[1] - then[1]) / saved, then[0]
 
 
-def _raised(
+def _improve_within(
     space: Space,
     genotype: Genotype,
     worth: Callable[[Genotype], float],
     cost: Callable[[Genotype], float],
     target: float,
 ) -> Genotype:
+    """Returns the genotype after all single changes that raise the worth."""
     while True:
         best = max(
-            (g for g, price in _priced(space, genotype, cost) if price <= target),
+            (
+                g
+                for g, price in _neighbours_with_costs(space, genotype, cost)
+                if price <= target
+            ),
             key=worth,
             default=genotype,
         )
@@ -221,7 +299,7 @@ def _raised(
         genotype = best
 
 
-def _priced(
+def _neighbours_with_costs(
     space: Space, genotype: Genotype, cost: Callable[[Genotype], float]
 ) -> Iterator[tuple[Genotype, float]]:
     for other in moves.list_neighbours(space, genotype):
@@ -231,9 +309,12 @@ def _priced(
 def log_probability_of(
     weights: Mapping[str, Float[np.ndarray, "edge op"]],
 ) -> Callable[[Mapping[str, AnyArray]], float]:
-    """(one-hot mixture of a genotype) -> the logarithms of the weights that it keeps.
+    """Returns a function from a genotype's one-hot mixture to its log-probability.
 
-    The logarithm of the probability with which independent draws would give it.
+    It is the log-probability, in nats, of independent draws by the weights.
+
+    Args:
+      weights: kind -> probabilities.
     """
     logarithms = {
         kind: np.log(np.maximum(np.asarray(w, np.float64), 1e-12))

@@ -16,8 +16,8 @@ class Eigenvalues(NamedTuple):
     """Two ends of a spectrum.
 
     Attributes:
-      largest: in the order of numbers.
-      dominant: in magnitude, with its sign.
+      largest: largest eigenvalue.
+      dominant: eigenvalue of largest magnitude, with its sign.
     """
 
     largest: Float[Array, ""]
@@ -30,15 +30,16 @@ def top_eigenvalue(
     key: PRNGKeyArray,
     products: int = 20,
 ) -> Eigenvalues:
-    """Top eigenvalues of the Hessian of a function at a point.
+    """Computes top eigenvalues of the Hessian of a function at a point.
 
-    By alpha and of the validation loss it is what R-DARTS (Zela et al., 2020, section
-    4.1) watches and stops by.
+    R-DARTS (Zela et al., 2020, section 4.1) watches that of the validation loss by
+    alpha.
 
     Args:
-      point: a tree of arrays of one type.
+      function: scalar function of a tree of arrays.
+      point: tree of arrays of one type.
       key: consumed.
-      products: Hessian-vector products, each as dear as two gradients.
+      products: number of Hessian-vector products, each as costly as two gradients.
     """
 
     def by_hessian(direction: Any) -> Any:
@@ -50,15 +51,17 @@ def top_eigenvalue(
 def lanczos(
     product: Callable[[Any], Any], like: Any, key: PRNGKeyArray, products: int = 20
 ) -> Eigenvalues:
-    """Top eigenvalues of a symmetric linear map, by Lanczos from a random vector.
+    """Computes top eigenvalues of a symmetric linear map by Lanczos's method.
 
-    Golub and Van Loan (2013), algorithm 10.1.1, every new vector made orthogonal to
-    all before. As many products as there are parameters give the spectrum's ends
-    themselves, and more are not taken.
+    It starts from a random vector (Golub and Van Loan, 2013, algorithm 10.1.1) and
+    makes every new one orthogonal to all before. As many products as there are
+    parameters give the spectrum's ends themselves, and more are not taken.
 
     Args:
-      product: the map, from a tree like ``like`` to another.
+      product: the map, from a tree of the form of ``like`` to another.
+      like: tree of arrays of one type.
       key: consumed.
+      products: number of products, 1 or more.
 
     Raises:
       ValueError: no products.
@@ -91,7 +94,12 @@ def lanczos(
 
 
 def cosine(left: Any, right: Any) -> Float[Array, ""]:
-    """Cosine of the angle between two trees, as of two hypergradients; 0 with zero."""
+    """Computes the cosine of the angle between two trees; 0 where one is zero.
+
+    Args:
+      left: tree of arrays, such as a hypergradient.
+      right: tree of the same form.
+    """
     norms = optax.tree.norm(left) * optax.tree.norm(right)
     return optax.tree.vdot(left, right) / jnp.where(norms > 0, norms, 1)
 

@@ -1,4 +1,4 @@
-"""From saved architecture parameters to a genotype: pure functions on the host.
+"""Genotypes from saved architecture parameters: pure functions on the host.
 
 A rule reads weights off the parameters (`softmax_weights` unless its paper has others)
 and keeps operations by them. To add one: ``DISCRETIZATIONS["mine"] = mine``.
@@ -15,29 +15,55 @@ from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
 from darts_jax.types import EDGES, Mixture
 
 HostAlpha = Mapping[str, Float[np.ndarray, "edge op"] | Float[np.ndarray, " edge"]]
-"""kind -> [edge, op]; ``"<kind>.edges"`` -> [edge], read by `edge_weighted` alone."""
+"""Kind -> parameters [edge, op]; kind + `EDGES` -> [edge], for `edge_weighted`."""
 
 Weights = Float[np.ndarray, "edge op"]
 Discretization = Callable[[Space, HostAlpha], Genotype]
+"""(space, architecture parameters) -> the genotype that is read off them."""
+
 WeightReader = Callable[[Cell, Float[np.ndarray, "edge op"]], Weights]
 """(cell, parameters) -> weights; -1 where an edge has no such operation."""
 
 
 def softmax_weights(cell: Cell, logits: Float[np.ndarray, "edge op"]) -> Weights:
-    """Softmax in double precision, over the operations of an edge."""
+    """Computes the softmax over the operations of each edge.
+
+    Args:
+      cell: shape of the cell.
+      logits: architecture parameters.
+
+    Returns:
+      Weights in double precision; -1 where there is no operation.
+    """
     masked = np.where(cell.mask, np.asarray(logits, np.float64), -np.inf)
     powers = np.exp(masked - masked.max(-1, keepdims=True))
     return np.where(cell.mask, powers / powers.sum(-1, keepdims=True), -1.0)
 
 
 def sigmoid_weights(cell: Cell, logits: Float[np.ndarray, "edge op"]) -> Weights:
-    """Of every operation by itself, in double precision (FairDARTS)."""
+    """Computes the sigmoid of every operation by itself (FairDARTS).
+
+    Args:
+      cell: shape of the cell.
+      logits: architecture parameters.
+
+    Returns:
+      Weights in double precision; -1 where there is no operation.
+    """
     half = np.asarray(logits, np.float64) / 2
     return np.where(cell.mask, (1 + np.tanh(half)) / 2, -1.0)
 
 
 def simplex_weights(cell: Cell, shares: Float[np.ndarray, "edge op"]) -> Weights:
-    """The parameters themselves (GAEA), as shares of an edge's operations."""
+    """Computes shares of an edge's operations from parameters on the simplex (GAEA).
+
+    Args:
+      cell: shape of the cell.
+      shares: architecture parameters, 0 or more.
+
+    Returns:
+      Weights in double precision; -1 where there is no operation.
+    """
     masked = np.where(cell.mask, np.asarray(shares, np.float64), 0.0)
     return np.where(cell.mask, masked / masked.sum(-1, keepdims=True), -1.0)
 
@@ -45,7 +71,12 @@ def simplex_weights(cell: Cell, shares: Float[np.ndarray, "edge op"]) -> Weights
 def kinds_with_invalid_alpha(space: Space, alpha: HostAlpha) -> list[str]:
     """Returns the kinds of cells whose parameters are NaN or infinitely strong.
 
-    Minus infinity is sound, as it marks what was pruned, unless an edge has no other.
+    Minus infinity is valid, as it marks what was pruned, unless an edge has nothing
+    else.
+
+    Args:
+      space: search space.
+      alpha: architecture parameters by kind.
     """
 
     def is_sound(kind: str, cell: Cell) -> bool:
@@ -60,6 +91,8 @@ def require_finite_alpha(space: Space, alpha: HostAlpha, where: str = "") -> Non
     """Refuses architecture parameters off which nothing can be read.
 
     Args:
+      space: search space.
+      alpha: architecture parameters by kind.
       where: follows the words "the architecture parameters of a cell".
 
     Raises:
@@ -78,19 +111,38 @@ def require_finite_alpha(space: Space, alpha: HostAlpha, where: str = "") -> Non
 def two_strongest(
     space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights
 ) -> Genotype:
-    """The published rule of DARTS (Liu et al., 2019, section 2.4).
+    """Reads off a genotype by the rule of DARTS (Liu et al., 2019, section 2.4).
 
     Every node keeps the two incoming edges whose strongest operation has the largest
-    softmax weight, with that operation; ``none`` takes part in the softmax and is
-    never chosen. A node's edges come strongest first; ties go to the earlier source.
+    softmax weight, with that operation; ``none`` takes part in the softmax and is never
+    chosen. A node's edges come strongest first; ties go to the earlier source.
+
+    Args:
+      space: search space.
+      alpha: architecture parameters by kind.
+      read: weights from the parameters of a cell.
+
+    Returns:
+      The genotype.
     """
-    return _genotype(space, alpha, read, lambda _, *given: _two_strongest(*given))
+    return _genotype(
+        space, alpha, read, lambda _, cell, weights: _best_edges(cell, weights, 2)
+    )
 
 
 def one_strongest(
     space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights
 ) -> Genotype:
-    """The same of one edge a node, for recurrent cells (Liu et al., 2019, code)."""
+    """Reads off one edge per node, for recurrent cells (Liu et al., 2019, code).
+
+    Args:
+      space: search space.
+      alpha: architecture parameters by kind.
+      read: weights from the parameters of a cell.
+
+    Returns:
+      The genotype.
+    """
     return _genotype(
         space, alpha, read, lambda _, cell, weights: _best_edges(cell, weights, 1)
     )
@@ -99,20 +151,42 @@ def one_strongest(
 def argmax(
     space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights
 ) -> Genotype:
-    """NAS-Bench-201's rule: every edge its strongest operation, ``none`` included."""
-    return _genotype(space, alpha, read, lambda _, *given: _argmax(*given))
+    """Reads off the strongest operation of every edge, ``none`` included.
+
+    The rule of NAS-Bench-201 (Dong and Yang, 2020).
+
+    Args:
+      space: search space.
+      alpha: architecture parameters by kind.
+      read: weights from the parameters of a cell.
+
+    Returns:
+      The genotype.
+    """
+    return _genotype(
+        space, alpha, read, lambda _, cell, weights: _argmax(cell, weights)
+    )
 
 
 def edge_weighted(
     space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights
 ) -> Genotype:
-    """PC-DARTS's rule (Xu et al., 2020, section 3.3): `two_strongest` by both weights.
+    """Reads off two edges per node by both weights of PC-DARTS.
 
-    An operation's softmax weight is multiplied by the softmax of its edge's logit over
-    the edges that end in the same node.
+    Xu et al. (2020), section 3.3. An operation's softmax weight is multiplied by the
+    softmax of its edge's logit over the edges that end in the same node; then as
+    `two_strongest`.
+
+    Args:
+      space: search space.
+      alpha: architecture parameters by kind.
+      read: weights from the parameters of a cell.
 
     Raises:
       InputError: a kind without edge logits.
+
+    Returns:
+      The genotype.
     """
 
     def rule(kind: str, cell: Cell, weights: Weights) -> tuple[Choice, ...]:
@@ -122,7 +196,7 @@ def edge_weighted(
                 "two_strongest does without"
             )
         shares = _edge_shares(cell, alpha[kind + EDGES])
-        return _two_strongest(cell, weights * shares[:, None])
+        return _best_edges(cell, weights * shares[:, None], 2)
 
     return _genotype(space, alpha, read, rule)
 
@@ -134,11 +208,21 @@ def threshold(
     level: float = 0.85,
     most: int = 2,
 ) -> Genotype:
-    """FairDARTS's rule (Chu et al., 2020): what is above a level, however little.
+    """Reads off what is above a level, however little: FairDARTS (Chu et al., 2020).
 
     Every node keeps at most ``most`` incoming edges, those whose strongest operation
     other than ``none`` has a sigmoid above ``level``. A node that keeps none is zero:
     one edge from the first input, with ``none``.
+
+    Args:
+      space: search space.
+      alpha: architecture parameters by kind.
+      read: weights from the parameters of a cell.
+      level: least weight, 0 to 1.
+      most: number of edges per node.
+
+    Returns:
+      The genotype.
     """
 
     def rule(kind: str, cell: Cell, weights: Weights) -> tuple[Choice, ...]:
@@ -155,20 +239,29 @@ def threshold(
 def few_skips(
     space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights, most: int = 2
 ) -> Genotype:
-    """P-DARTS's rule (Chen et al., 2019, section 3.3): at most 2 skips per normal cell.
+    """Reads off at most 2 skips per normal cell.
 
-    `two_strongest`; while a cell that does not reduce keeps more than ``most``
-    ``skip_connect``, the one of the smallest softmax weight gets weight 0 and the
-    cell is read off again.
+    P-DARTS (Chen et al., 2019), section 3.3. As `two_strongest`; while a cell that does
+    not reduce keeps more than ``most`` ``skip_connect``, the one of the smallest
+    softmax weight gets weight 0 and the cell is read off again.
+
+    Args:
+      space: search space.
+      alpha: architecture parameters by kind.
+      read: weights from the parameters of a cell.
+      most: number of skips.
+
+    Returns:
+      The genotype.
     """
 
     def rule(kind: str, cell: Cell, weights: Weights) -> tuple[Choice, ...]:
-        choices = _two_strongest(cell, weights)
+        choices = _best_edges(cell, weights, 2)
         if kind in space.macro.reductions:
             return choices
         while len(skips := _skips(cell, weights, choices)) > most:
             weights[min(skips, key=lambda skip: weights[skip])] = 0
-            choices = _two_strongest(cell, weights)
+            choices = _best_edges(cell, weights, 2)
         return choices
 
     return _genotype(space, alpha, read, rule)
@@ -182,7 +275,11 @@ WEIGHT_READERS: dict[str, WeightReader] = {
 
 
 def weight_reader(relaxation: str) -> WeightReader:
-    """How the parameters of a search with this relaxation are read."""
+    """Returns the function that reads weights off the parameters of a relaxation.
+
+    Args:
+      relaxation: name in ``RELAXATIONS``.
+    """
     return WEIGHT_READERS.get(relaxation, softmax_weights)
 
 
@@ -197,7 +294,12 @@ DISCRETIZATIONS: dict[str, Discretization] = {
 
 
 def one_hot(space: Space, genotype: Genotype) -> Mixture:
-    """Returns the mixture that a genotype is: weight 1 for what it keeps, float32."""
+    """Returns the mixture of a genotype: weight 1 for what it keeps, float32.
+
+    Args:
+      space: search space.
+      genotype: one of it.
+    """
     mixture: dict[str, Any] = {}
     for kind, cell in space.cells.items():
         weights = np.zeros(cell.shape, np.float32)
@@ -210,10 +312,15 @@ def one_hot(space: Space, genotype: Genotype) -> Mixture:
 
 
 def keep_strongest(cell: Cell, weights: Weights, count: int) -> np.ndarray:
-    """Mask of the ``count`` operations of largest weight on every edge.
+    """Returns the mask of the operations of largest weight on every edge.
 
-    How stages prune (Chen et al., 2019, P-DARTS; Chen et al., 2021, DrNAS); ties go to
-    the earlier operation. An edge with no more than that keeps all.
+    The pruning of stages (Chen et al., 2019, P-DARTS; Chen et al., 2021, DrNAS). Ties
+    go to the earlier operation. An edge with no more operations keeps all.
+
+    Args:
+      cell: shape of the cell.
+      weights: as a reader of weights gives them.
+      count: number of operations to keep.
     """
     order = np.argsort(-weights, axis=-1, kind="stable")
     kept = np.zeros(cell.shape, bool)
@@ -222,7 +329,12 @@ def keep_strongest(cell: Cell, weights: Weights, count: int) -> np.ndarray:
 
 
 def random_genotype(space: Space, rng: np.random.Generator) -> Genotype:
-    """A genotype drawn uniformly: the space's rule on exchangeable parameters."""
+    """Draws a genotype uniformly: the space's rule on exchangeable parameters.
+
+    Args:
+      space: search space.
+      rng: source of the draws.
+    """
     alpha = {kind: rng.normal(size=cell.shape) for kind, cell in space.cells.items()}
     return DISCRETIZATIONS[space.discretization](space, alpha)
 
@@ -243,10 +355,6 @@ def _genotype(
     return Genotype(space.name, cells)
 
 
-def _two_strongest(cell: Cell, weights: Weights) -> tuple[Choice, ...]:
-    return _best_edges(cell, weights, 2)
-
-
 def _best_edges(cell: Cell, weights: Weights, count: int) -> tuple[Choice, ...]:
     return tuple(
         choice
@@ -256,7 +364,7 @@ def _best_edges(cell: Cell, weights: Weights, count: int) -> tuple[Choice, ...]:
 
 
 def _strongest(cell: Cell, weights: Weights, target: int) -> list[tuple[float, Choice]]:
-    """The best of every edge into a node but for ``none``, largest weight first."""
+    """Returns the best of every edge into a node but for ``none``, strongest first."""
     candidates = []
     for e in cell.incoming(target):
         edge = cell.edges[e]
@@ -278,7 +386,7 @@ def _argmax(cell: Cell, weights: Weights) -> tuple[Choice, ...]:
 def _skips(
     cell: Cell, weights: Weights, choices: tuple[Choice, ...]
 ) -> list[tuple[int, int]]:
-    """(edge, op) of the kept skips that still have a weight to lose."""
+    """Returns (edge, op) of the kept skips that still have a weight to lose."""
     kept = {(c.source, c.target) for c in choices if c.operation == "skip_connect"}
     found = [
         (e, edge.operations.index("skip_connect"))
@@ -291,7 +399,7 @@ def _skips(
 def _edge_shares(
     cell: Cell, logits: Float[np.ndarray, " edge"]
 ) -> Float[np.ndarray, " edge"]:
-    """Softmax in double precision, over the edges that end in the same node."""
+    """Computes the softmax over edges into the same node, in double precision."""
     ends = np.array([edge.target for edge in cell.edges])
     rivals = np.where(ends[:, None] == ends, np.asarray(logits, np.float64), -np.inf)
     powers = np.exp(rivals - rivals.max(-1, keepdims=True))

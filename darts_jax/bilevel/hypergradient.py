@@ -29,7 +29,18 @@ def first_order(
     alpha: Alpha,
     inner_step: InnerStep,
 ) -> Alpha:
-    """``dV/da(w, a)``: the inner step is taken to have rate zero."""
+    """Computes ``dV/da(w, a)``, as if the inner step had rate 0 (Liu et al., 2019).
+
+    Args:
+      train_loss: inner loss T; unused.
+      valid_loss: outer loss V.
+      params: present weights w.
+      alpha: present architecture a.
+      inner_step: unused.
+
+    Returns:
+      The gradient, of the form of ``alpha``.
+    """
     del train_loss, inner_step
     return jax.grad(valid_loss, argnums=1)(params, alpha)
 
@@ -41,7 +52,20 @@ def exact(
     alpha: Alpha,
     inner_step: InnerStep,
 ) -> Alpha:
-    """Both terms, the second by a Hessian-vector product, forward over reverse."""
+    """Computes both terms of the gradient of ``V(w'(a), a)`` (Liu et al., 2019, eq. 7).
+
+    The second one is a Hessian-vector product, forward over reverse.
+
+    Args:
+      train_loss: inner loss T.
+      valid_loss: outer loss V.
+      params: present weights w.
+      alpha: present architecture a.
+      inner_step: U, one step of the optimizer of the weights.
+
+    Returns:
+      The gradient, of the form of ``alpha``.
+    """
     direct, direction = _at_unrolled(train_loss, valid_loss, params, alpha, inner_step)
     return optax.tree.add(direct, mixed_product(train_loss, params, alpha, direction))
 
@@ -54,12 +78,23 @@ def unrolled(
     inner_step: InnerStep,
     steps: int = 2,
 ) -> Alpha:
-    """The gradient of ``V(w_steps(a), a)`` through that many inner steps on T.
+    """Computes the gradient of ``V(w_steps(a), a)`` through several inner steps on T.
 
-    Franceschi et al. (2017), section 3.1. The steps share ``inner_step``'s closed-over
-    state: a momentum buffer enters all of them as it is before the first. One step
-    is `exact`. Beside the weights of every step the memory is that of one step: its
-    activations are computed again on the way back.
+    Franceschi et al. (2017), section 3.1. All steps share ``inner_step``'s state: a
+    momentum buffer enters each of them as it is before the first. One step is `exact`.
+    The memory is that of the weights of every step, and of one step's activations,
+    which are computed again in the backward pass.
+
+    Args:
+      train_loss: inner loss T.
+      valid_loss: outer loss V.
+      params: present weights w.
+      alpha: present architecture a.
+      inner_step: U, one step of the optimizer of the weights.
+      steps: number of inner steps, 1 or more.
+
+    Returns:
+      The gradient, of the form of ``alpha``.
     """
 
     @jax.checkpoint
@@ -81,10 +116,21 @@ def finite_difference(
     inner_step: InnerStep,
     radius: float | Float[Array, ""] = PUBLISHED_RADIUS,
 ) -> Alpha:
-    """The second term by a central difference over ``2 * radius`` (eq. 8).
+    """Computes the second term by a central difference (Liu et al., 2019, eq. 8).
 
     On networks with ReLU the published radius crosses kinks: this is the paper's
-    estimate, not the gradient's value.
+    estimate, not the value of the gradient.
+
+    Args:
+      train_loss: inner loss T.
+      valid_loss: outer loss V.
+      params: present weights w.
+      alpha: present architecture a.
+      inner_step: U, one step of the optimizer of the weights.
+      radius: norm of the change of the weights to either side, 0 or more.
+
+    Returns:
+      The gradient, of the form of ``alpha``.
     """
     direct, direction = _at_unrolled(train_loss, valid_loss, params, alpha, inner_step)
     norm = optax.tree.norm(direction)
@@ -103,7 +149,7 @@ def _at_unrolled(
     alpha: Alpha,
     inner_step: InnerStep,
 ) -> tuple[Alpha, Params]:
-    """``dV/da(w', a)`` and u."""
+    """Returns ``dV/da(w', a)`` and u."""
     gradient = jax.grad(train_loss)(params, alpha)
     stepped, pull = jax.vjp(lambda g: inner_step(g, params), gradient)
     by_params, direct = jax.grad(valid_loss, argnums=(0, 1))(stepped, alpha)

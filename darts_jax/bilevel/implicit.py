@@ -5,9 +5,8 @@ Where ``dT/dw(w*(a), a) = 0`` with ``H = d2T/dw2`` invertible, the gradient of
 
     dV/da  -  d2T/dadw . H^-1 dV/dw
 
-at w*. The functions below take the given weights for w*, however they were trained,
-and differ in what they put in the place of the inverse. Both know H by its products
-with vectors alone.
+at w*. The functions below take the given weights for w* and differ in what replaces the
+inverse. They use H only in products with vectors.
 """
 
 from collections.abc import Callable
@@ -34,15 +33,23 @@ def neumann(
     terms: int | Int[Array, ""] = PUBLISHED_TERMS,
     rate: float | Float[Array, ""] = DARTS_RATE,
 ) -> Alpha:
-    """``rate * sum_{k <= terms} (I - rate H)^k`` for the inverse (iDARTS).
+    """Replaces the inverse by ``rate * sum_{k <= terms} (I - rate H)^k`` (iDARTS).
 
-    Zhang et al. (2021), after Lorraine et al. (2020). With no terms but the zeroth it
-    is the one step of SGD, except that both of V's gradients are taken before it.
+    Zhang et al. (2021), after Lorraine et al. (2020). With ``terms`` 0 it is one step
+    of plain SGD, except that both gradients of V are taken before the step.
 
     Args:
-      terms: the last power of the series; its cost is a product with H each.
-      rate: the series converges, to the inverse, where ``0 < rate < 2 / |H|`` and H
-        is positive definite. By default the first learning rate of DARTS.
+      train_loss: inner loss T.
+      valid_loss: outer loss V.
+      params: present weights w.
+      alpha: present architecture a.
+      inner_step: unused.
+      terms: last power of the series, 0 or more; each costs a product with H.
+      rate: the series converges to the inverse where ``0 < rate < 2 / |H|`` and H is
+        positive definite. By default the first learning rate of DARTS.
+
+    Returns:
+      The gradient, of the form of ``alpha``.
     """
     del inner_step
     power, direct = jax.grad(valid_loss, argnums=(0, 1))(params, alpha)
@@ -71,14 +78,22 @@ def conjugate_gradient(
     iterations: int | Int[Array, ""] = 10,
     damping: float | Float[Array, ""] = 1.0,
 ) -> Alpha:
-    """``(H + damping I)^-1`` by conjugate gradients from zero.
+    """Replaces the inverse by ``(H + damping I)^-1``, by conjugate gradients from zero.
 
-    Pedregosa (2016), algorithm 1; the damping is that of Rajeswaran et al. (2019).
+    Pedregosa (2016), algorithm 1; damping as in Rajeswaran et al. (2019).
 
     Args:
-      iterations: products with H; as many as there are weights are exact.
-      damping: has to exceed minus the least eigenvalue of H, or the iteration is for
-        no definite matrix and its result means nothing.
+      train_loss: inner loss T.
+      valid_loss: outer loss V.
+      params: present weights w.
+      alpha: present architecture a.
+      inner_step: unused.
+      iterations: number of products with H; as many as there are weights are exact.
+      damping: must exceed minus the least eigenvalue of H; else the matrix is not
+        positive definite and the result is meaningless.
+
+    Returns:
+      The gradient, of the form of ``alpha``.
     """
     del inner_step
     by_params, direct = jax.grad(valid_loss, argnums=(0, 1))(params, alpha)
@@ -94,7 +109,17 @@ def conjugate_gradient(
 def mixed_product(
     train_loss: Loss, params: Params, alpha: Alpha, direction: Params
 ) -> Alpha:
-    """``d2T/dadw . direction``, forward over reverse."""
+    """Computes ``d2T/dadw . direction``, forward over reverse.
+
+    Args:
+      train_loss: T.
+      params: weights w.
+      alpha: architecture a.
+      direction: tree of the form of ``params``.
+
+    Returns:
+      The product, of the form of ``alpha``.
+    """
 
     def by_alpha(w: Params) -> Alpha:
         return jax.grad(train_loss, argnums=1)(w, alpha)
@@ -106,5 +131,14 @@ def mixed_product(
 def hessian_product(
     function: Callable[[Any], Float[Array, ""]], point: Any, direction: Any
 ) -> Any:
-    """The function's Hessian at a tree times another tree, forward over reverse."""
+    """Computes the Hessian of a function times a vector, forward over reverse.
+
+    Args:
+      function: scalar function of a tree of arrays.
+      point: tree at which the Hessian is taken.
+      direction: tree of the same form.
+
+    Returns:
+      The product, a tree of the same form.
+    """
     return jax.jvp(jax.grad(function), (point,), (direction,))[1]

@@ -1,31 +1,39 @@
-"""What a batch says of a network: its loss, and sums to be averaged."""
+"""Criteria: the loss of a batch, its metrics as sums, and its rewards."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from darts_jax.types import AnyArray, Batch, Examples, Metrics, Scalars
+from darts_jax.types import (
+    AnyArray,
+    Batch,
+    Examples,
+    Inputs,
+    Metrics,
+    Outputs,
+    Scalars,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Criterion:
-    """By what a step learns, pure functions of what a network makes of a batch.
+    """Loss, metrics and rewards: pure functions of a network's outputs and a batch.
 
     Attributes:
-      inputs: batch -> what the network is given of it.
-      loss: (outputs, batch, the step's scalars) -> mean loss in train mode.
-      metrics: (loss, outputs, batch) -> sums by name; ``loss`` and ``count`` are two.
-      rewards: (outputs, batch) -> numbers whose mean is what rewards teach.
+      inputs: (batch) -> the part that the network takes.
+      loss: (outputs, batch, scalars of the step) -> mean loss in train mode.
+      metrics: (loss, outputs, batch) -> sums by name, among them ``loss`` and
+        ``count``.
+      rewards: (outputs, batch) -> numbers [batch] whose mean is the reward.
     """
 
-    inputs: Callable[[Batch], Any]
-    loss: Callable[[Any, Batch, Scalars], Float[Array, ""]]
-    metrics: Callable[[Array, Any, Batch], Metrics]
-    rewards: Callable[[Any, Batch], Array]
+    inputs: Callable[[Batch], Inputs]
+    loss: Callable[[Outputs, Batch, Scalars], Float[Array, ""]]
+    metrics: Callable[[Float[Array, ""], Outputs, Batch], Metrics]
+    rewards: Callable[[Outputs, Batch], Array]
 
 
 def cross_entropy(
@@ -34,12 +42,15 @@ def cross_entropy(
     smoothing: float | Float[Array, ""] = 0.0,
     weights: Float[AnyArray, " class"] | None = None,
 ) -> Float[Array, ""]:
-    """Mean cross entropy; a share ``smoothing`` of the target is spread evenly.
+    """Computes the mean cross entropy, with smoothed labels.
 
     Args:
-      weights: of an image by its class. The sum is divided by the number of images and
-        not by their weights, so that the mean over parts of a batch is that of the
-        whole.
+      logits: outputs of the network.
+      labels: numbers of classes, [batch].
+      smoothing: share of the target that is spread evenly over all classes, 0 to 1.
+      weights: weight of an example by its class. The sum is divided by the number of
+        examples, not by their weights, so that the mean over parts of a batch is that
+        of the whole.
     """
     each = cross_entropies(logits, labels, smoothing)
     return jnp.mean(each if weights is None else weight_by_class(weights, labels, each))
@@ -50,7 +61,13 @@ def cross_entropies(
     labels: AnyArray,
     smoothing: float | Float[Array, ""] = 0.0,
 ) -> Float[Array, " batch"]:
-    """Cross entropy of every image, as `cross_entropy` averages it."""
+    """Computes the cross entropy of every example, with smoothed labels.
+
+    Args:
+      logits: outputs of the network.
+      labels: numbers of classes, [batch].
+      smoothing: share of the target that is spread evenly over all classes, 0 to 1.
+    """
     wide = logits.dtype if jnp.finfo(logits.dtype).bits >= 32 else jnp.float32
     log_p = jax.nn.log_softmax(logits.astype(wide))
     hard = -jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
@@ -60,7 +77,13 @@ def cross_entropies(
 def weight_by_class(
     weights: Float[AnyArray, " class"], labels: AnyArray, values: Array
 ) -> Float[Array, " batch"]:
-    """Multiplies a value of every image by the weight of its class."""
+    """Multiplies a value of every example by the weight of its class.
+
+    Args:
+      weights: weight of each class.
+      labels: numbers of classes, [batch].
+      values: [batch].
+    """
     kind = values.dtype if jnp.issubdtype(values.dtype, jnp.floating) else jnp.float32
     return jnp.asarray(weights, kind)[labels] * values.astype(kind)
 
@@ -71,14 +94,16 @@ def focal_loss(
     alpha: float = 0.25,
     gamma: float = 2.0,
 ) -> Float[Array, "*any"]:
-    """Of independent yes-or-no questions (Lin et al., 2017, equation 5).
+    """Computes the focal loss of independent yes-or-no questions.
 
-    ``-alpha_t (1 - p_t)^gamma log p_t``, p_t the probability of the right answer: what
-    is answered well already weighs little.
+    Lin et al. (2017), eq. 5: ``-alpha_t (1 - p_t)^gamma log p_t``, p_t the probability
+    of the right answer: questions that are answered well weigh little.
 
     Args:
+      logits: of yes.
       targets: 1 for yes, 0 for no.
-      alpha: weight of the questions to be answered by yes; 1 - alpha of the others.
+      alpha: weight of questions whose answer is yes; 1 - alpha of the others.
+      gamma: exponent, 0 or more; 0 is the cross entropy.
     """
     sign = 2 * targets - 1
     log_p = jax.nn.log_sigmoid(sign * logits)
@@ -87,7 +112,16 @@ def focal_loss(
 
 
 def sum_metrics(loss: Array, logits: Array, labels: AnyArray) -> Metrics:
-    """Sums over a batch, so that a mean over any number of batches is exact."""
+    """Returns sums over a batch, so that a mean over any number of batches is exact.
+
+    Args:
+      loss: mean loss of the batch.
+      logits: outputs of the network, [batch, class].
+      labels: numbers of classes, [batch].
+
+    Returns:
+      ``loss``, ``correct`` predictions and ``count`` of examples, float32.
+    """
     count = jnp.asarray(labels.shape[0], jnp.float32)
     correct = jnp.sum(is_correct(logits, labels)).astype(jnp.float32)
     return {
@@ -100,17 +134,24 @@ def sum_metrics(loss: Array, logits: Array, labels: AnyArray) -> Metrics:
 def is_correct(
     logits: Float[Array, "batch class"], labels: AnyArray
 ) -> Bool[Array, " batch"]:
-    """Which predictions are right."""
+    """Returns whether the class of the largest logit is right.
+
+    Args:
+      logits: outputs of the network.
+      labels: numbers of classes, [batch].
+    """
     return jnp.argmax(logits, -1).astype(labels.dtype) == labels
 
 
 def classification_criterion(
     weights: Float[AnyArray, " class"] | None = None,
 ) -> Criterion:
-    """Returns the criterion of images by class, as a supernet gives logits.
+    """Returns the criterion of image classification, for outputs [batch, class].
 
     Args:
-      weights: of an image by its class, in the loss and in rewards; None: all equal.
+      weights: weight of an image by its class, in the loss and in rewards; None weighs
+        all
+        alike.
     """
 
     def loss(logits: Array, batch: Examples, scalars: Scalars) -> Float[Array, ""]:

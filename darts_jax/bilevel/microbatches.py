@@ -1,7 +1,7 @@
-"""A batch in parts, one after the other, when it does not fit at once.
+"""Batches computed in parts, one after the other, when they do not fit at once.
 
-The loss of a batch is the mean over its microbatches, each with batch norm over its
-own examples. The backward pass computes a microbatch again when its turn comes, so the
+The loss of a batch is the mean over its microbatches, each with batch norm over its own
+examples. The backward pass computes a microbatch again when its turn comes, so the
 memory is that of one, for any derivative that is taken.
 """
 
@@ -13,19 +13,22 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from darts_jax.types import Batch, Stats
+from darts_jax.types import Batch, Outputs, Stats
 
 Forward = Callable[
-    [Stats, Batch, PRNGKeyArray], tuple[Float[Array, ""], tuple[Stats, Any]]
+    [Stats, Batch, PRNGKeyArray], tuple[Float[Array, ""], tuple[Stats, Outputs]]
 ]
 """(stats, batch, key) -> (mean loss, (new stats, outputs))."""
 
 
 def scan_microbatches(forward: Forward, count: int) -> Forward:
-    """The same function of a whole batch, computed in ``count`` equal parts.
+    """Returns the function of a whole batch that computes it in equal parts.
 
-    The running statistics pass from part to part. The batch size must be a multiple
-    of ``count``.
+    The running statistics pass from part to part.
+
+    Args:
+      forward: function of one part.
+      count: number of parts, which must divide the batch size.
     """
     if count == 1:
         return forward

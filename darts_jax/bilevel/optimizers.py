@@ -1,4 +1,4 @@
-"""The optimizers of DARTS with PyTorch's conventions, their scalars as arrays.
+"""Optimizers of DARTS by PyTorch's conventions, with their scalars as arrays.
 
 L2 decay is coupled: it joins the gradient before momentum or moments see it.
 """
@@ -26,12 +26,15 @@ def sgd(
     clip: Scalar = jnp.inf,
     nesterov: bool = False,
 ) -> optax.GradientTransformation:
-    """w <- w - rate * buf with buf <- momentum * buf + clipped gradient + decay * w.
+    """Returns w <- w - rate * b, b <- momentum * b + clipped gradient + decay * w.
 
     Args:
+      learning_rate: rate, 0 or more.
+      momentum: 0 to 1.
+      decay: of the weights, 0 or more.
       clip: largest global norm of the gradient; infinity for none.
-      nesterov: steps by clipped gradient + decay * w + momentum * buf, with the new
-        buf, in place of buf (Sutskever et al., 2013, in PyTorch's form).
+      nesterov: steps by clipped gradient + decay * w + momentum * b, with the new b, in
+        place of b (Sutskever et al., 2013, in PyTorch's form).
     """
     return optax.chain(
         _clip_by_global_norm(clip),
@@ -44,7 +47,14 @@ def sgd(
 def adam(
     *, learning_rate: Scalar, beta1: Scalar, beta2: Scalar, decay: Scalar
 ) -> optax.GradientTransformation:
-    """Adam (Kingma and Ba, 2015, algorithm 1) on the gradient plus decay * alpha."""
+    """Returns Adam (Kingma and Ba, 2015, alg. 1) on the gradient plus decay * alpha.
+
+    Args:
+      learning_rate: rate, 0 or more.
+      beta1: decay of the first moment, 0 to 1.
+      beta2: decay of the second moment, 0 to 1.
+      decay: of the parameters, 0 or more.
+    """
     chain = optax.chain(
         optax.add_decayed_weights(decay),
         optax.scale_by_adam(beta1, beta2),
@@ -60,18 +70,26 @@ def adam(
 
 
 class AverageState(NamedTuple):
-    """State of `average_weights`: number of steps, and the mean of their weights."""
+    """State of `average_weights`.
+
+    Attributes:
+      steps: number of steps in the mean.
+      mean: mean of the weights after each of them.
+    """
 
     steps: Float[Array, ""]
     mean: Params
 
 
 def average_weights(on: Scalar) -> optax.GradientTransformation:
-    """Changes no update; its state is the mean of the weights since ``on`` became 1.
+    """Returns a transformation that changes no update and keeps a mean of the weights.
 
-    mean <- mean + (w - mean) / count (Polyak and Juditsky, 1992). While ``on`` is 0 the
-    mean is the weights themselves. Last in a chain, as it takes its updates for what
-    the weights are changed by.
+    mean <- mean + (w - mean) / count (Polyak and Juditsky, 1992) since ``on`` became 1;
+    before, the mean is the weights themselves. It comes last in a chain, as it takes
+    its updates for the change of the weights.
+
+    Args:
+      on: 1 to average, 0 to wait.
 
     Raises:
       ValueError: an update without the present weights.
@@ -100,10 +118,14 @@ def average_weights(on: Scalar) -> optax.GradientTransformation:
 
 
 def has_stopped_improving(scores: Sequence[float], patience: int) -> bool:
-    """Whether losses have stopped to fall, so that weights should be averaged.
+    """Returns whether losses have stopped falling, so that weights should be averaged.
 
     Once one was above the least of those more than ``patience`` before it (Merity et
     al., 2018, NT-ASGD), it stays so.
+
+    Args:
+      scores: losses by epoch.
+      patience: number of epochs.
     """
     return any(
         last > min(scores[: i - patience])
@@ -113,10 +135,10 @@ def has_stopped_improving(scores: Sequence[float], patience: int) -> bool:
 
 
 def _clip_by_global_norm(clip: Scalar) -> optax.GradientTransformation:
-    """g <- g * min(1, clip / (norm + 1e-6)), PyTorch's form.
+    """Returns g <- g * min(1, clip / (norm + 1e-6)), PyTorch's form.
 
-    Written so that its derivative is finite for an infinite ``clip``: the exact
-    hypergradient goes through it.
+    Its derivative is finite for an infinite ``clip``: the exact hypergradient goes
+    through it.
     """
 
     def scaled(gradient: optax.Updates, params: optax.Params | None) -> optax.Updates:

@@ -1,8 +1,8 @@
-"""Mixtures at which the weights take their step: nearby ones, for a flat landscape.
+"""Perturbations of the mixture in the step of the weights, for a flat landscape.
 
 SDARTS (Chen and Hsieh, 2020), section 4.1: the weights train at ``p + delta``, the
-architecture at p. Before it is put back on the simplex the difference is at most
-``radius`` in every entry.
+architecture at p. No entry of delta exceeds ``radius`` before p + delta is put back on
+the simplex.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,23 @@ from darts_jax.types import Mask, Mixture
 
 PUBLISHED_STEPS = 7
 MixtureLoss = Callable[[Mixture], Float[Array, ""]]
+"""Training loss by the mixture, at the present weights."""
+
 Weights = dict[str, Float[Array, "edge op"]]  # by kind of cell
 
 
 class Perturbation(Protocol):
-    """A mixture near the given one; operations that do not exist keep their 0.
+    """Perturbation of the mixture at which the weights take their step.
 
     Args:
       key: consumed.
-      loss: of the training batch by the mixture, at the present weights.
-      mixture: of which the weights [edge, op] are moved.
-      radius: 0 returns the mixture bit for bit.
+      loss: training loss by the mixture, at the present weights.
+      mixture: weight of every operation.
+      mask: kind -> [edge, op], False where there is no operation.
+      radius: largest change of a weight; 0 returns the mixture bit for bit.
+
+    Returns:
+      A mixture near the given one; operations that do not exist keep their 0.
     """
 
     def __call__(
@@ -46,7 +52,18 @@ def no_perturbation(
     mask: Mask,
     radius: float | Float[Array, ""],
 ) -> Mixture:
-    """The mixture itself."""
+    """Returns the mixture itself.
+
+    Args:
+      key: unused.
+      loss: unused.
+      mixture: weight of every operation.
+      mask: kind -> [edge, op], False where there is no operation.
+      radius: unused.
+
+    Returns:
+      A mixture near the given one; operations that do not exist keep their 0.
+    """
     del key, loss, mask, radius
     return mixture
 
@@ -58,9 +75,20 @@ def random(
     mask: Mask,
     radius: float | Float[Array, ""],
 ) -> Mixture:
-    """SDARTS-RS: p + U(-radius, radius), cut to [0, 1] and divided by its sum.
+    """Draws p + U(-radius, radius), cut to [0, 1] and divided by its sum.
 
-    For an edge whose weights have another sum than 1 the same of its shares.
+    SDARTS-RS (Chen and Hsieh, 2020). On an edge whose weights do not sum to 1 it
+    changes their shares of the sum.
+
+    Args:
+      key: consumed.
+      loss: unused.
+      mixture: weight of every operation.
+      mask: kind -> [edge, op], False where there is no operation.
+      radius: largest change of a weight; 0 returns the mixture bit for bit.
+
+    Returns:
+      A mixture near the given one; operations that do not exist keep their 0.
     """
     del loss
     noise = _noise(key, mixture, mask)
@@ -78,7 +106,7 @@ def random(
 
 
 def _noise(key: PRNGKeyArray, mixture: Mixture, mask: Mask) -> Weights:
-    """U(-1, 1) for every operation that exists, 0 for others."""
+    """Draws U(-1, 1) for every operation that exists; 0 for others."""
     # In a compiled function's order, which its caller's need not be.
     kinds = sorted(mixture.weights)
     keys = dict(zip(kinds, jax.random.split(key, len(kinds)), strict=True))
@@ -99,18 +127,33 @@ def adversarial(
     radius: float | Float[Array, ""],
     steps: int = PUBLISHED_STEPS,
 ) -> Mixture:
-    """SDARTS-ADV: the largest loss near p, by steps of ascent from a random start.
+    """Computes a mixture of large loss near p, by steps of ascent from a random start.
 
-    In an edge every step is the steepest by the ball's norm: the mixture of highest
-    linearised loss of all that differ by at most ``2 * radius / steps``, are in the
-    ball, not negative, and have the sum of p. Without the last two it would be the sign
-    of the gradient, clipped; the sign alone loses to the sum all that it gains.
+    SDARTS-ADV (Chen and Hsieh, 2020). On each edge a step is the steepest in the ball's
+    norm: of all mixtures that differ by at most ``2 * radius / steps``, lie in the
+    ball, are not negative and have the sum of p, the one of highest linearized loss.
+    Without the last two conditions it would be the clipped sign of the gradient; the
+    sign alone loses to the sum all that it gains.
+
+    Args:
+      key: consumed.
+      loss: training loss by the mixture, at the present weights.
+      mixture: weight of every operation.
+      mask: kind -> [edge, op], False where there is no operation.
+      radius: largest change of a weight; 0 returns the mixture bit for bit.
+      steps: number of steps of ascent, each as costly as a gradient.
+
+    Returns:
+      A mixture near the given one; operations that do not exist keep their 0.
     """
     size = 2 * radius / steps
-    low, high = {}, {}
-    noise, weights = _noise(key, mixture, mask), mixture.weights
+    low: Weights = {}
+    high: Weights = {}
+    noise = _noise(key, mixture, mask)
+    weights = mixture.weights
     for kind in noise:
-        p, exists = weights[kind], jnp.asarray(mask[kind])
+        p = weights[kind]
+        exists = jnp.asarray(mask[kind])
         # A straight-through sample may be below 0 by rounding.
         floor = jnp.minimum(p, jnp.maximum(p - radius, 0))
         low[kind] = jnp.where(exists, floor, p)
@@ -149,9 +192,9 @@ def _fill(
     high: Float[Array, "edge op"],
     total: Float[Array, "edge 1"],
 ) -> Float[Array, "edge op"]:
-    """Highest ``slope . p`` within the bounds and of that sum.
+    """Returns the p of highest ``slope . p`` within bounds and of a given sum.
 
-    All at their lower bound, and what is left to the steepest first.
+    All start at their lower bound; what is left goes to the steepest first.
     """
     order = jnp.argsort(slope, -1, descending=True)
     room = jnp.take_along_axis(high - low, order, -1)
@@ -168,7 +211,7 @@ def _nearest(
     high: Float[Array, "edge op"],
     total: Float[Array, " edge"],
 ) -> Float[Array, "edge op"]:
-    """Nearest to ``moved`` within the bounds and of that sum.
+    """Returns the point nearest to ``moved`` within bounds and of a given sum.
 
     It is ``clip(moved - shift, low, high)``, whose sum is linear in the shift between
     those where an entry meets a bound.

@@ -1,7 +1,7 @@
-"""On which images the architecture learns: its objective out of the losses of a step.
+"""Loss that the architecture descends, from the losses of a step's two batches.
 
-Every step has a batch T of the training half and a batch V of the validation half. To
-add a regime: ``REGIMES["mine"] = mine``.
+Every step has a batch of the training half, of loss T, and a batch of the validation
+half, of loss V. To add a regime: ``REGIMES["mine"] = mine``.
 """
 
 from typing import Protocol
@@ -12,7 +12,16 @@ from darts_jax.types import Alpha, Loss, Params
 
 
 class Regime(Protocol):
-    """(T's loss, V's loss, a weight) -> what the architecture descends."""
+    """Loss that the architecture descends.
+
+    Args:
+      train_loss: T, of a batch of the training half.
+      valid_loss: V, of a batch of the validation half.
+      weight: scalar of the step, ``valid_weight``.
+
+    Returns:
+      Loss by weights and architecture.
+    """
 
     def __call__(
         self, train_loss: Loss, valid_loss: Loss, weight: float | Float[Array, ""]
@@ -20,7 +29,16 @@ class Regime(Protocol):
 
 
 def split(train_loss: Loss, valid_loss: Loss, weight: float | Float[Array, ""]) -> Loss:
-    """V's loss alone (Liu et al., 2019, eq. 3)."""
+    """Returns V (Liu et al., 2019, eq. 3).
+
+    Args:
+      train_loss: T; unused.
+      valid_loss: V.
+      weight: unused.
+
+    Returns:
+      Loss by weights and architecture.
+    """
     del train_loss, weight
     return valid_loss
 
@@ -28,13 +46,31 @@ def split(train_loss: Loss, valid_loss: Loss, weight: float | Float[Array, ""]) 
 def single_level(
     train_loss: Loss, valid_loss: Loss, weight: float | Float[Array, ""]
 ) -> Loss:
-    """T's loss, which the weights descend as well (Xie et al., 2019, SNAS, eq. 4)."""
+    """Returns T, which the weights descend, too (Xie et al., 2019, SNAS, eq. 4).
+
+    Args:
+      train_loss: T.
+      valid_loss: V; unused.
+      weight: unused.
+
+    Returns:
+      Loss by weights and architecture.
+    """
     del valid_loss, weight
     return train_loss
 
 
 def mixed(train_loss: Loss, valid_loss: Loss, weight: float | Float[Array, ""]) -> Loss:
-    """T's loss + weight * V's loss (He et al., 2020, MiLeNAS)."""
+    """Returns T + weight * V (He et al., 2020, MiLeNAS).
+
+    Args:
+      train_loss: T.
+      valid_loss: V.
+      weight: of V, 0 or more.
+
+    Returns:
+      Loss by weights and architecture.
+    """
 
     def loss(params: Params, alpha: Alpha) -> Float[Array, ""]:
         return train_loss(params, alpha) + weight * valid_loss(params, alpha)

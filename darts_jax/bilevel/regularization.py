@@ -1,10 +1,9 @@
-"""Terms that the architecture's loss may be given: one number from all edges.
+"""Terms of the architecture's loss: a scalar from the parameters of all edges.
 
-Each takes the logits [edge, op], the mask that is False where an edge has no such
-operation, the mixing weights and the operations' costs of the same shape, and returns
-a scalar to be scaled and added. `penalty` puts the edges of all kinds under one another
-first, so that a mean is over all edges of the architecture, as in the papers. To add
-one: ``TERMS["mine"] = mine``.
+Each takes parameters [edge, op], the mask that is False where an edge has no such
+operation, mixing weights and costs of the same shape. `penalty` stacks the edges of all
+kinds first, so that a mean is over all edges of the architecture, as in the papers. To
+add one: ``TERMS["mine"] = mine``.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ Allowed = Bool[Array, "edge op"]
 Scalar = Float[Array, ""]
 
 Term = Callable[[Logits, Allowed, Weights, Costs], Scalar]
+"""(parameters, mask, mixing weights, costs) of all edges -> a scalar to be added."""
 
 
 def penalty(
@@ -33,11 +33,16 @@ def penalty(
     mixture: Mixture,
     costs: Mapping[str, Float[AnyArray, "edge op"]] | None = None,
 ) -> Scalar:
-    """A term on the edges of all kinds; edge logits take no part.
+    """Returns a term on the edges of all kinds; edge logits take no part.
 
     Args:
-      costs: kind -> cost of every operation, such as its parameters times the number
-        of cells of that kind; none costs anything if not given.
+      term: entry of ``TERMS``.
+      alpha: architecture parameters.
+      mask: kind -> [edge, op], False where there is no operation.
+      mixture: weight of every operation.
+      costs: kind -> cost [edge, op] of every operation, such as its parameters times
+        the
+        number of cells of that kind; None is 0 everywhere.
     """
     kinds = sorted(kind for kind in alpha if is_operations(kind))
     logits = _stacked([alpha[kind] for kind in kinds])
@@ -51,14 +56,28 @@ def penalty(
 
 
 def logsumexp(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Scalar:
-    """``mean_e log sum_o exp(a)`` (Ye et al., 2022, beta-DARTS)."""
+    """Computes ``mean_e log sum_o exp(a)`` (Ye et al., 2022, beta-DARTS).
+
+    Args:
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      weights: unused.
+      costs: unused.
+    """
     del weights, costs
     each = jax.nn.logsumexp(jnp.where(mask, logits, -jnp.inf), axis=-1)
     return each.mean()
 
 
 def zero_one(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Scalar:
-    """``-mean (s - 1/2)^2``, s = sigmoid(a): FairDARTS (Chu et al., 2020)."""
+    """Computes ``-mean (s - 1/2)^2``, s = sigmoid(a): FairDARTS (Chu et al., 2020).
+
+    Args:
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      weights: unused.
+      costs: unused.
+    """
     del weights, costs
     return -_mean(jnp.square(jax.nn.sigmoid(logits) - 0.5), mask)
 
@@ -66,16 +85,30 @@ def zero_one(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> S
 def zero_one_absolute(
     logits: Logits, mask: Allowed, weights: Weights, costs: Costs
 ) -> Scalar:
-    """``-mean |s - 1/2|``, FairDARTS's other form of `zero_one`."""
+    """Computes ``-mean |s - 1/2|``, s = sigmoid(a): FairDARTS (Chu et al., 2020).
+
+    Args:
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      weights: unused.
+      costs: unused.
+    """
     del weights, costs
     return -_mean(jnp.abs(jax.nn.sigmoid(logits) - 0.5), mask)
 
 
 def anchor_kl(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Scalar:
-    """``sum_e KL(Dir(c) || Dir(1))``, c = elu(a) + 1 (Chen et al., 2021, DrNAS).
+    """Computes ``sum_e KL(Dir(c) || Dir(1))``, c = elu(a) + 1, as DrNAS.
 
-    With C the sum of an edge's K concentrations: ``log G(C) - sum log G(c) - log G(K) +
-    sum (c - 1) (psi(c) - psi(C))``. The divergence of independent edges is their sum.
+    Chen et al. (2021). With C the sum of an edge's K concentrations: ``log G(C) - sum
+    log G(c) - log G(K) + sum (c - 1) (psi(c) - psi(C))``. The divergence of independent
+    edges is their sum.
+
+    Args:
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      weights: unused.
+      costs: unused.
     """
     del weights, costs
     # An absent operation at its anchor contributes nothing.
@@ -87,16 +120,31 @@ def anchor_kl(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> 
 
 
 def anchor_l2(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Scalar:
-    """``sum a^2 / 2``: DrNAS's default distance to its anchor, c = 1 at a = 0.
+    """Computes ``sum a^2 / 2``, DrNAS's default distance to its anchor, c = 1 at a = 0.
 
-    Its gradient is that of weight decay, with this term's scale for the decay.
+    Chen et al. (2021), code.
+
+    Its gradient is that of weight decay; the weight of the term is the decay.
+
+    Args:
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      weights: unused.
+      costs: unused.
     """
     del weights, costs
     return jnp.square(jnp.where(mask, logits, 0)).sum() / 2
 
 
 def entropy(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Scalar:
-    """``-mean_e sum_o p log p`` of the mixing weights, in nats; 0 log 0 = 0."""
+    """Computes the mean entropy of edges in nats, ``-mean_e sum_o p log p``.
+
+    Args:
+      logits: unused.
+      mask: unused.
+      weights: p; 0 log 0 is 0.
+      costs: unused.
+    """
     del logits, mask, costs
     # The slope of p log p at 0 is infinite: a weight that is 0 is left where it is.
     safe = jnp.where(weights > 0, weights, 1)
@@ -106,7 +154,14 @@ def entropy(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Sc
 def expected_cost_penalty(
     logits: Logits, mask: Allowed, weights: Weights, costs: Costs
 ) -> Scalar:
-    """``sum_e sum_o p cost``: of the mixture (Xie et al., 2019; Cai et al., 2019)."""
+    """Computes ``sum_e sum_o p cost`` (Xie et al., 2019, SNAS; Cai et al., 2019).
+
+    Args:
+      logits: unused.
+      mask: False where there is no operation.
+      weights: p.
+      costs: cost of every operation, in any unit.
+    """
     del logits
     return (jnp.where(mask, costs, 0) * weights).sum()
 
@@ -127,7 +182,7 @@ def _mean(values: Float[Array, "edge op"], mask: Allowed) -> Scalar:
 
 
 def _stacked(parts: list[Array]) -> Array:
-    """One under another; narrower ones padded by 0, which in a mask is False."""
+    """Stacks arrays [edge, op]; pads narrower ones by 0, which in a mask is False."""
     width = max(part.shape[1] for part in parts)
     return jnp.concatenate(
         [jnp.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts]

@@ -1,9 +1,9 @@
-"""From architecture parameters to mixing weights: ``p = r(a)``, one kind at a time.
+"""Mixing weights from architecture parameters, ``p = r(a)``, by kind of cell.
 
-Each function takes the logits [edge, op] of one kind of cell, the mask that is False
-where an edge has no such operation, and a temperature, and returns weights [edge, op]
-that are 0 there. The key is consumed. `relax` lifts any of them over all kinds. To add
-one: ``RELAXATIONS["mine"] = Relaxation(mine)``.
+Each function takes the parameters [edge, op] of one kind of cell, the mask that is
+False where an edge has no such operation, and a temperature. It returns weights [edge,
+op] that are 0 there. `relax` applies one to all kinds. To add one:
+``RELAXATIONS["mine"] = Relaxation(mine)``.
 """
 
 import dataclasses
@@ -32,21 +32,22 @@ Temperature = Float[Array, ""]
 
 @dataclasses.dataclass(frozen=True)
 class Relaxation:
-    """A relaxation and what a search has to know of it.
+    """A relaxation, and what a search has to know of it.
 
     Attributes:
-      function: one kind's logits to its weights.
-      random: whether the weights depend on the key, so that every step draws anew.
-      hard: whether the weights are exactly one-hot, so that one operation per edge
-        makes the output.
-      sampled: hard, and no slope asks for what the other operations would have given,
-        so that they need not be computed.
-      policy: hard, and drawn with probability softmax(a), so that rewards can teach it.
-      simplex: whether the parameters are weights themselves, so that they start at
-        equal shares and are updated on the simplex.
-      weight_relaxation: at what the weights take their step, if not at this.
-      cost_relaxation: the same draws with slopes of all operations, if this lets them
-        pass through what is drawn alone: costs are known, also of what does not run.
+      function: weights of one kind of cell from its parameters.
+      random: True if the weights depend on the key, so that every step draws new ones.
+      hard: True if the weights are exactly one-hot: one operation per edge makes the
+        output.
+      sampled: True if, besides, no gradient needs the outputs of the other operations,
+        so that they need not run.
+      policy: True if operations are drawn with probability softmax(a), so that rewards
+        can train a.
+      simplex: True if the parameters are weights themselves: they start at equal shares
+        and stay on the simplex.
+      weight_relaxation: replaces ``function`` in the step of the weights.
+      cost_relaxation: replaces ``function`` where costs are computed: the same draws
+        with gradients by all operations, as costs are known of all.
     """
 
     function: RelaxationFunction
@@ -67,12 +68,16 @@ def relax(
     temperature: Float[AnyArray, ""] | float = 1.0,
     targets: Targets | None = None,
 ) -> Mixture:
-    """Returns the mixing weights of every kind, each kind with a key of its own.
+    """Returns the mixture of all kinds of cells; each kind draws with a key of its own.
 
     Args:
-      alpha: kind -> logits [edge, op]; ``"<kind>.edges"`` -> logits [edge], whose
-        `edge_softmax` multiplies that kind's weights and is its ``edge_shares``.
-      targets: kind -> the state that every edge ends in; for edge logits only.
+      relaxation: function of one kind of cell.
+      key: consumed.
+      alpha: kind -> parameters [edge, op]; kind + `EDGES` -> edge logits [edge], whose
+        `edge_softmax` multiplies the weights of that kind and is in the mixture, too.
+      mask: kind -> [edge, op], False where there is no operation.
+      temperature: a positive scalar.
+      targets: kind -> state in which each edge ends; needed for edge logits.
 
     Raises:
       InputError: edge logits of a kind without targets.
@@ -101,14 +106,28 @@ def relax(
 
 
 def is_operations(name: str) -> bool:
-    """Whether a name in ``alpha`` is a kind's, and not that of its edges' logits."""
+    """Returns whether a name in ``alpha`` is a kind of cell's and not its edge logits'.
+
+    Args:
+      name: key of ``alpha``.
+    """
     return not name.endswith(EDGES)
 
 
 def softmax(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
-    """``p = softmax(a / t)`` over an edge's operations (Liu et al., 2019, eq. 2)."""
+    """Computes ``p = softmax(a / t)`` on each edge (Liu et al., 2019, eq. 2).
+
+    Args:
+      key: unused.
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      temperature: t, a positive scalar.
+
+    Returns:
+      Weights p, 0 where ``mask`` is False.
+    """
     del key
     return jax.nn.softmax(jnp.where(mask, logits / temperature, -jnp.inf))
 
@@ -116,7 +135,19 @@ def softmax(
 def sigmoid(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
-    """``p = 1 / (1 + exp(-a / t))``: no competition (Chu et al., 2020, FairDARTS)."""
+    """Computes ``p = 1 / (1 + exp(-a / t))``; operations do not compete.
+
+    FairDARTS (Chu et al., 2020).
+
+    Args:
+      key: unused.
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      temperature: t, a positive scalar.
+
+    Returns:
+      Weights p, 0 where ``mask`` is False.
+    """
     del key
     return jnp.where(mask, jax.nn.sigmoid(logits / temperature), 0)
 
@@ -124,10 +155,19 @@ def sigmoid(
 def gumbel_softmax(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
-    """A sample of the concrete distribution, ``softmax((a + g) / t)``, g Gumbel(0, 1).
+    """Draws ``softmax((a + g) / t)``, g ~ Gumbel(0, 1): the concrete distribution.
 
-    SNAS (Xie et al., 2019), FBNet (Wu et al., 2019). Logits and
-    ``log softmax(a)`` differ by a constant, which the softmax forgets.
+    SNAS (Xie et al., 2019), FBNet (Wu et al., 2019). Logits and ``log softmax(a)``
+    differ by a constant, which the softmax ignores.
+
+    Args:
+      key: consumed.
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      temperature: t, a positive scalar.
+
+    Returns:
+      Weights p, 0 where ``mask`` is False.
     """
     return softmax(key, _noisy(key, logits), mask, temperature)
 
@@ -135,10 +175,19 @@ def gumbel_softmax(
 def hard_gumbel(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
-    """One operation drawn with probability ``softmax(a)``, the slope of the soft draw.
+    """Draws one operation from ``softmax(a)``, with the gradient of the soft draw.
 
-    GDAS (Dong and Yang, 2019): forward ``onehot(argmax(a + g))``, backward
-    the gradient of `gumbel_softmax` at the same noise.
+    GDAS (Dong and Yang, 2019). Forward ``onehot(argmax(a + g))``; backward the gradient
+    of `gumbel_softmax` for the same noise g.
+
+    Args:
+      key: consumed.
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      temperature: t, a positive scalar.
+
+    Returns:
+      One-hot weights.
     """
     soft = gumbel_softmax(key, logits, mask, temperature)
     # Not of `soft`, which rounds to ties where the temperature is high.
@@ -149,11 +198,19 @@ def hard_gumbel(
 def sampled_gumbel(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
-    """`hard_gumbel` whose slope passes through the drawn operation alone.
+    """Draws like `hard_gumbel`; only the drawn operation gets a gradient.
 
-    Backward it is ``dL/dp_i ds_i/da`` for the drawn i and s the soft weights: what
-    GDAS computes when it runs nothing but the drawn operation (Dong and Yang, 2019,
-    section 3.3).
+    GDAS as it runs (Dong and Yang, 2019, section 3.3): no other operation is computed.
+    Backward ``dL/dp_i ds_i/da`` for the drawn operation i and the soft weights s.
+
+    Args:
+      key: consumed.
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      temperature: t, a positive scalar.
+
+    Returns:
+      One-hot weights.
     """
     soft = gumbel_softmax(key, logits, mask, temperature)
     hard = jax.lax.stop_gradient(hard_gumbel(key, logits, mask, temperature))
@@ -163,11 +220,20 @@ def sampled_gumbel(
 def dirichlet(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
-    """``p ~ Dirichlet(elu(a) + 1)`` on every edge (Chen et al., 2021, DrNAS).
+    """Draws ``p ~ Dirichlet(elu(a) + 1)`` on each edge (Chen et al., 2021, DrNAS).
 
-    Normalised Gamma draws, each with its implicit gradient ``dx/dc = -(dF/dc) / f``
-    (Figurnov et al., 2018) for the distribution function F and density f. The
-    temperature is unused: concentrations have their own scale.
+    Gamma draws divided by their sum, each with its implicit gradient
+    ``dx/dc = -(dF/dc) / f`` (Figurnov et al., 2018) for distribution function F and
+    density f.
+
+    Args:
+      key: consumed.
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      temperature: unused: concentrations have a scale of their own.
+
+    Returns:
+      Weights p, 0 where ``mask`` is False.
     """
     del temperature
     log_x = _log_gamma(key, concentration(logits))
@@ -177,9 +243,18 @@ def dirichlet(
 def uniform_one_hot(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
-    """One operation per edge, all equally likely (Li and Talwalkar, 2019, RSWS).
+    """Draws one operation per edge, all equally likely (Li and Talwalkar, 2019, RSWS).
 
-    Depends on no logit: the architecture's gradient is 0.
+    The gradient by the parameters is 0.
+
+    Args:
+      key: consumed.
+      logits: architecture parameters a, of which only shape and type matter.
+      mask: False where there is no operation.
+      temperature: unused.
+
+    Returns:
+      One-hot weights.
     """
     del temperature
     flat = jnp.where(mask, jnp.zeros_like(logits), -jnp.inf)
@@ -189,12 +264,21 @@ def uniform_one_hot(
 def two_path(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
-    """One active path out of two that are drawn (Cai et al., 2019, section 3.2).
+    """Draws two operations per edge and activates one of them.
 
-    Two different operations are drawn in proportion to ``p = softmax(a / t)``, the
-    others are as if they did not exist, and one of the two is active with probability
-    ``q = softmax(a / t)`` over the pair. Backward, within the pair (eq. 4):
-    ``dL/da_i = sum_j dL/dp_j q_j (delta_ij - q_i) / t``; elsewhere 0.
+    ProxylessNAS (Cai et al., 2019, section 3.2). Two different operations are drawn in
+    proportion to ``p = softmax(a / t)``; one of them is active with probability ``q =
+    softmax(a / t)`` over the pair. Backward, within the pair (eq. 4), ``dL/da_i = sum_j
+    dL/dp_j q_j (delta_ij - q_i) / t``; elsewhere 0.
+
+    Args:
+      key: consumed.
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      temperature: t, a positive scalar.
+
+    Returns:
+      One-hot weights.
     """
     pair_key, active_key = jax.random.split(key)
     scaled = jnp.where(mask, logits / temperature, -jnp.inf)
@@ -210,9 +294,18 @@ def two_path(
 def simplex(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
-    """The parameters are the weights (Li et al., 2021, GAEA), renormalised under masks.
+    """Returns the parameters themselves, divided by their sum over an edge.
 
-    They are positive; the update keeps them so.
+    GAEA (Li et al., 2021). The update keeps them positive.
+
+    Args:
+      key: unused.
+      logits: architecture parameters a, positive.
+      mask: False where there is no operation.
+      temperature: unused.
+
+    Returns:
+      Weights p, 0 where ``mask`` is False.
     """
     del key, temperature
     weights = jnp.where(mask, logits, 0)
@@ -247,7 +340,15 @@ RELAXATIONS: dict[str, Relaxation] = {
 def edge_softmax(
     logits: Float[Array, " edge"], targets: tuple[int, ...]
 ) -> Float[Array, " edge"]:
-    """Softmax over the edges that end in the same state (Xu et al., 2020, eq. 3)."""
+    """Computes the softmax over edges into the same state (Xu et al., 2020, eq. 3).
+
+    Args:
+      logits: one per edge.
+      targets: state in which each edge ends.
+
+    Returns:
+      Share of each edge; shares of edges into one state sum to 1.
+    """
     ends = jnp.asarray(targets)
     rivals = ends[:, None] == ends
     return jnp.diagonal(jax.nn.softmax(jnp.where(rivals, logits, -jnp.inf)))
@@ -259,9 +360,15 @@ _SMALLEST_CONCENTRATION = 1e-6
 
 
 def concentration(logits: Logits) -> Float[Array, "edge op"]:
-    """``elu(a) + 1``, the parameter of DrNAS's Dirichlet; 1 at a = 0.
+    """Computes ``elu(a) + 1``, the concentration of DrNAS's Dirichlet; 1 at a = 0.
 
     As ``exp(a)`` where a < 0: ``elu(a) + 1`` would round to 0 from a = -17 on.
+
+    Args:
+      logits: parameters a.
+
+    Returns:
+      Positive concentrations.
     """
     small = jnp.exp(jnp.where(logits > 0, 0, logits))
     return jnp.maximum(
@@ -272,7 +379,7 @@ def concentration(logits: Logits) -> Float[Array, "edge op"]:
 def _log_gamma(
     key: PRNGKeyArray, shape: Float[Array, "edge op"]
 ) -> Float[Array, "edge op"]:
-    """The logarithm of a draw of Gamma(shape, 1), its slope by implicit gradients."""
+    """Draws the logarithm of Gamma(shape, 1), with implicit gradients by ``shape``."""
     log_x = jax.lax.stop_gradient(jax.random.loggamma(key, shape, dtype=shape.dtype))
     slope = _log_gamma_slope(jax.lax.stop_gradient(shape), log_x)
     return log_x + slope * (shape - jax.lax.stop_gradient(shape))
@@ -284,10 +391,10 @@ _TINY_LOG = -17.0  # x ** 2 is 0 beside x in float32
 def _log_gamma_slope(
     shape: Float[Array, "edge op"], log_x: Float[Array, "edge op"]
 ) -> Float[Array, "edge op"]:
-    """``d log x / dc`` of a draw x of Gamma(c, 1) at a fixed quantile u.
+    """Computes ``d log x / dc`` of a draw x of Gamma(c, 1) at a fixed quantile u.
 
-    Small x underflows, and the library's slope with it. There F(x) = x**c / Gamma(c+1)
-    to first order, so log x = (log u + log Gamma(c+1)) / c.
+    A small x underflows, and the library's derivative with it. There F(x) = x**c /
+    Gamma(c+1) to first order, so log x = (log u + log Gamma(c+1)) / c.
     """
     x = jnp.exp(jnp.maximum(log_x, _TINY_LOG))
     usual = jax.lax.random_gamma_grad(shape, x) / x
@@ -303,5 +410,5 @@ def _one_hot(index: Array, logits: Logits) -> Weights:
 
 
 def _straight_through(hard: Weights, soft: Weights) -> Weights:
-    """Forward ``hard`` to the last bit, backward the gradient of ``soft``."""
+    """Returns ``hard`` to the last bit, with the gradient of ``soft``."""
     return hard + (soft - jax.lax.stop_gradient(soft))

@@ -1,8 +1,8 @@
 """Genotypes chosen by the accuracy of the trained supernet, not by its parameters.
 
-Pure control flow on the host: what a mixture is worth, and how the supernet is tuned
-between two decisions, are functions handed in. To add one:
-``SELECTIONS["mine"] = mine``.
+Pure control flow on the host: the score of a mixture, and the tuning of the supernet
+between two decisions, are functions handed in. To add one: ``SELECTIONS["mine"] =
+mine``.
 """
 
 import dataclasses
@@ -31,11 +31,11 @@ class TrainedSupernet:
 
     Attributes:
       alpha: its architecture parameters.
-      mask: which operations it has been trained with.
-      mixture: mask -> the weights of what it leaves, NumPy arrays of its own.
-      score: mixture -> score on held-out data; more is better.
-      tune: mask -> nothing; trains the weights with what the mask leaves, after which
-        ``score`` is of the tuned supernet.
+      mask: operations with which it has been trained.
+      mixture: weights of the operations that a mask leaves.
+      score: of a mixture on held-out data; more is better.
+      tune: trains the weights with what a mask leaves; ``score`` is then of the tuned
+        supernet.
     """
 
     alpha: HostAlpha
@@ -46,18 +46,28 @@ class TrainedSupernet:
 
 
 Selection = Callable[[Space, TrainedSupernet, np.random.Generator], Genotype]
+"""(space, supernet, source of random order) -> the chosen genotype."""
 
 
 def perturbation(
     space: Space, trained: TrainedSupernet, rng: np.random.Generator
 ) -> Genotype:
-    """What hurts most to lose is kept (Wang et al., 2021, DARTS-PT, algorithm 1).
+    """Keeps what hurts most to lose: DARTS-PT (Wang et al., 2021, algorithm 1).
 
-    Edges in random order: of each, the operation without which the accuracy is lowest,
-    the others' weights as they are; ``none`` is never kept where there is something
-    else. After every such decision the supernet is tuned. Then nodes in random order:
-    of each the edges, as many as the space's genotypes keep, without which it is
-    lowest. In a space whose genotypes keep all edges the second part is left out.
+    Edges in random order: each keeps the operation without which the accuracy is
+    lowest, the others' weights as they are; ``none`` is never kept where there is
+    something else. After every such decision the supernet is tuned. Then nodes in
+    random order: each keeps the edges, as many as the space's genotypes keep, without
+    which the accuracy is lowest. In a space whose genotypes keep all edges the second
+    part is left out.
+
+    Args:
+      space: search space.
+      trained: a trained supernet.
+      rng: source of the random order.
+
+    Returns:
+      The genotype.
     """
     mask = {kind: m.copy() for kind, m in trained.mask.items()}
     edges = [(k, e) for k, cell in space.cells.items() for e in range(len(cell.edges))]
@@ -134,9 +144,18 @@ def _drop_edges(
 def best_sampled(
     space: Space, trained: TrainedSupernet, rng: np.random.Generator, samples: int = 100
 ) -> Genotype:
-    """The best on held-out images of genotypes drawn at random, with shared weights.
+    """Draws genotypes uniformly and returns the best with shared weights.
 
-    Li and Talwalkar (2019), RSWS: section 3.2.
+    Random search with weight sharing (Li and Talwalkar, 2019, section 3.2).
+
+    Args:
+      space: search space.
+      trained: a trained supernet.
+      rng: source of the draws.
+      samples: number of genotypes, each scored once.
+
+    Returns:
+      The genotype.
     """
     drawn = [random_genotype(space, rng) for _ in range(samples)]
     scores = [trained.score(one_hot(space, genotype)) for genotype in drawn]
@@ -146,10 +165,19 @@ def best_sampled(
 def best_of_policy(
     space: Space, trained: TrainedSupernet, rng: np.random.Generator, samples: int = 100
 ) -> Genotype:
-    """The same of genotypes drawn from the policy softmax(alpha) (ENAS).
+    """Draws genotypes from softmax(alpha) and returns the best with shared weights.
 
-    Pham et al. (2018), section 2.3. What a draw would not keep is read off by the
-    space's rule: an operation is the largest of Gumbel-perturbed logits.
+    ENAS (Pham et al., 2018, section 2.3). The space's rule reads each off
+    Gumbel-perturbed logits, whose largest is a draw from the softmax.
+
+    Args:
+      space: search space.
+      trained: a trained supernet.
+      rng: source of the draws.
+      samples: number of genotypes, each scored once.
+
+    Returns:
+      The genotype.
     """
     rule = DISCRETIZATIONS[space.discretization]
     drawn = []

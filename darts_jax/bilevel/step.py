@@ -1,4 +1,4 @@
-"""One step of a search: by default the architecture's step, then the weights' step.
+"""Step of a search: by default the architecture's step, then the weights' step.
 
 Liu et al. (2019), algorithm 1. With a training batch T and a validation batch V,
 

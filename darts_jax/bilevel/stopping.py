@@ -1,8 +1,8 @@
-"""When a search should have stopped: pure functions of what has been recorded.
+"""Rules that end a search early: pure functions of what has been recorded.
 
-Each rule is asked after every epoch and answers with the epoch whose architecture is
-to be returned, which may be an earlier one, or None. To add one:
-``STOP_RULES["mine"] = mine``.
+Each rule is asked after every epoch. It answers with the epoch whose architecture is to
+be returned, which may be an earlier one, or None. To add one: ``STOP_RULES["mine"] =
+mine``.
 """
 
 import dataclasses
@@ -18,14 +18,15 @@ from darts_jax.spaces.graph import Cell, Genotype, Space
 
 @dataclasses.dataclass(frozen=True)
 class EpochRecord:
-    """What is known after an epoch.
+    """Facts about a search after an epoch.
 
     Attributes:
-      epoch: how many are done.
-      alpha: the architecture parameters.
-      genotype: what a rule of discretization makes of them.
-      eigenvalue: the largest of the validation loss's Hessian by alpha; None where it
-        was not measured.
+      epoch: number of epochs done.
+      alpha: architecture parameters.
+      genotype: read off them by a rule of discretization.
+      eigenvalue: largest of the Hessian of the validation loss by alpha; None where it
+        was
+        not measured.
     """
 
     epoch: int
@@ -36,13 +37,19 @@ class EpochRecord:
 
 @dataclasses.dataclass(frozen=True)
 class Stop:
-    """A search that should end: the epoch to return to, and why, in one line."""
+    """Early end of a search.
+
+    Attributes:
+      epoch: the epoch to return to.
+      reason: one line.
+    """
 
     epoch: int
     reason: str
 
 
 StopRule = Callable[[Space, Sequence[EpochRecord]], Stop | None]
+"""(space, records of the epochs so far) -> the stop, or None to go on."""
 
 
 def eigenvalue_ratio(
@@ -53,12 +60,27 @@ def eigenvalue_ratio(
     delta: int = 4,
     start: int = 10,
 ) -> Stop | None:
-    """The dominant eigenvalue has grown (Zela et al., 2020, section 4.3, DARTS-ES).
+    """Stops when the dominant eigenvalue has grown.
 
-    With l the centred moving average of ``window`` measurements: stop when ``l[i] /
-    l[i - delta] > factor`` for the latest i, and return the epoch of ``i - delta``, if
-    it is ``start`` or later. The published search measures every second epoch, so that
-    is eight epochs back. An average exists where its window is whole.
+    DARTS-ES (Zela et al., 2020), section 4.3. With l the centred moving average of
+    ``window`` measurements: stops when ``l[i] / l[i - delta] > factor`` for the latest
+    i, and returns to the epoch of ``i - delta``, if it is ``start`` or later. The
+    published search measures every second epoch, so that is eight epochs back. An
+    average exists where its window is whole.
+
+    Args:
+      space: unused.
+      history: records of the epochs so far, in order.
+      window: number of measurements in an average, odd.
+      factor: growth that stops the search.
+      delta: distance of the two averages, in measurements.
+      start: first epoch to return to.
+
+    Raises:
+      InputError: ``window`` is even.
+
+    Returns:
+      The stop, or None to go on.
     """
     del space
     if window % 2 == 0:
@@ -81,9 +103,17 @@ def eigenvalue_ratio(
 def skip_count(
     space: Space, history: Sequence[EpochRecord], least: int = 2
 ) -> Stop | None:
-    """A cell that does not reduce has 2 skips (Liang et al., 2019, DARTS+).
+    """Stops when a cell that does not reduce has 2 skips: DARTS+ (Liang et al., 2019).
 
-    Returns the epoch at which they appeared: the last one recorded.
+    Returns to the last epoch recorded, in which they appeared.
+
+    Args:
+      space: search space, which says the kinds that reduce.
+      history: records of the epochs so far, in order.
+      least: number of skips that stops the search.
+
+    Returns:
+      The stop, or None to go on.
     """
     if not history:
         return None
@@ -97,10 +127,18 @@ def skip_count(
 def stable_ranking(
     space: Space, history: Sequence[EpochRecord], epochs: int = 10
 ) -> Stop | None:
-    """No edge has reordered its operations for so many epochs (DARTS+).
+    """Stops when no edge has reordered its operations for so many epochs.
 
-    Returns the last epoch recorded; the first record to compare with is the one
-    ``epochs`` before it.
+    DARTS+ (Liang et al., 2019). Returns to the last epoch recorded; the first record to
+    compare with is the one ``epochs`` before it.
+
+    Args:
+      space: search space.
+      history: records of the epochs so far, in order.
+      epochs: number of epochs without a change.
+
+    Returns:
+      The stop, or None to go on.
     """
     if len(history) <= epochs:
         return None
@@ -124,7 +162,12 @@ def stable_ranking(
 def rank_operations(
     cell: Cell, logits: Float[np.ndarray, "edge op"]
 ) -> Int[np.ndarray, "edge op"]:
-    """Each edge's operations, strongest first; ties in order, absent ones last."""
+    """Returns each edge's operations, strongest first; ties in order, absent ones last.
+
+    Args:
+      cell: shape of the cell.
+      logits: architecture parameters.
+    """
     masked = np.where(cell.mask, np.asarray(logits, np.float64), -np.inf)
     return np.argsort(-masked, axis=-1, kind="stable")
 

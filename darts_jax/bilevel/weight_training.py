@@ -1,4 +1,4 @@
-"""One step of the training of a fixed network, from scratch (Liu et al., 2019, 3.2).
+"""Training step of a fixed network, from scratch (Liu et al., 2019, 3.2).
 
     w <- w - optimizer's update of  dT(w)/dw
 

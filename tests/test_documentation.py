@@ -1,0 +1,209 @@
+"""Docstrings: a subject first, every argument by name, shapes, sources, examples."""
+
+import ast
+import dataclasses
+import doctest
+import functools
+import inspect
+import re
+import textwrap
+
+import jax
+import numpy as np
+import pytest
+
+import darts_jax
+from tests.support.paths import ROOT
+
+WITHOUT_SUBJECT = re.compile(
+    r"(Of|What|Which|Whether|Where|When|Who|Whose|How|Why|The same|By|As|In|On|From|To"
+    r"|With|For|At|If|So|And|Or|One|Per|That|Those|Their|Its|Is|Are)\b"
+)
+NOT_YET = ()
+"""Rooms whose docstrings may still begin without a subject; it only shrinks."""
+
+CHOICES = {  # table -> entries that are no published method
+    "RELAXATIONS": (),
+    "HYPERGRADIENTS": (),
+    "ARCHITECTURE_UPDATES": (),
+    "REGIMES": (),
+    "TERMS": ("entropy",),
+    "PERTURBATIONS": ("none",),
+    "WEIGHT_HOOKS": ("none",),
+    "BUDGET_RULES": (),
+    "DISCRETIZATIONS": (),
+    "SELECTIONS": (),
+    "STOP_RULES": (),
+    "BASELINES": (),
+}
+TABLES = (*CHOICES, "SOURCES")
+RAISED = ("InputError", "unknown_name_error", "ValueError")
+EXAMPLES = ("load_table", "search", "Search", "Supernet", "Space", "Genotype")
+
+
+def function_of(entry):
+    """Returns the function of a table's entry, which may be a record that holds it."""
+    if dataclasses.is_dataclass(entry):
+        (entry,) = (
+            getattr(entry, name)
+            for name in ("function", "transformation")
+            if hasattr(entry, name)
+        )
+    return entry.func if isinstance(entry, functools.partial) else entry
+
+
+def entries():
+    for table in TABLES:
+        for name, entry in getattr(darts_jax, table).items():
+            yield pytest.param(function_of(entry), id=f"{table}[{name}]")
+
+
+def exported():
+    for name in darts_jax.__all__:
+        thing = getattr(darts_jax, name)
+        if inspect.isfunction(thing):
+            yield pytest.param(thing, id=name)
+        elif inspect.isclass(thing):
+            for part, method in vars(thing).items():
+                method = getattr(method, "__func__", method)
+                own = inspect.isfunction(method) and method.__module__ != "flax.struct"
+                if (
+                    own
+                    and not part.startswith("_")
+                    and part not in ("replace", "clone")
+                ):
+                    yield pytest.param(method, id=f"{name}.{part}")
+
+
+def section(doc, title):
+    """Returns the indented lines under ``title:`` of a docstring."""
+    found = re.search(rf"^{title}:\n((?:[ \t]+.*\n?|\n)*)", doc, re.M)
+    return found[1] if found else ""
+
+
+@pytest.mark.parametrize("function", [*exported(), *entries()])
+def test_a_function_says_its_arguments_results_and_errors(function):
+    doc = inspect.getdoc(function)
+    assert doc
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    arguments = [a for a in arguments if a.arg not in ("self", "cls")]
+    said = section(doc, "Args")
+    missing = [a.arg for a in arguments if not re.search(rf"^\s+{a.arg}\b", said, re.M)]
+    assert not missing, f"no word on {missing}"
+    returns = ast.unparse(node.returns) if node.returns else "None"
+    if returns != "None":
+        assert re.search(
+            r"^(Returns|Computes|Draws|Reads|Opens|Makes)\b|^Returns:", doc, re.M
+        )
+    raised = {
+        call.func.id
+        for raising in ast.walk(node)
+        if isinstance(raising, ast.Raise)
+        for call in ast.walk(raising)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+    }
+    if raised & set(RAISED):
+        assert section(doc, "Raises"), f"raises {raised}"
+    for argument in arguments:
+        kind = ast.unparse(argument.annotation) if argument.annotation else ""
+        if re.search(r"\b(Array|ndarray)\b", kind):
+            assert "[" in kind, f"{argument.arg} has no shape"
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        pytest.param(thing, id=name)
+        for name in darts_jax.__all__
+        if inspect.isclass(thing := getattr(darts_jax, name))
+    ],
+)
+def test_a_class_says_what_it_is_and_its_fields(thing):
+    doc = inspect.getdoc(thing)
+    assert doc
+    if dataclasses.is_dataclass(thing):
+        names = [
+            field.name
+            for field in dataclasses.fields(thing)
+            if not field.name.startswith("_") and field.name not in ("parent", "name")
+        ]
+        said = section(doc, "Attributes") + section(doc, "Args")
+        missing = [n for n in names if not re.search(rf"\b{n}\b", said)]
+        assert not missing, f"no word on {missing}"
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        (table, name)
+        for table, own in CHOICES.items()
+        for name in getattr(darts_jax, table)
+        if name not in own
+    ],
+)
+def test_a_published_choice_names_its_source(table, name):
+    doc = inspect.getdoc(function_of(getattr(darts_jax, table)[name]))
+    assert re.search(r"\b(19|20)\d\d\b", doc)
+
+
+def test_a_method_names_its_source_and_an_operation_says_what_it_is():
+    for method in darts_jax.METHODS.values():
+        assert re.search(r"\b(19|20)\d\d\b", method.source)
+    for make in darts_jax.OPERATIONS.values():
+        assert inspect.getdoc(type(make(4, 1, False)))
+
+
+PATHS = sorted(
+    path.relative_to(ROOT)
+    for folder in ("darts_jax", "tests/support")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=str)
+def test_a_docstring_begins_with_its_subject(path):
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            doc = ast.get_docstring(node) or ""
+            here = f"{path}:{getattr(node, 'lineno', 1)}: {doc[:60]}"
+            done = not str(path).startswith(NOT_YET)
+            assert not (done and WITHOUT_SUBJECT.match(doc)), here
+
+
+def test_rooms_that_are_done_stay_so():
+    """The list has no room without such a docstring, so it can only shrink."""
+    for room in NOT_YET:
+        docs = [
+            ast.get_docstring(node) or ""
+            for path in PATHS
+            if str(path).startswith(room)
+            for node in ast.walk(ast.parse((ROOT / path).read_text()))
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        ]
+        assert any(map(WITHOUT_SUBJECT.match, docs)), f"take {room} from the list"
+
+
+@pytest.fixture
+def example_place(tmp_path, monkeypatch):
+    """Runs examples in a folder of their own, with programs that compile soon."""
+    jit = jax.jit
+    options = {"xla_backend_optimization_level": 0}
+    monkeypatch.setattr(jax, "jit", functools.partial(jit, compiler_options=options))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_give_what_they_say(name, example_place):
+    thing = getattr(darts_jax, name)
+    globs = {"darts_jax": darts_jax, "jax": jax, "np": np}
+    # `search` and `ablate` share a config, and so their programs.
+    things = [thing, darts_jax.ablate] if name == "search" else [thing]
+    for each in things:
+        tests = doctest.DocTestFinder(recurse=False).find(each, name, globs=globs)
+        assert sum(len(test.examples) for test in tests) > 0, each
+        for test in tests:
+            runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+            runner.run(test, clear_globs=False)
+            assert runner.summarize(verbose=False).failed == 0
+            globs.update(test.globs)
