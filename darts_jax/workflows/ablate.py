@@ -304,7 +304,7 @@ def ablate(
         told = _describe_choice(choice) or "one program"
         print_status(f"ablation {number}/{len(programs)}: {told}")
         place = local_path(run) / _folder_name(choice)
-        together = {**scalars, "seed": list(seeds)}
+        together: dict[str, list[Any]] = {**scalars, "seed": list(seeds)}
         run_all = _search_together if _fits_population(config) else _search_each
         found += [
             dataclasses.replace(
