@@ -1,18 +1,17 @@
 """Public names: lazy, typed, without ``Any``, and usable under ``mypy --strict``."""
 
 import ast
-import functools
 import importlib
 import inspect
 import re
 import subprocess
 import sys
 
-import jax
 import pytest
 
 import darts_jax
 from tests.support.paths import ROOT
+from tests.support.programs import run_quickly
 
 MODULE = ast.parse((ROOT / "darts_jax" / "__init__.py").read_text())
 PAGE = (ROOT / "docs" / "library.md").read_text()
@@ -161,10 +160,7 @@ def test_a_users_code_passes_mypy_strict(tmp_path):
     assert "wrong: int" in USER.splitlines()[int(lines[0].split(":")[1]) - 1]
 
 
-def test_the_page_of_the_library_runs(monkeypatch):
+def test_the_page_of_the_library_runs(tmp_path):
     """`Search.step` in a loop of one's own, with two networks."""
-    options = {"xla_backend_optimization_level": 0}
-    quick_jit = functools.partial(jax.jit, compiler_options=options)
-    monkeypatch.setattr(jax, "jit", quick_jit)
     code = "\n".join(re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S))
-    exec(compile(code, "library.md", "exec"), {})
+    assert "skip_connect" in run_quickly(code, tmp_path)

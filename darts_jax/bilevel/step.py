@@ -64,7 +64,25 @@ Scalar = Float[Array, ""]
 class Search:
     """A search method: one function or table entry for each slot of the step.
 
-    Example: docs/library.md trains one in a loop of its own.
+    docs/library.md trains one in a loop of its own.
+
+    Example:
+      >>> search = darts_jax.Search(
+      ...     apply=lambda params, stats, mixture, inputs, key, *, train: (
+      ...         mixture.weights["edge"][0, 0] * inputs @ params, stats
+      ...     ),
+      ...     relaxation=darts_jax.RELAXATIONS["softmax"],
+      ...     hypergradient=darts_jax.HYPERGRADIENTS["exact"],
+      ...     mask={"edge": [[True, True]]},  # the second operation gives nothing
+      ... )
+      >>> params, alpha = np.eye(2, dtype="f"), {"edge": np.zeros((1, 2), "f")}
+      >>> key = jax.random.key_data(jax.random.key(0))
+      >>> state = search.init(key, params, {}, jax.tree.map(jax.numpy.array, alpha))
+      >>> batch = darts_jax.Examples(np.eye(2, dtype="f"), np.arange(2))
+      >>> scalars = darts_jax.search_scalars(darts_jax.default_config().search, 0)
+      >>> state, sums = jax.jit(search.step)(state, batch, batch, scalars)
+      >>> bool(state.alpha["edge"][0, 0] > state.alpha["edge"][0, 1])
+      True
 
     Attributes:
       apply: forward pass of the supernet, as `supernet_apply` makes it.

@@ -78,6 +78,16 @@ class SuperCell(nn.Module):
 class Supernet(nn.Module):
     """A space as one network, pure in (parameters, statistics, mixture, images).
 
+    Example:
+      >>> space = darts_jax.get_space("nasbench201")
+      >>> net = darts_jax.Supernet(space, classes=10, cells=1, channels=4)
+      >>> key = jax.random.key(0)
+      >>> shapes = jax.eval_shape(
+      ...     lambda: darts_jax.initialize_supernet(net, key, (8, 8, 3))
+      ... )
+      >>> sum(leaf.size for leaf in jax.tree.leaves(shapes.params))  # weights
+      25054
+
     Attributes:
       space: the space that is searched.
       classes: number of logits.

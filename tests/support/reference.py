@@ -88,7 +88,7 @@ def dil_conv(x, p, stride):
 
 
 def operation(name, x, p, stride):
-    """One operation of the supernet (BN without scale and bias)."""
+    """Computes an operation of the supernet (BN without scale and bias)."""
     if name == "none":
         return np.zeros_like(x[:, ::stride, ::stride])
     if name == "skip_connect":

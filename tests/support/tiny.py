@@ -46,7 +46,7 @@ def ragged_space() -> Space:
 
 
 def tiny_genotype() -> Genotype:
-    """One of that space's."""
+    """Returns a genotype of `tiny_space`."""
     chosen = ((1, 0, "nor_conv_3x3"), (2, 0, "max_pool_3x3"), (2, 1, "skip_connect"))
     choices = tuple(Choice(*choice) for choice in chosen)
     return Genotype("tiny", {"normal": CellGenotype(1, choices, (2,))})
