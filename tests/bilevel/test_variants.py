@@ -1,4 +1,4 @@
-"""Entries of the tables are pure: one by one as under vmap, compiled, on host arrays."""
+"""Entries of the tables are pure: equal compiled, under vmap and on host arrays."""
 
 import chex
 import jax
