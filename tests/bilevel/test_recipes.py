@@ -11,7 +11,7 @@ from darts_jax import load_config
 from darts_jax.bilevel import optimizers
 from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.bilevel.hypergradient import first_order
-from darts_jax.bilevel.relaxation import softmax
+from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.step import Search
 from darts_jax.engine.devices import Layout
 from darts_jax.tasks.registry import get_task, load_data
@@ -67,13 +67,15 @@ def test_weights_may_step_before_the_architecture(nesterov):
         train, valid = examples(1, batch=4), examples(2, batch=4)
         scalars = to64(SCALARS)
         how = {"mask": mask, "nesterov": nesterov}
-        search = Search(one_line, softmax, first_order, weights_first=True, **how)
+        search = Search(
+            one_line, RELAXATIONS["softmax"], first_order, weights_first=True, **how
+        )
         state = search.init(jax.random.key_data(KEY), params, {}, alpha)
         new, metrics = jax.jit(search.step)(state, train, valid, scalars)
 
         # Independently: the weights at the old architecture, then that at the new.
         still = to64(SCALARS["architecture"]) | {"learning_rate": 0.0}
-        usual = Search(one_line, softmax, first_order, **how)
+        usual = Search(one_line, RELAXATIONS["softmax"], first_order, **how)
         stood = scalars | {"architecture": still}
         weights = jax.jit(usual.step)(state, train, valid, stood)[0].params
         slope = jax.jit(jax.grad(search.loss_on(state, valid, KEY, scalars), 1))
