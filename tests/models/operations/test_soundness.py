@@ -171,7 +171,7 @@ def test_ours_are_not_looked_at_and_others_once(
         seen.append(what)
         return jax.eval_shape(function, *arguments)
 
-    monkeypatch.setattr(soundness, "_traced", traced)
+    monkeypatch.setattr(soundness, "_trace", traced)
     data = images()
     for space in ("darts", "nasbench201", "mobile_small"):
         make_supernet(settings(space), data)
