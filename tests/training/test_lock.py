@@ -21,8 +21,8 @@ from darts_jax.cli.main import main
 from darts_jax.errors import InputError
 from darts_jax.training import lock
 from darts_jax.training.lock import require_held, run_lock, write_locked
+from tests.support.paths import ROOT
 
-HERE = Path(__file__).resolve().parent
 HOLD = """
 import sys
 from darts_jax.training.lock import run_lock
@@ -55,7 +55,7 @@ def start(script: str, *arguments: object) -> "subprocess.Popen[str]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(HERE.parent), "JAX_PLATFORMS": "cpu"},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
+from tests.support.paths import ROOT
 
 # Many arrays, as writes of several are under way when the first one fails.
 WRITER = """
@@ -50,7 +50,7 @@ def write_until_it_fails(how: str, places: list[Path]) -> list[str]:
         + [str(place) for place in places],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(HERE.parent)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     return done.stderr.splitlines()
 
@@ -104,7 +104,7 @@ def test_output_that_cannot_be_printed_ends_in_one_line() -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(HERE.parent)},
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
     assert done.returncode == 2
     assert done.stderr == "darts-jax: no room on disk for the output\n"
