@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from darts_jax.models.operations.image import OPERATIONS as OPERATIONS
     from darts_jax.models.supernet import Supernet as Supernet
     from darts_jax.nasbench import load_table as load_table
-    from darts_jax.plots.draw import draw_genotype as draw_genotype
+    from darts_jax.plots.cells import draw_genotype as draw_genotype
     from darts_jax.reports.report import report as report
     from darts_jax.settings.config import default_config as default_config
     from darts_jax.settings.config_files import load_config as load_config
@@ -125,7 +125,7 @@ _MODULES = {
     "workflows.score": ("score",),
     "workflows.search": ("search",),
     "workflows.select": ("select",),
-    "plots.draw": ("draw_genotype",),
+    "plots.cells": ("draw_genotype",),
     # Settings.
     "settings.config": ("default_config",),
     "settings.config_files": ("load_config",),

@@ -18,7 +18,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from darts_jax.plots.draw import save_drawing
+    from darts_jax.plots.cells import save_drawing
     from darts_jax.settings.config_files import load_config
 
     refuse_settings(options, "draw takes no settings")

@@ -1,4 +1,4 @@
-"""How much the genotypes of several searches have in common, as a picture."""
+"""Picture of the agreement of several searches: shares of choices in common."""
 
 from collections.abc import Sequence
 
@@ -7,19 +7,31 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from darts_jax.errors import InputError
-from darts_jax.plots.heatmap import CELL, draw_heatmap, names_height, names_width
-from darts_jax.plots.style import head, make_figure, widest
+from darts_jax.plots.heatmap import (
+    CELL_HEIGHT,
+    CELL_WIDTH,
+    draw_heatmap,
+    names_height,
+    names_overhang,
+    names_width,
+)
+from darts_jax.plots.style import make_figure, write_heading
 
-_TOP, _MARGIN = 0.4, 0.15
+_HEADING = 0.4
+_MARGIN = 0.15
 
 
 def plot_agreement(
     agreement: Float[np.ndarray, "member member"], labels: Sequence[str]
 ) -> Figure:
-    """Share of their choices that each two have in common, a number in every cell.
+    """Plots the share of choices that each two genotypes have in common.
 
     Args:
-      agreement: as `runs.population.agreement` gives it; NaN stays empty.
+      agreement: shares in [0, 1]; a NaN stays empty.
+      labels: name of each member.
+
+    Returns:
+      A heatmap; its label describes it in a sentence.
 
     Raises:
       InputError: there are not as many labels as members.
@@ -28,18 +40,20 @@ def plot_agreement(
     if len(labels) != members:
         raise InputError(f"{len(labels)} labels of {members} members; want one each")
     names = [str(label) for label in labels]
-    left, top = names_width(names) + 0.1, _TOP + names_height(names)
-    # The last column's name leans out to the right.
-    right = max(_MARGIN, widest(names) * 0.75 - CELL[0] / 2 + _MARGIN)
-    width = max(3.6, left + members * CELL[0] + right)
-    figure = make_figure(width, top + members * CELL[1] + _MARGIN)
-    head(figure, "Share of choices in common")
-    draw_heatmap(figure, (left, top), np.asarray(agreement, float), names, names)
-    figure.set_label(_told(np.asarray(agreement, float), names))
+    shares = np.asarray(agreement, float)
+    left = names_width(names) + 0.1
+    top = _HEADING + names_height(names)
+    width = left + members * CELL_WIDTH + names_overhang(names, _MARGIN)
+    figure = make_figure(max(3.6, width), top + members * CELL_HEIGHT + _MARGIN)
+    write_heading(figure, "Share of choices in common")
+    draw_heatmap(figure, left, top, shares, rows=names, columns=names)
+    figure.set_label(_describe(shares, names))
     return figure
 
 
-def _told(agreement: Float[np.ndarray, "member member"], names: Sequence[str]) -> str:
+def _describe(
+    agreement: Float[np.ndarray, "member member"], names: Sequence[str]
+) -> str:
     pairs = [
         (float(agreement[i, j]), names[i], names[j])
         for i in range(len(names))
@@ -48,7 +62,8 @@ def _told(agreement: Float[np.ndarray, "member member"], names: Sequence[str]) -
     ]
     if not pairs:
         return f"Agreement of {len(names)} genotypes: no two to compare."
-    (low, a, b), (high, c, d) = min(pairs), max(pairs)
+    low, a, b = min(pairs)
+    high, c, d = max(pairs)
     mean = sum(share for share, *_ in pairs) / len(pairs)
     return (
         f"Two of {len(names)} genotypes have {mean:.2f} of their choices in common on "

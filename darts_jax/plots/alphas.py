@@ -1,4 +1,4 @@
-"""What the operations of every edge weigh: by epoch, and after the last one."""
+"""Pictures of the weights of every edge's operations: by epoch, and at the end."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,104 +13,146 @@ from darts_jax.bilevel.discretization import (
     require_finite_alpha,
     softmax_weights,
 )
-from darts_jax.plots.draw import cell_title
-from darts_jax.plots.heatmap import CELL, draw_heatmap, names_height, names_width
+from darts_jax.plots.cells import cell_title
+from darts_jax.plots.heatmap import (
+    CELL_HEIGHT,
+    CELL_WIDTH,
+    draw_heatmap,
+    names_height,
+    names_overhang,
+    names_width,
+)
 from darts_jax.plots.style import (
     FOOT_HEIGHT,
     INK,
     TEXT_SIZE,
     Style,
     add_axes,
-    clean,
     draw_legend,
-    head,
     legend_height,
     make_figure,
-    note,
     operation_styles,
-    whole_numbers,
-    widest,
+    style_axes,
+    use_whole_numbers,
+    write_heading,
+    write_note,
 )
 from darts_jax.spaces.graph import Cell, Space
 
 Logits = Mapping[str, Float[np.ndarray, "epoch edge op"]]
-"""kind -> architecture parameters as they were saved; what else is there is left."""
+"""Kind of cell -> saved architecture parameters; other keys are ignored."""
 
 _COLUMNS = 4
-_WIDE, _TALL = 1.08, 0.85  # of a panel
-_TITLE, _GAP, _LEFT, _RIGHT, _HEAD = 0.32, 0.2, 0.5, 0.15, 0.46
-_ROW = _TITLE + _TALL
 _MARKS = 6  # on a line
+
+# Lengths in inches: of a panel's axes, its title, the gap between panels, the margins
+# left and right of them, and the heading of a cell.
+_WIDE = 1.08
+_TALL = 0.85
+_TITLE = 0.32
+_GAP = 0.2
+_LEFT = 0.5
+_RIGHT = 0.15
+_HEADING = 0.46
+_ROW = _TITLE + _TALL
 
 
 def plot_alpha(
     space: Space, alpha: Logits, read: WeightReader = softmax_weights
 ) -> Figure:
-    """Weight of each operation by epoch, a panel for each edge.
+    """Plots the weight of each operation by epoch, a panel for each edge.
 
     Args:
+      space: the search space.
+      alpha: kind -> architecture parameters [epoch, edge, op].
       read: weights of the parameters of an epoch.
+
+    Returns:
+      The figure; its label describes it in a sentence.
+
+    Raises:
+      InputError: the parameters of an epoch are NaN or infinite.
     """
-    styles = operation_styles(_operations(space))
-    columns = {k: _columns(len(cell.edges)) for k, cell in space.cells.items()}
+    styles = operation_styles(_operation_names(space))
+    columns = {k: _count_columns(len(cell.edges)) for k, cell in space.cells.items()}
     rows = {k: -(-len(c.edges) // columns[k]) for k, c in space.cells.items()}
     most = max(columns.values())
     width = _LEFT + most * (_WIDE + _GAP) - _GAP + _RIGHT
-    heights = {k: _HEAD + n * _ROW + FOOT_HEIGHT for k, n in rows.items()}
+    heights = {k: _HEADING + n * _ROW + FOOT_HEIGHT for k, n in rows.items()}
     figure = make_figure(width, sum(heights.values()) + legend_height(styles, width))
-    top, weights = 0.0, _weights(space, alpha, read)
+    weights = _weights(space, alpha, read)
+    top = 0.0
     highest = max(float(values.max()) for values in weights.values())
     for kind, cell in space.cells.items():
-        head(figure, f"{cell_title(kind)}: weights by epoch", top + 0.08)
-        note(figure, _numbered(cell), top + 0.3)
-        panels = _panels(figure, top + _HEAD, len(cell.edges), columns[kind])
+        write_heading(figure, f"{cell_title(kind)}: weights by epoch", top + 0.08)
+        write_note(figure, _describe_inputs(cell), top + 0.3)
+        panels = _add_panels(figure, top + _HEADING, len(cell.edges), columns[kind])
         for e, axes in enumerate(panels):
             _draw_edge(axes, cell, e, weights[kind][:, e], styles)
             axes.set_ylim(-0.04 * highest, 1.06 * highest)
-        _name_outer(panels, columns[kind])
+        _label_outer_axes(panels, columns[kind])
         top += heights[kind]
     draw_legend(figure, styles)
-    figure.set_label(_told(space, weights))
+    figure.set_label(_describe(space, weights))
     return figure
 
 
 def plot_heatmap(
     space: Space, alpha: Logits, read: WeightReader = softmax_weights
 ) -> Figure:
-    """Weights after the last epoch, edges by operations; the strongest is framed."""
+    """Plots the weights after the last epoch, edges by operations.
+
+    The strongest operation of each edge has a frame.
+
+    Args:
+      space: the search space.
+      alpha: kind -> architecture parameters [epoch, edge, op].
+      read: weights of the parameters of an epoch.
+
+    Returns:
+      The figure; its label describes it in a sentence.
+
+    Raises:
+      InputError: the parameters of an epoch are NaN or infinite.
+    """
     weights = _weights(space, alpha, read)
-    names = {kind: _names(cell) for kind, cell in space.cells.items()}
+    names = {kind: _edge_names(cell) for kind, cell in space.cells.items()}
     left = 0.1 + max(names_width(rows) for rows in names.values())
     most = max(len(cell.operations) for cell in space.cells.values())
-    lean = max(0.1, 0.75 * widest(_operations(space)) - CELL[0] / 2 + 0.1)
-    width = max(3.4, left + most * CELL[0] + lean)
-    above = {k: _HEAD + names_height(c.operations) for k, c in space.cells.items()}
+    right = names_overhang(_operation_names(space))
+    width = max(3.4, left + most * CELL_WIDTH + right)
+    above = {k: _HEADING + names_height(c.operations) for k, c in space.cells.items()}
     height = sum(
-        above[kind] + len(cell.edges) * CELL[1] + 0.15
+        above[kind] + len(cell.edges) * CELL_HEIGHT + 0.15
         for kind, cell in space.cells.items()
     )
     figure = make_figure(width, height)
     top = 0.0
     for kind, cell in space.cells.items():
-        head(figure, f"{cell_title(kind)}: weights at the end", top + 0.08)
-        note(figure, _numbered(cell), top + 0.3)
-        table = _table(cell, weights[kind][-1])
-        corner = left, top + above[kind]
-        axes = draw_heatmap(figure, corner, table, names[kind], cell.operations)
+        write_heading(figure, f"{cell_title(kind)}: weights at the end", top + 0.08)
+        write_note(figure, _describe_inputs(cell), top + 0.3)
+        table = _arrange_by_operation(cell, weights[kind][-1])
+        cells_top = top + above[kind]
+        axes = draw_heatmap(
+            figure, left, cells_top, table, rows=names[kind], columns=cell.operations
+        )
         for row, column in enumerate(np.nanargmax(table, axis=-1)):
-            place = (column + 0.04, row + 0.06), 0.92, 0.88
-            axes.add_patch(Rectangle(*place, fill=False, edgecolor=INK, linewidth=2))
-        top += above[kind] + len(cell.edges) * CELL[1] + 0.15
-    figure.set_label(_told(space, weights))
+            corner = (column + 0.04, row + 0.06)
+            frame = Rectangle(
+                corner, 0.92, 0.88, fill=False, edgecolor=INK, linewidth=2
+            )
+            axes.add_patch(frame)
+        top += above[kind] + len(cell.edges) * CELL_HEIGHT + 0.15
+    figure.set_label(_describe(space, weights))
     return figure
 
 
-def _columns(edges: int) -> int:
-    """As many as leave the fewest places empty, the most of those."""
+def _count_columns(edges: int) -> int:
+    """Returns the number of columns that leaves the fewest places empty."""
     return min(range(min(edges, 3), _COLUMNS + 1), key=lambda n: (-edges % n, -n))
 
 
-def _panels(figure: Figure, top: float, count: int, columns: int) -> list[Axes]:
+def _add_panels(figure: Figure, top: float, count: int, columns: int) -> list[Axes]:
     panels = []
     for e in range(count):
         row, column = divmod(e, columns)
@@ -119,36 +161,36 @@ def _panels(figure: Figure, top: float, count: int, columns: int) -> list[Axes]:
     return panels
 
 
-def _name_outer(panels: Sequence[Axes], columns: int) -> None:
-    """Numbers along the lowest and the leftmost axes alone."""
+def _label_outer_axes(panels: Sequence[Axes], columns: int) -> None:
+    """Keeps numbers along the lowest and the leftmost axes alone."""
     for e, axes in enumerate(panels):
         is_lowest = e + columns >= len(panels)
         axes.tick_params(labelleft=e % columns == 0, labelbottom=is_lowest)
         axes.set_xlabel("epoch" if is_lowest else "")
 
 
-def _operations(space: Space) -> list[str]:
-    """Of all kinds, each once."""
+def _operation_names(space: Space) -> list[str]:
+    """Returns the operations of all kinds of cells, each once."""
     cells = space.cells.values()
     return list(dict.fromkeys(name for cell in cells for name in cell.operations))
 
 
-def _numbered(cell: Cell) -> str:
-    """How the states of a cell are counted."""
+def _describe_inputs(cell: Cell) -> str:
+    """Says which states of a cell are its inputs."""
     if cell.inputs == 1:
         return "0 is the input of the cell"
     *others, last = map(str, range(cell.inputs))
     return f"{', '.join(others)} and {last} are the inputs of the cell"
 
 
-def _names(cell: Cell) -> list[str]:
+def _edge_names(cell: Cell) -> list[str]:
     return [f"{edge.source} -> {edge.target}" for edge in cell.edges]
 
 
 def _weights(
     space: Space, alpha: Logits, read: WeightReader
 ) -> dict[str, Float[np.ndarray, "epoch edge op"]]:
-    """kind -> weights; negative where an edge has no such operation.
+    """Returns kind -> weights; negative where an edge has no such operation.
 
     Raises:
       InputError: the parameters of an epoch are NaN or infinite.
@@ -163,10 +205,10 @@ def _weights(
     }
 
 
-def _table(
+def _arrange_by_operation(
     cell: Cell, weights: Float[np.ndarray, "edge op"]
 ) -> Float[np.ndarray, "edge operation"]:
-    """Weights with a column for each operation of the cell; NaN where it is none."""
+    """Returns weights with a column for each operation of the cell, NaN for absent."""
     table = np.full((len(cell.edges), len(cell.operations)), np.nan)
     for e, edge in enumerate(cell.edges):
         for o, operation in enumerate(edge.operations):
@@ -181,23 +223,28 @@ def _draw_edge(
     weights: Float[np.ndarray, "epoch op"],
     styles: Mapping[str, Style],
 ) -> None:
-    clean(axes, _names(cell)[e], size=TEXT_SIZE)
+    style_axes(axes, _edge_names(cell)[e], size=TEXT_SIZE)
     epochs = np.arange(1, len(weights) + 1)
-    whole_numbers(axes.xaxis, 3)
+    use_whole_numbers(axes.xaxis, 3)
     for o, operation in enumerate(cell.edges[e].operations):
-        look = styles[operation].line() | {"markevery": max(1, len(epochs) // _MARKS)}
-        axes.plot(epochs, weights[:, o], label=operation, **look)
+        axes.plot(
+            epochs,
+            weights[:, o],
+            label=operation,
+            markevery=max(1, len(epochs) // _MARKS),
+            **styles[operation].line(),
+        )
 
 
-def _told(
+def _describe(
     space: Space, weights: Mapping[str, Float[np.ndarray, "epoch edge op"]]
 ) -> str:
     return " ".join(
-        _cell_told(kind, cell, weights[kind]) for kind, cell in space.cells.items()
+        _describe_cell(kind, cell, weights[kind]) for kind, cell in space.cells.items()
     )
 
 
-def _cell_told(
+def _describe_cell(
     kind: str, cell: Cell, weights: Float[np.ndarray, "epoch edge op"]
 ) -> str:
     last = weights[-1]
@@ -205,7 +252,7 @@ def _cell_told(
     shares = [float(last[e, o]) for e, o in enumerate(best)]
     e = int(np.argmax(shares))
     operation = cell.edges[e].operations[best[e]]
-    place = f"{operation} on {_names(cell)[e]} with {shares[e]:.2f}"
+    place = f"{operation} on {_edge_names(cell)[e]} with {shares[e]:.2f}"
     return (
         f"After {len(weights)} epochs the strongest operation of the "
         f"{cell_title(kind)} is {place}; the least decided of its {len(shares)} edges "

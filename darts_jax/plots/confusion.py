@@ -1,4 +1,4 @@
-"""Pictures of a confusion matrix: which classes are taken for which."""
+"""Picture of a confusion matrix: shares of each class by predicted class."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,12 @@ from darts_jax.analysis.class_metrics import (
     worst_first,
 )
 from darts_jax.plots.heatmap import (
-    CELL,
+    CELL_HEIGHT,
+    CELL_WIDTH,
     SHADES,
     draw_heatmap,
     names_height,
+    names_overhang,
     names_width,
 )
 from darts_jax.plots.style import (
@@ -27,64 +29,80 @@ from darts_jax.plots.style import (
     PALE,
     TEXT_SIZE,
     add_axes,
-    head,
     make_figure,
-    note,
-    whole_numbers,
-    widest,
-    write,
+    use_whole_numbers,
+    widest_text,
+    write_heading,
+    write_note,
+    write_text,
 )
 
 NUMBERED = 12
-"""Up to so many classes every cell has its number."""
+"""Largest number of classes for which every cell has its number."""
 
-_NAMED = 40  # classes whose names have room along the axes
-_MOST = 400  # cells along a side of a picture; more are joined
-_SIDE, _HEAD, _LEFT, _FOOT, _BAR = 4.6, 0.5, 0.75, 0.55, 1.15
+_NAMED = 40  # largest number of classes whose names have room along the axes
+_MOST = 400  # cells along a side of a picture; more are pooled
 _LONGEST = 24  # letters of a name
+
+# Lengths in inches: side of the axes, room above, left, below and right of them.
+_SIDE = 4.6
+_ABOVE = 0.5
+_LEFT = 0.75
+_FOOT = 0.55
+_BAR = 1.15
 
 
 def plot_confusion(confusion: Confusion, names: Sequence[str]) -> Figure:
-    """Draws which share of each class's images is taken for which class.
+    """Plots the shares of each class's images by predicted class.
 
     Rows are true classes and add up to 1; a class without images is left pale. Where
     there are many classes cells have shades alone, and neighbours share one.
+
+    Args:
+      confusion: number of images [true class, predicted class].
+      names: name of every class.
+
+    Returns:
+      A heatmap; its label describes it in a sentence.
     """
-    shown = [_shown(name) for name in names]
+    short = [_shorten(name) for name in names]
     counts = confusion.sum(axis=1, keepdims=True)
     shares = np.where(counts > 0, confusion / np.maximum(counts, 1), np.nan)
-    drawn = _numbered if len(names) <= NUMBERED else _shaded
-    figure = drawn(shares, shown)
-    figure.set_label(_told(confusion, names))
+    plot = _plot_numbers if len(names) <= NUMBERED else _plot_shades
+    figure = plot(shares, short)
+    figure.set_label(_describe(confusion, names))
     return figure
 
 
-def _numbered(shares: Float[np.ndarray, "true predicted"], names: list[str]) -> Figure:
-    left, above = 0.1 + names_width(names), _HEAD + names_height(names)
-    lean = max(0.1, 0.75 * widest(names) - CELL[0] / 2 + 0.1)
-    width = max(3.6, left + len(names) * CELL[0] + lean)
-    figure = make_figure(width, above + len(names) * CELL[1] + 0.15)
-    _name(figure, "shares of a true class (row) by predicted class (column)")
-    draw_heatmap(figure, (left, above), shares, names, names)
+def _plot_numbers(
+    shares: Float[np.ndarray, "true predicted"], names: list[str]
+) -> Figure:
+    left = 0.1 + names_width(names)
+    above = _ABOVE + names_height(names)
+    width = left + len(names) * CELL_WIDTH + names_overhang(names)
+    figure = make_figure(max(3.6, width), above + len(names) * CELL_HEIGHT + 0.15)
+    _write_titles(figure, "shares of a true class (row) by predicted class (column)")
+    draw_heatmap(figure, left, above, shares, rows=names, columns=names)
     return figure
 
 
-def _shaded(shares: Float[np.ndarray, "true predicted"], names: list[str]) -> Figure:
+def _plot_shades(
+    shares: Float[np.ndarray, "true predicted"], names: list[str]
+) -> Figure:
     count = len(names)
     is_named = count <= _NAMED
     size = LABEL_SIZE - 1 if is_named else TEXT_SIZE
     left = 0.1 + names_width(names, size) if is_named else _LEFT
-    foot = 0.15 + widest(names, size) if is_named else _FOOT
-    figure = make_figure(left + _SIDE + _BAR, _HEAD + _SIDE + foot)
-    _name(figure, "shares of a true class (down) by predicted class (across)")
-    axes = add_axes(figure, left, _HEAD, _SIDE, _SIDE)
+    foot = 0.15 + widest_text(names, size) if is_named else _FOOT
+    figure = make_figure(left + _SIDE + _BAR, _ABOVE + _SIDE + foot)
+    _write_titles(figure, "shares of a true class (down) by predicted class (across)")
+    axes = add_axes(figure, left, _ABOVE, _SIDE, _SIDE)
     axes.set_facecolor(PALE)
-    joined, extent = _joined(shares), (0, count, count, 0)
-    shown = axes.imshow(
-        np.ma.masked_invalid(joined),
+    image = axes.imshow(
+        np.ma.masked_invalid(_pool_shares(shares)),
         cmap=SHADES,
-        norm=PowerNorm(0.5, vmin=0, vmax=1),  # rare mistakes are to be seen
-        extent=extent,
+        norm=PowerNorm(0.5, vmin=0, vmax=1),  # rare mistakes stay visible
+        extent=(0, count, count, 0),
         interpolation="nearest",
         aspect="auto",
     )
@@ -94,32 +112,32 @@ def _shaded(shares: Float[np.ndarray, "true predicted"], names: list[str]) -> Fi
         axes.set_xticks(np.arange(count) + 0.5, names, rotation=90)
         axes.set_yticks(np.arange(count) + 0.5, names)
     else:
-        whole_numbers(axes.xaxis)
-        whole_numbers(axes.yaxis)
+        use_whole_numbers(axes.xaxis)
+        use_whole_numbers(axes.yaxis)
         axes.set_xlabel("number of the class", family=FAMILY, size=TEXT_SIZE, color=INK)
-    scale = add_axes(figure, left + _SIDE + 0.2, _HEAD, 0.14, _SIDE)
-    bar = figure.colorbar(shown, cax=scale)
+    scale = add_axes(figure, left + _SIDE + 0.2, _ABOVE, 0.14, _SIDE)
+    bar = figure.colorbar(image, cax=scale)
     bar.outline.set_visible(False)
     scale.tick_params(length=0, labelcolor=INK, labelfontfamily=FAMILY, labelsize=8)
-    write(scale, 0, 1.03, "share", transform=scale.transAxes)
+    write_text(scale, 0, 1.03, "share", transform=scale.transAxes)
     return figure
 
 
-def _shown(name: str) -> str:
-    """The beginning of a name, of which nothing is read as a formula."""
+def _shorten(name: str) -> str:
+    """Returns the beginning of a name, without signs that start a formula."""
     short = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
     return short.replace("$", r"\$")
 
 
-def _name(figure: Figure, how: str) -> None:
-    head(figure, "What each class is taken for")
-    note(figure, how, 0.3)
+def _write_titles(figure: Figure, explanation: str) -> None:
+    write_heading(figure, "What each class is taken for")
+    write_note(figure, explanation, 0.3)
 
 
-def _joined(
+def _pool_shares(
     shares: Float[np.ndarray, "true predicted"],
 ) -> Float[np.ndarray, "row column"]:
-    """The largest share of each block of cells, so that no confusion is lost."""
+    """Returns the largest share of each block of cells: no confusion disappears."""
     block = -(-len(shares) // _MOST)
     if block == 1:
         return shares
@@ -131,7 +149,7 @@ def _joined(
     return np.where(found < 0, np.nan, found)
 
 
-def _told(confusion: Confusion, names: Sequence[str]) -> str:
+def _describe(confusion: Confusion, names: Sequence[str]) -> str:
     worst = worst_first(class_results(confusion, names))[0]
     text = (
         f"{int(confusion.sum())} images of {len(names)} classes, balanced accuracy "

@@ -1,8 +1,7 @@
-"""Accuracy against cost: which of several networks no other beats in both."""
+"""Picture of accuracy against cost of several networks, with their Pareto front."""
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,36 +15,49 @@ from darts_jax.errors import InputError
 from darts_jax.plots.style import (
     FAINT_INK,
     FOOT_HEIGHT,
-    INK,
-    LABEL_SIZE,
     MARKERS,
     TITLE_HEIGHT,
     Style,
     add_axes,
-    clean,
     draw_legend,
     legend_height,
     make_figure,
-    series,
+    series_style,
+    style_axes,
     text_width,
-    write,
+    write_text,
 )
 
-_WIDTH, _LEFT, _RIGHT, _TALL = 5.0, 0.6, 0.15, 3.0
 _FRONT = "Pareto front"
-_LETTER = 0.15  # height of a label's room
-_REACHES = (0.1, 0.22)  # from a point to its label
-_SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (-1, 1), (1, -1), (1, 1), (-1, -1))
+
+# Lengths in inches: width of the figure, size of the axes and margins beside them.
+_WIDTH = 5.0
+_LEFT = 0.6
+_RIGHT = 0.15
+_WIDE = _WIDTH - _LEFT - _RIGHT
+_TALL = 3.0
+
+# Height of a label and distances from its point, in inches, and the directions there.
+_LABEL_HEIGHT = 0.15
+_DISTANCES = (0.1, 0.22)
+_DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (-1, 1), (1, -1), (1, 1), (-1, -1))
 
 
 def plot_front(points: pd.DataFrame, cost: str, accuracy: str, label: str) -> Figure:
-    """Accuracy against cost, a mark a network, and the Pareto front as steps.
+    """Plots accuracy against cost, a mark for each network and the front as steps.
 
-    A column ``group``, if there is one, tells marks apart. Labels never lie on one
-    another or on a mark: where there is no room, there is none, the front's come first.
+    Labels never lie on one another or on a mark: where there is no room, there is none.
+    The labels of the front come first.
 
     Args:
-      cost, accuracy, label: names of columns; the first two also name the axes.
+      points: a row for each network. Networks of one ``group``, if there is such a
+        column, have the same mark.
+      cost: column of the cost; it names the horizontal axis.
+      accuracy: column of the accuracy; it names the vertical axis.
+      label: column of the labels.
+
+    Returns:
+      The figure; its label describes it in a sentence.
 
     Raises:
       InputError: a column or every point is missing.
@@ -57,40 +69,47 @@ def plot_front(points: pd.DataFrame, cost: str, accuracy: str, label: str) -> Fi
     known = points[np.isfinite(points[[cost, accuracy]].astype(float)).all(axis=1)]
     if known.empty:
         raise InputError(f"no point has both {cost} and {accuracy}")
-    x, y = (known[column].to_numpy(float) for column in (cost, accuracy))
+    x = known[cost].to_numpy(float)
+    y = known[accuracy].to_numpy(float)
     groups = pd.Series("", known.index)
     if "group" in known:
         groups = known["group"].astype(str)
-    styles = _styles(list(dict.fromkeys(groups)))
+    styles = _group_styles(list(dict.fromkeys(groups)))
     legend = {name: style for name, style in styles.items() if name}
     top = TITLE_HEIGHT + _TALL + FOOT_HEIGHT
     figure = make_figure(_WIDTH, top + legend_height(legend, _WIDTH))
-    wide = _WIDTH - _LEFT - _RIGHT
-    axes = add_axes(figure, _LEFT, TITLE_HEIGHT, wide, _TALL)
-    clean(axes, accuracy, cost)
+    axes = add_axes(figure, _LEFT, TITLE_HEIGHT, _WIDE, _TALL)
+    style_axes(axes, accuracy, cost)
 
     on_front = pareto_front(x, y)
     _draw_front(axes, x[on_front], y[on_front], x.max(), styles[_FRONT])
     for name in dict.fromkeys(groups):
         own = (groups == name).to_numpy()
-        look: dict[str, Any] = {"color": styles[name].color, "edgecolors": "white"}
-        look |= {"marker": styles[name].marker, "linewidths": 0.8, "zorder": 3}
-        axes.scatter(x[own], y[own], s=48, **look)
+        axes.scatter(
+            x[own],
+            y[own],
+            s=48,
+            color=styles[name].color,
+            edgecolors="white",
+            marker=styles[name].marker,
+            linewidths=0.8,
+            zorder=3,
+        )
     axes.margins(0.08, 0.12)
-    # The limits are to stay, as labels stand in inches.
+    # Labels stand in inches: the limits must not change any more.
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
     names = known[label].astype(str).tolist()
-    places = axes.transLimits.transform(np.column_stack([x, y])) * (wide, _TALL)
-    _label(axes, places, names, on_front, (wide, _TALL))
+    places = axes.transLimits.transform(np.column_stack([x, y])) * (_WIDE, _TALL)
+    _write_labels(axes, places, names, on_front)
     draw_legend(figure, legend)
-    figure.set_label(_told(x, y, names, on_front, cost, accuracy))
+    figure.set_label(_describe(x, y, names, on_front, cost, accuracy))
     return figure
 
 
-def _styles(groups: Sequence[str]) -> dict[str, Style]:
+def _group_styles(groups: Sequence[str]) -> dict[str, Style]:
     marks = itertools.cycle(MARKERS)
     styles = {
-        group: Style(series(i).color, width=0.0, marker=mark)
+        group: Style(series_style(i).color, width=0.0, marker=mark)
         for i, (group, mark) in enumerate(zip(groups, marks, strict=False))
     }
     return styles | {_FRONT: Style(FAINT_INK, (4.5, 2.2), width=1.4)}
@@ -103,42 +122,53 @@ def _draw_front(
     most: float,
     style: Style,
 ) -> None:
-    """What accuracy each cost buys, up to the ``most`` that any point costs."""
+    """Draws the best accuracy at each cost as steps.
+
+    Args:
+      axes: the axes.
+      cost: cost of the points of the front.
+      accuracy: accuracy of the points of the front.
+      most: cost at which the line ends.
+      style: look of the line.
+    """
     order = np.lexsort((accuracy, cost))
-    x, y = cost[order], accuracy[order]
+    x = cost[order]
+    y = accuracy[order]
     if x[-1] < most:
-        x, y = np.append(x, most), np.append(y, y[-1])
+        x = np.append(x, most)
+        y = np.append(y, y[-1])
     axes.step(x, y, where="post", zorder=2, **style.line())
 
 
-def _label(
+def _write_labels(
     axes: Axes,
     places: Float[np.ndarray, "point 2"],
     names: Sequence[str],
-    first: Bool[np.ndarray, " point"],
-    size: tuple[float, float],
+    on_front: Bool[np.ndarray, " point"],
 ) -> None:
-    """Writes the names that have room near their points, those of some first.
+    """Writes the names that have room near their points, those of the front first.
 
     Args:
-      places: of the points, in inches from the lower left corner of the axes.
-      size: of the axes.
+      axes: the axes.
+      places: places of the points, in inches from the lower left corner of the axes.
+      names: name of each point.
+      on_front: whether a point is on the front.
     """
     taken = [Bbox.from_bounds(x - 0.06, y - 0.06, 0.12, 0.12) for x, y in places]
-    taken += _steps(places[first], places[:, 0].max())
-    whole = Bbox.from_bounds(0, 0, *size)
-    for i in np.argsort(~first, kind="stable"):
-        for box in _boxes(places[i], text_width(names[i]) + 0.08):
-            inside = whole.x0 <= box.x0 and box.x1 <= whole.x1
-            inside = inside and whole.y0 <= box.y0 and box.y1 <= whole.y1
-            if inside and not any(box.overlaps(other) for other in taken):
+    taken += _step_boxes(places[on_front], places[:, 0].max())
+    whole = Bbox.from_bounds(0, 0, _WIDE, _TALL)
+    for i in np.argsort(~on_front, kind="stable"):
+        for box in _label_boxes(places[i], text_width(names[i]) + 0.08):
+            is_inside = whole.x0 <= box.x0 and box.x1 <= whole.x1
+            is_inside = is_inside and whole.y0 <= box.y0 and box.y1 <= whole.y1
+            if is_inside and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
-                _write(axes, places[i], box, names[i], size)
+                _write_label(axes, places[i], box, names[i])
                 break
 
 
-def _steps(front: Float[np.ndarray, "point 2"], most: float) -> list[Bbox]:
-    """Where the line of the front runs."""
+def _step_boxes(front: Float[np.ndarray, "point 2"], most: float) -> list[Bbox]:
+    """Returns boxes around the line of the front, in inches."""
     ordered = front[np.lexsort((front[:, 1], front[:, 0]))]
     ordered = np.append(ordered, [[most, ordered[-1, 1]]], axis=0)
     boxes = []
@@ -148,34 +178,37 @@ def _steps(front: Float[np.ndarray, "point 2"], most: float) -> list[Bbox]:
     return boxes
 
 
-def _boxes(point: Float[np.ndarray, "2"], width: float) -> Iterator[Bbox]:
-    """Where a label may stand, the best place first."""
-    for reach in _REACHES:
-        for right, up in _SIDES:
-            x = point[0] + right * reach + (right - 1) * width / 2
-            y = point[1] + up * (reach + 0.02) - _LETTER / 2
-            yield Bbox.from_bounds(x, y, width, _LETTER)
+def _label_boxes(point: Float[np.ndarray, "2"], width: float) -> Iterator[Bbox]:
+    """Yields the boxes where a label may stand, the best one first."""
+    for distance in _DISTANCES:
+        for right, up in _DIRECTIONS:
+            x = point[0] + right * distance + (right - 1) * width / 2
+            y = point[1] + up * (distance + 0.02) - _LABEL_HEIGHT / 2
+            yield Bbox.from_bounds(x, y, width, _LABEL_HEIGHT)
 
 
-def _write(
-    axes: Axes,
-    point: Float[np.ndarray, "2"],
-    box: Bbox,
-    name: str,
-    size: tuple[float, float],
+def _write_label(
+    axes: Axes, point: Float[np.ndarray, "2"], box: Bbox, name: str
 ) -> None:
-    center = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
-    place = center[0] / size[0], center[1] / size[1]
+    """Writes a name into a box, with a line to its point if that is far."""
+    x = (box.x0 + box.x1) / 2 / _WIDE
+    y = (box.y0 + box.y1) / 2 / _TALL
     near = np.clip(point, (box.x0, box.y0), (box.x1, box.y1))
-    if np.hypot(*(near - point)) > 0.13:
-        x, y = np.array([point, near]).T / np.array([size]).T
-        look: dict[str, Any] = {"color": FAINT_INK, "linewidth": 0.6, "zorder": 1}
-        axes.plot(x, y, transform=axes.transAxes, **look)
-    look = {"ha": "center", "size": LABEL_SIZE, "color": INK, "zorder": 5}
-    write(axes, *place, name, transform=axes.transAxes, **look)
+    beside = axes.transAxes
+    if np.linalg.norm(near - point) > 0.13:
+        ends = np.array([point, near]) / (_WIDE, _TALL)
+        axes.plot(
+            ends[:, 0],
+            ends[:, 1],
+            transform=beside,
+            color=FAINT_INK,
+            linewidth=0.6,
+            zorder=1,
+        )
+    write_text(axes, x, y, name, transform=beside, ha="center", zorder=5)
 
 
-def _told(
+def _describe(
     x: Float[np.ndarray, " point"],
     y: Float[np.ndarray, " point"],
     names: Sequence[str],
@@ -184,7 +217,8 @@ def _told(
     accuracy: str,
 ) -> str:
     front = [i for i in np.lexsort((y, x)) if on_front[i]]
-    low, top = front[0], front[-1]
+    low = front[0]
+    top = front[-1]
     return (
         f"{accuracy} against {cost} of {len(x)} networks, {len(front)} of them on the "
         f"Pareto front: from {names[low]} ({y[low]:.4g} at {x[low]:.4g}) to "

@@ -1,7 +1,6 @@
-"""Tables of shares with a number and a shade in every cell."""
+"""Heatmaps: tables of shares with a number and a shade in every cell."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -17,40 +16,70 @@ from darts_jax.plots.style import (
     PALE,
     TEXT_SIZE,
     add_axes,
-    widest,
-    write,
+    widest_text,
+    write_text,
 )
 
-SHADES = colormaps["cividis"]  # its lightness rises, in colour and in grey
-CELL = 0.52, 0.26  # width and height of a cell
+SHADES = colormaps["cividis"]
+"""Colours of shares; their lightness rises, in colour and in grey."""
+
+CELL_WIDTH = 0.52
+CELL_HEIGHT = 0.26
+
 _TILT = np.pi / 4  # of names over columns
 
 
 def names_height(names: Sequence[str]) -> float:
-    """That the names over the columns take."""
-    return (widest(names) + 0.12) * float(np.sin(_TILT)) + 0.06
+    """Returns the height in inches of the tilted names over the columns.
+
+    Args:
+      names: the names.
+    """
+    return (widest_text(names) + 0.12) * float(np.sin(_TILT)) + 0.06
 
 
 def names_width(names: Sequence[str], size: float = TEXT_SIZE) -> float:
-    """That the names beside the rows take."""
-    return widest(names, size) + 0.12
+    """Returns the width in inches of the names beside the rows.
+
+    Args:
+      names: the names.
+      size: size of their letters, in points.
+    """
+    return widest_text(names, size) + 0.12
+
+
+def names_overhang(names: Sequence[str], margin: float = 0.1) -> float:
+    """Returns the room in inches to the right of the cells.
+
+    The tilted name of the last column reaches beyond its cell.
+
+    Args:
+      names: the names over the columns.
+      margin: room beyond the name.
+    """
+    return max(margin, 0.75 * widest_text(names) - CELL_WIDTH / 2 + margin)
 
 
 def draw_heatmap(
     figure: Figure,
-    corner: tuple[float, float],
+    left: float,
+    top: float,
     shares: Float[np.ndarray, "row column"],
     rows: Sequence[str],
     columns: Sequence[str],
 ) -> Axes:
-    """Draws a table into a figure; NaN is a cell that there is not.
+    """Draws a table of shares into a figure.
 
     Args:
-      corner: left and top of the cells; names stand to the left and above.
-      shares: in [0, 1]; the shades span 0 to the largest.
+      figure: the figure.
+      left: left side of the cells, in inches; the names of rows stand left of it.
+      top: upper side of the cells, in inches; the names of columns stand above.
+      shares: shares in [0, 1]; the shades span 0 to the largest. NaN: no such cell.
+      rows: names of the rows.
+      columns: names of the columns.
     """
     height, width = shares.shape
-    axes = add_axes(figure, *corner, width * CELL[0], height * CELL[1])
+    axes = add_axes(figure, left, top, width * CELL_WIDTH, height * CELL_HEIGHT)
     highest = max(float(np.nanmax(np.append(shares, 0.0))), 1e-9)
     axes.set_facecolor(PALE)
     axes.pcolormesh(
@@ -65,18 +94,25 @@ def draw_heatmap(
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelcolor=INK, labelfontfamily=FAMILY)
     axes.xaxis.tick_top()
-    tilted: dict[str, Any] = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
-    axes.set_xticks(np.arange(width) + 0.5, columns, size=LABEL_SIZE, **tilted)
+    axes.set_xticks(
+        np.arange(width) + 0.5,
+        columns,
+        size=LABEL_SIZE,
+        rotation=45,
+        ha="left",
+        rotation_mode="anchor",
+    )
     axes.set_yticks(np.arange(height) + 0.5, rows, size=TEXT_SIZE)
     for row, column in np.argwhere(np.isfinite(shares)):
         share = float(shares[row, column])
         ink = _ink(share / highest)
-        write(axes, column + 0.5, row + 0.5, f"{share:.2f}", color=ink, ha="center")
+        text = f"{share:.2f}"
+        write_text(axes, column + 0.5, row + 0.5, text, color=ink, ha="center")
     return axes
 
 
 def _ink(shade: float) -> str:
-    """White or black, whichever has more contrast (WCAG 2) with a shade."""
+    """Returns white or black, whichever has more contrast (WCAG 2) with a shade."""
     parts = np.array(to_rgb(SHADES(shade)))
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ [0.2126, 0.7152, 0.0722])

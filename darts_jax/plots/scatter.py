@@ -1,7 +1,6 @@
-"""What a supernet says of its paths beside what is true of them, as a picture."""
+"""Picture of the accuracies of a supernet's paths against their true accuracies."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -18,53 +17,80 @@ from darts_jax.plots.style import (
     TEXT_SIZE,
     TITLE_HEIGHT,
     add_axes,
-    clean,
-    head,
     make_figure,
-    note,
     save_pictures,
-    series,
-    wrapped,
-    write,
+    series_style,
+    style_axes,
+    wrap_text,
+    write_heading,
+    write_note,
+    write_text,
 )
 
 _LEFT_OUT = 0.05  # share of the paths
-_DOTS, _FIRST = series(0).color, series(1).color
+_DOTS = series_style(0).color
+_FIRST = series_style(1).color
 
 
 def draw_scatter(
     accuracy: Float[np.ndarray, " path"], truth: Float[np.ndarray, " path"], title: str
 ) -> Figure:
-    """Shared-weights accuracy [0, 1] against the truth in percent, a dot a path.
+    """Plots the accuracy of each path with shared weights against its true accuracy.
 
-    The path that the supernet puts first is marked.
+    The path that the supernet ranks first has a mark.
+
+    Args:
+      accuracy: accuracy with shared weights in [0, 1].
+      truth: true accuracy in percent.
+      title: name of the true accuracy.
+
+    Returns:
+      The figure; its label describes it in a sentence.
     """
     found = ranking_quality(accuracy, truth)
     first = int(np.argmax(accuracy))
     best = f"{truth[first]:.2f} % (best {truth.max():.2f} %)"
     correlations = f"Kendall tau {found.kendall:.2f}, Spearman {found.spearman:.2f}"
-    words = wrapped(title, 5.0)
+    words = wrap_text(title, 5.0)
     top = 0.34 + LINE_HEIGHT * len(words.splitlines()) + TITLE_HEIGHT
     figure = make_figure(5.2, top + 2.95 + FOOT_HEIGHT + LEGEND_ROW + 0.1)
-    head(figure, f"{len(accuracy):,} paths: {correlations}")
-    note(figure, words, top=0.34)
+    write_heading(figure, f"{len(accuracy):,} paths: {correlations}")
+    write_note(figure, words, top=0.34)
 
     axes = add_axes(figure, 0.6, top, 4.4, 2.95)
-    clean(axes, "true accuracy, %", "accuracy with shared weights, %", size=TEXT_SIZE)
-    dots: dict[str, Any] = {"s": 6, "alpha": 0.3, "color": _DOTS, "linewidths": 0}
-    dots["rasterized"] = True
-    axes.scatter(100 * accuracy, truth, **dots)
-    mark: dict[str, Any] = {"s": 75, "marker": "D", "color": _FIRST, "zorder": 4}
-    mark |= {"edgecolors": "white", "label": f"first by the supernet: {best}"}
-    axes.scatter(100 * accuracy[first], truth[first], **mark)
+    style_axes(
+        axes,
+        title="true accuracy, %",
+        below="accuracy with shared weights, %",
+        size=TEXT_SIZE,
+    )
+    axes.scatter(
+        100 * accuracy,
+        truth,
+        s=6,
+        alpha=0.3,
+        color=_DOTS,
+        linewidths=0,
+        rasterized=True,
+    )
+    axes.scatter(
+        100 * accuracy[first],
+        truth[first],
+        s=75,
+        marker="D",
+        color=_FIRST,
+        edgecolors="white",
+        zorder=4,
+        label=f"first by the supernet: {best}",
+    )
     # The few that are worst would press all others into a line.
     least = min(float(np.quantile(truth, _LEFT_OUT)), float(truth[first]))
     margin = (truth.max() - least) / 15
     axes.set_ylim(least - margin, truth.max() + margin)
     below = int(np.sum(truth < least - margin))
     if below:
-        place = {"transform": axes.transAxes, "color": FAINT_INK}
-        write(axes, 0.01, 0.03, f"{below:,} paths below", **place)
+        text = f"{below:,} paths below"
+        write_text(axes, 0.01, 0.03, text, transform=axes.transAxes, color=FAINT_INK)
     figure.legend(loc="lower center", frameon=False, prop=LETTERS, labelcolor=INK)
     figure.set_label(
         f"Of {len(accuracy):,} paths, accuracy with shared weights against true "
@@ -79,5 +105,15 @@ def save_scatter(
     title: str,
     stem: Path,
 ) -> tuple[Path, Path]:
-    """Writes ``stem.svg`` and ``stem.png``, each as a whole or not at all."""
+    """Writes ``stem.svg`` and ``stem.png``, each as a whole or not at all.
+
+    Args:
+      accuracy: accuracy with shared weights in [0, 1].
+      truth: true accuracy in percent.
+      title: name of the true accuracy.
+      stem: path of the files without their suffix.
+
+    Returns:
+      The paths of the two files.
+    """
     return save_pictures(draw_scatter(accuracy, truth, title), stem)

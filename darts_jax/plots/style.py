@@ -1,6 +1,6 @@
-"""The one look of all pictures: colours, letters, panels, and how they are saved.
+"""Style of all pictures: colours, letters, axes, legends, and how they are saved.
 
-Nothing is told by colour alone: what differs in colour differs in dashes, marks or
+No information is in colour alone: what differs in colour differs in dashes, marks or
 letters too. Lengths are in inches, places from the upper left corner of the figure.
 """
 
@@ -29,12 +29,22 @@ from darts_jax.errors import InputError
 from darts_jax.files import write_atomically
 from darts_jax.models.operations.activations import ACTIVATIONS
 
-INK, FAINT_INK, PALE = "#1F2933", "#6B7280", "#E4E7EB"
+INK = "#1F2933"
+FAINT_INK = "#6B7280"
+PALE = "#E4E7EB"
 FAMILY = "DejaVu Sans"  # comes with matplotlib, so a picture is the same everywhere
-TITLE_SIZE, TEXT_SIZE, LABEL_SIZE = 11.0, 9.0, 8.0  # points
+
+# Sizes of letters, in points.
+TITLE_SIZE = 11.0
+TEXT_SIZE = 9.0
+LABEL_SIZE = 8.0
 LETTERS: dict[str, Any] = {"family": FAMILY, "size": TEXT_SIZE}
-LINE_HEIGHT = 0.17  # of a line of text beside others
-TITLE_HEIGHT, FOOT_HEIGHT = 0.34, 0.46  # of what stands above and below axes
+
+# Heights of a line of text, of the title above and the names below axes, and of a row
+# of a legend.
+LINE_HEIGHT = 0.17
+TITLE_HEIGHT = 0.34
+FOOT_HEIGHT = 0.46
 LEGEND_ROW = 0.24
 
 _RC: dict[Any, Any] = {"svg.hashsalt": "darts_jax", "svg.fonttype": "none"}
@@ -42,9 +52,16 @@ _RC: dict[Any, Any] = {"svg.hashsalt": "darts_jax", "svg.fonttype": "none"}
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """How a line is drawn: by colour and, for greyscale, by dashes and marks.
+    """Look of a line: a colour and, for greyscale, dashes and marks.
 
-    One without a width is nothing but its marks, and those are filled.
+    A line of width 0 has marks alone, and those are filled.
+
+    Attributes:
+      color: colour of line and marks.
+      dashes: lengths of dashes and gaps, in units of the width; empty: a solid line.
+      width: width in points.
+      alpha: opacity.
+      marker: mark, as matplotlib names it; empty: none.
     """
 
     color: str
@@ -55,10 +72,11 @@ class Style:
 
     @property
     def linestyle(self) -> tuple[float, tuple[float, ...] | None]:
+        """Dashes as matplotlib takes them."""
         return 0.0, self.dashes or None
 
     def line(self) -> dict[str, Any]:
-        """What a line of matplotlib takes."""
+        """Returns the keyword arguments of a line of matplotlib."""
         return {
             "color": self.color,
             "linestyle": self.linestyle,
@@ -70,8 +88,8 @@ class Style:
         }
 
 
-# The colours of Okabe and Ito (2008), which the colour-blind tell apart.
-STYLES = {
+# The colours of Okabe and Ito (2008), which the colour-blind distinguish.
+OPERATION_STYLES = {
     "separable convolution": Style("#0072B2"),
     "dilated convolution": Style("#D55E00", (7, 1.6, 1.4, 1.6)),
     "convolution": Style("#000000", width=2.4),
@@ -86,6 +104,8 @@ STYLES = {
     "none": Style("#8C8C8C", (1.2, 2.6), width=1.0, alpha=0.6),
     "output": Style("#B4B4B4", width=1.1),
 }
+"""Kind of operation -> look of its edges."""
+
 _PREFIXES = {
     "sep_conv": "separable convolution",
     "dil_conv": "dilated convolution",
@@ -110,10 +130,15 @@ _SERIES = (
     Style("#56B4E9", (2.6, 3.0), width=2.1),
 )
 MARKERS = "osD^vPX"
+"""Marks that differ without colour."""
 
 
-def kind_of(operation: str) -> str:
-    """The key of ``STYLES`` for an operation; unknown ones count as convolutions."""
+def operation_kind(operation: str) -> str:
+    """Returns the kind of an operation, a key of ``OPERATION_STYLES``.
+
+    Args:
+      operation: its name; an unknown one counts as a convolution.
+    """
     for prefix, kind in _PREFIXES.items():
         if operation.startswith(prefix):
             return kind
@@ -121,80 +146,124 @@ def kind_of(operation: str) -> str:
 
 
 def operation_styles(operations: Iterable[str]) -> dict[str, Style]:
-    """A style for each operation: its kind's, and a mark if it is not the first."""
+    """Returns a style for each operation: its kind's, with a mark if not the first.
+
+    Args:
+      operations: names of operations.
+    """
     found: dict[str, Style] = {}
     seen: dict[str, int] = {}
     for operation in operations:
-        kind = kind_of(operation)
+        kind = operation_kind(operation)
         rank = seen.setdefault(kind, 0)
         seen[kind] += 1
         marker = MARKERS[(rank - 1) % len(MARKERS)] if rank else ""
-        width = max(STYLES[kind].width, 1.5)
-        look = dataclasses.replace(STYLES[kind], alpha=1.0, marker=marker, width=width)
-        found[operation] = look
+        width = max(OPERATION_STYLES[kind].width, 1.5)
+        found[operation] = dataclasses.replace(
+            OPERATION_STYLES[kind], alpha=1.0, marker=marker, width=width
+        )
     return found
 
 
-def series(index: int) -> Style:
-    """Of one of several equals; 49 differ in colour and dashes, the first 7 in both."""
+def series_style(index: int) -> Style:
+    """Returns the style of one of several equal lines.
+
+    The first 7 differ in colour and in dashes, the first 49 in one of them.
+
+    Args:
+      index: number of the line, from 0.
+    """
     count = len(_SERIES)
     color = _SERIES[index % count].color
-    look = _SERIES[(index + index // count) % count]
-    return dataclasses.replace(look, color=color)
+    style = _SERIES[(index + index // count) % count]
+    return dataclasses.replace(style, color=color)
 
 
 def text_width(text: str, size: float = LABEL_SIZE) -> float:
-    """Of the ink of a text in points."""
+    """Returns the width in inches of the ink of a text.
+
+    Args:
+      text: the text.
+      size: size of its letters, in points.
+    """
     outline = TextPath((0, 0), text, size=size, prop=FontProperties(family=FAMILY))
     return float(outline.get_extents().width) / 72
 
 
-def widest(texts: Collection[str], size: float = LABEL_SIZE) -> float:
-    """The room in which the longest of some texts fits, none if there is none."""
+def widest_text(texts: Collection[str], size: float = LABEL_SIZE) -> float:
+    """Returns the width in inches in which each of some texts fits; 0 without any.
+
+    Args:
+      texts: the texts.
+      size: size of their letters, in points.
+    """
     # Ink is narrower than a letter's advance.
     return max((text_width(text, size) + 0.03 for text in texts if text), default=0.0)
 
 
-def wrapped(text: str, width: float, size: float = LABEL_SIZE) -> str:
-    """A text in lines that fit a width."""
+def wrap_text(text: str, width: float, size: float = LABEL_SIZE) -> str:
+    """Breaks a text into lines that fit a width.
+
+    Args:
+      text: the text.
+      width: the width in inches.
+      size: size of its letters, in points.
+    """
     letters = len(text)
     while letters > 1:
         lines = textwrap.wrap(text, letters, break_long_words=False)
-        if widest(lines, size) <= width:
+        if widest_text(lines, size) <= width:
             return "\n".join(lines)
         letters -= 1
     return text
 
 
-class Picture(Figure):
+class NotebookFigure(Figure):
     """A figure that a notebook shows by itself, with its text alternative."""
 
     def _repr_mimebundle_(self, **ignored: Any) -> dict[str, Any]:
         del ignored
-        shown = _bytes(self, "png", dpi=100)
-        return {"image/png": shown, "text/plain": str(self.get_label())}
+        png = _render_figure(self, "png", dpi=100)
+        return {"image/png": png, "text/plain": str(self.get_label())}
 
 
-def make_figure(width: float, height: float) -> Picture:
-    """An empty white one."""
-    return Picture(figsize=(width, height), facecolor="white")
+def make_figure(width: float, height: float) -> NotebookFigure:
+    """Makes an empty white figure.
+
+    Args:
+      width: width in inches.
+      height: height in inches.
+    """
+    return NotebookFigure(figsize=(width, height), facecolor="white")
 
 
 def add_axes(
     figure: Figure, left: float, top: float, width: float, height: float
 ) -> Axes:
-    """Axes at a place of a figure."""
+    """Adds axes at a place of a figure, in inches.
+
+    Args:
+      figure: the figure.
+      left: distance from its left side.
+      top: distance from its upper side.
+      width: width of the axes.
+      height: height of the axes.
+    """
     whole, tall = figure.get_size_inches()
     box = (left / whole, 1 - (top + height) / tall, width / whole, height / tall)
     return figure.add_axes(box)
 
 
-def clean(axes: Axes, title: str, below: str = "", size: float = TITLE_SIZE) -> None:
-    """Takes away what says nothing, and names what is left.
+def style_axes(
+    axes: Axes, title: str, below: str = "", size: float = TITLE_SIZE
+) -> None:
+    """Removes needless lines from axes, and names them.
 
     Args:
-      title: what goes up, with its unit.
-      below: what goes to the right.
+      axes: the axes.
+      title: name of the vertical axis, with its unit; it stands above.
+      below: name of the horizontal axis.
+      size: size of the title, in points.
     """
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT_INK)
@@ -216,49 +285,96 @@ def clean(axes: Axes, title: str, below: str = "", size: float = TITLE_SIZE) -> 
     axes.set_xlabel(below, color=INK, family=FAMILY, size=TEXT_SIZE)
 
 
-def whole_numbers(axis: Axis, most: int = 6) -> None:
-    """Only such along an axis."""
+def use_whole_numbers(axis: Axis, most: int = 6) -> None:
+    """Restricts the ticks of an axis to whole numbers.
+
+    Args:
+      axis: the axis.
+      most: largest number of intervals between ticks.
+    """
     steps = [1, 2, 5, 10]
     axis.set_major_locator(MaxNLocator(most, integer=True, steps=steps))
 
 
-def write(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
-    """A text at a place of axes, centred in height."""
+def write_text(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
+    """Writes a text at a place of axes, centred in height.
+
+    Args:
+      axes: the axes.
+      x: the place, in their coordinates.
+      y: the place, in their coordinates.
+      text: the text.
+      **look: arguments of matplotlib's `Axes.text`.
+    """
     letters: dict[str, Any] = {"size": LABEL_SIZE, "color": INK, "family": FAMILY}
     axes.text(x, y, text, **{"va": "center"} | letters | look)
 
 
-def head(figure: Figure, text: str, top: float = 0.08, left: float = 0.1) -> None:
-    """A line over all axes."""
-    _stand(figure, text, top, left, size=TITLE_SIZE, weight="bold", color=INK)
+def write_heading(
+    figure: Figure, text: str, top: float = 0.08, left: float = 0.1
+) -> None:
+    """Writes a heading of a figure.
+
+    Args:
+      figure: the figure.
+      text: the heading.
+      top: distance from its upper side, in inches.
+      left: distance from its left side, in inches.
+    """
+    _write_line(figure, text, top, left, size=TITLE_SIZE, weight="bold", color=INK)
 
 
-def note(figure: Figure, text: str, top: float, left: float = 0.1) -> None:
-    """A faint line that says how to read a picture."""
-    _stand(figure, text, top, left, size=LABEL_SIZE, color=FAINT_INK)
+def write_note(figure: Figure, text: str, top: float, left: float = 0.1) -> None:
+    """Writes a faint line that says how to read a picture.
+
+    Args:
+      figure: the figure.
+      text: the line.
+      top: distance from its upper side, in inches.
+      left: distance from its left side, in inches.
+    """
+    _write_line(figure, text, top, left, size=LABEL_SIZE, color=FAINT_INK)
 
 
-def _stand(figure: Figure, text: str, top: float, left: float, **look: Any) -> None:
+def _write_line(
+    figure: Figure, text: str, top: float, left: float, **look: Any
+) -> None:
     width, height = figure.get_size_inches()
-    place = left / width, 1 - top / height
-    figure.text(*place, text, family=FAMILY, va="top", **look)
+    x = left / width
+    y = 1 - top / height
+    figure.text(x, y, text, family=FAMILY, va="top", **look)
 
 
 def legend_grid(names: Collection[str], width: float) -> tuple[int, int]:
-    """Columns and rows of the legend that a width has room for."""
-    entry = 0.85 + widest(names, TEXT_SIZE)
+    """Returns the columns and rows of a legend for which a width has room.
+
+    Args:
+      names: names in the legend.
+      width: the width in inches.
+    """
+    entry = 0.85 + widest_text(names, TEXT_SIZE)
     columns = max(1, min(len(names), int(width / entry)))
     rows = math.ceil(len(names) / columns)
     return math.ceil(len(names) / rows), rows
 
 
 def legend_height(names: Collection[str], width: float) -> float:
-    """Of a legend in a figure of a width."""
+    """Returns the height in inches of a legend in a figure of a width.
+
+    Args:
+      names: names in the legend.
+      width: the width in inches.
+    """
     return 0.2 + LEGEND_ROW * legend_grid(names, width)[1]
 
 
 def draw_legend(figure: Figure, styles: Mapping[str, Style]) -> None:
-    """Below all else: name -> how it is drawn."""
+    """Draws a legend at the foot of a figure.
+
+    Args:
+      figure: the figure.
+      styles: name -> style of its line.
+    """
     columns, _ = legend_grid(styles, figure.get_size_inches()[0])
     handles = [Line2D([], [], label=k, **style.line()) for k, style in styles.items()]
     figure.legend(
@@ -272,19 +388,22 @@ def draw_legend(figure: Figure, styles: Mapping[str, Style]) -> None:
     )
 
 
-def spread(
+def place_apart(
     wanted: Sequence[float],
     heights: Sequence[float],
     low: float = -math.inf,
     high: float = math.inf,
 ) -> list[float]:
-    """The places nearest to the wanted ones that keep order and distances.
+    """Returns the places nearest to the wanted ones at which nothing overlaps.
 
-    Less the distances it is isotonic regression, by pooling adjacent violators.
+    After subtraction of the distances it is isotonic regression, by pooling adjacent
+    violators.
 
     Args:
-      heights: of what stands there, its neighbours touching it.
-      low, high: between which the centres stay, as far as there is room.
+      wanted: wanted centres, in rising order.
+      heights: height of what stands at each centre.
+      low: least centre, as far as there is room.
+      high: greatest centre, as far as there is room.
     """
     gaps = [(a + b) / 2 for a, b in itertools.pairwise(heights)]
     offsets = list(itertools.accumulate(gaps, initial=0.0))
@@ -302,15 +421,28 @@ def spread(
 
 
 def save_pictures(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Writes ``stem.svg`` and ``stem.png``, each as a whole or not at all."""
-    svg, png = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("svg", "png"))
+    """Writes ``stem.svg`` and ``stem.png``, each as a whole or not at all.
+
+    Args:
+      figure: the figure.
+      stem: path of the files without their suffix.
+
+    Returns:
+      The paths of the two files.
+    """
+    svg = stem.with_name(f"{stem.name}.svg")
+    png = stem.with_name(f"{stem.name}.png")
     save_figure(figure, svg)
     save_figure(figure, png)
     return svg, png
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure as a whole or not at all, of the same bytes each time.
+    """Writes a figure as a whole or not at all, with the same bytes each time.
+
+    Args:
+      figure: the figure.
+      path: the file; its suffix names the format.
 
     Raises:
       InputError: matplotlib cannot write the format that the suffix names.
@@ -318,25 +450,33 @@ def save_figure(figure: Figure, path: Path) -> None:
     suffix = path.suffix.lstrip(".").lower()
     if suffix not in figure.canvas.get_supported_filetypes():
         raise InputError(f"cannot draw to {path}: write a .svg, .png or .pdf")
-    write_atomically(path, _bytes(figure, suffix))
+    write_atomically(path, _render_figure(figure, suffix))
 
 
 def svg_text(figure: Figure) -> str:
-    """A figure as SVG, the same text each time; its title is the text alternative."""
-    text = _bytes(figure, "svg").decode()
-    return text[text.index("<svg") :]  # what is before is of a file, not of a page
+    """Returns a figure as SVG, the same text each time.
+
+    Args:
+      figure: the figure; its label, the text alternative, is the title of the SVG.
+    """
+    text = _render_figure(figure, "svg").decode()
+    return text[text.index("<svg") :]  # the lines before belong to a file, not a page
 
 
 def img_tag(figure: Figure) -> str:
-    """A figure as an element of a page that shows it alike in every browser."""
-    data = base64.b64encode(_bytes(figure, "png", dpi=100)).decode()
-    told = html.escape(str(figure.get_label()))
-    return f'<img src="data:image/png;base64,{data}" alt="{told}">'
+    """Returns a figure as an HTML image that looks alike in every browser.
+
+    Args:
+      figure: the figure; its label is the text alternative.
+    """
+    data = base64.b64encode(_render_figure(figure, "png", dpi=100)).decode()
+    alternative = html.escape(str(figure.get_label()))
+    return f'<img src="data:image/png;base64,{data}" alt="{alternative}">'
 
 
-def _bytes(figure: Figure, suffix: str, dpi: int = 160) -> bytes:
-    told = str(figure.get_label()) or None
-    metadata = {"svg": {"Date": None, "Title": told}, "png": {"Description": told}}
+def _render_figure(figure: Figure, suffix: str, dpi: int = 160) -> bytes:
+    label = str(figure.get_label()) or None
+    metadata = {"svg": {"Date": None, "Title": label}, "png": {"Description": label}}
     buffer = io.BytesIO()
     with matplotlib.rc_context(_RC):
         known = {k: v for k, v in metadata.get(suffix, {}).items() if v or k == "Date"}

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.data.dataset import Dataset
 from darts_jax.html import details, facts, heading, paragraph, table
-from darts_jax.plots.run_histories import HistoryPlots
+from darts_jax.plots.history_plots import HistoryPlots
 from darts_jax.reports.evidence import Data, network_rows, read_scores, test_column
 from darts_jax.reports.figures import Figures
 from darts_jax.reports.page import Section

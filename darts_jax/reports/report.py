@@ -133,7 +133,7 @@ def _drawn_supernet(found: SearchResult) -> Picture:
 
 @_page.register
 def _(found: RetrainResult, dataset: AnyDataset | None) -> str:
-    from darts_jax.plots.draw import draw_genotype
+    from darts_jax.plots.cells import draw_genotype
 
     config, figures = load_config(found.run.config), Figures()
     data = Data(config, dataset or blank_images(found.run))

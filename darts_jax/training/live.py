@@ -39,9 +39,9 @@ class LivePlot:
         # Both take a second to import: only where something is drawn.
         import pandas as pd
 
-        from darts_jax.plots.curves import plot_overview
+        from darts_jax.plots.curves import plot_curves
 
-        return plot_overview(pd.DataFrame(self.records))
+        return plot_curves("overview", pd.DataFrame(self.records))
 
 
 def make_live_plot() -> LivePlot | None:

@@ -19,7 +19,7 @@ from darts_jax.bilevel.discretization import (
 )
 from darts_jax.html import results_table
 from darts_jax.nasbench.known import known_accuracies
-from darts_jax.plots.run_histories import HistoryPlots
+from darts_jax.plots.history_plots import HistoryPlots
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype, Space
@@ -104,13 +104,13 @@ class SearchResult(HistoryPlots):
 
     def draw(self) -> Figure:
         """Draws the cells of the genotype."""
-        from darts_jax.plots.draw import draw_genotype
+        from darts_jax.plots.cells import draw_genotype
 
         return draw_genotype(self.genotype)
 
     def draw_supernet(self) -> Figure:
         """Draws all edges after the last epoch, as strong as their weights."""
-        from darts_jax.plots.supernet import draw_supernet
+        from darts_jax.plots.cells import draw_supernet
 
         return draw_supernet(self.space, self.weights)
 

@@ -20,7 +20,7 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import local_path
 from darts_jax.html import results_table
-from darts_jax.plots.run_histories import HistoryPlots
+from darts_jax.plots.history_plots import HistoryPlots
 from darts_jax.settings.config import with_overrides
 from darts_jax.settings.methods import apply_method
 from darts_jax.settings.schema import population_settings

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from darts_jax.analysis.measures import column_range
 from darts_jax.errors import InputError
 from darts_jax.html import results_table
-from darts_jax.plots.run_histories import HistoryPlots
+from darts_jax.plots.history_plots import HistoryPlots
 from darts_jax.spaces.reading import read_genotype_file
 from darts_jax.training.console import format_table
 from darts_jax.training.directory import RunDirectory, list_verbs

@@ -16,7 +16,7 @@ from darts_jax.interop import exported_load
 from darts_jax.interop.artifact import Program, to_jax_export, trace_program
 from darts_jax.interop.card import format_card, is_card, make_card
 from darts_jax.interop.onnx_model import to_onnx
-from darts_jax.plots.draw import draw_genotype
+from darts_jax.plots.cells import draw_genotype
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.written import parse_tree

@@ -20,7 +20,7 @@ from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.task import Score
 from darts_jax.errors import InputError
 from darts_jax.html import results_table
-from darts_jax.plots.run_histories import HistoryPlots
+from darts_jax.plots.history_plots import HistoryPlots
 from darts_jax.settings.config import get_setting, with_overrides
 from darts_jax.settings.config_files import load_config
 from darts_jax.settings.schema import population_settings

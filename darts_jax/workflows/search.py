@@ -98,7 +98,7 @@ def search(
         print_status(f"search: {found.known:.2f} % by {known.title}")
     if is_writer() and not finished:
         # Matplotlib takes a second to import: only where something is drawn.
-        from darts_jax.plots.draw import save_drawing
+        from darts_jax.plots.cells import save_drawing
 
         save_drawing(genotype, drawing)
     wait_for_all("the search is written")

@@ -25,7 +25,7 @@ from darts_jax.models.transformer import (
     TransformerSupernet,
     repeated_operations,
 )
-from darts_jax.plots.draw import draw_genotype
+from darts_jax.plots.cells import draw_genotype
 from darts_jax.settings.config import default_config
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, dense_edges

@@ -15,22 +15,21 @@ from darts_jax.analysis.measures import MEASURES
 from darts_jax.analysis.pareto import pareto_front
 from darts_jax.bilevel.discretization import softmax_weights
 from darts_jax.errors import InputError
-from darts_jax.plots import curves
 from darts_jax.plots.agreement import plot_agreement
 from darts_jax.plots.alphas import plot_alpha, plot_heatmap
-from darts_jax.plots.draw import draw_genotype
+from darts_jax.plots.cells import draw_genotype, draw_supernet
+from darts_jax.plots.curves import plot_curves
 from darts_jax.plots.front import plot_front
 from darts_jax.plots.heatmap import SHADES
 from darts_jax.plots.scatter import draw_scatter
 from darts_jax.plots.style import (
     img_tag,
     operation_styles,
+    place_apart,
     save_pictures,
-    series,
-    spread,
+    series_style,
     svg_text,
 )
-from darts_jax.plots.supernet import draw_supernet
 from darts_jax.spaces import get_space
 from darts_jax.spaces.published import PUBLISHED
 from tests.support.tiny import ragged_space, tiny_space
@@ -145,7 +144,7 @@ def softmax(values):
 @pytest.mark.parametrize("name", PLOTS)
 def test_lines_are_the_history(name):
     own = history()
-    figure = getattr(curves, f"plot_{name}")(own)
+    figure = plot_curves(name, own)
     measure = MEASURES[COLUMN[name]]
     known = own[own[COLUMN[name]].notna()]
     line = figure.axes[0].lines[0]
@@ -157,7 +156,7 @@ def test_lines_are_the_history(name):
 
 
 def test_entropy_is_told_in_a_sentence():
-    label = curves.plot_entropy(history()).get_label()
+    label = plot_curves("entropy", history()).get_label()
     assert label == f"Entropy falls from 1.00 to 0.31 over {EPOCHS} epochs."
 
 
@@ -168,17 +167,17 @@ def test_a_missing_measure_is_an_input_error(name):
     for frame in (history()[["epoch", other]], history().assign(**{wanted: None})):
         lone = frame[["epoch", other] + ([wanted] if wanted in frame else [])]
         with pytest.raises(InputError, match=f"no {wanted}"):
-            getattr(curves, f"plot_{name}")(lone)
+            plot_curves(name, lone)
 
 
 def test_eigenvalue_error_names_the_setting():
     with pytest.raises(InputError, match="eigenvalue_every"):
-        curves.plot_eigenvalue(history().drop(columns="eigenvalue"))
+        plot_curves("eigenvalue", history().drop(columns="eigenvalue"))
 
 
 def test_runs_differ_in_colour_and_dashes_and_are_named():
     names = ["darts", "gdas", "pc_darts", "snas"]
-    figure = curves.plot_truth(several(names))
+    figure = plot_curves("truth", several(names))
     lines = curves_of(figure.axes[0])
     assert list(lines) == names
     assert len({line.get_color() for line in lines.values()}) == len(names)
@@ -193,7 +192,7 @@ def test_runs_differ_in_colour_and_dashes_and_are_named():
     "names", [["a"], ["a", "b"], ["a rather long name, of it", "b"]]
 )
 def test_overview_has_all_panels_and_is_readable(names):
-    figure = curves.plot_overview(several(names))
+    figure = plot_curves("overview", several(names))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == [measure.title for measure in MEASURES.values()]
     assert_readable(figure)
@@ -201,14 +200,14 @@ def test_overview_has_all_panels_and_is_readable(names):
 
 def test_runs_that_end_alike_keep_their_names_apart():
     frames = [history().assign(run=f"run {i}") for i in range(11)]
-    figure = curves.plot_entropy(pd.concat(frames))
+    figure = plot_curves("entropy", pd.concat(frames))
     assert_readable(figure)
     assert "11 runs" in figure.get_label()
 
 
 def test_seeds_are_a_mean_and_a_band():
     frame = several(["a", "b"], seeds=4)
-    (axes,) = curves.plot_entropy(frame.assign(entropy=frame["loss"])).axes
+    (axes,) = plot_curves("entropy", frame.assign(entropy=frame["loss"])).axes
     own = frame[frame["run"] == "b"].pivot(index="epoch", columns="seed", values="loss")
     np.testing.assert_allclose(curves_of(axes)["b"].get_ydata(), own.mean(axis=1))
     band = axes.collections[1].get_paths()[0].vertices
@@ -221,14 +220,16 @@ def test_seeds_are_a_mean_and_a_band():
 
 def test_of_an_epoch_told_twice_the_last_counts():
     frame = pd.concat([history(1), history(2)], ignore_index=True)
-    line = curves.plot_losses(frame[["epoch", "loss"]]).axes[0].lines[0]
+    line = plot_curves("losses", frame[["epoch", "loss"]]).axes[0].lines[0]
     np.testing.assert_array_equal(line.get_ydata(), history(2)["loss"])
 
 
 def test_one_epoch_is_drawn():
-    figure = curves.plot_overview(history().head(1))
+    figure = plot_curves("overview", history().head(1))
     assert_readable(figure)
-    assert "is 1.00 after 1 epoch" in curves.plot_entropy(history().head(1)).get_label()
+    assert (
+        "is 1.00 after 1 epoch" in plot_curves("entropy", history().head(1)).get_label()
+    )
 
 
 @pytest.mark.parametrize("space", [tiny_space(), ragged_space()], ids=lambda s: s.name)
@@ -283,10 +284,12 @@ def test_operations_differ_without_colour(name, kind, count):
 
 
 def test_series_differ_without_colour_and_with():
-    looks = [series(i) for i in range(7)]
+    looks = [series_style(i) for i in range(7)]
     assert len({look.dashes for look in looks}) == 7
     assert len({look.color for look in looks}) == 7
-    assert len({(series(i).color, series(i).dashes) for i in range(49)}) == 49
+    assert (
+        len({(series_style(i).color, series_style(i).dashes) for i in range(49)}) == 49
+    )
 
 
 def test_shades_rise_in_grey():
@@ -430,16 +433,16 @@ def test_scatter_and_genotype_have_alternatives_and_room():
 
 
 def test_alternative_is_the_title_of_the_svg(tmp_path):
-    figure = curves.plot_entropy(history())
+    figure = plot_curves("entropy", history())
     svg, png = save_pictures(figure, tmp_path / "entropy")
     assert f"<title>{figure.get_label()}</title>" in svg.read_text()
     assert png.stat().st_size > 5000
-    assert svg_text(figure) == svg_text(curves.plot_entropy(history()))
+    assert svg_text(figure) == svg_text(plot_curves("entropy", history()))
     figure.savefig(io.BytesIO())
 
 
 def test_a_picture_shows_itself_in_a_notebook():
-    figure = curves.plot_losses(history())
+    figure = plot_curves("losses", history())
     bundle = figure._repr_mimebundle_()
     assert bundle["text/plain"] == figure.get_label()
     with Image.open(io.BytesIO(bundle["image/png"])) as image:
@@ -448,6 +451,6 @@ def test_a_picture_shows_itself_in_a_notebook():
 
 
 def test_spread_keeps_distances_and_bounds():
-    places = spread([0.9, 0.95, 1.0], [0.2] * 3, 0.0, 1.0)
+    places = place_apart([0.9, 0.95, 1.0], [0.2] * 3, 0.0, 1.0)
     np.testing.assert_allclose(places, [0.6, 0.8, 1.0])
-    assert spread([0.0, 5.0], [1.0, 1.0]) == [0.0, 5.0]
+    assert place_apart([0.0, 5.0], [1.0, 1.0]) == [0.0, 5.0]

@@ -7,15 +7,14 @@ from xml.etree import ElementTree
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from darts_jax.errors import InputError
 from darts_jax.models.operations.activations import ACTIVATIONS
 from darts_jax.models.operations.image import OPERATIONS
 from darts_jax.models.operations.sequence import SEQUENCE_OPERATIONS
-from darts_jax.plots.draw import draw_cell, draw_genotype, save_drawing
-from darts_jax.plots.style import STYLES, kind_of
+from darts_jax.plots.cells import draw_genotype, save_drawing
+from darts_jax.plots.style import OPERATION_STYLES, operation_kind
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.spaces.published import PUBLISHED
 
@@ -92,23 +91,22 @@ def test_legend_fits_and_names_the_kinds(name):
     assert extent.x1 <= figure.bbox.x1
     for axes in figure.axes:
         assert extent.y1 <= axes.get_window_extent(renderer).y0
-    kinds = {kind_of(operation) for operation in operations(GENOTYPES[name])}
+    kinds = {operation_kind(operation) for operation in operations(GENOTYPES[name])}
     assert {text.get_text() for text in legend.texts} == kinds | {"output"}
 
 
 def test_kinds_differ_in_greyscale():
-    looks = [(style.dashes, style.width) for style in STYLES.values()]
-    assert len(set(looks)) == len(STYLES)
+    looks = [(style.dashes, style.width) for style in OPERATION_STYLES.values()]
+    assert len(set(looks)) == len(OPERATION_STYLES)
     tables = OPERATIONS, ACTIVATIONS, SEQUENCE_OPERATIONS
-    every = {kind_of(operation) for table in tables for operation in table}
-    assert every == set(STYLES) - {"output"}
+    every = {operation_kind(operation) for table in tables for operation in table}
+    assert every == set(OPERATION_STYLES) - {"output"}
 
 
 def test_sparse_cell_is_drawn():
     sparse = CellGenotype(2, (Choice(4, 1, "skip_connect"),), (3, 4))
-    axes = Figure().add_subplot()
-    draw_cell(axes, sparse, "sparse")
-    assert axes.get_title() == "sparse"
+    (axes,) = draw_genotype(Genotype("none", {"sparse": sparse})).axes
+    assert axes.get_title() == "sparse cell"
     assert "skip_connect" in [text.get_text() for text in axes.texts]
 
 

@@ -1,11 +1,11 @@
-"""Where the states and labels of a drawn cell stand.
+"""Layout of a drawn cell: places of its states and labels.
 
 A cell is drawn left to right as a layered graph (Sugiyama et al., 1981). States stand
-in *state columns*, by their longest path from the inputs; between two of them lies a
-*gap column* with the labels. An edge is a chain of slots, one per column from its
-source to its target, so neither labels, nor states, nor passing edges ever share a
-place. Within a column, slots are ordered to avoid crossings and then moved as close to
-their neighbours as the order and their heights allow. Lengths are in inches, y down.
+in *state columns*, by their longest path from the inputs; between two of them is a
+*gap column* with the labels. An edge is a chain of slots, one in each column from its
+source to its target, so labels, states and passing edges never share a place. Within a
+column, slots are ordered to avoid crossings and then moved as close to their neighbours
+as the order and their heights allow. Lengths are in inches, y down.
 """
 
 import dataclasses
@@ -15,13 +15,16 @@ import random
 from collections.abc import Sequence
 from statistics import fmean as _mean
 
-from darts_jax.plots.style import spread, text_width
+from darts_jax.plots.style import place_apart, text_width
 from darts_jax.spaces.graph import CellGenotype
 
 Point = tuple[float, float]
 
-RADIUS = 0.19  # of a node, and half the height of the box of an input or output
-BOX = 0.28  # half the width of that box
+RADIUS = 0.19
+"""Radius of a node, and half the height of the box of an input or output."""
+
+BOX = 0.28
+"""Half the width of the box of an input or output."""
 
 _TURN = 0.5  # room for a curve to change its height between two columns
 _HEIGHTS = {"state": 0.56, "label": 0.36, "bend": 0.2}
@@ -29,7 +32,16 @@ _HEIGHTS = {"state": 0.56, "label": 0.36, "bend": 0.2}
 
 @dataclasses.dataclass(eq=False)
 class Slot:
-    """A place in a column: of a state, of a label, or of an edge that passes."""
+    """A place in a column.
+
+    Attributes:
+      column: index of the column.
+      kind: "state", "label" or "bend", an edge that passes.
+      number: number of the state.
+      y: height of its centre.
+      left: slots before it on the edges through it.
+      right: slots behind it on the edges through it.
+    """
 
     column: int
     kind: str
@@ -40,11 +52,17 @@ class Slot:
 
     @property
     def height(self) -> float:
+        """Room that it takes in its column."""
         # Many edges leave the inputs: let them spread.
         return 0.9 if self.column == 0 and self.kind == "state" else _HEIGHTS[self.kind]
 
     def port(self, neighbour: "Slot", side: Sequence["Slot"]) -> float:
-        """How far below its centre a state meets the edge to a neighbour."""
+        """Returns how far below its centre a state meets the edge to a neighbour.
+
+        Args:
+          neighbour: next slot on the edge.
+          side: all next slots on that side, `left` or `right`.
+        """
         last = len(side) - 1
         if not last:
             return 0.0
@@ -52,8 +70,21 @@ class Slot:
         return RADIUS * min(0.68, 0.28 * last) * (2 * rank - 1)
 
 
-class Layout:
-    """Where everything of a cell stands."""
+class CellLayout:
+    """Places of the states, labels and edges of a cell.
+
+    Attributes:
+      cell: the cell.
+      states: slot of each state.
+      edges: name of the operation, None on the way to the output, and slots of each
+        edge.
+      columns: slots of each column, from top to bottom.
+      label: width and height of a label.
+      x: centre of each column.
+      halves: half the width of each column.
+      width: width of the drawing.
+      height: height of the drawing.
+    """
 
     def __init__(self, cell: CellGenotype) -> None:
         self.cell = cell
@@ -72,7 +103,8 @@ class Layout:
         self._measure()
 
     def _add(self, operation: str | None, source: int, target: int) -> None:
-        first, last = self.states[source], self.states[target]
+        first = self.states[source]
+        last = self.states[target]
         columns = range(first.column + 1, last.column)
         gaps = [column for column in columns if column % 2]
         labelled = gaps[len(gaps) // 2] if operation is not None else -1
@@ -102,7 +134,7 @@ class Layout:
         self.width = self.x[-1] + margin
 
     def _half(self, index: int) -> float:
-        """Half the width of a column; none for a gap without labels."""
+        """Returns half the width of a column; 0 for a gap without labels."""
         if any(slot.kind == "label" for slot in self.columns[index]):
             return self.label[0] / 2
         if index in (0, len(self.columns) - 1):
@@ -110,20 +142,30 @@ class Layout:
         return 0.0 if index % 2 else RADIUS
 
     def reach(self, slot: Slot, port: float) -> float:
-        """How far from its centre a state begins at the height of a port."""
+        """Returns how far from its centre a state begins at the height of a port.
+
+        Args:
+          slot: the state.
+          port: height below its centre.
+        """
         if self.halves[slot.column] == BOX:
             return BOX
         return math.sqrt(RADIUS**2 - port**2)
 
     def points(self, chain: Sequence[Slot]) -> list[Point]:
-        """What an edge passes; it stays level across every slot on its way."""
+        """Returns the points of an edge; it stays level across every slot on its way.
+
+        Args:
+          chain: slots of the edge, from its source to its target.
+        """
         first, *inner, last = chain
         start = first.port(inner[0], first.right)
         stop = last.port(inner[-1], last.left)
         x = self.x[first.column] + self.reach(first, start)
         points = [(x, first.y + start)]
         for slot in inner:
-            x, half = self.x[slot.column], self.halves[slot.column]
+            x = self.x[slot.column]
+            half = self.halves[slot.column]
             if half:
                 points += [(x - half, slot.y), (x + half, slot.y)]
         x = self.x[last.column] - self.reach(last, stop)
@@ -131,7 +173,7 @@ class Layout:
 
 
 def _layers(cell: CellGenotype) -> list[int]:
-    """Longest path from an input to every state and, last, to the output."""
+    """Returns the longest path from an input to each state and, last, to the output."""
     layers = [0] * cell.inputs
     for state in range(cell.inputs, cell.states):
         sources = [c.source for c in cell.choices if c.target == state]
@@ -143,7 +185,8 @@ def _order(columns: list[list[Slot]]) -> None:
     """Sorts the columns after the first so that few edges cross (barycentres)."""
     rng = random.Random(0)
     last = len(columns) - 1
-    best, least = [list(column) for column in columns], _disorder(columns)
+    best = [list(column) for column in columns]
+    least = _disorder(columns)
     for _ in range(40):
         for column in columns[1:]:
             rng.shuffle(column)
@@ -152,8 +195,10 @@ def _order(columns: list[list[Slot]]) -> None:
                 _sort_near(columns[index], columns[index - 1])
             for index in range(last - 1, 0, -1):
                 _sort_near(columns[index], columns[index + 1])
-            if (disorder := _disorder(columns)) < least:
-                best, least = [list(column) for column in columns], disorder
+            disorder = _disorder(columns)
+            if disorder < least:
+                best = [list(column) for column in columns]
+                least = disorder
     columns[:] = best
 
 
@@ -193,13 +238,15 @@ def _straighten(columns: Sequence[Sequence[Slot]]) -> None:
             slot.y = (i - (len(column) - 1) / 2) * 0.4
     filled = [column for column in columns if column]
     for column in [*filled, *reversed(filled)] * 40:
-        places = spread([_pull(slot) for slot in column], [s.height for s in column])
+        places = place_apart(
+            [_pull(slot) for slot in column], [s.height for s in column]
+        )
         for slot, y in zip(column, places, strict=True):
             slot.y = y
 
 
 def _pull(slot: Slot) -> float:
-    """The height that a slot's neighbours want it to have."""
+    """Returns the height to which a slot's neighbours pull it."""
     near = slot.left + slot.right
     # Edges in passing want to be straight; states give way.
     weights = [1.0 if "state" in (slot.kind, n.kind) else 40.0 for n in near]
