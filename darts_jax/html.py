@@ -1,89 +1,101 @@
-"""Pieces of a page. Each takes plain text, and makes it safe; none takes markup."""
+"""HTML from Jinja2 templates, in which all text is escaped."""
 
-import html
+import dataclasses
+import functools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
 
 
-def text(value: Any) -> str:
-    """Any value as text that is no markup, between tags and in attributes."""
-    return html.escape(str(value), quote=True)
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table with a heading for each column and, in the first one, for each row.
 
-
-def paragraph(sentence: str, kind: str = "") -> str:
-    return f"<p{class_(kind)}>{text(sentence)}</p>"
-
-
-def heading(words: str) -> str:
-    """Within a section."""
-    return f"<h3>{text(words)}</h3>"
-
-
-def code(lines: str, label: str) -> str:
-    """Lines to copy: one click selects them all.
-
-    Args:
-      label: what they are, for those who hear the page.
+    Attributes:
+      rows: column -> value. The columns are those of all rows; numbers stand at the
+        right.
+      label: says what the table shows, for those who hear the page.
     """
-    return (
-        f'<pre tabindex="0" role="group" aria-label="{text(label)}">'
-        f"<code>{text(lines)}</code></pre>"
-    )
 
+    rows: Sequence[Mapping[str, Any]]
+    label: str
+    kind: ClassVar[str] = "table"
 
-def facts(named: Mapping[str, Any]) -> str:
-    """Names and values, side by side."""
-    rows = "".join(
-        f"<div><dt>{text(name)}</dt><dd>{text(written(value))}</dd></div>"
-        for name, value in named.items()
-    )
-    return f"<dl>{rows}</dl>"
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(dict.fromkeys(column for row in self.rows for column in row))
 
+    def is_numeric(self, column: str) -> bool:
+        """Returns whether a column has numbers alone.
 
-def details(summary: str, body: str) -> str:
-    """What is shown when asked for. ``body`` is made of these pieces."""
-    return f"<details><summary>{text(summary)}</summary>{body}</details>"
+        Args:
+          column: name of the column.
+        """
+        values = [row.get(column) for row in self.rows]
+        return all(isinstance(value, int | float | None) for value in values)
 
+    def value(self, row: Mapping[str, Any], column: str) -> Any:
+        """Returns the value of a cell, with two decimals for a percentage.
 
-def table(
-    rows: Sequence[Mapping[str, Any]],
-    label: str,
-    cell: Callable[[Any], str] | None = None,
-) -> str:
-    """A table with a heading for every column and, first in it, for every row.
-
-    Columns are those of all rows; numbers stand at the right. It scrolls by itself
-    where a screen is narrow.
-
-    Args:
-      label: what it shows.
-      cell: a value to markup, in place of its text.
-    """
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    kinds = {c: _column_kind([row.get(c) for row in rows]) for c in columns}
-    shown = cell or _breakable
-    head = "".join(f'<th scope="col"{class_(kinds[c])}>{text(c)}</th>' for c in columns)
-    rounded = ({c: _rounded(c, row.get(c)) for c in columns} for row in rows)
-    body = "".join(f"<tr>{_row(row, kinds, shown)}</tr>" for row in rounded)
-    return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{text(label)}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+        Args:
+          row: the row.
+          column: name of the column.
+        """
+        value = row.get(column)
+        if "%" in column and isinstance(value, float) and math.isfinite(value):
+            return f"{value:.2f}"
+        return value
 
 
 def results_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns a table of all columns, for a notebook.
+    """Returns a table of all columns as HTML, for a notebook.
 
     Args:
       rows: column -> value.
     """
-    return table(rows, "results")
+    template = make_environment().get_template("table.html")
+    table = Table(rows, "results")
+    return str(template.module.table(table))  # type: ignore[attr-defined]
 
 
-def written(value: Any) -> str:
-    """A value as a person reads it."""
+@functools.cache
+def make_environment(*folders: Path) -> "Environment":
+    """Makes a Jinja2 environment that escapes all text of its templates.
+
+    It has the macro ``table`` of "table.html" and the filters ``format_value`` and
+    ``breakable``.
+
+    Args:
+      *folders: folders of templates, beside those of this package.
+    """
+    # Jinja2 takes a moment to import: only where a page is made.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader([*folders, Path(__file__).with_name("templates")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["format_value"] = format_value
+    environment.filters["breakable"] = _make_breakable
+    return environment
+
+
+def format_value(value: Any) -> str:
+    """Formats a value for people: digits in groups, four of a fraction, "-" for none.
+
+    Args:
+      value: any value.
+    """
     if value is None or value != value:  # NaN is not itself
         return "-"
     if isinstance(value, bool):
@@ -93,29 +105,9 @@ def written(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _row(
-    row: Mapping[str, Any], kinds: Mapping[str, str], shown: Callable[[Any], str]
-) -> str:
-    first, *others = row
-    head = f'<th scope="row">{shown(row[first])}</th>'
-    return head + "".join(f"<td{class_(kinds[c])}>{shown(row[c])}</td>" for c in others)
+def _make_breakable(value: Any) -> "Markup":
+    """Escapes a value, and lets a line break after the dots of a name."""
+    from markupsafe import Markup, escape
 
-
-def _rounded(column: str, value: Any) -> Any:
-    is_share = "%" in column and isinstance(value, float) and math.isfinite(value)
-    return f"{value:.2f}" if is_share else value
-
-
-def _breakable(value: Any) -> str:
-    """Text in which a name with dots may go on in the next line."""
-    return re.sub(r"(?<=[a-z])(\.)(?=[a-z])", r"\1<wbr>", text(written(value)))
-
-
-def _column_kind(values: Sequence[Any]) -> str:
-    numbers = all(isinstance(value, int | float | None) for value in values)
-    return "number" if numbers else ""
-
-
-def class_(name: str) -> str:
-    """The attribute, or nothing."""
-    return f' class="{name}"' if name else ""
+    text = str(escape(format_value(value)))
+    return Markup(re.sub(r"(?<=[a-z])(\.)(?=[a-z])", r"\1<wbr>", text))

@@ -1,1 +1,1 @@
-"""A page about runs: facts in, HTML out. What gathers the facts is `runs.report`."""
+"""Reports: pages about runs, as one HTML file each."""

@@ -1,4 +1,4 @@
-"""`report`: one page about a run, or about several beside each other."""
+"""`report`: one page about a run, or about several searches beside each other."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import write_atomically
-from darts_jax.html import table
+from darts_jax.html import Table
 from darts_jax.nasbench.known import known_accuracies
-from darts_jax.reports.evidence import (
+from darts_jax.reports.answers import (
     Data,
     collapse_answer,
     group_answer,
@@ -22,26 +22,28 @@ from darts_jax.reports.evidence import (
     retrained_answers,
     search_answers,
 )
-from darts_jax.reports.figures import Figures
-from darts_jax.reports.page import Section, page
-from darts_jax.reports.parts import (
+from darts_jax.reports.content import Picture, Section
+from darts_jax.reports.page import render_page
+from darts_jax.reports.sections import (
     CURVES,
     DIAGNOSTICS,
-    about,
-    about_search,
-    against_cost,
-    background,
-    by_class,
-    curves,
-    differences,
-    name_of,
-    networks,
-    of_each,
-    recorded,
-    truth,
+    all_backgrounds_section,
+    background_sections,
+    class_sections,
+    cost_sections,
+    curves_section,
+    describe_search,
+    describe_settings,
+    differences_section,
+    genotypes_section,
+    networks_section,
+    pictures_section,
+    recorded_columns,
+    truth_sections,
+    verdict_section,
+    verdicts_section,
 )
-from darts_jax.reports.sections import Picture, genotype, pictures, verdict, verdicts
-from darts_jax.reports.verdict import Answer, beats_all_cells
+from darts_jax.reports.verdict import Answer, judge_against_all_cells
 from darts_jax.settings.config_files import load_config
 from darts_jax.tasks.registry import require_images
 from darts_jax.training.directory import RunDirectory
@@ -66,10 +68,10 @@ def report(
     Args:
       runs: directories; several must hold searches.
       out: the file; by default ``report.html`` in the run, or here for several.
-      dataset: in place of the one that the settings name.
+      dataset: data in place of those that the settings name.
 
     Returns:
-      Where the page is.
+      The path of the page.
 
     Raises:
       InputError: a directory holds no run, or a damaged one; one line says which.
@@ -82,81 +84,75 @@ def report(
         require_images(load_config(RunDirectory(Path(path)).config), "a report")
     default = Path(paths[0]) if len(paths) == 1 else Path()
     place = Path(out) if out else default / "report.html"
-    write_atomically(place, _page(found, dataset).encode())
+    write_atomically(place, _make_page(found, dataset).encode())
     return place
 
 
 @functools.singledispatch
-def _page(found: Any, dataset: AnyDataset | None) -> str:
-    """The page about whatever was found."""
+def _make_page(found: Any, dataset: AnyDataset | None) -> str:
+    """Makes the page about a result, by its type."""
     raise TypeError(type(found))
 
 
-@_page.register
-def _(found: SearchResult, dataset: AnyDataset | None) -> str:
-    data, figures = (
-        Data(found.config, dataset or blank_images(found.run)),
-        Figures(),
-    )
+@_make_page.register
+def _make_search_page(found: SearchResult, dataset: AnyDataset | None) -> str:
+    data = Data(found.config, dataset or blank_images(found.run))
     cells = [Picture(found.draw(), "The cells that were found.")]
-    weights = list[Picture]()
+    weights = []
     if not found.epochs_without_numbers():
-        cells += [_drawn_supernet(found)]
-        weights += [
+        supernet = (
+            "The supernet after the last epoch: the stronger an edge, the more its "
+            "strongest operation weighs."
+        )
+        cells.append(Picture(found.draw_supernet(), supernet))
+        weights = [
             Picture(found.plot_alpha(), "Weights of every edge's operations by epoch."),
             Picture(found.plot_heatmap(), "The same after the last epoch."),
         ]
+    columns = recorded_columns(found.records)
     retrained = read_retrained(found.run.path)
     sections = [
-        verdict(search_answers(found, data)),
-        pictures("Cells", cells, figures),
-        curves("Curves", found, recorded(found.records), CURVES, [], figures),
-        curves(
-            "Diagnostics", found, recorded(found.records), DIAGNOSTICS, weights, figures
-        ),
-        *truth(found.run, figures),
-        *([networks(retrained, figures)] if retrained else []),
-        *by_class(found.run, figures),
-        *background(found.run, found.config, data),
-        genotype({"genotype": found.genotype.to_json()}),
+        verdict_section(search_answers(found, data)),
+        pictures_section("Cells", cells),
+        curves_section("Curves", found, columns, CURVES),
+        curves_section("Diagnostics", found, columns, DIAGNOSTICS, weights),
+        *truth_sections(found.run),
+        *([networks_section(retrained)] if retrained else []),
+        *class_sections(found.run),
+        *background_sections(found.run, found.config, data),
+        genotypes_section({"genotype": found.genotype.to_json()}),
     ]
-    return page(name_of(found.run), "Search report", about_search(found), sections)
+    facts = describe_search(found)
+    return render_page(_run_name(found.run), "Search report", facts, sections)
 
 
-def _drawn_supernet(found: SearchResult) -> Picture:
-    return Picture(
-        found.draw_supernet(),
-        "The supernet after the last epoch: the stronger an edge, the more its "
-        "strongest operation weighs.",
-    )
-
-
-@_page.register
-def _(found: RetrainResult, dataset: AnyDataset | None) -> str:
+@_make_page.register
+def _make_retraining_page(found: RetrainResult, dataset: AnyDataset | None) -> str:
     from darts_jax.plots.cells import draw_genotype
 
-    config, figures = load_config(found.run.config), Figures()
+    config = load_config(found.run.config)
     data = Data(config, dataset or blank_images(found.run))
-    drawn = draw_genotype(found.network.genotype)
-    told = {
+    genotype = found.network.genotype
+    cells = Picture(draw_genotype(genotype), "The cells that were trained.")
+    facts = {
         "space": config.space,
         "data": config.data.name,
         f"test {found.measure.words}": f"{found.measure.scaled(found.score):.2f} %",
     }
     sections = [
-        verdict(retrained_answers(found, config, data)),
-        pictures("Cells", [Picture(drawn, "The cells that were trained.")], figures),
-        networks(found, figures),
-        *by_class(found.run, figures),
-        *background(found.run, config, data),
-        genotype({"genotype": found.network.genotype.to_json()}),
+        verdict_section(retrained_answers(found, config, data)),
+        pictures_section("Cells", [cells]),
+        networks_section(found),
+        *class_sections(found.run),
+        *background_sections(found.run, config, data),
+        genotypes_section({"genotype": genotype.to_json()}),
     ]
-    return page(name_of(found.run), "Retraining report", told, sections)
+    return render_page(_run_name(found.run), "Retraining report", facts, sections)
 
 
-@_page.register
-def _(found: PopulationResult, dataset: AnyDataset | None) -> str:
-    config, figures = load_config(found.run.config), Figures()
+@_make_page.register
+def _make_population_page(found: PopulationResult, dataset: AnyDataset | None) -> str:
+    config = load_config(found.run.config)
     data = Data(config, dataset or blank_images(found.run))
     named = {
         ", ".join(f"{k} {v}" for k, v in member.settings.items()): member
@@ -167,90 +163,81 @@ def _(found: PopulationResult, dataset: AnyDataset | None) -> str:
         for name, member in named.items()
         if member.genotype is not None
     }
+    genotypes = {
+        name: member.genotype.to_json()
+        for name, member in named.items()
+        if member.genotype is not None
+    }
     lost = len(named) - len(answers)
     lead = f"{len(named)} searches that ran side by side."
     if lost:
         lead += f" Of {lost} the loss became no number: they found nothing."
-    agreeing = [
-        Picture(found.plot_agreement(), "Share of choices that two members have alike.")
-    ]
-    told = about(config) | {"searches": len(named)}
+    caption = "Share of choices that two members have alike."
+    agreement = Picture(found.plot_agreement(), caption)
+    columns = found.history.columns
+    members = Table(found.rows(), "Every member after its last epoch")
     sections = [
-        verdicts(loss_answers(found.run), answers, lead),
-        Section("Members", table(found.rows(), "Every member after its last epoch")),
-        curves("Curves", found, found.history.columns, CURVES, [], figures),
-        curves(
-            "Diagnostics", found, found.history.columns, DIAGNOSTICS, agreeing, figures
-        ),
-        *background(found.run, config, data),
-        genotype(
-            {
-                name: member.genotype.to_json()
-                for name, member in named.items()
-                if member.genotype is not None
-            }
-        ),
+        verdicts_section(loss_answers(found.run), answers, lead),
+        Section("Members", [members]),
+        curves_section("Curves", found, columns, CURVES),
+        curves_section("Diagnostics", found, columns, DIAGNOSTICS, [agreement]),
+        *background_sections(found.run, config, data),
+        genotypes_section(genotypes),
     ]
-    return page(name_of(found.run), "Population report", told, sections)
+    facts = describe_settings(config) | {"searches": len(named)}
+    return render_page(_run_name(found.run), "Population report", facts, sections)
 
 
-@_page.register
-def _(found: Comparison, dataset: AnyDataset | None) -> str:
-    figures = Figures()
+@_make_page.register
+def _make_comparison_page(found: Comparison, dataset: AnyDataset | None) -> str:
+    searches = found.searches
+    configs = {name: one.config for name, one in searches.items()}
     data = {
         name: Data(one.config, dataset or blank_images(one.run))
-        for name, one in found.searches.items()
+        for name, one in searches.items()
     }
-    answers = {
-        name: search_answers(one, data[name]) for name, one in found.searches.items()
-    }
-    groups = [*group_by_seed(found.searches)]
-    of_groups = [a for a in map(group_answer, groups) if a is not None]
+    answers = {name: search_answers(one, data[name]) for name, one in searches.items()}
+    groups = [*group_by_seed(searches)]
+    group_answers = [a for a in map(group_answer, groups) if a is not None]
     lead = f"{len(answers)} searches beside each other."
-    if len(groups) > 1 and not of_groups:
+    if len(groups) > 1 and not group_answers:
         lead += (
             " Each of these settings was searched once: a difference between two of "
             "them may be the seed's."
         )
     cells = [
         Picture(one.draw(), f"{name}: the cells that were found.")
-        for name, one in found.searches.items()
+        for name, one in searches.items()
     ]
-    agreeing = [
-        Picture(
-            found.plot_agreement(), "Share of choices that two searches have alike."
-        )
-    ]
-    columns = recorded(r for one in found.searches.values() for r in one.records)
-    configs = {name: one.config for name, one in found.searches.items()}
-    rest = {
-        name: (one.run, one.config, data[name]) for name, one in found.searches.items()
-    }
-    told = {"searches": len(answers), **_common(configs.values())}
+    caption = "Share of choices that two searches have alike."
+    agreement = Picture(found.plot_agreement(), caption)
+    columns = recorded_columns(r for one in searches.values() for r in one.records)
+    rows = Table(found.rows(), "Every search after its last epoch")
     sections = [
-        verdicts(of_groups, answers, lead),
-        Section(
-            "Side by side", table(found.rows(), "Every search after its last epoch")
+        verdicts_section(group_answers, answers, lead),
+        Section("Side by side", [rows]),
+        *_effects_sections(found, groups),
+        curves_section("Curves", found, columns, CURVES),
+        curves_section("Diagnostics", found, columns, DIAGNOSTICS, [agreement]),
+        pictures_section("Cells", cells),
+        *cost_sections(searches),
+        differences_section(configs),
+        all_backgrounds_section(
+            {name: (one.run, one.config, data[name]) for name, one in searches.items()}
         ),
-        *_by_seed(found, groups),
-        curves("Curves", found, columns, CURVES, [], figures),
-        curves("Diagnostics", found, columns, DIAGNOSTICS, agreeing, figures),
-        pictures("Cells", cells, figures),
-        *against_cost(found.searches, figures),
-        differences(configs),
-        of_each(rest),
-        genotype({name: o.genotype.to_json() for name, o in found.searches.items()}),
+        genotypes_section({k: one.genotype.to_json() for k, one in searches.items()}),
     ]
-    names = (
-        " · ".join(answers) if len(answers) <= _NAMED else f"{len(answers)} searches"
-    )
-    return page(names, "Comparison of searches", told, sections)
+    facts = {"searches": len(answers), **_common_facts(configs.values())}
+    title = f"{len(answers)} searches"
+    if len(answers) <= _NAMED:
+        title = " · ".join(answers)
+    return render_page(title, "Comparison of searches", facts, sections)
 
 
-def _by_seed(
+def _effects_sections(
     found: Comparison, groups: Sequence[Mapping[str, SearchResult]]
 ) -> list[Section]:
-    """Groups of seeds beside the first, where there are seeds to tell by."""
+    """Makes the section of groups of seeds beside the first, if there are several."""
     if len(groups) < 2 or max(map(len, groups)) < 2 or not found.measures:
         return []
     measure = found.measures[0]
@@ -261,22 +248,26 @@ def _by_seed(
         f"Paired by seed where both have it, with 95 % intervals; {count}, for which "
         "p_holm is corrected."
     )
-    return [Section(title, table(rows, title), lead)]
+    return [Section(title, [Table(rows, title)], lead)]
 
 
-def _common(configs: Iterable[ConfigDict]) -> dict[str, Any]:
-    """What all searches have alike, of that which comes first."""
-    every = [about(config) for config in configs]
+def _common_facts(configs: Iterable[ConfigDict]) -> dict[str, Any]:
+    """Returns the facts that all searches share."""
+    every = [describe_settings(config) for config in configs]
     return {k: v for k, v in every[0].items() if all(e[k] == v for e in every)}
 
 
 def _member_answers(config: ConfigDict, member: Member) -> list[Answer]:
-    genotype, answers = member.genotype, []
+    genotype = member.genotype
     assert genotype is not None
+    answers = []
     known = known_accuracies(config)
     if known is not None:
-        answers.append(
-            beats_all_cells([known.accuracy(genotype)], known.cells, known.title)
-        )
+        own = known.accuracy(genotype)
+        answers.append(judge_against_all_cells([own], known.cells, known.title))
     last = {kind: values[-1] for kind, values in member.alpha.items()}
     return [*answers, collapse_answer(config, last, genotype)]
+
+
+def _run_name(run: RunDirectory) -> str:
+    return run.path.resolve().name

@@ -1,7 +1,7 @@
-"""What a reader asks first, answered in words with the evidence, or not at all.
+"""Conclusions from measurements: the first questions of a reader, with answers.
 
-Every function is given what was measured and draws one conclusion; its thresholds are
-the constants here, and docs/report.md states them.
+Each function draws one conclusion from measured numbers, with its evidence in words.
+The thresholds are the constants here, and docs/report.md states them.
 """
 
 import dataclasses
@@ -15,18 +15,23 @@ from darts_jax.analysis.comparison import improvement, improvement_by_run
 from darts_jax.analysis.intervals import PERCENT, mean_interval
 
 CHANCE = 0.05
-"""A search beats random cells if one of them does as well no more often than this."""
+"""Largest chance of a random cell to do as well as a search that beats them."""
 
 ORDERED = 0.8
-"""A ranking is trusted if it orders this share of the pairs of paths rightly."""
+"""Least share of the pairs of paths that a trusted ranking orders rightly."""
 
 HARDLY_ORDERED = 0.65
-"""One that orders no more than this is not."""
+"""Largest share of the pairs that a ranking which is not trusted orders rightly."""
 
 LOST = 0.1
-"""Of the accuracy: a genotype that loses more was not what the supernet trained."""
+"""Largest loss of accuracy of a genotype that the supernet trained."""
 
-GOOD, BAD, UNSURE, UNKNOWN, FACT = "good", "bad", "unsure", "unknown", "fact"
+# Tones of an answer.
+GOOD = "good"
+BAD = "bad"
+UNSURE = "unsure"
+UNKNOWN = "unknown"
+FACT = "fact"
 
 RANDOM = "Did it beat random cells?"
 COLLAPSE = "Did it collapse?"
@@ -38,14 +43,15 @@ NUMBERS = "Are its architecture parameters numbers?"
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """One line of the verdict.
+    """An answer to a question, with its evidence.
 
     Attributes:
-      tone: whether the answer is welcome: of GOOD, BAD, UNSURE, UNKNOWN, FACT.
-      words: the answer itself, a few words.
-      evidence: what it rests on, in plain sentences.
-      command: what would make it known.
-      figure: the one number to show where there is no room for the evidence.
+      question: the question.
+      tone: GOOD, BAD, UNSURE, UNKNOWN or FACT.
+      words: the answer, a few words.
+      evidence: its evidence, in plain sentences.
+      command: command line that would make the answer known.
+      figure: one number that stands for the evidence where room is short.
     """
 
     question: str
@@ -56,32 +62,39 @@ class Answer:
     figure: str = ""
 
 
-def unknown(question: str, because: str, command: str = "") -> Answer:
-    """An honest blank."""
+def answer_unknown(question: str, because: str, command: str = "") -> Answer:
+    """Makes the answer to a question that the measurements do not answer.
+
+    Args:
+      question: the question.
+      because: why it is not known, without a full stop.
+      command: command line that would make it known.
+    """
     evidence = f"{because[:1].upper()}{because[1:]}."
     return Answer(question, UNKNOWN, "Not known", evidence, command)
 
 
-def beats_random(
+def judge_against_random(
     searched: Sequence[float],
     random: Sequence[float],
     measure: str = "accuracy",
     what: str = "searched cells",
     beside: Sequence[Sequence[float]] = (),
 ) -> Answer:
-    """Answers by test accuracies in percent of networks trained by one recipe.
+    """Compares searched cells with random ones, all trained by one recipe.
 
     Two searches or more have an interval: of the differences between each and the mean
     of the random cells that its own run trained, where two runs or more have such, or
-    else Welch's (1947). One has its place among the random cells: were it one of them,
-    it would be in the first ``r`` of ``n`` with chance ``r / n``.
+    else Welch's (1947). A single search has a place among the random cells: a random
+    cell would be among the first ``r`` of ``n`` with chance ``r / n``.
 
     Args:
-      random: all random cells.
-      measure: which accuracy that is.
-      what: names what ``searched`` are results of, where they are several.
-      beside: for each searched cell, where each is of a run of its own, those of the
-        random cells that this run trained, with its seed and on its data.
+      searched: test accuracies of the searched cells, in percent.
+      random: test accuracies of all random cells, in percent.
+      measure: name of the accuracy.
+      what: name of what ``searched`` are results of, where they are several.
+      beside: for each searched cell, where each is from a run of its own, the
+        accuracies of the random cells that this run trained, with its seed and data.
     """
     mean = float(np.mean(random))
     if min(len(searched), len(random)) > 1:
@@ -89,7 +102,7 @@ def beats_random(
             found = improvement_by_run(searched, beside, PERCENT)
         else:
             found = improvement(searched, random, PERCENT)
-        tone, words = _by_interval(found.low, found.high)
+        tone, words = _judge_interval(found.low, found.high)
         evidence = (
             f"{len(searched)} {what} against {len(random)} random cells, "
             f"trained alike: a difference of {found} points of test {measure}."
@@ -101,7 +114,7 @@ def beats_random(
     (own, *_) = searched
     place = 1 + sum(other >= own for other in random)
     count = len(random) + 1
-    tone, words = _by_chance(place / count, own > mean)
+    tone, words = _judge_chance(place / count, own > mean)
     of = "one random cell" if count == 2 else f"{count - 1} random cells"
     evidence = (
         f"{own:.2f} % test {measure}, {own - mean:+.2f} points from the mean of {of} "
@@ -114,22 +127,24 @@ def beats_random(
     return Answer(RANDOM, tone, words, evidence, figure=figure)
 
 
-def beats_all_cells(
+def judge_against_all_cells(
     found: Sequence[float], cells: Float[np.ndarray, " cell"], title: str
 ) -> Answer:
-    """By a benchmark that knows every cell of the space, in percent.
+    """Compares searched cells with all cells of a space, in a benchmark.
 
     Args:
-      found: accuracies of one search's cell, or of several seeds'.
-      title: which accuracy that is.
+      found: accuracy of one search's cell, or of several seeds' cells, in percent.
+      cells: accuracy of every cell of the space, in percent.
+      title: name of the accuracy.
     """
-    mean, best = float(np.mean(cells)), float(np.max(cells))
+    mean = float(np.mean(cells))
+    best = float(np.max(cells))
     beside = (
         f"All {len(cells):,} cells have a mean of {mean:.2f} %, the best {best:.2f} %"
     )
     if len(found) > 1:
         center, low, high = mean_interval(found, PERCENT)
-        tone, words = _by_interval(low - mean, high - mean)
+        tone, words = _judge_interval(low - mean, high - mean)
         evidence = (
             f"{len(found)} searches have a mean of {center:.2f} % (95 % interval "
             f"{low:.2f} to {high:.2f}). {beside} ({title})."
@@ -140,33 +155,38 @@ def beats_all_cells(
     as_good = np.float32(own) <= cells.astype(np.float32)
     place = 1 + int(np.sum(np.float32(own) < cells.astype(np.float32)))
     share = float(np.mean(as_good))
-    tone, words = _by_chance(share, share < 0.5)
+    tone, words = _judge_chance(share, share < 0.5)
     evidence = (
         f"{own:.2f} %: number {place:,} of all {len(cells):,} cells; a cell drawn at "
-        f"random is as good in {_percent(share)} of draws. {beside} ({title}). This is "
-        "one search: another seed may end elsewhere."
+        f"random is as good in {_format_percent(share)} of draws. {beside} ({title}). "
+        "This is one search: another seed may end elsewhere."
     )
     figure = f"{own:.2f} %, number {place:,} of {len(cells):,}"
     return Answer(RANDOM, tone, words, evidence, figure=figure)
 
 
-def collapsed(warnings: Sequence[str], skips: Mapping[str, tuple[int, int]]) -> Answer:
-    """By the known signs, and the skips among the kept edges.
+def judge_collapse(
+    warnings: Sequence[str], skips: Mapping[str, tuple[int, int]]
+) -> Answer:
+    """Says whether a search collapsed, by the known signs.
 
     Args:
-      warnings: of `diagnostics.collapse_warnings`.
-      skips: kind -> how many skip connections, of how many kept edges; of those cells
-        of which many of them are a sign.
+      warnings: warnings of `diagnostics.collapse_warnings`.
+      skips: kind -> number of skip connections and of kept edges, for those cells in
+        which many skip connections are a sign.
     """
     counted = "; ".join(
         f"{skip} of {kept} kept edges of the {kind} cell are skip connections"
         for kind, (skip, kept) in skips.items()
     )
-    evidence, few, figure = "", "", ""
+    evidence = ""
+    few = ""
+    figure = ""
     if skips:
         evidence = f"{counted[:1].upper()}{counted[1:]}. "
         few = "Skips hold less than half of every cell, "
-        total, kept = (sum(column) for column in zip(*skips.values(), strict=True))
+        total = sum(skip for skip, _ in skips.values())
+        kept = sum(count for _, count in skips.values())
         figure = f"{total} of {kept} edges are skips"
     if not warnings:
         sound = (
@@ -181,52 +201,61 @@ def collapsed(warnings: Sequence[str], skips: Mapping[str, tuple[int, int]]) -> 
     return Answer(COLLAPSE, BAD, words, f"{told} {evidence}".strip(), figure=figure)
 
 
-def wild_losses(warnings: Mapping[str, Sequence[str]]) -> Answer:
+def judge_losses(warnings: Mapping[str, Sequence[str]]) -> Answer:
     """Returns the answer for losses that grew beyond reason, though finite.
 
     Args:
-      warnings: what was trained -> what was said of its epochs, in order; one or more.
+      warnings: name of what was trained -> warnings of its epochs, in order; one or
+        more.
     """
-    told = []
+    sentences = []
     for name, lines in warnings.items():
         more = f" ({len(lines)} epochs in all)" if len(lines) > 1 else ""
-        told.append(f"{name}{more}: {lines[0]}.")
-    return Answer(LOSS, BAD, "No", " ".join(told), figure=", ".join(warnings))
+        sentences.append(f"{name}{more}: {lines[0]}.")
+    evidence = " ".join(sentences)
+    return Answer(LOSS, BAD, "No", evidence, figure=", ".join(warnings))
 
 
-def lost_numbers(epochs: Sequence[int], count: int) -> Answer:
+def judge_finite_alpha(epochs: Sequence[int], count: int) -> Answer:
     """Returns the answer for a search whose architecture parameters are no numbers.
 
     Args:
-      epochs: those, from 1, after which they are NaN or infinite.
-      count: of all epochs.
+      epochs: epochs, from 1, after which they are NaN or infinite.
+      count: number of all epochs.
     """
     evidence = (
-        f"After {_epochs(epochs)} of {count} they are NaN or infinite, so no genotype "
-        "can be read off them, and their pictures are left out. A smaller "
+        f"After {_name_epochs(epochs)} of {count} they are NaN or infinite, so no "
+        "genotype can be read off them, and their pictures are left out. A smaller "
         "search.architecture.learning_rate may help."
     )
-    return Answer(NUMBERS, BAD, "No", evidence, figure=_epochs(epochs))
+    return Answer(NUMBERS, BAD, "No", evidence, figure=_name_epochs(epochs))
 
 
-def ranks_truly(
+def judge_ranking(
     kendall: float, regret: float, paths: int, epoch: int, title: str
 ) -> Answer:
-    """By the supernet's scores of its paths beside the truth.
+    """Says whether a supernet's scores of its paths are in their true order.
 
     Args:
-      kendall: tau-b of scores and truth; ``(1 + tau) / 2`` of the pairs, those without
-        ties, are in their true order.
-      regret: points of accuracy by which the path it puts first misses the best.
+      kendall: Kendall's tau-b of scores and truth; ``(1 + tau) / 2`` of the pairs
+        without ties are in their true order.
+      regret: points of accuracy by which the path with the best score misses the best.
+      paths: number of paths.
+      epoch: epoch of the supernet.
+      title: name of the truth.
     """
     share = (1 + kendall) / 2
     if not math.isfinite(share):
-        return unknown(RANKING, "its scores are all the same")
-    tone, words = UNSURE, "With care"
+        return answer_unknown(RANKING, "its scores are all the same")
     if share >= ORDERED:
-        tone, words = GOOD, "Yes"
+        tone = GOOD
+        words = "Yes"
     elif share <= HARDLY_ORDERED:
-        tone, words = BAD, "No"
+        tone = BAD
+        words = "No"
+    else:
+        tone = UNSURE
+        words = "With care"
     evidence = (
         f"Kendall's tau over {paths:,} paths is {kendall:.2f} after epoch {epoch}: of "
         f"two cells it puts the truly better one first in {share:.0%} of cases, where "
@@ -236,22 +265,24 @@ def ranks_truly(
     return Answer(RANKING, tone, words, evidence, figure=f"tau {kendall:.2f}")
 
 
-def keeps_accuracy(
+def judge_gap(
     supernet: float,
     genotype: float,
     because: str,
     command: str = "",
     measure: str = "accuracy",
 ) -> Answer:
-    """By what the supernet loses without all that the genotype drops.
+    """Says whether a supernet keeps its accuracy with the genotype's operations alone.
 
-    A small loss says that the supernet trained what it found, not that it ranks.
+    A small loss shows that the supernet trained what it found, not that it ranks truly.
 
     Args:
-      supernet: held-out accuracy in [0, 1].
-      genotype: of the same weights with the genotype's operations alone.
+      supernet: held-out accuracy of the supernet, in [0, 1].
+      genotype: held-out accuracy of the same weights with the genotype's operations
+        alone, in [0, 1].
       because: why nothing better is known.
-      measure: which accuracy that is.
+      command: command line that would make it known.
+      measure: name of the accuracy.
     """
     of = "" if measure == "accuracy" else f" {measure}"
     told = (
@@ -265,22 +296,23 @@ def keeps_accuracy(
         )
         figure = f"a gap of {100 * (supernet - genotype):.0f} points"
         return Answer(RANKING, BAD, "Hardly", evidence, command, figure)
-    return unknown(RANKING, f"{because}. As a hint, {told}", command)
+    return answer_unknown(RANKING, f"{because}. As a hint, {told}", command)
 
 
-def costs(parameters: int, macs: int | None, network: str) -> Answer:
-    """Of the network that is trained from scratch, without an auxiliary head.
+def state_cost(parameters: int, macs: int | None, network: str) -> Answer:
+    """States the cost of the network that is trained from scratch.
 
     Args:
-      macs: multiply-accumulates on one image.
-      network: its sizes, in words.
+      parameters: number of trainable scalars, without an auxiliary head.
+      macs: multiply-accumulates for one image; None where they are not known.
+      network: the network and its sizes, in words.
     """
-    words = f"{_engineer(parameters)} parameters"
+    words = f"{_format_count(parameters)} parameters"
     if macs is None:
         return Answer(
             COST, FACT, words, f"{parameters:,} trainable scalars: {network}."
         )
-    words += f", {_engineer(macs)} multiply-accumulates"
+    words += f", {_format_count(macs)} multiply-accumulates"
     evidence = (
         f"{parameters:,} trainable scalars and {macs:,} multiply-accumulates for one "
         f"image: {network}."
@@ -288,29 +320,29 @@ def costs(parameters: int, macs: int | None, network: str) -> Answer:
     return Answer(COST, FACT, words, evidence)
 
 
-def _by_interval(low: float, high: float) -> tuple[str, str]:
+def _judge_interval(low: float, high: float) -> tuple[str, str]:
     if low > 0:
         return GOOD, "Yes"
     return (BAD, "No, it did worse") if high < 0 else (UNSURE, "Not shown")
 
 
-def _by_chance(chance: float, is_above: bool) -> tuple[str, str]:
+def _judge_chance(chance: float, is_above: bool) -> tuple[str, str]:
     if chance <= CHANCE:
         return GOOD, "Yes"
     return (UNSURE, "Not shown") if is_above else (BAD, "No")
 
 
-def _epochs(epochs: Sequence[int]) -> str:
+def _name_epochs(epochs: Sequence[int]) -> str:
     if len(epochs) == 1:
         return f"epoch {epochs[0]}"
     return f"{len(epochs)} epochs, {epochs[0]} to {epochs[-1]},"
 
 
-def _percent(share: float) -> str:
+def _format_percent(share: float) -> str:
     return f"{share:.2%}" if share < 0.01 else f"{share:.0%}"
 
 
-def _engineer(count: float) -> str:
+def _format_count(count: float) -> str:
     for size, unit in ((1e9, " billion"), (1e6, " million"), (1e3, " thousand")):
         if count >= size:
             return f"{count / size:.3g}{unit}"

@@ -501,10 +501,12 @@ def test_runs_are_compared_with_their_own_random_genotypes():
     assert found.difference == pytest.approx(2.0)
     pooled = [other for run in beside for other in run]
     assert improvement(searches, pooled, PERCENT).low < 0
-    answer = verdict.beats_random([91.0, 81.1, 71.0], pooled, beside=beside)
+    answer = verdict.judge_against_random([91.0, 81.1, 71.0], pooled, beside=beside)
     assert answer.tone == verdict.GOOD
     assert "3 pairs" in answer.evidence
-    alone = verdict.beats_random(searches, beside[0], beside=[beside[0], [], []])
+    alone = verdict.judge_against_random(
+        searches, beside[0], beside=[beside[0], [], []]
+    )
     assert "unpaired" in alone.evidence
     rows = [
         {"result": own, "random": others}

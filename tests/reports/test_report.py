@@ -17,7 +17,7 @@ from darts_jax.analysis.intervals import PERCENT
 from darts_jax.cli.main import main
 from darts_jax.errors import InputError
 from darts_jax.reports import verdict
-from darts_jax.reports.recipe import commands
+from darts_jax.reports.commands import reproduction_commands
 from darts_jax.reports.verdict import BAD, FACT, GOOD, UNKNOWN, UNSURE
 from darts_jax.settings.config import config_to_json
 from darts_jax.settings.config_files import load_config
@@ -44,7 +44,7 @@ HOSTILE = "</pre></svg><script>alert(1)</script><img src='http://x.test/'>&quot;
     ],
 )
 def test_one_search_has_a_place_among_random_cells(own, random, tone, place):
-    answer = verdict.beats_random([own], random)
+    answer = verdict.judge_against_random([own], random)
     assert answer.tone == tone
     assert place in answer.evidence
     assert f"{own - np.mean(random):+.2f} points" in answer.evidence
@@ -60,11 +60,11 @@ def test_one_search_has_a_place_among_random_cells(own, random, tone, place):
 )
 def test_searches_have_an_interval(searched, random, tone):
     beside = [[one] for one in random]
-    answer = verdict.beats_random(searched, random, beside=beside)
+    answer = verdict.judge_against_random(searched, random, beside=beside)
     assert answer.tone == tone
     assert str(improvement_by_run(searched, beside, PERCENT)) in answer.evidence
     assert f"{len(searched)} pairs" in answer.evidence
-    apart = verdict.beats_random(searched, random)
+    apart = verdict.judge_against_random(searched, random)
     assert str(improvement(searched, random, PERCENT)) in apart.evidence
     assert "unpaired" in apart.evidence
 
@@ -81,14 +81,14 @@ def test_searches_have_an_interval(searched, random, tone):
     ],
 )
 def test_a_table_places_a_cell_among_all(found, tone, told):
-    answer = verdict.beats_all_cells(found, CELLS, "a table")
+    answer = verdict.judge_against_all_cells(found, CELLS, "a table")
     assert answer.tone == tone
     assert told in answer.evidence
 
 
 def test_a_tables_float32_is_its_own_equal():
     cells = np.array([93.1, 93.2], np.float32)
-    answer = verdict.beats_all_cells([float(cells[1])], cells, "a table")
+    answer = verdict.judge_against_all_cells([float(cells[1])], cells, "a table")
     assert "number 1 of all 2" in answer.evidence
 
 
@@ -103,38 +103,38 @@ def test_a_tables_float32_is_its_own_equal():
     ],
 )
 def test_tau_is_the_share_of_pairs_in_order(kendall, tone, told):
-    answer = verdict.ranks_truly(kendall, 1.25, 15625, 50, "a table")
+    answer = verdict.judge_ranking(kendall, 1.25, 15625, 50, "a table")
     assert answer.tone == tone
     assert told in answer.evidence
 
 
 def test_a_gap_speaks_against_a_ranking_never_for_it():
-    bad = verdict.keeps_accuracy(0.9, 0.7, "no truth", "darts-jax score a")
+    bad = verdict.judge_gap(0.9, 0.7, "no truth", "darts-jax score a")
     assert (bad.tone, bad.command) == (BAD, "darts-jax score a")
-    open_ = verdict.keeps_accuracy(0.9, 0.89, "no truth", "darts-jax score a")
+    open_ = verdict.judge_gap(0.9, 0.89, "no truth", "darts-jax score a")
     assert (open_.tone, open_.command) == (UNKNOWN, "darts-jax score a")
     assert open_.evidence.startswith("No truth.")
 
 
 def test_a_collapse_is_told_by_its_signs():
     skips = {"normal": (1, 8), "reduce": (5, 8)}
-    well = verdict.collapsed([], skips)
+    well = verdict.judge_collapse([], skips)
     assert well.tone == GOOD
-    ill = verdict.collapsed(["reduce cell: 5 of 8", "normal cell: none"], skips)
+    ill = verdict.judge_collapse(["reduce cell: 5 of 8", "normal cell: none"], skips)
     assert (ill.tone, ill.words) == (BAD, "2 signs of trouble")
     assert "Reduce cell: 5 of 8." in ill.evidence
     assert "5 of 8 kept edges of the reduce cell" in ill.evidence
-    chain = verdict.collapsed([], {})
+    chain = verdict.judge_collapse([], {})
     assert (chain.tone, chain.figure) == (GOOD, "")
     assert chain.evidence.startswith("A path crosses each cell")
 
 
 def test_costs_are_told_in_words_and_exactly():
-    answer = verdict.costs(3_345_678, 530_000_000, "a network")
+    answer = verdict.state_cost(3_345_678, 530_000_000, "a network")
     assert answer.tone == FACT
     assert answer.words == "3.35 million parameters, 530 million multiply-accumulates"
     assert "3,345,678" in answer.evidence
-    assert verdict.costs(999, None, "a network").words == "999 parameters"
+    assert verdict.state_cost(999, None, "a network").words == "999 parameters"
 
 
 # What is gathered
@@ -156,14 +156,14 @@ def test_command_lines_give_the_same_settings(tmp_path):
     run.path.mkdir()
     made = apply_method(load_config(), "p_darts", ["data.flip=true", "search.warmup=0"])
     run.config.write_text(config_to_json(made))
-    for command in commands(run, made, ["search"]).values():
+    for command in reproduction_commands(run, made, ["search"]).values():
         program, verb, *words = shlex.split(command.replace("\\\n", ""))
         assert (program, verb) == ("darts-jax", "search")
         given = [w.removeprefix("--config.") for w in words if "--config." in w]
         source = words[words.index("--config") + 1] if "--config" in words else None
         assert load_config(source, given) == made
         assert words[words.index("--run") + 1] == f"{run.path}-again"
-    both = commands(run, made, ["search", "retrain"])
+    both = reproduction_commands(run, made, ["search", "retrain"])
     assert all(command.startswith("darts-jax run ") for command in both.values())
 
 
@@ -278,7 +278,7 @@ def test_nothing_in_a_run_is_markup(written):
     assert "<script" not in page
     assert "http://x.test" in page
     assert "<img" not in page
-    assert "&lt;b&gt;ill &amp; &#x27;well&#x27;</h1>" in page
+    assert "&lt;b&gt;ill &amp; &#39;well&#39;</h1>" in page
     plain = Counter(tag for tag, _ in Tags(written["one"].read_text()).found)
     ill = Counter(tag for tag, _ in Tags(page).found)
     assert set(ill) <= set(plain) | {"p", "pre", "h3"}

@@ -13,7 +13,7 @@ import pytest
 import darts_jax
 from darts_jax.cli.main import main
 from darts_jax.errors import InputError
-from darts_jax.reports.recipe import commands
+from darts_jax.reports.commands import reproduction_commands
 from darts_jax.settings.config_files import load_config
 from darts_jax.training.checkpoint import named_arrays, read_newest
 from darts_jax.training.directory import RunDirectory
@@ -231,7 +231,7 @@ def test_a_search_starts_from_the_parameters_of_another(
         digest.update(f"{name} {array.dtype}{list(array.shape)}".encode())
         digest.update(array.tobytes())
     assert told["sha256"] == digest.hexdigest()
-    (line, *_) = commands(RunDirectory(run), made, ["search"]).values()
+    (line, *_) = reproduction_commands(RunDirectory(run), made, ["search"]).values()
     words = shlex.split(line.replace("\\\n", ""))
     assert words[words.index("--from") + 1] == str(short.resolve())
 

@@ -1,4 +1,4 @@
-"""What run directories hold in answer to a report's questions."""
+"""Answers to a report's questions about a run, from its directory and its data."""
 
 import dataclasses
 import json
@@ -25,15 +25,15 @@ from darts_jax.reports.verdict import (
     RANDOM,
     RANKING,
     Answer,
-    beats_all_cells,
-    beats_random,
-    collapsed,
-    costs,
-    keeps_accuracy,
-    lost_numbers,
-    ranks_truly,
-    unknown,
-    wild_losses,
+    answer_unknown,
+    judge_against_all_cells,
+    judge_against_random,
+    judge_collapse,
+    judge_finite_alpha,
+    judge_gap,
+    judge_losses,
+    judge_ranking,
+    state_cost,
 )
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
@@ -46,15 +46,17 @@ from darts_jax.training.search_result import SearchResult
 from darts_jax.workflows.retrain_result import RetrainResult, read_retrained
 
 COMPARED = 8
-"""Random genotypes that a report advises to train."""
+"""Number of random genotypes that a report advises to train."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """What `score` left, where there is a truth beside it.
+    """Scores of paths by `score`, with the truth beside them.
 
     Attributes:
-      summary: of ``scores.json``.
+      accuracy: accuracy of each path with shared weights.
+      truth: true accuracy of each path, in percent.
+      summary: content of ``scores.json``.
     """
 
     accuracy: np.ndarray
@@ -63,14 +65,23 @@ class Scored:
 
 
 class Data:
-    """The data of settings, where they are at hand.
+    """Data of settings, where they are at hand.
 
-    Args:
-      given: in place of those that the settings name.
+    Attributes:
+      config: the settings.
+      found: the data; None where they are not at hand.
+      missing: why there are none.
     """
 
     def __init__(self, config: ConfigDict, given: AnyDataset | None = None) -> None:
-        self.config, self.missing = config, ""
+        """Loads the data.
+
+        Args:
+          config: the settings.
+          given: data in place of those that the settings name.
+        """
+        self.config = config
+        self.missing = ""
         self.found: AnyDataset | None = given
         if given is None:
             try:
@@ -80,7 +91,12 @@ class Data:
 
 
 def search_answers(found: SearchResult, data: Data) -> list[Answer]:
-    """The verdict on one search."""
+    """Returns the answers about one search.
+
+    Args:
+      found: the search.
+      data: its data.
+    """
     retrained = read_retrained(found.run.path)
     last = found.records[-1] if found.records else {}
     return [
@@ -96,41 +112,52 @@ def search_answers(found: SearchResult, data: Data) -> list[Answer]:
 
 
 def loss_answers(run: RunDirectory) -> list[Answer]:
-    """Returns one answer where a recorded loss is beyond reason, else none."""
+    """Returns one answer where a recorded loss is beyond reason, else none.
+
+    Args:
+      run: the directory of the run.
+    """
     warnings: dict[str, list[str]] = {}
     for record in read_metrics(run.metrics):
         if record.get(WARNING):
             warnings.setdefault(str(record["verb"]), []).append(str(record[WARNING]))
-    return [wild_losses(warnings)] if warnings else []
+    return [judge_losses(warnings)] if warnings else []
 
 
 def _numbers_answers(found: SearchResult) -> list[Answer]:
     """Returns one answer where architecture parameters are no numbers, else none."""
     lost = found.epochs_without_numbers()
     count = len(next(iter(found.alpha.values())))
-    return [lost_numbers(lost, count)] if lost else []
+    return [judge_finite_alpha(lost, count)] if lost else []
 
 
 def _search_collapse(found: SearchResult) -> Answer:
     alpha = {kind: found.alpha[kind][-1] for kind in found.space.cells}
     if kinds_with_invalid_alpha(found.space, alpha):
-        return unknown(COLLAPSE, "the last epoch's parameters are no numbers")
+        return answer_unknown(COLLAPSE, "the last epoch's parameters are no numbers")
     return collapse_answer(found.config, alpha, found.genotype)
 
 
 def retrained_answers(
     found: RetrainResult, config: ConfigDict, data: Data
 ) -> list[Answer]:
-    """The verdict on a network of which no search is known."""
+    """Returns the answers about a retrained network without its search.
+
+    Args:
+      found: the retraining.
+      config: its settings.
+      data: its data.
+    """
     because = "there is no search in this directory"
-    path, genotype = found.run.path, found.network.genotype
+    path = found.run.path
+    genotype = found.network.genotype
     known = known_accuracies(config)
     of_table = known.accuracy(genotype) if known else None
     return [
         *loss_answers(found.run),
         random_answer(config, path, [of_table], found, {}),
-        unknown(COLLAPSE, because),
-        unknown(RANKING, because),
+        answer_unknown(COLLAPSE, because),
+        answer_unknown(RANKING, because),
         cost_answer(config, data, genotype, found),
     ]
 
@@ -142,10 +169,14 @@ def random_answer(
     retrained: RetrainResult | None,
     last: Mapping[str, Any],
 ) -> Answer:
-    """By the benchmark, else by what was trained from scratch.
+    """Compares a search with random cells: in a benchmark, else as trained.
 
     Args:
-      accuracies: by the benchmark; None where none knows.
+      config: settings of the search.
+      run: its directory.
+      accuracies: accuracy of each genotype in the benchmark, in percent; None where
+        no benchmark knows it.
+      retrained: the retraining, if there is one.
       last: the last epoch's record.
     """
     by_table = table_answer(config, accuracies)
@@ -154,15 +185,17 @@ def random_answer(
     if retrained is not None and retrained.baselines:
         random = [100 * network.score for network in retrained.baselines]
         own = [100 * score for score in retrained.scores]
-        words, what = retrained.measure.words, "trainings of the searched cell"
-        return beats_random(own, random, words, what)
+        words = retrained.measure.words
+        return judge_against_random(
+            own, random, words, "trainings of the searched cell"
+        )
     recorded = last.get("benchmark_accuracy")
     if recorded is not None:
         because = (
             f"a benchmark gave the genotype {recorded:.2f} %, but its table is not at "
             "hand to tell what other cells have"
         )
-        return unknown(RANDOM, because)
+        return answer_unknown(RANDOM, because)
     count = f"--config.baseline.random_genotypes={COMPARED}"
     settings = ["--config", str(run / "config.json"), count]
     if retrained is None:
@@ -172,67 +205,84 @@ def random_answer(
         because = "no random cell was trained by the same recipe"
         other = ["--genotype", str(run), "--run", f"{run}-random"]
         command = ["darts-jax", "retrain", *settings, *other]
-    return unknown(RANDOM, because, shlex.join(command))
+    return answer_unknown(RANDOM, because, shlex.join(command))
 
 
 def table_answer(
     config: ConfigDict, accuracies: Sequence[float | None]
 ) -> Answer | None:
-    """Of one search's cell, or of several seeds', where a benchmark knows them."""
+    """Compares searched cells with all cells of a benchmark, where one knows them.
+
+    Args:
+      config: settings of the searches.
+      accuracies: accuracy of each cell in the benchmark, in percent; None where no
+        benchmark knows it.
+    """
     known = known_accuracies(config)
-    told = [a for a in accuracies if a is not None and math.isfinite(a)]
-    if known is None or not told:
+    finite = [a for a in accuracies if a is not None and math.isfinite(a)]
+    if known is None or not finite:
         return None
-    return beats_all_cells(told, known.cells, known.title)
+    return judge_against_all_cells(finite, known.cells, known.title)
 
 
 def collapse_answer(
     config: ConfigDict, alpha: Mapping[str, np.ndarray], genotype: Genotype
 ) -> Answer:
-    """By the last epoch's parameters."""
+    """Says whether a search collapsed, by the last epoch's parameters.
+
+    Args:
+      config: settings of the search.
+      alpha: kind -> architecture parameters [edge, op].
+      genotype: their genotype.
+    """
     read = weight_reader(config.search.relaxation)
     space = get_space(config.space)
     warnings = collapse_warnings(space, dict(alpha), genotype, read)
     cells = ((k, c) for k, c in genotype.cells.items() if not space.cells[k].is_chain)
     counted = {kind: (cell.skips, len(cell.choices)) for kind, cell in cells}
-    return collapsed(warnings, counted)
+    return judge_collapse(warnings, counted)
 
 
 def ranking_answer(
     run: RunDirectory, last: Mapping[str, Any], has_truth: bool, score: Score
 ) -> Answer:
-    """By `score`, else by what the supernet loses without the rest.
+    """Says whether a supernet ranks truly: by `score`, else by its discretisation gap.
 
     Args:
+      run: the directory of the search.
       last: the last epoch's record.
-      has_truth: whether a benchmark would know.
-      score: by which the search was measured.
+      has_truth: whether a benchmark knows the space's architectures.
+      score: the score by which the search was measured.
     """
     scored = read_scores(run)
     if scored is not None:
-        told = scored.summary
-        return ranks_truly(
-            float(told["kendall"]),
-            float(told["regret"]["1"]),
-            int(told["paths"]),
-            int(told["epoch"]),
-            str(told["truth"]),
+        summary = scored.summary
+        return judge_ranking(
+            kendall=float(summary["kendall"]),
+            regret=float(summary["regret"]["1"]),
+            paths=int(summary["paths"]),
+            epoch=int(summary["epoch"]),
+            title=str(summary["truth"]),
         )
     command = shlex.join(["darts-jax", "score", str(run.path)]) if has_truth else ""
     because = "its paths were not compared with the truth"
     if not has_truth:
         because = "no benchmark at hand knows this space's architectures"
-    soft, hard = (last.get(f"{of}_{score.name}") for of in ("held_out", "discretized"))
+    soft = last.get(f"held_out_{score.name}")
+    hard = last.get(f"discretized_{score.name}")
     if soft is None or hard is None:
-        return unknown(RANKING, because, command)
-    return keeps_accuracy(soft, hard, because, command, score.words)
+        return answer_unknown(RANKING, because, command)
+    return judge_gap(soft, hard, because, command, score.words)
 
 
 def read_scores(run: RunDirectory) -> Scored | None:
-    """What `score` left, if it did and a benchmark knew the truth.
+    """Reads the scores of paths, if `score` ran and a benchmark knew the truth.
+
+    Args:
+      run: the directory of the search.
 
     Raises:
-      InputError: it is damaged.
+      InputError: a file is damaged.
     """
     path = run.path / "scores.json"
     try:
@@ -256,7 +306,14 @@ def read_scores(run: RunDirectory) -> Scored | None:
 def cost_answer(
     config: ConfigDict, data: Data, genotype: Genotype, retrained: RetrainResult | None
 ) -> Answer:
-    """Of the network that ``config.retrain`` describes, counted, not compiled."""
+    """Counts the cost of the network that ``config.retrain`` describes.
+
+    Args:
+      config: the settings.
+      data: their data; without them the parameters of ``retrained`` count.
+      genotype: the genotype.
+      retrained: the retraining, if there is one.
+    """
     settings = config.retrain
     network = (
         f"the network that the settings train from scratch on {config.data.name} "
@@ -267,22 +324,30 @@ def cost_answer(
         try:
             net = make_network(config, data.found, genotype).clone(auxiliary=False)
             counted = network_cost(net, data.found.image_shape)
-            return costs(int(counted.parameters), int(counted.macs), network)
+            return state_cost(int(counted.parameters), int(counted.macs), network)
         # Of operations that this process does not have, or images too small.
         except InputError as error:
             because = str(error)
     if retrained is not None:
-        return costs(retrained.network.parameters, None, network)
-    return unknown(COST, because)
+        return state_cost(retrained.network.parameters, None, network)
+    return answer_unknown(COST, because)
 
 
 def test_column(measure: Score) -> str:
-    """Returns the name of the column of scores in `network_rows`."""
+    """Returns the name of the column of scores in `network_rows`.
+
+    Args:
+      measure: the score.
+    """
     return f"test {measure.title}"
 
 
 def network_rows(found: RetrainResult) -> list[dict[str, Any]]:
-    """A row for each network that was trained, the best first."""
+    """Returns a row for each network that was trained, the best first.
+
+    Args:
+      found: the retraining.
+    """
     column = test_column(found.measure)
     named = [("searched", found.network)]
     named += [(f"random {i + 1}", other) for i, other in enumerate(found.baselines)]
@@ -299,7 +364,11 @@ def network_rows(found: RetrainResult) -> list[dict[str, Any]]:
 
 
 def group_answer(group: Mapping[str, SearchResult]) -> Answer | None:
-    """Whether a method beats random cells, by several seeds of it; else None."""
+    """Says whether a method beats random cells, by several seeds of it; else None.
+
+    Args:
+      group: name -> search; they differ in their seed alone.
+    """
     # One seed twice is one search twice.
     searches = list({one.config.seed: one for one in group.values()}.values())
     if len(searches) < 2:
@@ -314,6 +383,6 @@ def group_answer(group: Mapping[str, SearchResult]) -> Answer | None:
             return None
         words = trained[0].measure.words
         searched = [100 * one.score for one in trained]
-        by_table = beats_random(searched, random, words, beside=beside)
+        by_table = judge_against_random(searched, random, words, beside=beside)
     question = f"Did {', '.join(group)} beat random cells?"
     return dataclasses.replace(by_table, question=question)
