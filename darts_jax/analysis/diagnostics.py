@@ -17,19 +17,22 @@ from darts_jax.bilevel.stopping import rank_operations
 from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, Space
 
 
-def edge_entropy(
-    cell: Cell, logits: Float[np.ndarray, "edge op"]
-) -> Float[np.ndarray, " edge"]:
-    """Computes the entropy of every edge's softmax, as a share of its maximum.
+def edge_entropy(cell: Cell, weights: Weights) -> Float[np.ndarray, " edge"]:
+    """Computes the entropy of every edge's weights, as a share of its maximum.
 
     ``-sum_o p log p / log K`` for K operations: 1 is undecided, 0 is decided. An edge
     with one operation is decided.
 
     Args:
       cell: the cell.
-      logits: architecture parameters [edge, op].
+      weights: weights as a reading of `bilevel.discretization` returns them [edge, op];
+        they are scaled to a sum of 1 on every edge.
     """
-    return _entropy_share(cell, softmax_weights(cell, logits))
+    parts = _parts(cell, weights)
+    safe = np.where(parts > 0, parts, 1.0)
+    count = np.sum(cell.mask, axis=-1)
+    # log 1 is 0 on either side of the fraction
+    return -(safe * np.log(safe)).sum(-1) / np.log(np.maximum(count, 2))
 
 
 def ranking_changes(
@@ -98,7 +101,7 @@ def describe_epoch(
         return dict.fromkeys(names, float("nan"))
     weights = {kind: read(cell, alpha[kind]) for kind, cell in space.cells.items()}
     cells = space.cells.items()
-    entropies = [_entropy_share(cell, weights[kind]) for kind, cell in cells]
+    entropies = [edge_entropy(cell, weights[kind]) for kind, cell in cells]
     return {
         "entropy": float(np.mean(np.concatenate(entropies))),
         "ranking_changes": sum(
@@ -172,21 +175,12 @@ def _warnings(
             f"`none` holds {nothing:.0%} of an edge's weight on average; what else is "
             "chosen was hardly trained"
         )
-    if np.mean(_entropy_share(cell, weights)) > UNDECIDED:
+    if np.mean(edge_entropy(cell, weights)) > UNDECIDED:
         found.append(
             "its operations weigh the same to within chance; search longer or at a "
             "higher learning rate"
         )
     return found
-
-
-def _entropy_share(cell: Cell, weights: Weights) -> Float[np.ndarray, " edge"]:
-    """Computes `edge_entropy` from weights, scaled to a sum of 1 on every edge."""
-    parts = _parts(cell, weights)
-    safe = np.where(parts > 0, parts, 1.0)
-    count = np.sum(cell.mask, axis=-1)
-    # log 1 is 0 on either side of the fraction
-    return -(safe * np.log(safe)).sum(-1) / np.log(np.maximum(count, 2))
 
 
 def _share(cell: Cell, weights: Weights, operation: str) -> float:

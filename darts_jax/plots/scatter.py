@@ -1,7 +1,5 @@
 """Picture of the accuracies of a supernet's paths against their true accuracies."""
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -18,7 +16,6 @@ from darts_jax.plots.style import (
     TITLE_HEIGHT,
     add_axes,
     make_figure,
-    save_pictures,
     series_style,
     style_axes,
     wrap_text,
@@ -97,23 +94,3 @@ def draw_scatter(
         f"accuracy: {correlations}. The path that the supernet puts first has {best}."
     )
     return figure
-
-
-def save_scatter(
-    accuracy: Float[np.ndarray, " path"],
-    truth: Float[np.ndarray, " path"],
-    title: str,
-    stem: Path,
-) -> tuple[Path, Path]:
-    """Writes ``stem.svg`` and ``stem.png``, each as a whole or not at all.
-
-    Args:
-      accuracy: accuracy with shared weights in [0, 1].
-      truth: true accuracy in percent.
-      title: name of the true accuracy.
-      stem: path of the files without their suffix.
-
-    Returns:
-      The paths of the two files.
-    """
-    return save_pictures(draw_scatter(accuracy, truth, title), stem)

@@ -227,6 +227,8 @@ def _write(saved: SavedSearch, scored: Scores, mixtures: Mixture) -> None:
     if scored.truth is None:
         return
     # Matplotlib takes a second to import: only where something is drawn.
-    from darts_jax.plots.scatter import save_scatter
+    from darts_jax.plots.scatter import draw_scatter
+    from darts_jax.plots.style import save_pictures
 
-    save_scatter(scored.accuracy, scored.truth, scored.title, place / "scores")
+    figure = draw_scatter(scored.accuracy, scored.truth, scored.title)
+    save_pictures(figure, place / "scores")

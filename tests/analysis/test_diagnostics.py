@@ -41,10 +41,16 @@ def test_entropy_is_a_share_of_the_largest(cell):
     for row, size in zip(logits, sizes(cell), strict=True):
         p = np.exp(row[:size]) / np.exp(row[:size]).sum()
         want.append(stats.entropy(p) / np.log(size) if size > 1 else 0)
-    np.testing.assert_allclose(edge_entropy(cell, logits), want, atol=1e-12)
+    np.testing.assert_allclose(
+        edge_entropy(cell, softmax_weights(cell, logits)), want, atol=1e-12
+    )
     many = np.array(sizes(cell)) > 1
-    np.testing.assert_allclose(edge_entropy(cell, 0 * logits), many)
-    np.testing.assert_allclose(edge_entropy(cell, 1e4 * logits), 0, atol=1e-12)
+    np.testing.assert_allclose(
+        edge_entropy(cell, softmax_weights(cell, 0 * logits)), many
+    )
+    np.testing.assert_allclose(
+        edge_entropy(cell, softmax_weights(cell, 1e4 * logits)), 0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("seed", [1, 2])
