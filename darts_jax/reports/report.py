@@ -25,8 +25,8 @@ from darts_jax.reports.answers import (
 from darts_jax.reports.content import Picture, Section
 from darts_jax.reports.page import render_page
 from darts_jax.reports.sections import (
-    CURVES,
-    DIAGNOSTICS,
+    CURVE_PLOTS,
+    DIAGNOSTIC_PLOTS,
     all_backgrounds_section,
     background_sections,
     class_sections,
@@ -114,8 +114,8 @@ def _make_search_page(found: SearchResult, dataset: AnyDataset | None) -> str:
     sections = [
         verdict_section(search_answers(found, data)),
         pictures_section("Cells", cells),
-        curves_section("Curves", found, columns, CURVES),
-        curves_section("Diagnostics", found, columns, DIAGNOSTICS, weights),
+        curves_section("Curves", found, columns, CURVE_PLOTS),
+        curves_section("Diagnostics", found, columns, DIAGNOSTIC_PLOTS, weights),
         *truth_sections(found.run),
         *([networks_section(retrained)] if retrained else []),
         *class_sections(found.run),
@@ -179,8 +179,8 @@ def _make_population_page(found: PopulationResult, dataset: AnyDataset | None) -
     sections = [
         verdicts_section(loss_answers(found.run), answers, lead),
         Section("Members", [members]),
-        curves_section("Curves", found, columns, CURVES),
-        curves_section("Diagnostics", found, columns, DIAGNOSTICS, [agreement]),
+        curves_section("Curves", found, columns, CURVE_PLOTS),
+        curves_section("Diagnostics", found, columns, DIAGNOSTIC_PLOTS, [agreement]),
         *background_sections(found.run, config, data),
         genotypes_section(genotypes),
     ]
@@ -217,8 +217,8 @@ def _make_comparison_page(found: Comparison, dataset: AnyDataset | None) -> str:
         verdicts_section(group_answers, answers, lead),
         Section("Side by side", [rows]),
         *_effects_sections(found, groups),
-        curves_section("Curves", found, columns, CURVES),
-        curves_section("Diagnostics", found, columns, DIAGNOSTICS, [agreement]),
+        curves_section("Curves", found, columns, CURVE_PLOTS),
+        curves_section("Diagnostics", found, columns, DIAGNOSTIC_PLOTS, [agreement]),
         pictures_section("Cells", cells),
         *cost_sections(searches),
         differences_section(configs),

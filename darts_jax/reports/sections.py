@@ -35,7 +35,7 @@ from darts_jax.workflows.retrain_result import RetrainResult, read_retrained
 Plots = Mapping[str, tuple[str, str]]
 """Column of a history -> the plot method for it, and a caption."""
 
-CURVES: Plots = {
+CURVE_PLOTS: Plots = {
     "loss": ("plot_losses", "Losses by epoch."),
     "held_out_accuracy": (
         "plot_accuracies",
@@ -53,7 +53,7 @@ CURVES: Plots = {
 }
 """Plots of losses and accuracies."""
 
-DIAGNOSTICS: Plots = {
+DIAGNOSTIC_PLOTS: Plots = {
     "entropy": (
         "plot_entropy",
         "How undecided the edges are: 1 is not at all, 0 is decided.",
