@@ -196,9 +196,9 @@ def judge_collapse(
         evidence += sound[:1].upper() + sound[1:]
         return Answer(COLLAPSE, GOOD, "No sign of it", evidence, figure=figure)
     signs = "One sign" if len(warnings) == 1 else f"{len(warnings)} signs"
-    told = " ".join(f"{line[:1].upper()}{line[1:]}." for line in warnings)
+    sentence = " ".join(f"{line[:1].upper()}{line[1:]}." for line in warnings)
     words = f"{signs} of trouble"
-    return Answer(COLLAPSE, BAD, words, f"{told} {evidence}".strip(), figure=figure)
+    return Answer(COLLAPSE, BAD, words, f"{sentence} {evidence}".strip(), figure=figure)
 
 
 def judge_losses(warnings: Mapping[str, Sequence[str]]) -> Answer:
@@ -285,18 +285,18 @@ def judge_gap(
       measure: name of the accuracy.
     """
     of = "" if measure == "accuracy" else f" {measure}"
-    told = (
+    sentence = (
         f"the supernet has {supernet:.1%}{of} on held-out images, and {genotype:.1%} "
         "with the genotype's operations alone"
     )
     if supernet - genotype > LOST:
         evidence = (
-            f"The discretisation gap is large: {told}. What its weights say is not "
+            f"The discretisation gap is large: {sentence}. What its weights say is not "
             "what the genotype does."
         )
         figure = f"a gap of {100 * (supernet - genotype):.0f} points"
         return Answer(RANKING, BAD, "Hardly", evidence, command, figure)
-    return answer_unknown(RANKING, f"{because}. As a hint, {told}", command)
+    return answer_unknown(RANKING, f"{because}. As a hint, {sentence}", command)
 
 
 def state_cost(parameters: int, macs: int | None, network: str) -> Answer:
