@@ -15,6 +15,7 @@ from darts_jax.models.operations.image import OPERATIONS
 from darts_jax.models.operations.sequence import SEQUENCE_OPERATIONS
 from darts_jax.plots.cells import draw_genotype, save_drawing
 from darts_jax.plots.style import OPERATION_STYLES, operation_kind
+from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 from darts_jax.spaces.published import PUBLISHED
 
@@ -98,7 +99,8 @@ def test_legend_fits_and_names_the_kinds(name):
 def test_kinds_differ_in_greyscale():
     looks = [(style.dashes, style.width) for style in OPERATION_STYLES.values()]
     assert len(set(looks)) == len(OPERATION_STYLES)
-    tables = OPERATIONS, ACTIVATIONS, SEQUENCE_OPERATIONS
+    widths = get_space("mobile_small").cells["stage_2"].operations
+    tables = OPERATIONS, ACTIVATIONS, SEQUENCE_OPERATIONS, widths
     every = {operation_kind(operation) for table in tables for operation in table}
     assert every == set(OPERATION_STYLES) - {"output"}
 
