@@ -11,6 +11,8 @@ from darts_jax.spaces.moves import sample_genotype
 def random_search(space: Space, rng: np.random.Generator) -> Proposals:
     """Draws genotypes uniformly, each independent of all before.
 
+    Bergstra and Bengio (2012).
+
     Args:
       space: where genotypes come from.
       rng: source of all random numbers.

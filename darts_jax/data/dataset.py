@@ -103,9 +103,9 @@ class Dataset(InMemory):
         return self.train_images
 
     def with_test_half(self) -> "Dataset":
-        """The same with the first half of the test images behind the training images.
+        """Returns the set with the first half of its test images for training, too.
 
-        `mean` and `std` are of both, then.
+        `mean` and `std` are then those of both.
         """
         half = len(self.test_labels) // 2
         return dataclasses.replace(
@@ -115,7 +115,11 @@ class Dataset(InMemory):
         )
 
     def first(self, images: int) -> "Dataset":
-        """The same of so many images of either part, fewer where there are fewer."""
+        """Returns the set with the first images of either part.
+
+        Args:
+          images: number of images; a part with fewer keeps all.
+        """
         return dataclasses.replace(
             self,
             train_images=self.train_images[:images],
@@ -156,7 +160,7 @@ def from_arrays(
     note: str = "",
     licence: str = USERS_OWN,
 ) -> Dataset:
-    """A data set from arrays that are already in memory.
+    """Returns a data set of arrays that are already in memory.
 
     Args:
       train_images: uint8 [n, height, width, channel], or [n, height, width] for
@@ -164,6 +168,7 @@ def from_arrays(
       train_labels: integers [n], or [n, 1], in [0, classes).
       test_images: like ``train_images``, of the same height, width and channels.
       test_labels: like ``train_labels``.
+      name: of the data set, in records and messages.
       class_names: one for each class; by default the numbers from 0 to the largest
         training label, each of which must have images then. With names, classes
         without training images are told by a `DataWarning`.

@@ -28,7 +28,7 @@ CLASS_NAMES = (
 
 
 def fashion_mnist(directory: Path | None) -> Dataset:
-    """60,000 + 10,000 gray images of 28x28 in 10 classes (Xiao et al., 2017).
+    """Loads 60,000 + 10,000 gray images of 28x28 in 10 classes (Xiao et al., 2017).
 
     Args:
       directory: holds the four ``.gz`` files, itself or in its ``fashion-mnist/``;

@@ -74,11 +74,14 @@ def data_place(directory: str | None) -> Path | None:
 
 
 def digits(directory: Path | None = None) -> Dataset:
-    """1,437 + 360 gray images of 8x8 in 10 classes, shipped with scikit-learn.
+    """Loads 1,437 + 360 gray images of 8x8 in 10 classes, shipped with scikit-learn.
 
     Values 0..16 become 0..255. The set has no official split: of a permutation with
-    seed 0, sorted by class, every fifth image is a test image. Both parts stand in
-    the order of the permutation.
+    seed 0, sorted by class, every fifth image is a test image. Both parts stand in the
+    order of the permutation.
+
+    Args:
+      directory: unused.
     """
     from sklearn.datasets import load_digits
 
@@ -100,10 +103,16 @@ def digits(directory: Path | None = None) -> Dataset:
 
 
 def cifar10(directory: Path | None) -> Dataset:
-    """50,000 + 10,000 RGB images of 32x32 in 10 classes (Krizhevsky, 2009).
+    """Loads 50,000 + 10,000 RGB images of 32x32 in 10 classes (Krizhevsky, 2009).
 
     As prepared by TFDS in the directory, else from the JPEG archive there, whose note
     says that it is lossy, else downloaded by TFDS.
+
+    Args:
+      directory: where the data lie.
+
+    Raises:
+      InputError: the data are nowhere, or damaged.
     """
     archive = None if directory is None else directory / jpeg.ARCHIVE
     if archive and archive.is_file() and not tfds.is_prepared("cifar10", directory):
@@ -116,7 +125,11 @@ def cifar10(directory: Path | None) -> Dataset:
 
 
 def cifar100(directory: Path | None) -> Dataset:
-    """50,000 + 10,000 RGB images of 32x32 in 100 classes, by TFDS."""
+    """Loads 50,000 + 10,000 RGB images of 32x32 in 100 classes, by TFDS.
+
+    Args:
+      directory: where the data lie.
+    """
     return tfds.load_builder(tfds.find_builder("cifar100", directory))
 
 

@@ -73,11 +73,19 @@ class StreamedDataset:
         return len(self.train)
 
     def train_label(self, index: int) -> int:
-        """Returns the label of a training image, which is not decoded for it."""
+        """Returns the label of a training image without decoding the image.
+
+        Args:
+          index: number of the image.
+        """
         return _label(self.train, index)
 
     def first(self, images: int) -> "StreamedDataset":
-        """The same of so many images of either part, fewer where there are fewer."""
+        """Returns the set with the first images of either part.
+
+        Args:
+          images: number of images; a part with fewer keeps all.
+        """
         train, test = _First(self.train, images), _First(self.test, images)
         return dataclasses.replace(self, train=train, test=test)
 
@@ -120,17 +128,21 @@ def from_sources(
     licence: str = USERS_OWN,
     reading: Reading = PLAIN,
 ) -> StreamedDataset:
-    """A data set from what gives one stored image at a time.
+    """Returns a data set whose sources give one stored image at a time.
 
     Args:
       train: index -> (image, label). An image is what `fit` takes; a label an integer
         in [0, classes). Asked from several threads, and copied to other processes by
         pickle where there are any.
       test: like ``train``.
+      name: of the data set, in records and messages.
       class_names: one for each class.
       image_shape: height, width and channels (1 or 3) that every image is brought to.
-      mean, std: by default ImageNet's, as others mean reading the whole set first.
-      note, licence: as `Dataset` has them.
+      mean: of the pixels, by channel, 0 to 1; by default ImageNet's, as the set's own
+        would ask for reading all of it first.
+      std: standard deviation, likewise.
+      note: what a reader of results on this set must know.
+      licence: the terms under which the images may be used.
       reading: how images are read; its size and channels are not asked.
 
     Raises:

@@ -166,6 +166,16 @@ def require_table(given: str = "", directory: str = "") -> NASBench201:
 def load_table(path: str | Path) -> NASBench201:
     """Reads a table and checks it.
 
+    Example:
+      >>> arrays = {"ops": ["none", "skip_connect"], "edges": ["0->1"], "arch": [[1]]}
+      >>> np.savez("table.npz", **arrays, cifar10_test_200=np.float32([50.0]))
+      >>> table = darts_jax.load_table("table.npz")
+      >>> table.accuracies
+      ['cifar10_test_200']
+
+    Args:
+      path: of the ``.npz`` file.
+
     Raises:
       InputError: it cannot be read, lacks an array, or an array is not right.
     """

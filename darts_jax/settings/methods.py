@@ -40,9 +40,11 @@ class Method:
 def apply_method(
     config: ConfigDict, name: str, overrides: Sequence[str] = ()
 ) -> ConfigDict:
-    """A copy of a config with a method's choices.
+    """Returns a copy of a config with a method's choices.
 
     Args:
+      config: is not changed.
+      name: of a method, as ``"pc_darts"``.
       overrides: single settings that come after them, as `config.with_overrides` takes
         them: what excludes what is asked of the whole.
 

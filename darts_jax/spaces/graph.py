@@ -24,7 +24,14 @@ from darts_jax.spaces.widths import STEM, rounded, width_share
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Edge:
-    """An edge from one state to another, with its candidate operations."""
+    """An edge from one state to another, with its candidate operations.
+
+    Attributes:
+      source: number of the state it leaves.
+      target: number of the state it ends in.
+      operations: names of the candidates.
+      stride: 1 or 2, of the operations.
+    """
 
     source: int
     target: int
@@ -159,6 +166,22 @@ class Macro:
 class Space:
     """A search space: kinds of cells, and how they are stacked.
 
+    Example:
+      >>> edge = darts_jax.Edge(0, 1, ("none", "skip_connect", "nor_conv_1x1"))
+      >>> cell = darts_jax.Cell(inputs=1, nodes=1, edges=(edge,), output=(1,))
+      >>> macro = darts_jax.Macro(
+      ...     layout=lambda cells: ("normal",) * cells,
+      ...     reductions=(),
+      ...     stem_multiplier=1,
+      ...     preprocesses=False,
+      ...     final_norm=False,
+      ... )
+      >>> darts_jax.SPACES["one_edge"] = darts_jax.Space(
+      ...     "one_edge", {"normal": cell}, macro, discretization="argmax"
+      ... )
+      >>> darts_jax.get_space("one_edge").cells["normal"].shape
+      (1, 3)
+
     Attributes:
       name: the name under which configs and genotypes refer to it.
       cells: kind -> cell.
@@ -219,7 +242,13 @@ def dense_edges(
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Choice:
-    """A kept edge with its operation: ``target`` sums ``operation(source)``."""
+    """A kept edge with its operation: ``target`` sums ``operation(source)``.
+
+    Attributes:
+      target: number of the state it ends in.
+      source: number of the state it leaves.
+      operation: name of the operation.
+    """
 
     target: int
     source: int
@@ -233,7 +262,13 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True)
 class CellGenotype:
-    """The kept edges of one kind of cell, in the order of their targets."""
+    """The kept edges of one kind of cell.
+
+    Attributes:
+      inputs: number of input states.
+      choices: kept edges, in the order of their targets.
+      output: states whose channels are concatenated to the cell's output.
+    """
 
     inputs: int
     choices: tuple[Choice, ...]
@@ -281,7 +316,19 @@ class CellGenotype:
 class Genotype:
     """A discrete architecture: the cells of a space with every edge decided.
 
+    Example:
+      >>> text = "|none~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|"
+      >>> genotype = darts_jax.Genotype.from_nasbench201(text)
+      >>> print(genotype)
+      normal 1 = none(0)
+      normal 2 = none(0) + skip_connect(1)
+      normal 3 = none(0) + none(1) + avg_pool_3x3(2)
+      >>> darts_jax.Genotype.from_json(genotype.to_json()) == genotype
+      True
+
     Attributes:
+      space: name of its space.
+      cells: kind -> kept edges.
       space: name of the space.
       cells: kind -> the kept edges of its cell.
       widths: channels by kind, ``STEM`` and ``FEATURES``, where the network has its own
@@ -293,7 +340,12 @@ class Genotype:
     widths: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def widths_in(self, macro: Macro, channels: int) -> dict[str, int]:
-        """Returns widths by name for ``channels``; see `Macro.widths_at`."""
+        """Returns the widths of this genotype's network, by name.
+
+        Args:
+          macro: macro structure of its space.
+          channels: number of channels that is asked for; see `Macro.widths_at`.
+        """
         whole = macro.widths_at(channels) | dict(self.widths)
         shares = {kind: cell.width_share for kind, cell in self.cells.items()}
         return {

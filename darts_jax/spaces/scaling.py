@@ -44,6 +44,9 @@ def scaled(
       side: of the unscaled images, in pixels.
       channels: of a genotype without widths of its own; None: the macro's base.
 
+    Returns:
+      The scaled genotype and the side of its images.
+
     Raises:
       InputError: the genotype is no chain, or a factor is not above 0.
     """

@@ -275,6 +275,14 @@ def ablate(
     with a selection on its supernet runs by itself. The same call goes on where an
     earlier one was stopped, and reads what is finished.
 
+    Example:
+      >>> found = darts_jax.ablate(
+      ...     config, {"search.architecture.learning_rate": [1e-4, 1e-3]}, (0, 1),
+      ...     "runs/ablation", data,
+      ... )
+      >>> len(found.searches)
+      4
+
     Args:
       base: settings that all have in common.
       grid: setting -> its values, as ``{"search.relaxation": ["softmax", "sigmoid"]}``;

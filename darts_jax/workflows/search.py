@@ -54,6 +54,17 @@ def search(
 ) -> SearchResult:
     """Searches an architecture, or goes on where an earlier call was stopped.
 
+    Example:
+      >>> images = np.random.default_rng(0).integers(0, 256, (32, 4, 4, 3), np.uint8)
+      >>> labels = np.arange(32) % 3
+      >>> data = darts_jax.from_arrays(images, labels, images, labels)
+      >>> config = darts_jax.default_config()
+      >>> config.space = "one_edge"  # the example of `Space`
+      >>> config.supernet.update(cells=1, channels=2)
+      >>> config.search.update(epochs=1, batch_size=8)
+      >>> darts_jax.search(config, "runs/one", data).genotype.space
+      'one_edge'
+
     Args:
       config: see `config.default_config`.
       run: a new directory, or that of a run with the same settings.
