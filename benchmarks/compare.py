@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import ours
 
 from darts_jax.engine.devices import Layout
-from darts_jax.training.search_job import make_search
+from darts_jax.tasks.registry import make_search
 from darts_jax.workflows.estimate import forward_macs
 
 CONTENDERS = (

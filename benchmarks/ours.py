@@ -13,7 +13,7 @@ from darts_jax.engine.devices import Layout
 from darts_jax.engine.job import Job
 from darts_jax.engine.program import compile_lowered
 from darts_jax.models.functional import count_parameters
-from darts_jax.training.search_job import make_search
+from darts_jax.tasks.registry import make_search
 
 
 def peak_megabytes() -> float:

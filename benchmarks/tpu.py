@@ -70,7 +70,7 @@ def lower(options: argparse.Namespace, choice: dict[str, str]) -> Any:
 
     from darts_jax import default_config, from_arrays
     from darts_jax.engine.devices import Layout
-    from darts_jax.training.search_job import make_search
+    from darts_jax.tasks.registry import make_search
 
     images = np.zeros((2 * options.batch, options.size, options.size, 3), np.uint8)
     labels = np.arange(len(images)) % 10

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from darts_jax.data.sources import load_dataset as load_dataset
     from darts_jax.data.stream import StreamedDataset as StreamedDataset
     from darts_jax.data.stream import from_sources as from_sources
-    from darts_jax.engine.task import Task as Task
     from darts_jax.errors import DataWarning as DataWarning
     from darts_jax.errors import InputError as InputError
     from darts_jax.interop import export_weights as export_weights
@@ -86,6 +85,8 @@ if TYPE_CHECKING:
     from darts_jax.spaces.reading import read_genotype as read_genotype
     from darts_jax.spaces.scaling import scaled as scaled
     from darts_jax.tasks.registry import TASKS as TASKS
+    from darts_jax.tasks.registry import register_task as register_task
+    from darts_jax.tasks.task import Task as Task
     from darts_jax.types import Alpha as Alpha
     from darts_jax.types import Examples as Examples
     from darts_jax.types import Hypergradient as Hypergradient
@@ -181,8 +182,8 @@ _MODULES = {
         "TrainState",
     ),
     # Tasks and baselines.
-    "tasks.registry": ("TASKS",),
-    "engine.task": ("Task",),
+    "tasks.registry": ("TASKS", "register_task"),
+    "tasks.task": ("Task",),
     "baselines": ("BASELINES", "Budget", "Evaluation", "improvement"),
     # Known truth, published weights, errors.
     "nasbench": ("load_table",),

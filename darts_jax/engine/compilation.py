@@ -48,13 +48,17 @@ def use_compilation_cache(setting: str) -> Path | None:
 
 
 def cache_folder() -> Path | None:
-    """Where compiled programs are kept, if they are."""
+    """Returns the folder of compiled programs; None without one."""
     folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     return Path(folder) if folder else None
 
 
 def describe_compilation(seconds: float) -> str:
-    """What whoever watches learns of a program that is compiled."""
+    """Returns one line about a program that has been compiled.
+
+    Args:
+      seconds: time that compilation took.
+    """
     kept = f"cache: {folder}" if (folder := cache_folder()) else "no cache"
     computes = (
         f"; {kernels.describe_kernels()}" if jax.default_backend() == "cpu" else ""

@@ -1,4 +1,4 @@
-"""Where the arrays of a job live: one device, a mesh that shares a batch, or members.
+"""Places of a job's arrays: one device, a mesh that shares a batch, or members.
 
 Everything runs under `jit` with global arrays, so that N devices compute what one does:
 batch norm sees the whole batch, and random numbers don't depend on their number.
@@ -23,10 +23,10 @@ PyTree = Any
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How arrays are laid out over devices.
+    """The placement of arrays on devices.
 
     Attributes:
-      mesh: of one axis; None for a single device.
+      mesh: mesh of one axis; None for a single device.
       split_state: whether parameters and optimizer are divided among the devices
         rather than repeated on each.
       members: whether the leading axis of the state is that of a population, which
@@ -45,20 +45,25 @@ class Layout:
         return jax.tree.map(lambda x: lax.with_sharding_constraint(x, sharding), batch)
 
     def put(self, tree: PyTree) -> PyTree:
-        """Host arrays to every device."""
+        """Puts host arrays on every device."""
         if self.mesh is None:
             return jax.tree.map(jax.device_put, tree)
         return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
 
     def init(self, function: Callable[[PyTree], PyTree], start: PyTree) -> PyTree:
-        """A first state, made where it will live."""
+        """Makes a first state where it will live.
+
+        Args:
+          function: start -> state.
+          start: arrays.
+        """
         if self.mesh is None:
             return jax.jit(function)(start)
         shardings = self._shardings(jax.eval_shape(function, start))
         return jax.jit(function, out_shardings=shardings)(start)
 
     def put_steps(self, tree: PyTree) -> PyTree:
-        """Batches of some steps, of which this process has read its `share`.
+        """Puts batches of some steps on the devices; each process has its `share`.
 
         Processes don't wait for each other, so that a thread may call it.
 
@@ -67,7 +72,7 @@ class Layout:
         """
         if self.mesh is None:
             return jax.device_put(tree)
-        sharding = NamedSharding(self.mesh, self._of_steps)
+        sharding = NamedSharding(self.mesh, self._step_spec)
         _, count = self.share()
 
         def put(mine: np.ndarray) -> jax.Array:
@@ -78,7 +83,7 @@ class Layout:
         return jax.tree.map(put, tree)
 
     def share(self) -> tuple[int, int]:
-        """(index, count): which part of every batch of a stream this process reads.
+        """Returns (index, count) of the part of every batch that this process reads.
 
         Raises:
           InputError: the processes have not equally many of the devices.
@@ -97,18 +102,18 @@ class Layout:
         return readers.index(jax.process_index()), len(readers)
 
     def state_shapes(self, state: PyTree) -> PyTree:
-        """What `init` makes, from arrays or shapes, as shapes alone."""
+        """Returns the shapes of the state that `init` makes, from arrays or shapes."""
         if self.mesh is None:
             return jax.eval_shape(lambda tree: tree, state)
         return jax.tree.map(_placed, state, self._shardings(state))
 
     def whole_shapes(self, tree: PyTree) -> PyTree:
-        """The same of `put`."""
+        """Returns the shapes of the arrays that `put` places."""
         return self._shapes(tree, PartitionSpec())
 
     def step_shapes(self, tree: PyTree) -> PyTree:
-        """The same of `put_steps`, from whole batches."""
-        return self._shapes(tree, self._of_steps)
+        """Returns the shapes that `put_steps` places, from those of whole batches."""
+        return self._shapes(tree, self._step_spec)
 
     def jit(self, run: Callable[..., Any], state: PyTree, totals: PyTree) -> Any:
         """Jits ``run(state, totals, ...) -> (state, totals)``; both are donated."""
@@ -120,7 +125,7 @@ class Layout:
     def over_members(
         self, one: Callable[[PyTree, PyTree], PyTree], execution: str
     ) -> Callable[[PyTree, PyTree], PyTree]:
-        """A function of one member as that of all, which the devices share out.
+        """Maps a function over members, which the devices share out.
 
         Args:
           one: ``(member, shared) -> result``.
@@ -131,26 +136,26 @@ class Layout:
         """
 
         def all_members(members: PyTree, shared: PyTree) -> PyTree:
-            def of_one(member: PyTree) -> PyTree:
+            def one_member(member: PyTree) -> PyTree:
                 return one(member, shared)
 
             if execution == "map":
-                return lax.map(of_one, members)
-            return jax.vmap(of_one)(members)
+                return lax.map(one_member, members)
+            return jax.vmap(one_member)(members)
 
         if self.mesh is None:
             return all_members
-        mine, everyone = PartitionSpec(AXIS), PartitionSpec()
+        split = PartitionSpec(AXIS)
         return jax.shard_map(
             all_members,
             mesh=self.mesh,
-            in_specs=(mine, everyone),
-            out_specs=mine,
+            in_specs=(split, PartitionSpec()),
+            out_specs=split,
             check_vma=False,
         )
 
     @property
-    def _of_steps(self) -> PartitionSpec:
+    def _step_spec(self) -> PartitionSpec:
         # The members of a population all need the whole batch.
         return PartitionSpec() if self.members else PartitionSpec(None, AXIS)
 
@@ -193,12 +198,14 @@ def make_layout(
     split_state: bool = False,
     members: bool = False,
 ) -> Layout:
-    """The layout for a number of devices.
+    """Makes the layout for a number of devices.
 
     Args:
-      setting: how many devices; 0 for as many as there are, or as divide the work.
-      divide: what the devices share out: images of a batch, members.
-      what: its name, for the error.
+      setting: number of devices; 0 for as many as there are, or as divide the work.
+      divide: number of things that the devices share out: images of a batch, members.
+      what: name of these things, for the error.
+      split_state: whether parameters and optimizer are divided among the devices.
+      members: whether a population's members are shared out, and not a batch.
 
     Raises:
       InputError: there are fewer devices, or they cannot share the work evenly.
@@ -225,7 +232,11 @@ def make_layout(
 
 
 def to_host(tree: PyTree) -> PyTree:
-    """Global arrays as NumPy arrays; every process must call it, and gets all."""
+    """Returns global arrays as NumPy arrays; every process must call it.
+
+    Args:
+      tree: arrays, of which each process may hold a part.
+    """
 
     def leaf_to_host(leaf: Any) -> np.ndarray:
         if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:

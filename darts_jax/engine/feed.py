@@ -1,8 +1,8 @@
-"""How a program comes by its batches, wherever the data lie.
+"""Batches for a program, from memory or from a stream.
 
-A loop asks for `Chunks` of an epoch and hands each to the program, which takes the
-batch of every step out of it. Data in memory are one chunk that stays on the device;
-a stream is many, each read while the program runs on the one before.
+A loop asks a `Feed` for the chunks of an epoch and hands each to the program, which
+takes the batch of every step out of it. Data in memory are one chunk that stays on the
+device; a stream is many, each read while the program runs on the one before.
 """
 
 import dataclasses
@@ -28,27 +28,26 @@ class Feed:
     """The steps of a pass over parts of a data set.
 
     Attributes:
-      count: of the examples of all parts.
-      steps: of a pass; a part with fewer batches begins anew.
-      order: (raw key, epoch) -> what fixes an epoch's batches; inside the program.
+      count: number of examples in all parts.
+      unit: name of the examples, as "images".
+      steps: length of a pass; a part with fewer batches begins anew.
+      per_step: examples that a step reads, of all parts together.
+      order: (raw key, epoch) -> whatever fixes an epoch's batches; inside the program.
       batches: (data, order, step of the epoch) -> `Batches`; inside the program.
-      shapes: layout -> of the data of one chunk, placed.
+      shapes: layout -> shapes of the data of one chunk, placed.
       open: layout -> chunks; what stays on the devices is put there.
       ahead: chunks on the devices beside the one that is in use.
     """
 
     count: int
+    unit: str
     steps: int
+    per_step: int
     order: Callable[[Array, Any], Any]
     batches: Callable[[Any, Any, Any], Batches]
     shapes: Callable[[Layout], Any]
     open: Callable[[Layout], Chunks]
     ahead: int
-
-    @property
-    def images(self) -> int:
-        """The count, where examples are images."""
-        return self.count
 
 
 class Supply(Protocol):
@@ -56,24 +55,42 @@ class Supply(Protocol):
 
     @property
     def images(self) -> int:
-        """To train on."""
+        """Number of training images."""
 
     def training(self, parts: Sequence[np.ndarray], size: int) -> Feed:
-        """Shuffled batches of ``size``, of each part one.
+        """Returns shuffled batches, one of each part a step.
 
         Args:
           parts: numbers of training images; the first part fixes the steps.
+          size: images of a batch.
         """
 
     def held_out(self, rows: np.ndarray, size: int) -> Feed:
-        """Training images to test on, each once."""
+        """Returns some training images to test on, each once.
+
+        Args:
+          rows: their numbers.
+          size: images of a batch.
+        """
 
     def test(self, size: int) -> Feed:
-        """The test images, each once."""
+        """Returns the test images, each once.
+
+        Args:
+          size: images of a batch.
+        """
 
 
-def whole_batches(size: int, count: int, what: str) -> int:
-    """Batches of an epoch; raises InputError where there is none."""
+def require_whole_batch(size: int, count: int, what: str) -> None:
+    """Refuses batches that are larger than an epoch.
+
+    Args:
+      size: images of a batch.
+      count: images of an epoch.
+      what: name of these images, for the error.
+
+    Raises:
+      InputError: there is no whole batch.
+    """
     if size > count:
         raise InputError(f"batch_size {size} is larger than {what}, {count} images")
-    return count // size

@@ -1,14 +1,13 @@
-"""Memory of this process that nobody holds any more.
-
-Nothing happens where the C library is not GNU's.
-"""
+"""Return of freed memory to the system, where the C library is GNU's."""
 
 import contextlib
 import ctypes
 import functools
 from collections.abc import Callable, Iterator
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_TRIM_THRESHOLD = -1
+_MMAP_THRESHOLD = -3
+_ARENA_MAX = -8
 _FRUGAL = 2**17
 _LARGEST = 2**25  # as it lets the threshold grow to by itself
 
@@ -29,7 +28,7 @@ def share_arenas() -> None:
 
 @contextlib.contextmanager
 def frugal() -> Iterator[None]:
-    """While this lasts, what is freed of some size goes to the system at once.
+    """Returns freed blocks to the system at once, as long as the context lasts.
 
     The C library would keep it for the thread that it served, where a compiler's other
     threads have no use of it.

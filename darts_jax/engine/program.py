@@ -1,12 +1,11 @@
-"""Steps to compiled programs: many steps in one call, data on the device.
+"""Compiled programs of many steps in one call, with the data on the device.
 
-The only place that loops over steps. One call runs the steps [start, stop) of an
-epoch; the bounds are arrays, so a program is compiled once and a progress bar may cut
-an epoch into as many calls as it likes without changing a bit of the result.
+This is the only place that loops over steps. One call runs the steps [start, stop) of
+an epoch; the bounds are arrays, so a program is compiled once and a progress bar may
+cut an epoch into as many calls as it likes without changing a bit of the result.
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,34 +23,50 @@ Step = Callable[[Any, Any, Any, Any, Scalars], tuple[Any, Metrics]]
 
 
 METRICS = ("loss", "correct", "count")
-"""Sums that a program over images keeps; ``loss`` and ``count`` are those of every."""
+"""Sums over images by class; every program keeps ``loss`` and ``count``."""
 
 
 def empty_totals(
     members: int | None = None, names: tuple[str, ...] = METRICS
 ) -> dict[str, np.ndarray]:
-    """Sums of an epoch before its first step, of one or of each member."""
+    """Returns the sums of an epoch before its first step, all 0.
+
+    Args:
+      members: size of a population; None without one.
+      names: names of the sums.
+
+    Returns:
+      name -> float32 [] or [member], and ``first_bad_step``, int32.
+    """
     shape = () if members is None else (members,)
     sums: dict[str, np.ndarray] = {n: np.zeros(shape, np.float32) for n in names}
     return sums | {"first_bad_step": np.full(shape, NEVER, np.int32)}
 
 
 def add_metrics(totals: Metrics, metrics: Metrics, step: Any) -> Metrics:
-    """Adds a step's sums; notes the first step whose loss is not finite."""
+    """Adds a step's sums, and notes the first step whose loss is not finite.
+
+    Args:
+      totals: sums of the epoch so far.
+      metrics: sums of the step.
+      step: number of the step in the run.
+    """
     bad = jnp.where(jnp.isfinite(metrics["loss"]), NEVER, step).astype(jnp.int32)
     sums = {name: totals[name] + value for name, value in metrics.items()}
     return sums | {"first_bad_step": jnp.minimum(totals["first_bad_step"], bad)}
 
 
 def epoch_program(order: Callable[[Any, Any], Any], step: Step) -> Callable[..., Any]:
-    """Many steps as one: (state, totals, data, scalars, epoch, start, stop).
+    """Makes one function of many steps.
 
     Args:
       order: (the state's key, epoch) -> whatever fixes an epoch's batches; computed
         once a call.
+      step: one step.
 
     Returns:
-      A pure function to (state, totals), for `devices.Layout.jit`.
+      ``(state, totals, data, scalars, epoch, start, stop) -> (state, totals)``, pure,
+      for `devices.Layout.jit`.
     """
 
     def run(
@@ -75,17 +90,15 @@ def epoch_program(order: Callable[[Any, Any], Any], step: Step) -> Callable[...,
     return run
 
 
-def compile_program(
-    program: Callable[..., Any], *arguments: Any
-) -> tuple[Callable[..., Any], float]:
-    """Compiles for arguments of these shapes: the executable and the seconds taken."""
-    began = time.perf_counter()
-    executable = compile_lowered(program.lower(*arguments))  # type: ignore[attr-defined]
-    return executable, time.perf_counter() - began
-
-
 def compile_lowered(lowered: Any) -> Any:
-    """The executable of what was traced and lowered, in little memory."""
+    """Compiles a lowered program in little memory.
+
+    Args:
+      lowered: result of a jitted function's ``lower``.
+
+    Returns:
+      The executable.
+    """
     memory.give_back()
     with memory.frugal():
         executable = lowered.compile()
@@ -95,10 +108,10 @@ def compile_lowered(lowered: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Examination:
-    """How a model is tested, batch after batch; pure functions.
+    """A test of a model, batch after batch, as pure functions.
 
     Attributes:
-      begin: model -> what is carried into the first batch.
+      begin: model -> value carried into the first batch.
       examine: (model, carried, batch, its number) -> the same after the batch.
       sums: carried -> a tree of arrays that add up over parts of the data.
     """
@@ -111,13 +124,14 @@ class Examination:
 def evaluation_program(
     examination: Examination, batches: Callable[[Any, Any, Any], Any]
 ) -> Callable[..., Any]:
-    """Makes of an examination a pass over many batches.
+    """Makes one function of an examination of many batches.
 
     Args:
+      examination: test of one batch.
       batches: (data, nothing, i) -> the i-th batch, of one part.
 
     Returns:
-      (model, data, start, stop) -> the examination's sums.
+      ``(model, data, start, stop) -> sums`` of the examination.
     """
 
     def evaluate(model: Any, data: Any, start: Any, stop: Any) -> Any:

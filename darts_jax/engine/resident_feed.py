@@ -1,4 +1,4 @@
-"""Feeds of a data set in memory: all of it lies on the devices, batches are rows."""
+"""Feeds of a data set in memory: it lies on the devices whole, and batches are rows."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from darts_jax.types import Examples
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Resident:
-    """A data set that the devices hold; a `Supply`."""
+    """A set of images that the devices hold; a `Supply`."""
 
     dataset: Dataset
 
@@ -29,28 +29,34 @@ class Resident:
         return len(self.dataset.train_labels)
 
     def training(self, parts: Sequence[np.ndarray], size: int) -> Feed:
-        return shuffled([self._training_images(rows) for rows in parts], size)
+        return shuffled_feed([self._training_images(rows) for rows in parts], size)
 
     def held_out(self, rows: np.ndarray, size: int) -> Feed:
-        return once(self._training_images(rows), size, _padded)
+        return single_pass_feed(self._training_images(rows), size, _mark_padding)
 
     def test(self, size: int) -> Feed:
         dataset = self.dataset
         tests = _examples(dataset.test_images, dataset.test_labels)
-        return once(tests, size, _padded)
+        return single_pass_feed(tests, size, _mark_padding)
 
     def _training_images(self, rows: np.ndarray) -> Examples:
-        images, labels = self.dataset.train_images, self.dataset.train_labels
+        images = self.dataset.train_images
+        labels = self.dataset.train_labels
         # A part that is all of them is no copy.
         if np.array_equal(rows, np.arange(len(labels))):
             return _examples(images, labels)
         return _examples(images[rows], labels[rows])
 
 
-def shuffled(parts: Sequence[Any], size: int) -> Feed:
-    """Batches of each part, a tree of arrays [example, ...], anew in every epoch."""
+def shuffled_feed(parts: Sequence[Any], size: int) -> Feed:
+    """Returns batches of each part, in another order in every epoch.
+
+    Args:
+      parts: trees of arrays [example, ...]; the first fixes the steps.
+      size: examples of a batch.
+    """
     data = tuple(parts)
-    counts = [count_of(part) for part in data]
+    counts = [count_examples(part) for part in data]
 
     def order(key: Array, epoch: Any) -> tuple[Array, ...]:
         return tuple(
@@ -60,67 +66,111 @@ def shuffled(parts: Sequence[Any], size: int) -> Feed:
 
     def batches(data: Any, order: Any, i: Any) -> Batches:
         return tuple(
-            rows_of(examples, batch_indices(rows, i % (count // size), size))
+            take_rows(examples, batch_indices(rows, i % (count // size), size))
             for examples, rows, count in zip(data, order, counts, strict=True)
         )
 
-    return _feed(data, counts[0] // size, order, batches)
+    return resident_feed(
+        data,
+        count=sum(counts),
+        unit="images",
+        steps=counts[0] // size,
+        per_step=len(data) * size,
+        order=order,
+        batches=batches,
+    )
 
 
-def once(examples: Any, size: int, padded: Callable[[Any, Array], Any]) -> Feed:
-    """Every example once and in its place; the last batch is filled up.
+def single_pass_feed(
+    examples: Any, size: int, mark_padding: Callable[[Any, Array], Any]
+) -> Feed:
+    """Returns every example once and in its place; the last batch is filled up.
 
     Args:
-      padded: (batch, which of it are examples) -> the batch.
+      examples: tree of arrays [example, ...].
+      size: examples of a batch.
+      mark_padding: (batch, bool [example]: False where an example only fills the batch
+        up) -> the batch.
     """
-    count = count_of(examples)
-
-    def order(key: Array, epoch: Any) -> tuple[()]:
-        del key, epoch
-        return ()
+    count = count_examples(examples)
 
     def batches(data: Any, order: Any, i: Any) -> Batches:
         del order
         rows = i * size + jnp.arange(size)
-        batch = rows_of(data[0], jnp.minimum(rows, count - 1))
-        return (padded(batch, rows < count),)
+        batch = take_rows(data[0], jnp.minimum(rows, count - 1))
+        return (mark_padding(batch, rows < count),)
 
-    return _feed((examples,), -(-count // size), order, batches)
-
-
-def count_of(examples: Any) -> int:
-    """How many examples a tree of arrays [example, ...] has."""
-    return int(jax.tree.leaves(examples)[0].shape[0])
-
-
-def rows_of(examples: Any, rows: Any) -> Any:
-    """Some of them."""
-    return jax.tree.map(lambda leaf: leaf[rows], examples)
+    return resident_feed(
+        (examples,),
+        count=count,
+        unit="images",
+        steps=-(-count // size),
+        per_step=size,
+        order=lambda key, epoch: (),
+        batches=batches,
+    )
 
 
-def _padded(batch: Examples, real: Array) -> Examples:
-    return Examples(batch.images, jnp.where(real, batch.labels, PADDING))
-
-
-def _feed(
+def resident_feed(
     data: tuple[Any, ...],
+    *,
+    count: int,
+    unit: str,
     steps: int,
+    per_step: int,
     order: Callable[[Array, Any], Any],
     batches: Callable[[Any, Any, Any], Batches],
 ) -> Feed:
+    """Returns the feed of data that stay on the devices as one chunk.
+
+    Args:
+      data: parts of the data set, trees of host arrays.
+      count: number of examples.
+      unit: name of the examples.
+      steps: length of a pass.
+      per_step: examples that a step reads.
+      order: (raw key, epoch) -> whatever fixes an epoch's batches.
+      batches: (data, order, step of the epoch) -> batch of each part.
+    """
+
     def open_(layout: Layout) -> Chunks:
         placed = layout.put(data)
         return lambda epoch, start: iter([(steps, placed)])
 
     return Feed(
-        count=sum(map(count_of, data)),
+        count=count,
+        unit=unit,
         steps=steps,
+        per_step=per_step,
         order=order,
         batches=batches,
         shapes=lambda layout: layout.whole_shapes(data),
         open=open_,
         ahead=0,
     )
+
+
+def count_examples(examples: Any) -> int:
+    """Returns the number of examples.
+
+    Args:
+      examples: tree of arrays [example, ...].
+    """
+    return int(jax.tree.leaves(examples)[0].shape[0])
+
+
+def take_rows(examples: Any, rows: Any) -> Any:
+    """Returns some examples.
+
+    Args:
+      examples: tree of arrays [example, ...].
+      rows: their numbers.
+    """
+    return jax.tree.map(lambda leaf: leaf[rows], examples)
+
+
+def _mark_padding(batch: Examples, is_real: Array) -> Examples:
+    return Examples(batch.images, jnp.where(is_real, batch.labels, PADDING))
 
 
 def _examples(images: np.ndarray, labels: np.ndarray) -> Examples:

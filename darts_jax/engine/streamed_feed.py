@@ -1,4 +1,4 @@
-"""Feeds of a stream: batches of some steps at a time, the next ones read meanwhile."""
+"""Feeds of a stream: batches of some steps at a time; the next are read meanwhile."""
 
 import dataclasses
 import itertools
@@ -30,8 +30,8 @@ class Chunk(struct.PyTreeNode):
     """Batches of consecutive steps.
 
     Attributes:
-      first: the step, of the epoch, that the first batches are of.
-      parts: of each part of the data set [step, batch, ...].
+      first: step of the epoch that the first batches are for.
+      parts: batches of each part of the data set [step, batch, ...].
     """
 
     first: Int[AnyArray, ""]
@@ -40,11 +40,12 @@ class Chunk(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Streamed:
-    """A data set that is read as it is needed; a `Supply`.
+    """A set of images that is read as it is needed; a `Supply`.
 
     Attributes:
-      seed: with the epoch and the part, it fixes the order.
-      chunk: steps whose batches are put on the devices at once.
+      dataset: sources of the images.
+      seed: number that, with epoch and part, fixes the order.
+      chunk: number of steps whose batches are put on the devices at once.
       workers: processes that decode; 0 for threads.
     """
 
@@ -88,16 +89,18 @@ class Streamed:
         def open_(layout: Layout) -> Chunks:
             require_grain()
             share = layout.share()
-            return lambda epoch, start: _ahead(
+            return lambda epoch, start: _read_ahead(
                 _chunks(readers, layout, share, chunk, epoch, range(start, steps))
             )
 
         return Feed(
             count=sum(len(reader.rows) for reader in readers),
+            unit="images",
             steps=steps,
+            per_step=sum(reader.size for reader in readers),
             order=lambda key, epoch: (),
             batches=_batches_of_step,
-            shapes=lambda layout: _shapes(readers, layout, chunk, shape),
+            shapes=lambda layout: _chunk_shapes(readers, layout, chunk, shape),
             open=open_,
             ahead=1,
         )
@@ -105,7 +108,7 @@ class Streamed:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Reader:
-    """One part of a pass over a stream."""
+    """A reader of one part of a pass over a stream."""
 
     source: Source
     rows: np.ndarray
@@ -122,7 +125,7 @@ class _Reader:
     def read(
         self, epoch: int, start: int, share: tuple[int, int], ahead: int
     ) -> Iterator[Batch]:
-        """This process's share of the batches from step ``start`` on, without end."""
+        """Yields this process's share of the batches from ``start`` on, without end."""
         start %= self.steps
         while True:
             yield from batches(
@@ -141,10 +144,11 @@ class _Reader:
             start = 0
 
 
-def _shapes(
+def _chunk_shapes(
     readers: Sequence[_Reader], layout: Layout, chunk: int, shape: tuple[int, ...]
 ) -> Any:
-    """Of a `Chunk`; pages that nobody writes to take no memory."""
+    """Returns the shapes of a `Chunk`."""
+    # Pages that nobody writes to take no memory.
     parts = tuple(
         Examples(
             np.empty((chunk, reader.size, *shape), np.uint8),
@@ -177,25 +181,27 @@ def _chunks(
     for first in steps[::chunk]:
         stop = min(first + chunk, steps.stop)
         parts = tuple(
-            layout.put_steps(_stacked(itertools.islice(stream, stop - first), chunk))
+            layout.put_steps(
+                _stack_batches(itertools.islice(stream, stop - first), chunk)
+            )
             for stream in streams
         )
         yield stop, Chunk(np.asarray(first, np.int32), parts)
 
 
-def _stacked(read: Iterator[Batch], chunk: int) -> Examples:
-    """Batches as [step, batch, ...]; one shape for all chunks, the last one's too."""
-    images, labels = zip(*read, strict=True)
-    lacking = chunk - len(images)
-    blank = np.zeros_like(images[0]), np.full_like(labels[0], PADDING)
-    return Examples(
-        np.stack([*images, *[blank[0]] * lacking]),
-        np.stack([*labels, *[blank[1]] * lacking]),
-    )
+def _stack_batches(read: Iterator[Batch], chunk: int) -> Examples:
+    """Stacks batches to [step, batch, ...]; the last chunk has the shape of all."""
+    every = list(read)
+    images = [batch[0] for batch in every]
+    labels = [batch[1] for batch in every]
+    lacking = chunk - len(every)
+    images += [np.zeros_like(images[0])] * lacking
+    labels += [np.full_like(labels[0], PADDING)] * lacking
+    return Examples(np.stack(images), np.stack(labels))
 
 
-def _ahead(items: Iterator[Any]) -> Iterator[Any]:
-    """The same items, the next one made on a thread while one is in use."""
+def _read_ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """Yields items; a thread makes the next while one is in use."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, items, None)
         while (item := coming.result()) is not None:

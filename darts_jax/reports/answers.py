@@ -15,7 +15,7 @@ from darts_jax.analysis.diagnostics import collapse_warnings
 from darts_jax.bilevel.discretization import kinds_with_invalid_alpha, weight_reader
 from darts_jax.cost.networks import network_cost
 from darts_jax.data.stream import AnyDataset
-from darts_jax.engine.task import Score
+from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
 from darts_jax.files import read_npz
 from darts_jax.nasbench.known import known_accuracies

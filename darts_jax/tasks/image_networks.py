@@ -1,23 +1,29 @@
-"""Settings to networks of images, and what these ask of the images.
+"""Networks of images from the settings; the size and the cost of retrained ones.
 
 A family of spaces has a builder of supernets and one of a genotype's networks: modules
 that are called as `Supernet` and `Network` are. To add one: a row in each table.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from darts_jax import kernels
-from darts_jax.bilevel.discretization import DISCRETIZATIONS
 from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.cost.expected import (
+    ExpectedCost,
+    get_price,
+    make_empty_network,
+    make_expected_cost,
+)
 from darts_jax.cost.sites import Site, network_sites, supernet_sites
 from darts_jax.data.dataset import ImageSet
-from darts_jax.errors import InputError, unknown_name_error
+from darts_jax.errors import InputError
 from darts_jax.models.execution import Execution
 from darts_jax.models.network import Network
 from darts_jax.models.operations.corruption import CORRUPTIONS
@@ -28,40 +34,82 @@ from darts_jax.settings.combinations import corruption_operations
 from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Cell, Genotype, Space
+from darts_jax.tasks.task import require_family
 
 _FEW_EDGES = 8  # between NAS-Bench-201's 6 and DARTS's 14
 
 
 def make_supernet(config: ConfigDict, dataset: ImageSet) -> Any:
-    """The network that `make_search` searches; raises InputError as it does."""
+    """Makes the supernet that is searched.
+
+    Args:
+      config: settings of a run.
+      dataset: images, of which shape and classes are read.
+
+    Raises:
+      InputError: an unknown name, an operation that does not work, or images too small.
+    """
     return require_family(get_space(config.space), SUPERNETS)(config, dataset)
 
 
 def make_network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Any:
-    """The network of a genotype, as it is retrained; raises InputError as that does."""
+    """Makes the network of a genotype, as it is retrained.
+
+    Args:
+      config: settings of a run.
+      dataset: images, of which shape and classes are read.
+      genotype: the network's cells.
+
+    Raises:
+      InputError: an unknown name, an operation that does not work, or images too small.
+    """
     build = require_family(get_space(check_genotype(genotype).space), NETWORKS)
     return build(config, dataset, genotype)
 
 
-def require_family(space: Space, known: Mapping[str, Any]) -> Any:
-    """Returns what a task knows of a space's family.
+def make_empty_image_network(
+    config: ConfigDict, dataset: ImageSet, top: nn.Module | None = None
+) -> Network:
+    """Makes a network of the size that ``retrain`` has, with cells without choices.
+
+    Args:
+      config: settings of a run.
+      dataset: images, of which the classes are read.
+      top: module in place of the classifier.
+    """
+    settings = config.retrain
+    net = make_empty_network(
+        get_space(config.space),
+        dataset.classes,
+        settings.cells,
+        settings.channels,
+        settings.network == "imagenet",
+    )
+    return net.clone(top=top)
+
+
+def expected_image_cost(
+    config: ConfigDict, dataset: ImageSet, costs: str, top: nn.Module | None = None
+) -> ExpectedCost:
+    """Returns the expected cost of the networks that ``retrain`` would train.
+
+    Args:
+      config: settings of a run.
+      dataset: images, of which shape and classes are read.
+      costs: unit of cost, as ``search.costs``.
+      top: module in place of the classifier.
 
     Raises:
-      InputError: it knows nothing, or the space's rule of discretization is unknown.
+      InputError: the table of costs is not at hand, or lacks operations.
     """
-    if space.discretization not in DISCRETIZATIONS:
-        what = f"discretization of space {space.name!r}:"
-        raise unknown_name_error(what, space.discretization, list(DISCRETIZATIONS))
-    if space.family not in known:
-        raise InputError(
-            f"space {space.name!r} makes networks of {space.family}, and this task "
-            f"trains {', '.join(known)}: want another space, or another task"
-        )
-    return known[space.family]
+    net = make_empty_image_network(config, dataset, top)
+    price = get_price(costs)
+    return make_expected_cost(get_space(config.space), net, dataset.image_shape, price)
 
 
 def _supernet(config: ConfigDict, dataset: ImageSet) -> Supernet:
-    space, settings = get_space(config.space), config.supernet
+    space = get_space(config.space)
+    settings = config.supernet
     _require_size(dataset, space.macro.halvings(settings.cells))
     sampled = RELAXATIONS[config.search.relaxation].sampled
     dtype = jnp.dtype(settings.dtype)
@@ -113,7 +161,7 @@ def _require_sound(site: Site, *, discrete: bool) -> None:
 
 
 def _execution(space: Space, dtype: Any, sampled: bool) -> Execution:
-    """How edges are walked unless a setting says it.
+    """Returns how edges are walked where no setting says it.
 
     One by one on CPU, as that takes least code and memory, and leaves out operations
     that a sample does not run. But few edges are as little code together, and where
@@ -127,13 +175,14 @@ def _execution(space: Space, dtype: Any, sampled: bool) -> Execution:
 
 
 def _few_share_states(cell: Cell) -> bool:
-    """Whether edges leave a state together, and are few."""
+    """Returns whether some edges leave a state together, and all are few."""
     sources = {edge.source for edge in cell.edges}
     return len(sources) < len(cell.edges) <= _FEW_EDGES
 
 
 def _network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Network:
-    settings, macro = config.retrain, get_space(genotype.space).macro
+    settings = config.retrain
+    macro = get_space(genotype.space).macro
     kinds = macro.layout(settings.cells)
     for cell in genotype.cells.values():
         for choice in cell.choices:

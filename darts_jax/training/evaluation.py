@@ -58,15 +58,12 @@ class Evaluator:
     """
 
     def __init__(self, job: Job, last: bool = False) -> None:
-        feed = job.held_out
-        evaluate = job.evaluate
-        if last and job.test is not None:
-            feed, evaluate = job.test
+        feed = job.test if last and job.test is not None else job.held_out
         self.count = feed.count
         self._members = job.members
         self._score = job.score
         self._chunks = feed.open(job.layout)
-        self._evaluate = jax.jit(evaluate)
+        self._evaluate = jax.jit(job.evaluate_on(feed))
 
     def score(self, model: Any) -> np.ndarray:
         """Returns the task's score of a model: a number, or [member].

@@ -1,7 +1,7 @@
-"""How good every path of a supernet is: accuracies with shared weights.
+"""Accuracy of every path of a supernet, with shared weights.
 
 A path is a one-hot mixture. Its batch statistics are not those of the mixture that the
-supernet was trained with, so where they come from is a choice of its own.
+supernet was trained with, so their source is a choice of its own.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,7 @@ from darts_jax.engine.devices import Layout
 from darts_jax.errors import InputError
 from darts_jax.models.functional import supernet_apply
 from darts_jax.models.operations.layers import BN_MOMENTUM
-from darts_jax.tasks.dataset import split_search_data
-from darts_jax.tasks.image_feeds import normalize_images
+from darts_jax.tasks.image_data import normalize_images, split_search_data
 from darts_jax.tasks.image_networks import make_supernet
 from darts_jax.tasks.registry import get_score, require_images
 from darts_jax.training.population_job import member_execution
@@ -33,37 +32,66 @@ Run = Callable[[Stats, Array, bool], tuple[Array, Stats]]
 Predict = Callable[[Array], Float[Array, "batch class"]]
 
 
-def running(run: Run, stats: Stats, calibration: Array) -> Predict:
-    """The supernet's own running statistics, those of its mixtures."""
+def running_statistics(run: Run, stats: Stats, calibration: Array) -> Predict:
+    """Predicts with the running statistics of the supernet's mixtures.
+
+    Args:
+      run: forward pass of one path.
+      stats: running statistics.
+      calibration: unused.
+    """
     del calibration
     return lambda images: run(stats, images, False)[0]
 
 
-def of_batch(run: Run, stats: Stats, calibration: Array) -> Predict:
-    """Each batch normalises itself, as in training."""
+def batch_statistics(run: Run, stats: Stats, calibration: Array) -> Predict:
+    """Predicts with the statistics of each batch, as in training.
+
+    Args:
+      run: forward pass of one path.
+      stats: running statistics.
+      calibration: unused.
+    """
     del calibration
     return lambda images: run(stats, images, True)[0]
 
 
-def recalibrated(run: Run, stats: Stats, calibration: Array) -> Predict:
-    """The path's own, of training images (Guo et al., 2020, section 3.4)."""
-    # What moves a tenth of the way from 0 has gone a tenth of its goal.
+def recalibrated_statistics(run: Run, stats: Stats, calibration: Array) -> Predict:
+    """Predicts with the path's own statistics (Guo et al., 2020, section 3.4).
+
+    Args:
+      run: forward pass of one path.
+      stats: running statistics, of which the structure is read.
+      calibration: training images, normalised [image, height, width, channel].
+    """
+    # One update moves statistics from 0 by the momentum's share of the batch's.
     _, moved = run(jax.tree.map(jnp.zeros_like, stats), calibration, True)
     own = jax.tree.map(lambda leaf: leaf / BN_MOMENTUM, moved)
     return lambda images: run(own, images, False)[0]
 
 
-STATISTICS = {"running": running, "batch": of_batch, "recalibrated": recalibrated}
+STATISTICS = {
+    "running": running_statistics,
+    "batch": batch_statistics,
+    "recalibrated": recalibrated_statistics,
+}
 
 
 def make_path_scores(
     config: ConfigDict, dataset: AnyDataset, layout: Layout
 ) -> Callable[[Params, Stats, Mixture], Float[Array, " path"]]:
-    """(params, stats, mixtures [path, edge, op]) -> score of every path.
+    """Makes the function that scores paths; one program, whose paths devices share out.
 
-    The score is the accuracy, or what ``data.metric`` names, on the first
-    ``config.score.images`` of a search's validation images; one program, whose paths
-    the devices share out.
+    The score is the accuracy, or the one that ``data.metric`` names, on the first
+    ``config.score.images`` of a search's validation images.
+
+    Args:
+      config: settings of a run.
+      dataset: images in memory.
+      layout: devices.
+
+    Returns:
+      (params, stats, mixtures [path, edge, op]) -> score of every path.
 
     Raises:
       InputError: another task, a stream, or fewer images than a batch.
@@ -74,17 +102,19 @@ def make_path_scores(
     net = make_supernet(config, dataset).clone(
         sampled=True, corruptions=(), remat="none"
     )
-    apply, rule = supernet_apply(net), STATISTICS[settings.statistics]
+    apply = supernet_apply(net)
+    rule = STATISTICS[settings.statistics]
     valid, calibration = _images(config, dataset)
     balanced = get_score(config).name == "balanced_accuracy"
-    total, classes = valid.labels.size, dataset.classes
+    total = valid.labels.size
+    classes = dataset.classes
     counts = np.bincount(np.asarray(valid.labels).ravel(), minlength=classes)
     sizes = counts.astype(np.float32)
     there = np.flatnonzero(sizes)
     shape = (classes,) if balanced else ()
 
     def counted(hits: Array, labels: Any) -> Array:
-        """Right answers: all of them, or those of each class."""
+        """Counts right answers: all of them, or those of each class."""
         if not balanced:
             return jnp.sum(hits)
         each = hits[:, None] & (labels[:, None] == jnp.arange(classes))
@@ -115,7 +145,7 @@ def make_path_scores(
 
 
 def _images(config: ConfigDict, dataset: AnyDataset) -> tuple[Examples, Array]:
-    """Validation batches [batch, image, ...] and calibration images, normalised."""
+    """Returns validation batches [batch, image, ...] and calibration images."""
     if not isinstance(dataset, Dataset):
         raise InputError(
             f"the paths of a supernet are scored on images in memory, and "

@@ -15,13 +15,12 @@ from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces import get_space
-from darts_jax.tasks.registry import load_data
+from darts_jax.tasks.registry import load_data, make_search
 from darts_jax.training.checkpoint import Checkpoints
 from darts_jax.training.console import print_status
 from darts_jax.training.directory import RunDirectory, load_architecture
 from darts_jax.training.loop import initial_tree
 from darts_jax.training.opening import require_same_data
-from darts_jax.training.search_job import make_search
 from darts_jax.training.stages import make_stages
 
 

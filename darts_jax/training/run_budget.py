@@ -9,8 +9,9 @@ from darts_jax.cost.expected import ExpectedCost
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.cost_limits import Limit, has_budget
+from darts_jax.tasks.registry import task_cost
 from darts_jax.training.console import print_status
-from darts_jax.training.cost_limits import Limit, has_budget, make_expected
 from darts_jax.training.directory import RunDirectory, atomic_write
 
 
@@ -29,7 +30,7 @@ def write_costs(
     """
     if not has_budget(config):
         return
-    text = make_expected(config, dataset).to_json()
+    text = task_cost(config, dataset, config.search.costs).to_json()
     if directory.costs.exists() and directory.costs.read_text() != text:
         raise InputError(
             f"the budget in {directory.path} is of other networks: want the retrain "
@@ -54,7 +55,7 @@ def read_limit(config: ConfigDict, directory: RunDirectory) -> Limit | None:
         text = directory.costs.read_text()
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {directory.costs}: {error}") from None
-    return Limit.of(config, ExpectedCost.from_json(text))
+    return Limit.from_config(config, ExpectedCost.from_json(text))
 
 
 def fit_to_budget(
@@ -67,7 +68,7 @@ def fit_to_budget(
       genotype: read off ``alpha``.
       alpha: kind of cell -> architecture parameters [edge, op].
     """
-    return genotype if limit is None else limit.fitted(genotype, alpha)
+    return genotype if limit is None else limit.fit(genotype, alpha)
 
 
 def print_budget(

@@ -14,40 +14,45 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import one_hot
 from darts_jax.bilevel.losses import Criterion
 from darts_jax.bilevel.weight_training import (
+    Optimizer,
     Training,
     auxiliary_criterion,
     make_sgd,
 )
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
-from darts_jax.engine import program, seeds
 from darts_jax.engine.devices import Layout, make_layout
-from darts_jax.engine.feed import whole_batches
-from darts_jax.engine.job import Job, job_of, scalar_arrays
-from darts_jax.engine.task import Problem
+from darts_jax.engine.feed import require_whole_batch
+from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
 from darts_jax.models import functional
 from darts_jax.models.network import Logits
 from darts_jax.models.supernet import Supernet
-from darts_jax.settings.scalars import training_scalars
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype, Space
-from darts_jax.tasks.classification.class_weights import class_weights
-from darts_jax.tasks.classification.task import count_by_class
-from darts_jax.tasks.image_feeds import make_preparation, make_supply, normalize_images
+from darts_jax.tasks.classification.criterion import class_weights
+from darts_jax.tasks.classification.metric import count_by_class
+from darts_jax.tasks.image_data import (
+    make_preparation,
+    make_supply,
+    normalize_images,
+)
 from darts_jax.tasks.image_networks import make_network
-from darts_jax.tasks.registry import get_score, get_task
-from darts_jax.training.population_job import member_execution
+from darts_jax.tasks.registry import get_score
+from darts_jax.tasks.training_job import make_training_job
+from darts_jax.training.population_job import map_over_members, member_execution
 from darts_jax.types import (
+    Batch,
+    Metrics,
     Mixture,
     Params,
+    Scalars,
     Stats,
     SupernetApply,
     TrainState,
@@ -58,13 +63,15 @@ from darts_jax.types import (
 def make_shared_training(
     config: ConfigDict, dataset: AnyDataset, genotypes: Sequence[Genotype]
 ) -> Job:
-    """Returns the training of several genotypes of one space, as members of one job.
+    """Makes one job of the trainings of several genotypes of one space.
 
     Member i is trained by the recipe of `make_training` and with ``config.seed + i``.
     Its parameters are drawn from the distributions that the genotype's own network
     draws from, in another order; after that both compute the same numbers.
 
     Args:
+      config: settings of a run.
+      dataset: images in memory.
       genotypes: one for each member.
 
     Raises:
@@ -75,62 +82,96 @@ def make_shared_training(
     _require_shareable(config, dataset, space, genotypes)
     for genotype in genotypes:
         make_network(config, dataset, genotype)
-    task, settings = get_task(config), config.retrain
-    layout = make_layout(config.devices, len(genotypes), "the members", members=True)
-    net = _shared_network(config, dataset, space)
-    criterion = auxiliary_criterion(class_weights(config, dataset))
-    apply = functional.supernet_apply(net)
-    problem = _problem(config, dataset, net, apply, criterion)
-    feed = problem.feed
-
-    def init(seed: Array) -> TrainState:
-        params, stats = problem.init(seeds.stream_key(seed, seeds.INIT))
-        raw_key = seeds.raw_stream_key(seed, seeds.STEPS)
-        training = _training_at(Mixture({}), apply, settings, criterion)
-        return training.init(raw_key, params, stats)
-
-    def step(state: TrainState, data: Any, order: Any, i: Any, scalars: Any) -> Any:
-        key = step_key(state.key, state.step)
-        (batch,) = problem.prepare(key, feed.batches(data, order, i))
-        training = _training_at(scalars["mixture"], apply, settings, criterion)
-        return training.step(state, batch, scalars)
-
-    run = program.epoch_program(feed.order, step)
-
-    def run_member(member: Any, common: Any) -> Any:
-        (state, totals, mixture), (data, scalars, bounds) = member, common
-        return run(state, totals, data, {**scalars, "mixture": mixture}, *bounds)
-
-    over = layout.over_members(run_member, member_execution(config))
+    members = len(genotypes)
+    layout = make_layout(config.devices, members, "the members", members=True)
+    job = _make_member_job(config, dataset, _shared_network(config, dataset, space))
     mixtures = _stacked_mixtures(space, genotypes)
-
-    def run_all(state: Any, totals: Any, data: Any, scalars: Any, *bounds: Any) -> Any:
-        own = {name: value for name, value in scalars.items() if name != "mixture"}
-        return over((state, totals, scalars["mixture"]), (data, own, bounds))
-
-    job = job_of(
-        task,
-        get_score(config),
-        problem,
-        layout=layout,
-        start=config.seed + np.arange(len(genotypes), dtype=np.int32),
-        init=lambda start: lax.map(init, start),
-        run=run_all,
-        scalars=lambda epoch: {
-            **scalar_arrays(training_scalars(settings, epoch)),
-            "mixture": mixtures,
-        },
-        model=lambda state, scalars: (state, scalars["mixture"]),
-        epochs=settings.epochs,
-        metrics=problem.metrics,
-    )
+    execution = member_execution(config)
     return dataclasses.replace(
-        job,
-        evaluate=lambda model, *data: lax.map(
-            lambda member: job.evaluate(member, *data), model
-        ),
-        per_step=len(genotypes) * job.per_step,
-        members=len(genotypes),
+        map_over_members(job, layout, members, execution, own_scalars=["mixture"]),
+        start=config.seed + np.arange(members, dtype=np.int32),
+        scalars=lambda epoch: job.scalars(epoch) | {"mixture": mixtures},
+        model=lambda state, scalars: (state, scalars["mixture"]),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedTraining:
+    """The step of the network that the scalar ``mixture`` chooses.
+
+    Attributes:
+      apply: forward pass of a supernet of discrete operations.
+      microbatches: number of parts in which a batch is computed.
+      criterion: loss and metrics of a network with an auxiliary head, which this has
+        not.
+      optimizer: makes the weights' optimizer of the scalars.
+    """
+
+    apply: SupernetApply
+    microbatches: int
+    criterion: Criterion
+    optimizer: Optimizer
+
+    def at_mixture(self, mixture: Mixture) -> Training:
+        """Returns the training of the network that a one-hot mixture chooses."""
+
+        def apply(
+            params: Params,
+            stats: Stats,
+            inputs: Array,
+            drop_rate: Array,
+            key: Array,
+            *,
+            train: bool,
+        ) -> tuple[Logits, Stats]:
+            del drop_rate  # is 0
+            logits, stats = self.apply(params, stats, mixture, inputs, key, train=train)
+            return Logits(logits, None), stats
+
+        return Training(apply, self.microbatches, self.criterion, self.optimizer)
+
+    def init(self, key: Array, params: Params, stats: Stats) -> TrainState:
+        """Returns the state before the first step; ``key`` is raw key data."""
+        return self.at_mixture(Mixture({})).init(key, params, stats)
+
+    def step(
+        self, state: TrainState, batch: Batch, scalars: Scalars
+    ) -> tuple[TrainState, Metrics]:
+        """Takes a step; see `Training.step`."""
+        return self.at_mixture(scalars["mixture"]).step(state, batch, scalars)
+
+
+def _make_member_job(config: ConfigDict, dataset: AnyDataset, net: Supernet) -> Job:
+    """Makes the job of one member, whose scalars lack the mixture."""
+    settings = config.retrain
+    apply = functional.supernet_apply(net)
+    criterion = auxiliary_criterion(class_weights(config, dataset))
+    optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
+    supply = make_supply(dataset, config)
+    size = settings.batch_size
+    require_whole_batch(size, supply.images, "the training set")
+
+    def init_network(key: PRNGKeyArray) -> functional.Initialized:
+        return functional.initialize_supernet(net, key, dataset.image_shape)
+
+    def predict(model: tuple[TrainState, Mixture], images: Array) -> Array:
+        state, mixture = model
+        key = step_key(state.key, state.step)
+        clean = normalize_images(dataset, images, Layout())
+        logits, _ = apply(state.params, state.stats, mixture, clean, key, train=False)
+        return logits
+
+    return make_training_job(
+        config,
+        Layout(),
+        SharedTraining(apply, settings.microbatches, criterion, optimizer),
+        score=get_score(config),
+        init_network=init_network,
+        feed=supply.training([np.arange(supply.images)], size),
+        prepare=make_preparation(dataset, settings, Layout()),
+        held_out=supply.test(size),
+        examination=count_by_class(predict, dataset.classes),
+        chance=math.log(dataset.classes),
     )
 
 
@@ -189,61 +230,6 @@ def _shared_network(config: ConfigDict, dataset: Any, space: Space) -> Supernet:
     )
 
 
-def _problem(
-    config: ConfigDict,
-    dataset: AnyDataset,
-    net: Supernet,
-    apply: SupernetApply,
-    criterion: Criterion,
-) -> Problem:
-    settings = config.retrain
-    size, supply = settings.batch_size, make_supply(dataset, config)
-    whole_batches(size, supply.images, "the training set")
-
-    def init(key: PRNGKeyArray) -> functional.Initialized:
-        return functional.initialize_supernet(net, key, dataset.image_shape)
-
-    def predict(model: tuple[TrainState, Mixture], images: Array) -> Array:
-        state, mixture = model
-        key = step_key(state.key, state.step)
-        clean = normalize_images(dataset, images, Layout())
-        logits, _ = apply(state.params, state.stats, mixture, clean, key, train=False)
-        return logits
-
-    return Problem(
-        _training_at(Mixture({}), apply, settings, criterion),
-        init,
-        feed=supply.training([np.arange(supply.images)], size),
-        prepare=make_preparation(dataset, settings, Layout()),
-        held_out=supply.test(size),
-        examination=count_by_class(predict, dataset.classes),
-        per_step=size,
-        chance=math.log(dataset.classes),
-    )
-
-
-def _training_at(
-    mixture: Mixture, apply: SupernetApply, settings: ConfigDict, criterion: Criterion
-) -> Training:
-    """Returns the training of the network that a mixture chooses."""
-
-    def at_mixture(
-        params: Params,
-        stats: Stats,
-        inputs: Array,
-        drop_rate: Array,
-        key: Array,
-        *,
-        train: bool,
-    ) -> tuple[Logits, Stats]:
-        del drop_rate  # is 0
-        logits, stats = apply(params, stats, mixture, inputs, key, train=train)
-        return Logits(logits, None), stats
-
-    optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
-    return Training(at_mixture, settings.microbatches, criterion, optimizer)
-
-
 def _stacked_mixtures(space: Space, genotypes: Sequence[Genotype]) -> Mixture:
     """Returns one-hot mixtures, float32 [member, edge, op] by kind."""
     each = [one_hot(space, genotype) for genotype in genotypes]
@@ -253,10 +239,17 @@ def _stacked_mixtures(space: Space, genotypes: Sequence[Genotype]) -> Mixture:
 def count_network_parameters(
     config: ConfigDict, dataset: AnyDataset, genotype: Genotype
 ) -> int:
-    """Returns how many trainable scalars a genotype's own network has."""
+    """Returns the number of trainable scalars of a genotype's own network.
+
+    Args:
+      config: settings of a run.
+      dataset: images, of which shape and classes are read.
+      genotype: the network's cells.
+    """
     net = make_network(config, dataset, genotype)
-    example = jnp.zeros((2, *dataset.image_shape)), jnp.zeros(())
+    images = jnp.zeros((2, *dataset.image_shape))
     made = jax.eval_shape(
-        lambda key: functional.initialize(net, key, *example), jax.random.key(0)
+        lambda key: functional.initialize(net, key, images, jnp.zeros(())),
+        jax.random.key(0),
     )
     return functional.count_parameters(made.params)

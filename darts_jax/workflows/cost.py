@@ -11,9 +11,12 @@ from darts_jax.cost.sites import supernet_sites
 from darts_jax.errors import InputError
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
-from darts_jax.tasks.image_networks import make_network, make_supernet
+from darts_jax.tasks.image_networks import (
+    make_empty_image_network,
+    make_network,
+    make_supernet,
+)
 from darts_jax.tasks.registry import load_data, require_images
-from darts_jax.tasks.sizes import make_blank_network
 from darts_jax.training.console import format_table
 from darts_jax.training.directory import atomic_write
 
@@ -54,7 +57,7 @@ def write_operation_latencies(config: ConfigDict, batch: int, out: Path) -> None
     dataset = load_data(config)
     how = _measurement(batch, config.supernet.dtype)
     supernet = make_supernet(config, dataset)
-    net = make_blank_network(config, dataset)
+    net = make_empty_image_network(config, dataset)
     size = dataset.image_shape
     space = get_space(config.space)
     places = [choice.site for choice in supernet_sites(supernet, size[:2])]

@@ -12,7 +12,7 @@ from darts_jax.bilevel.discretization import one_hot, weight_reader
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.devices import to_host
-from darts_jax.tasks.slots import make_discretization
+from darts_jax.tasks.search_job import make_discretization
 from darts_jax.training.evaluation import Evaluator
 from darts_jax.training.loop import completed_steps
 from darts_jax.training.restore import SavedSearch

@@ -19,10 +19,9 @@ from darts_jax.models.functional import count_parameters, supernet_apply
 from darts_jax.settings.config import validate_config, with_overrides
 from darts_jax.spaces import get_space
 from darts_jax.tasks.image_networks import make_supernet
-from darts_jax.tasks.registry import load_data, require_images
+from darts_jax.tasks.registry import load_data, make_search, require_images
 from darts_jax.training.console import format_table, print_status
 from darts_jax.training.loop import compile_job
-from darts_jax.training.search_job import make_search
 from darts_jax.types import Mixture
 
 

@@ -14,12 +14,11 @@ from darts_jax.errors import InputError
 from darts_jax.settings.config import validate_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
-from darts_jax.tasks.registry import load_data
+from darts_jax.tasks.registry import load_data, make_training
 from darts_jax.training.console import print_status
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.evaluation import Evaluation, Evaluator, write_evaluation
 from darts_jax.training.restore import restore_network
-from darts_jax.training.retrain_job import make_training
 
 
 def evaluate(

@@ -21,11 +21,10 @@ from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.written import parse_tree
 from darts_jax.tasks.classification.task import make_inference
-from darts_jax.tasks.registry import load_data, require_images
+from darts_jax.tasks.registry import load_data, make_training, require_images
 from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.opening import require_same_data
 from darts_jax.training.restore import blank_images, restore_network
-from darts_jax.training.retrain_job import make_training
 
 MODEL = "model.jax_export"
 CARD = "card.json"

@@ -13,15 +13,15 @@ from ml_collections import ConfigDict
 
 from darts_jax.baselines.equal_cost import random_of_cost
 from darts_jax.data.stream import AnyDataset
-from darts_jax.engine.task import Score
+from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
 from darts_jax.files import local_path
 from darts_jax.html import results_table
 from darts_jax.settings.config import with_overrides
 from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.cost_limits import has_budget
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.console import format_table, print_status
-from darts_jax.training.cost_limits import has_budget
 from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.processes import is_writer, wait_for_all

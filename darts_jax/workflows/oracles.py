@@ -18,7 +18,7 @@ from darts_jax.engine.devices import Layout, to_host
 from darts_jax.errors import InputError
 from darts_jax.nasbench import NASBench201
 from darts_jax.spaces.graph import Genotype
-from darts_jax.tasks.dataset import split_search_data
+from darts_jax.tasks.image_data import split_search_data
 from darts_jax.tasks.registry import load_data, require_images
 from darts_jax.training.path_scores import make_path_scores
 from darts_jax.training.restore import SavedSearch

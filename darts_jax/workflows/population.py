@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from darts_jax.bilevel.discretization import kinds_with_invalid_alpha
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
-from darts_jax.engine.task import Score
+from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
 from darts_jax.html import results_table
 from darts_jax.plots.history_plots import HistoryPlots
@@ -27,7 +27,7 @@ from darts_jax.settings.schema import population_settings
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import get_score, load_data
-from darts_jax.tasks.slots import make_discretization
+from darts_jax.tasks.search_job import make_discretization
 from darts_jax.training.console import format_table, short_name
 from darts_jax.training.directory import RunDirectory, atomic_write, load_architecture
 from darts_jax.training.lock import holds_run_lock

@@ -8,8 +8,9 @@ from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.data.stream import AnyDataset
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.cost_limits import Pricing
+from darts_jax.tasks.registry import make_pricing
 from darts_jax.training.console import print_status
-from darts_jax.training.cost_limits import Pricing, make_pricing
 
 
 def draw_comparable(

@@ -20,16 +20,14 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check_genotype, describe_dead_states
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
-from darts_jax.tasks.registry import load_data
+from darts_jax.tasks.registry import load_data, make_pricing, make_training
 from darts_jax.training.console import print_status
-from darts_jax.training.cost_limits import make_pricing
 from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.evaluation import write_evaluation
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.loop import run_epochs
 from darts_jax.training.opening import open_run
 from darts_jax.training.processes import wait_for_all
-from darts_jax.training.retrain_job import make_training
 from darts_jax.training.shared_job import count_network_parameters, make_shared_training
 from darts_jax.training.warm_start import (
     SourceRun,

@@ -12,7 +12,7 @@ import jax
 from darts_jax.analysis.comparison import improvement
 from darts_jax.analysis.intervals import Range
 from darts_jax.analysis.measures import column_range
-from darts_jax.engine.task import Score
+from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype

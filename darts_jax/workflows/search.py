@@ -17,8 +17,8 @@ from darts_jax.settings.config import validate_config, with_overrides
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
-from darts_jax.tasks.registry import load_data
-from darts_jax.tasks.slots import full_mask, make_discretization
+from darts_jax.tasks.registry import load_data, make_search
+from darts_jax.tasks.search_job import full_mask, make_discretization, search_start
 from darts_jax.training.checkpoint import Checkpoints
 from darts_jax.training.console import print_status
 from darts_jax.training.directory import RunDirectory, atomic_write
@@ -33,7 +33,6 @@ from darts_jax.training.run_budget import (
     read_limit,
     write_costs,
 )
-from darts_jax.training.search_job import make_search, search_start
 from darts_jax.training.search_observer import SearchObserver
 from darts_jax.training.search_result import SearchResult, read_search_result
 from darts_jax.training.stages import Stage, make_stages, pruned_mask

@@ -17,7 +17,7 @@ from darts_jax.errors import unknown_name_error
 from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Genotype
-from darts_jax.tasks.slots import bind_settings, make_discretization
+from darts_jax.tasks.search_job import bind_settings, make_discretization
 from darts_jax.training.console import print_status
 from darts_jax.training.evaluation import Evaluator
 from darts_jax.training.loop import compile_job

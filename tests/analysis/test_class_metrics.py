@@ -23,14 +23,14 @@ from darts_jax.bilevel.losses import classification_criterion, cross_entropy
 from darts_jax.bilevel.weight_training import auxiliary_criterion
 from darts_jax.cli.main import main
 from darts_jax.data.stream import PADDING, from_sources
-from darts_jax.engine.devices import Layout
 from darts_jax.errors import InputError
 from darts_jax.models.network import Logits
 from darts_jax.plots.confusion import plot_confusion
 from darts_jax.plots.style import svg_text
 from darts_jax.settings.config_files import load_config
-from darts_jax.tasks.classification.class_weights import class_weights, training_counts
-from darts_jax.tasks.classification.task import CLASSIFICATION, count_by_class
+from darts_jax.tasks.classification.criterion import class_weights, training_counts
+from darts_jax.tasks.classification.metric import count_by_class
+from darts_jax.tasks.registry import make_search, make_training
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.evaluation import ByClass, read_evaluation
 from darts_jax.training.metrics import read_metrics
@@ -201,7 +201,7 @@ ON_DEVICES = """
 import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from sklearn.metrics import confusion_matrix
-from darts_jax.tasks.classification.task import count_by_class
+from darts_jax.tasks.classification.metric import count_by_class
 from darts_jax.types import Examples
 from darts_jax.engine.devices import Layout
 layout = Layout(Mesh(np.array(jax.devices()), ("device",)))
@@ -305,10 +305,10 @@ def test_weights_reach_the_problems_of_search_and_retraining():
     weights, data = weights_of("balanced"), skewed()
     made = config(1, **SMALL, **{"data.class_weights": "balanced"})
     want = cross_entropy(logits, labels, weights=weights)
-    criterion = CLASSIFICATION.search(made, data, Layout()).method.criterion
+    criterion = make_search(made, data).method.criterion
     np.testing.assert_array_equal(criterion.loss(logits, batch, {}), want)
     chosen = random_genotype(darts_jax.get_space("tiny"), np.random.default_rng(0))
-    criterion = CLASSIFICATION.training(made, data, chosen, Layout()).method.criterion
+    criterion = make_training(made, data, chosen).method.criterion
     found = criterion.loss(Logits(logits, None), batch, {"label_smoothing": 0.0})
     np.testing.assert_array_equal(found, want)
 

@@ -43,8 +43,8 @@ from darts_jax.errors import InputError
 from darts_jax.models.network import Network
 from darts_jax.spaces import get_space, moves
 from darts_jax.spaces.mobile import BlockStage, block_names, mobile_space
+from darts_jax.tasks.cost_limits import Limit, Pricing, budget_of_space
 from darts_jax.tasks.registry import TASKS
-from darts_jax.training.cost_limits import Limit, Pricing, budget_of
 from darts_jax.training.search_observer import SearchObserver
 from darts_jax.workflows.front import Front, front
 from tests.support import tiny
@@ -153,9 +153,9 @@ def test_the_multiplier_alone_brings_every_relaxation_to_its_target(name, space)
     limit = Limit(space, expected, 1e-9, name)
     rule = DISCRETIZATIONS[space.discretization]
     dearest = rule(space, alpha, weight_reader(name))
-    least = limit.cost(limit.fitted(dearest, alpha))
+    least = limit.cost(limit.fit(dearest, alpha))
     target = (least + limit.cost(dearest)) / 2
-    budget = budget_of(space, name, BUDGET_RULES["augmented"], expected)
+    budget = budget_of_space(space, name, BUDGET_RULES["augmented"], expected)
     update = "exponentiated_gradient" if relaxation.simplex else "sgd"
     search = Search(
         *(None, relaxation, None, mask),
@@ -223,16 +223,16 @@ def test_repaired_genotypes_meet_their_target(name):
     limit = Limit(space, expected, 0.0, "softmax")
     most = limit.cost(genotype)
     loose = dataclasses.replace(limit, target=most)
-    assert loose.fitted(genotype, alpha) == genotype
+    assert loose.fit(genotype, alpha) == genotype
     impossible = dataclasses.replace(limit, target=1e-9)
-    cheapest = impossible.fitted(genotype, alpha)
+    cheapest = impossible.fit(genotype, alpha)
     assert not impossible.is_met(cheapest)
     least = limit.cost(cheapest)
     neighbours = moves.list_neighbours(space, cheapest)
     assert all(limit.cost(other) >= least for other in neighbours)
     for share in (0.9, 0.3, 0.0):
         tight = dataclasses.replace(limit, target=least + share * (most - least))
-        fitted = tight.fitted(genotype, alpha)
+        fitted = tight.fit(genotype, alpha)
         assert fitted != genotype
         assert tight.is_met(fitted)
 
@@ -323,7 +323,7 @@ def test_a_search_meets_its_budget_in_a_population_too(registered, tmp_path, cap
     found = darts_jax.search(config, tmp_path / "one", data)
     assert found.records[-1]["multiplier"] > 0
     costs = ExpectedCost.from_json((tmp_path / "one" / "costs.json").read_text())
-    limit = Limit.of(config, costs)
+    limit = Limit.from_config(config, costs)
     assert limit.is_met(found.genotype)
     net = Network(found.genotype, registered.macro, 3, 1, 8)
     assert network_cost(net, data.image_shape).macs / 1e6 <= 0.045
@@ -426,7 +426,7 @@ def test_a_front_is_drawn_and_shown(tmp_path):
     )
     columns = "target", "cost", "accuracy", "group", "name"
     rows = tuple(dict(zip(columns, row, strict=True)) for row in values)
-    measure = TASKS["classification"].score
+    measure = TASKS["classification"].scores[0]
     found = Front(rows, "million parameters", tmp_path, measure)
     assert found.columns == columns
     (axes,) = found.plot().axes

@@ -13,9 +13,8 @@ from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.bilevel.hypergradient import first_order
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.step import Search
-from darts_jax.engine.devices import Layout
-from darts_jax.tasks.registry import get_task, load_data
-from darts_jax.training.shared_job import _training_at
+from darts_jax.tasks.registry import load_data, make_search, make_training
+from darts_jax.training.shared_job import make_shared_training
 from tests.support.supernets import KEY, SCALARS, examples, to64
 from tests.support.tiny import tiny_space
 
@@ -117,15 +116,16 @@ def test_the_settings_reach_every_task(settings, nesterov, tmp_path, monkeypatch
     asked = [f"{part}.weights.nesterov={nesterov}" for part in ("search", "retrain")]
     order = f"search.first_step={'weights' if nesterov else 'architecture'}"
     config = load_config(None, [*settings, *where, *asked, order])
-    dataset, task = load_data(config), get_task(config)
-    search = task.search(config, dataset, Layout()).method
+    dataset = load_data(config)
+    search = make_search(config, dataset).method
     assert search.nesterov == search.weights_first == nesterov
 
     space = darts_jax.get_space(config.space)
     genotype = random_genotype(space, np.random.default_rng(0))
-    methods = [task.training(config, dataset, genotype, Layout()).method]
+    methods = [make_training(config, dataset, genotype).method]
     if settings is CLASSES:
-        methods.append(_training_at({}, None, config.retrain, None))
+        config.retrain.update(drop_path=0.0, auxiliary_weight=0.0)
+        methods.append(make_shared_training(config, dataset, [genotype]).method)
     weights = {"learning_rate": 1.0, "momentum": 0.5, "decay": 0.0, "clip": 1e9}
     ones = jnp.ones(3)
     for method in methods:

@@ -27,7 +27,7 @@ from darts_jax.data.idx import DEBIAN
 from darts_jax.data.jpeg import decode_jpegs
 from darts_jax.errors import InputError
 from darts_jax.settings.config import default_config
-from darts_jax.tasks.dataset import split_search_data
+from darts_jax.tasks.image_data import split_search_data
 from darts_jax.tasks.registry import load_data
 from tests.support.made_data import idx, pictures, prepare, write_fashion
 

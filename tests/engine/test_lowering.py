@@ -7,7 +7,7 @@ from jax import export
 
 from darts_jax import default_config, from_arrays
 from darts_jax.engine.devices import Layout
-from darts_jax.training.search_job import make_search
+from darts_jax.tasks.registry import make_search
 
 
 @pytest.mark.parametrize(

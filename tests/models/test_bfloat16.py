@@ -19,8 +19,7 @@ from darts_jax.engine.devices import Layout
 from darts_jax.models.functional import network_apply, supernet_apply
 from darts_jax.models.network import Network
 from darts_jax.tasks.image_networks import make_supernet
-from darts_jax.training.retrain_job import make_training
-from darts_jax.training.search_job import make_search
+from darts_jax.tasks.registry import make_search, make_training
 from tests.support.tiny import quick_jit, tiny_genotype, tiny_space
 
 KEY = jax.random.key(0)

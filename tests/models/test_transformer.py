@@ -36,9 +36,8 @@ from darts_jax.spaces.transformer import (
     chain_cell,
 )
 from darts_jax.tasks.language.networks import NETWORKS, PARAMETERS, SUPERNETS
-from darts_jax.tasks.registry import TASKS, load_data
+from darts_jax.tasks.registry import TASKS, load_data, make_search
 from darts_jax.training import loop
-from darts_jax.training.search_job import make_search
 from darts_jax.types import Mixture, Text
 from tests.support.tiny import quick_jit
 
@@ -269,7 +268,7 @@ def test_what_a_network_is_expected_to_cost_is_its_parameters(name):
     config.update(task="language", space=name)
     config.language.network.units = 32
     space, rng = darts_jax.SPACES[name], np.random.default_rng(0)
-    expected = TASKS["language"].expected(config, words, "parameters")
+    expected = TASKS["language"].expected_cost(config, words, "parameters")
     for _ in range(2):
         genotype = random_genotype(space, rng)
         net = NETWORKS[name](config.language.network, words, genotype)
@@ -277,7 +276,7 @@ def test_what_a_network_is_expected_to_cost_is_its_parameters(name):
         told = expected({kind: w.astype(float) for kind, w in chosen})
         assert 1e6 * told == pytest.approx(size(net), abs=1e-6)
     with pytest.raises(InputError, match=r"search\.costs is macs, of operations"):
-        TASKS["language"].expected(config, words, "macs")
+        TASKS["language"].expected_cost(config, words, "macs")
 
 
 def test_dropout_is_for_training_alone_and_by_the_key():

@@ -12,22 +12,20 @@ import darts_jax
 from darts_jax.bilevel.discretization import one_hot, random_genotype
 from darts_jax.cli.main import main
 from darts_jax.data.pipeline import mirror
-from darts_jax.engine.devices import Layout
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.detection import boxes
 from darts_jax.tasks.detection.average_precision import Found, Truth, average_precision
+from darts_jax.tasks.detection.criterion import make_detection_criterion
 from darts_jax.tasks.detection.head import Located, Reading, detect
 from darts_jax.tasks.detection.task import make_detector
-from darts_jax.tasks.registry import get_task, load_data
+from darts_jax.tasks.registry import get_task, load_data, make_search, make_training
 from darts_jax.training import loop
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.metrics import read_metrics
 from darts_jax.training.restore import restore_network
-from darts_jax.training.retrain_job import make_training
-from darts_jax.training.search_job import make_search
 from darts_jax.workflows.retrain_result import read_retrained
 from tests.support.commands import cut, flags
 from tests.support.reference import slow_overlap
@@ -190,7 +188,7 @@ def test_what_is_said_rightly_of_every_location_is_found_rightly():
     reading = Reading(40, 0.05, 0.6)
     found = jax.jit(detect, static_argnums=(1, 2))(said, (SIZE, SIZE), reading)
     assert found.scores.shape == (6, 40)
-    score = get_task(config).score
+    score = get_task(config).scores[0]
     assert score.compute((found, marks), 6) == 1
     # Of what stands behind the images nothing counts.
     more = jax.tree.map(lambda x: np.concatenate([x, x[::-1]]), (found, marks))
@@ -205,8 +203,7 @@ def some_genotype():
 
 def test_the_loss_is_that_of_a_slow_account():
     config, dataset = made()
-    problem = get_task(config).training(config, dataset, some_genotype(), Layout())
-    criterion = problem.method.criterion
+    criterion = make_detection_criterion(config.detection)
     rng, part = np.random.default_rng(0), jax.tree.map(lambda x: x[:3], dataset.train)
     said = Located(
         rng.normal(-2, 1, (3, 4, 4, 10)).astype(np.float32),
@@ -287,13 +284,13 @@ def test_a_cost_is_that_of_backbone_and_head():
     task, space = get_task(config), darts_jax.SPACES["tiny"]
     genotype = random_genotype(space, np.random.default_rng(0))
     chosen = one_hot(space, genotype).weights
-    net = task.training(config, dataset, genotype, Layout()).init
-    params = jax.eval_shape(net, jax.random.key(0)).params
-    expected = task.expected(config, dataset, "parameters")
+    job = make_training(config, dataset, genotype)
+    params = jax.eval_shape(job.init, job.start).params
+    expected = task.expected_cost(config, dataset, "parameters")
     told = expected({kind: w.astype(float) for kind, w in chosen.items()})
     assert 1e6 * told == pytest.approx(count_parameters(params), abs=1e-6)
     macs = {
-        channels: task.expected(
+        channels: task.expected_cost(
             made([f"detection.channels={channels}"])[0], dataset, "macs"
         ).around["normal"]
         for channels in (4, 6)

@@ -13,8 +13,8 @@ from darts_jax.engine.devices import Layout
 from darts_jax.errors import InputError
 from darts_jax.models.language import Reading
 from darts_jax.settings.config import default_config
-from darts_jax.tasks.language import feeds as texts
-from darts_jax.tasks.language.task import _criterion
+from darts_jax.tasks.language import data as texts
+from darts_jax.tasks.language.criterion import make_text_criterion
 from darts_jax.types import Text
 
 KEY = jax.random.key_data(jax.random.key(0))
@@ -133,7 +133,7 @@ def read(feed, epoch=0):
 
 def test_windows_follow_each_other_through_the_text():
     rows = batched(np.arange(900, dtype=np.int32), 3)
-    feed = texts.running([rows], texts.Windows(20, 4.0, 27))
+    feed = texts.window_feed([rows], texts.Windows(20, 4.0, 27))
     lengths = []
     for epoch in range(2):
         seen = [[] for _ in rows]
@@ -175,7 +175,7 @@ def test_windows_have_the_published_lengths():
 
 def test_the_shorter_text_begins_anew():
     long, short = (batched(np.arange(n, dtype=np.int32), 1) for n in (101, 41))
-    feed = texts.running([long, short], texts.Windows(10, 0.0, 10))
+    feed = texts.window_feed([long, short], texts.Windows(10, 0.0, 10))
     assert feed.steps == 11
     windows = [pair[1] for pair in read(feed)]
     assert all(w.stream.tolist() == [1] for w in windows)
@@ -186,7 +186,7 @@ def test_the_shorter_text_begins_anew():
 
 def test_a_pass_reads_every_token_once():
     rows = batched(np.arange(74, dtype=np.int32), 2)
-    feed = texts.once(rows, 10)
+    feed = texts.text_feed(rows, 10)
     assert (feed.steps, feed.count) == (4, 72)
     seen = [w.targets[0][w.present[0]] for (w,) in read(feed)]
     assert np.concatenate(seen).tolist() == list(range(1, 37))
@@ -207,7 +207,7 @@ def test_the_loss_is_the_papers(stream):
     present = np.tile(np.arange(5) < length, (3, 1))
     tokens = np.zeros((3, 5), np.int32)
     text = Text(tokens, tokens, present, present[:, 0], np.full(3, stream, np.int32))
-    criterion = _criterion(settings)
+    criterion = make_text_criterion(settings)
     got = criterion.loss(reading, text, {})
     losses, states, dropped = (np.asarray(x)[:, :length] for x in reading)
     want = losses.mean()

@@ -10,18 +10,16 @@ import pytest
 import darts_jax
 from darts_jax.cli.main import main
 from darts_jax.data.text import unigram_perplexity
-from darts_jax.engine.devices import Layout
 from darts_jax.errors import InputError
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Cell, dense_edges
 from darts_jax.spaces.published import get_genotype
 from darts_jax.spaces.recurrent import OPERATIONS, RECURRENT
-from darts_jax.tasks.registry import get_task, load_data
+from darts_jax.tasks.language.task import scale_rate_by_length
+from darts_jax.tasks.registry import load_data, make_search, make_training
 from darts_jax.training import loop
 from darts_jax.training.directory import load_architecture
 from darts_jax.training.metrics import read_metrics
-from darts_jax.training.retrain_job import make_training
-from darts_jax.training.search_job import make_search
 from tests.support.commands import cut, flags
 from tests.support.tiny import quick_jit
 
@@ -152,7 +150,7 @@ def test_weights_are_averaged_when_a_score_is_worse(tale):
 
 def test_steps_are_as_large_as_their_windows_and_compile_once(tale):
     config, corpus, genotype = made(tale)
-    problem = get_task(config).training(config, corpus, genotype, Layout())
+    pace = scale_rate_by_length(config.language.window)
     job = make_training(config, corpus, genotype)
     state = loop.initial_tree(job)["state"]
     ((_, data),) = job.feed.open(job.layout)(0, 0)
@@ -162,7 +160,7 @@ def test_steps_are_as_large_as_their_windows_and_compile_once(tale):
         run(state, job.empty_totals(), data, job.scalars(0), *bounds)
         (text,) = job.feed.batches(data, job.feed.order(state.key, 0), np.int32(i))
         length = int(text.present[0].sum())
-        paced = problem.paced(job.scalars(0), text)["weights"]
+        paced = pace(job.scalars(0), text)["weights"]
         assert float(paced["learning_rate"]) == pytest.approx(10 * length / 8)
         assert float(paced["clip"]) == 0.25
         lengths.add(length)

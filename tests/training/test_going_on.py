@@ -15,12 +15,11 @@ from darts_jax.cli.main import main
 from darts_jax.errors import InputError
 from darts_jax.reports.commands import reproduction_commands
 from darts_jax.settings.config_files import load_config
+from darts_jax.tasks.registry import make_search, make_training
 from darts_jax.training.checkpoint import named_arrays, read_newest
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.metrics import read_metrics
 from darts_jax.training.opening import extendable_verbs
-from darts_jax.training.retrain_job import make_training
-from darts_jax.training.search_job import make_search
 from tests.support.small_runs import config, images
 
 pytestmark = pytest.mark.usefixtures("tiny")

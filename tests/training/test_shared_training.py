@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from darts_jax.bilevel.discretization import one_hot
-from darts_jax.bilevel.weight_training import AUXILIARY_CLASSIFICATION, Training
+from darts_jax.bilevel.weight_training import (
+    AUXILIARY_CLASSIFICATION,
+    Training,
+    make_sgd,
+)
 from darts_jax.data.sources import load_dataset
 from darts_jax.errors import InputError
 from darts_jax.models.functional import (
@@ -21,7 +25,7 @@ from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
 from darts_jax.settings.config import default_config, with_overrides
 from darts_jax.spaces.graph import Genotype
-from darts_jax.training.shared_job import _training_at, make_shared_training
+from darts_jax.training.shared_job import SharedTraining, make_shared_training
 from darts_jax.workflows.retrain import retrain
 from darts_jax.workflows.retrain_result import read_retrained
 from tests.support.supernets import KEY, examples, to64
@@ -77,14 +81,12 @@ def test_a_step_at_a_one_hot_mixture_is_a_step_of_the_network():
     mixture = to64(one_hot(space, genotype))
     key = jax.random.key_data(KEY)
 
-    class Settings:
-        microbatches = 1
-        weights = default_config().retrain.weights
-
     apply, of_network = supernet_apply(shared), network_apply(network)
     trainings = (
         (
-            _training_at(mixture, apply, Settings, AUXILIARY_CLASSIFICATION),
+            SharedTraining(apply, 1, AUXILIARY_CLASSIFICATION, make_sgd).at_mixture(
+                mixture
+            ),
             params,
             stats,
         ),

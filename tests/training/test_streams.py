@@ -112,7 +112,7 @@ def test_tests_see_every_image_once():
     held_out = supply.held_out(split_train(24, 0.7)[1], 3)
     assert sorted(np.ravel(labels(held_out))) == [-1, *range(16, 24)]
     test = supply.test(4)
-    assert (test.images, test.steps) == (11, 3)
+    assert (test.count, test.steps) == (11, 3)
     assert sorted(np.ravel(labels(test))) == [-1, *range(11)]
 
 

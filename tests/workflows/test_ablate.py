@@ -30,14 +30,14 @@ GRID = {
 @contextlib.contextmanager
 def counted_compilations():
     """A list of the epoch programs that are compiled meanwhile."""
-    compiled, original = [], program.compile_program
+    compiled, original = [], program.compile_lowered
 
     def counted(*arguments):
         compiled.append(arguments)
         return original(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, "compile_program", counted)
+        patch.setattr(program, "compile_lowered", counted)
         yield compiled
 
 

@@ -28,13 +28,13 @@ from darts_jax.settings.combinations import refuse_illegal
 from darts_jax.settings.config import flatten, with_overrides
 from darts_jax.settings.scalars import search_scalars
 from darts_jax.tasks.image_networks import make_supernet
-from darts_jax.tasks.slots import (
+from darts_jax.tasks.registry import make_search
+from darts_jax.tasks.search_job import (
     initial_alpha,
     make_discretization,
     make_method,
     make_stop,
 )
-from darts_jax.training.search_job import make_search
 from darts_jax.types import Examples
 from tests.support.small_runs import BATCH, images
 from tests.support.tiny import quick_jit

@@ -16,7 +16,7 @@ from darts_jax.data.sources import load_dataset
 from darts_jax.engine.devices import AXIS, Layout
 from darts_jax.kernels import channelwise, convolution, rectified, sums
 from darts_jax.kernels.edges import PLAIN_FORMS
-from darts_jax.training.search_job import make_search
+from darts_jax.tasks.registry import make_search
 from darts_jax.workflows.estimate import Memory, Trial
 
 TINY = [  # S2 on the digits

@@ -85,7 +85,7 @@ def test_what_is_compared_is_of_one_space(
 class Job:
     """What the result of a training says of it."""
 
-    score = get_task(darts_jax.default_config()).score
+    score = get_task(darts_jax.default_config()).scores[0]
 
 
 def test_random_networks_of_the_settings_space_are_those_of_before():

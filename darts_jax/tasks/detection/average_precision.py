@@ -1,4 +1,4 @@
-"""Average precision as COCO defines it: on the host, in NumPy.
+"""Average precision as COCO defines it, on the host, in NumPy.
 
 Detections of a class are taken from the most to the least certain. Each is given the
 free box of its image that it overlaps most, if by the threshold at least, and is right
@@ -31,7 +31,7 @@ class Found:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Truth:
-    """What there is in them, padded likewise.
+    """True boxes in images, padded to one number an image.
 
     Attributes:
       present: False where there is no box.
@@ -48,7 +48,13 @@ class Truth:
 def average_precision(
     found: Found, truth: Truth, thresholds: Float[np.ndarray, " threshold"] = THRESHOLDS
 ) -> float:
-    """The mean over thresholds and over the classes that there are; 0 without any."""
+    """Returns the mean over thresholds and over the classes present; 0 without any.
+
+    Args:
+      found: detections.
+      truth: true boxes of the same images.
+      thresholds: smallest overlaps of a right detection.
+    """
     there = truth.labels[truth.present & ~truth.crowd]
     each = [class_precisions(found, truth, c, thresholds) for c in np.unique(there)]
     return float(np.mean(each)) if each else 0.0
@@ -57,8 +63,17 @@ def average_precision(
 def class_precisions(
     found: Found, truth: Truth, label: int, thresholds: Float[np.ndarray, " threshold"]
 ) -> Float[np.ndarray, " threshold"]:
-    """Average precision of one class at each threshold."""
-    scores, right, ignored = [], [], []
+    """Returns the average precision of one class at each threshold.
+
+    Args:
+      found: detections.
+      truth: true boxes of the same images.
+      label: the class.
+      thresholds: smallest overlaps of a right detection.
+    """
+    scores = []
+    right = []
+    ignored = []
     count = 0
     for image in range(len(found.scores)):
         here = (found.labels[image] == label) & (found.scores[image] > 0)
@@ -85,8 +100,9 @@ def _overlaps(
     boxes: Float[np.ndarray, "box 4"],
     crowd: Bool[np.ndarray, " box"],
 ) -> Float[np.ndarray, "detection box"]:
-    """Intersection over union; over the detection's own area where it is a crowd."""
-    a, b = found[:, None].astype(np.float64), boxes[None].astype(np.float64)
+    """Returns intersection over union; over the detection's own area for a crowd."""
+    a = found[:, None].astype(np.float64)
+    b = boxes[None].astype(np.float64)
     size = np.minimum(a, b)[..., 2:] - np.maximum(a, b)[..., :2]
     common = np.maximum(size, 0).prod(-1)
     own, other = ((x[..., 2:] - x[..., :2]).prod(-1) for x in (a, b))
@@ -100,7 +116,7 @@ def _match(
 ) -> tuple[
     Bool[np.ndarray, "threshold detection"], Bool[np.ndarray, "threshold detection"]
 ]:
-    """Which detections of an image are right, and which are not to be counted."""
+    """Returns the right detections of an image, and those that are not counted."""
     right = np.zeros((len(thresholds), len(overlap)), bool)
     ignored = np.zeros_like(right)
     for t, threshold in enumerate(thresholds):
@@ -110,14 +126,15 @@ def _match(
             # Of equals the last, as the authors' code has it.
             best = len(own) - 1 - int(np.argmax(own[::-1])) if len(own) else -1
             if best >= 0 and own[best] >= threshold:
-                right[t, d], free[best] = True, False
+                right[t, d] = True
+                free[best] = False
             else:
                 ignored[t, d] = bool((shares[crowd] >= threshold).any())
     return right, ignored
 
 
 def _area(hits: Bool[np.ndarray, " detection"], count: int) -> float:
-    """Below the curve of precision over recall, by 101 points."""
+    """Returns the area below the curve of precision over recall, by 101 points."""
     right = np.cumsum(hits)
     precision = right / np.arange(1, len(hits) + 1)
     best = np.maximum.accumulate(precision[::-1])[::-1]

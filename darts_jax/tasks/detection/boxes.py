@@ -1,4 +1,4 @@
-"""Boxes on an image: how they overlap, and which of many say something of their own.
+"""Boxes on an image: overlap, assignment to locations, and suppression.
 
 A box is (left, top, right, bottom) in pixels of the image, from the upper left corner
 of the first pixel to the lower right of the last. Pure functions; every shape is fixed.
@@ -14,11 +14,11 @@ Boxes = Float[Array, "*any 4"]
 
 
 class Grid(NamedTuple):
-    """Where the cells of a feature map lie on the image.
+    """Places of the cells of a feature map on the image.
 
     Attributes:
       centres: (x, y) in pixels.
-      stride: pixels from one to the next, along x and along y.
+      stride: pixels from one centre to the next, along x and along y.
     """
 
     centres: Float[Array, "location 2"]
@@ -26,12 +26,12 @@ class Grid(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What every location should say of the boxes of an image.
+    """Targets of the head's outputs at every location of an image.
 
     Attributes:
-      labels: of the box that it belongs to; 0 where it belongs to none.
+      labels: label of the box that the location belongs to; 0 without a box.
       boxes: that box.
-      positive: whether it belongs to one.
+      positive: whether the location belongs to a box.
       counted: False where it lies in a crowd, of which nothing is learned.
       centreness: 1 in the middle of the box, 0 on its sides (Tian et al., 2019, eq. 3).
     """
@@ -44,7 +44,12 @@ class Targets(NamedTuple):
 
 
 def make_grid(image: tuple[int, int], cells: tuple[int, int]) -> Grid:
-    """Equal cells that cover an image; both sizes are (height, width)."""
+    """Returns equal cells that cover an image.
+
+    Args:
+      image: height and width of the image in pixels.
+      cells: number of cells along the height and along the width.
+    """
     height, width = (size / count for size, count in zip(image, cells, strict=True))
     y = (jnp.arange(cells[0], dtype=jnp.float32) + 0.5) * height
     x = (jnp.arange(cells[1], dtype=jnp.float32) + 0.5) * width
@@ -54,20 +59,33 @@ def make_grid(image: tuple[int, int], cells: tuple[int, int]) -> Grid:
 
 
 def area(boxes: Boxes) -> Float[Array, "*any"]:
-    """0 where right is left of left."""
+    """Returns the area of boxes; 0 where right is left of left.
+
+    Args:
+      boxes: [..., 4].
+    """
     size = jnp.maximum(boxes[..., 2:] - boxes[..., :2], 0)
     return size[..., 0] * size[..., 1]
 
 
 def overlaps(a: Boxes, b: Boxes) -> Float[Array, "*any"]:
-    """Intersection over union; 0 where both are empty."""
+    """Returns the intersection over union; 0 where both are empty.
+
+    Args:
+      a: boxes [..., 4].
+      b: boxes [..., 4], broadcast with ``a``.
+    """
     return _overlap(a, b)[0]
 
 
 def generalized_overlaps(a: Boxes, b: Boxes) -> Float[Array, "*any"]:
-    """GIoU, in (-1, 1] (Rezatofighi et al., 2019, algorithm 1).
+    """Returns GIoU, in (-1, 1] (Rezatofighi et al., 2019, algorithm 1).
 
-    The overlap less the share of the smallest box around both that neither covers.
+    It is the overlap less the share of the smallest box around both that is in neither.
+
+    Args:
+      a: boxes [..., 4].
+      b: boxes [..., 4], broadcast with ``a``.
     """
     overlap, union = _overlap(a, b)
     hull = area(_corners(jnp.minimum(a, b)[..., :2], jnp.maximum(a, b)[..., 2:]))
@@ -85,19 +103,29 @@ def _corners(first: Array, last: Array) -> Array:
 
 
 def encode(grid: Grid, boxes: Boxes) -> Float[Array, "*any location 4"]:
-    """Distances of each location to the sides of its box, in strides."""
+    """Returns distances of each location to the sides of its box, in strides.
+
+    Args:
+      grid: locations.
+      boxes: a box of each location [..., location, 4].
+    """
     origin, unit = _frame(grid)
     return (boxes - origin) / unit
 
 
 def decode(grid: Grid, sides: Float[Array, "*any location 4"]) -> Boxes:
-    """The inverse of `encode`."""
+    """Returns the boxes of `encode`d distances.
+
+    Args:
+      grid: locations.
+      sides: distances to the sides of the boxes [..., location, 4], in strides.
+    """
     origin, unit = _frame(grid)
     return origin + sides * unit
 
 
 def _frame(grid: Grid) -> tuple[Float[Array, "location 4"], Float[Array, " 4"]]:
-    """Every location twice, and a stride towards each side."""
+    """Returns every location twice, and a stride towards each side."""
     unit = jnp.concatenate([-grid.stride, grid.stride])
     return jnp.tile(grid.centres, 2), unit
 
@@ -110,11 +138,19 @@ def assign(
     crowd: Bool[Array, " box"],
     radius: float,
 ) -> Targets:
-    """Gives every location of an image the box that it should tell of.
+    """Assigns a box of an image to every location.
 
-    It belongs to a box if it lies within it and, along both axes, nearer than
+    A location belongs to a box if it lies within it and, along both axes, nearer than
     ``radius`` strides to its centre; to the smallest of several (Tian et al., 2019,
     section 3.2, with the centre sampling of its improvements).
+
+    Args:
+      grid: locations.
+      boxes: boxes in pixels.
+      labels: their classes.
+      present: False where there is no box.
+      crowd: True for a box around many objects.
+      radius: in strides.
     """
     sides = encode(grid, boxes[:, None])
     middle = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
@@ -136,18 +172,25 @@ def assign(
 
 
 def _centreness(sides: Float[Array, "location 4"]) -> Float[Array, " location"]:
-    pairs = sides[:, :2], sides[:, 2:]
-    ratio = jnp.minimum(*pairs) / jnp.maximum(jnp.maximum(*pairs), _LEAST)
+    before = sides[:, :2]
+    behind = sides[:, 2:]
+    larger = jnp.maximum(before, behind)
+    ratio = jnp.minimum(before, behind) / jnp.maximum(larger, _LEAST)
     return jnp.sqrt(jnp.maximum(ratio.prod(-1), 0))
 
 
 def suppress(
     boxes: Float[Array, "box 4"], labels: Int[Array, " box"], threshold: float
 ) -> Bool[Array, " box"]:
-    """Which boxes are kept by greedy non-maximum suppression.
+    """Returns the boxes that greedy non-maximum suppression keeps, as True.
 
-    A box is dropped if it overlaps an earlier kept one of its class by more than
-    ``threshold``: the most certain must come first.
+    A box is dropped if it overlaps an earlier kept one of its class by more than the
+    threshold.
+
+    Args:
+      boxes: boxes, the most certain first.
+      labels: their classes.
+      threshold: largest intersection over union of two boxes of a class.
     """
     overlap = overlaps(boxes[:, None], boxes[None])
     rivals = (overlap > threshold) & (labels[:, None] == labels[None])

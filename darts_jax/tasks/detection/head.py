@@ -1,7 +1,7 @@
-"""A head that finds objects: at every location of a feature map, what and how large.
+"""Detection head: class, box and centreness at every location of a feature map.
 
-Anchor-free and in a single stage, after FCOS (Tian et al., 2019), on the last state of
-a network. What it says is turned into boxes by `detect`.
+Without anchors and in a single stage, after FCOS (Tian et al., 2019), on the last state
+of a network. `detect` reads boxes off its outputs.
 """
 
 import dataclasses
@@ -22,12 +22,12 @@ PRIOR = 0.01
 
 
 class Located(NamedTuple):
-    """What a head says of every location.
+    """Outputs of a head at every location.
 
     Attributes:
-      classes: logits, one question each.
+      classes: logits, a yes-or-no question each.
       sides: distances to the box's sides, in strides; above 0.
-      centreness: logit of how near the location is to the middle of its box.
+      centreness: logit of the location's nearness to the middle of its box.
     """
 
     classes: Float[Array, "batch row column class"]
@@ -50,7 +50,7 @@ class Detections(NamedTuple):
 
 
 class DetectionHead(nn.Module):
-    """A projection, then a convolution each for what is there and for where it is."""
+    """A projection, then a convolution for the class and one for the box."""
 
     classes: int
     channels: int
@@ -66,8 +66,8 @@ class DetectionHead(nn.Module):
         shift = math.log((1 - PRIOR) / PRIOR)
         classes = _read(self.classes, "classes")(what) - shift
         sides = nn.softplus(_read(4, "sides")(where))
-        said = Located(classes, sides, _read(1, "centreness")(where))
-        return jax.tree.map(lambda y: y.astype(at_least_float32(y.dtype)), said)
+        located = Located(classes, sides, _read(1, "centreness")(where))
+        return jax.tree.map(lambda y: y.astype(at_least_float32(y.dtype)), located)
 
 
 def _read(features: int, name: str) -> Conv:
@@ -76,12 +76,12 @@ def _read(features: int, name: str) -> Conv:
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How boxes are read off a head.
+    """Rules that read boxes off a head.
 
     Attributes:
-      candidates: the most certain (location, class) of an image that are looked at.
-      least: score below which there is no detection.
-      overlap: with a more certain box of the same class, above which there is none.
+      candidates: number of the most certain (location, class) of an image.
+      least: smallest score of a detection.
+      overlap: largest overlap with a more certain box of the same class.
     """
 
     candidates: int
@@ -89,28 +89,39 @@ class Reading:
     overlap: float
 
 
-def detect(said: Located, image: tuple[int, int], reading: Reading) -> Detections:
-    """Boxes in images of (height, width); their number is that of candidates."""
-    grid = grid_of(said, image)
+def detect(located: Located, image: tuple[int, int], reading: Reading) -> Detections:
+    """Returns the boxes in images, as many as there are candidates.
+
+    Args:
+      located: outputs of a head.
+      image: height and width of the images in pixels.
+      reading: rules that read boxes off the head.
+    """
+    grid = grid_of(located, image)
     height, width = image
     limit = jnp.array([width, height, width, height], jnp.float32)
 
-    def one(said: Located) -> Detections:
-        count = said.classes.shape[-1]
-        sure = nn.sigmoid(said.classes) * nn.sigmoid(said.centreness)
+    def one(located: Located) -> Detections:
+        count = located.classes.shape[-1]
+        sure = nn.sigmoid(located.classes) * nn.sigmoid(located.centreness)
         most = min(reading.candidates, sure.size)
         scores, places = lax.top_k(jnp.sqrt(sure).ravel(), most)
         labels = places % count
-        found = boxes.decode(grid, said.sides.reshape(-1, 4))[places // count]
+        found = boxes.decode(grid, located.sides.reshape(-1, 4))[places // count]
         found = jnp.clip(found, 0, limit)
         kept = boxes.suppress(found, labels, reading.overlap)
         kept &= scores >= reading.least
         return Detections(found, labels, jnp.where(kept, scores, 0))
 
-    return jax.vmap(one)(said)
+    return jax.vmap(one)(located)
 
 
-def grid_of(said: Located, image: tuple[int, int]) -> boxes.Grid:
-    """Where the locations lie on images of (height, width)."""
-    rows, columns = said.classes.shape[1:3]
+def grid_of(located: Located, image: tuple[int, int]) -> boxes.Grid:
+    """Returns the places of a head's locations on images.
+
+    Args:
+      located: outputs of the head.
+      image: height and width of the images in pixels.
+    """
+    rows, columns = located.classes.shape[1:3]
     return boxes.make_grid(image, (rows, columns))

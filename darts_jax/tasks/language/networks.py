@@ -1,8 +1,8 @@
 """Networks that read text, by the family of their space.
 
-To add a family: a function in the first two tables, to a module that is called as
-`RecurrentSupernet`, or as `RecurrentNetwork`, is, and gives a `Reading`; and, in the
-third, what its operations cost.
+A new family is a row in each of three tables: a function that makes a module called as
+`RecurrentSupernet` is, one that makes a module called as `RecurrentNetwork` is, both of
+which return a `Reading`, and one that gives the cost of its operations.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,8 @@ def _recurrent_network(
 def _transformer_supernet(
     settings: ConfigDict, corpus: Corpus, space: Space
 ) -> TransformerSupernet:
-    cell, units = space.cells[transformer.KIND], settings.units
+    cell = space.cells[transformer.KIND]
+    units = settings.units
     _require_chain(space.name, [(edge.source, edge.target) for edge in cell.edges])
     for operation in cell.operations:
         _require_mixer(operation, units)
@@ -73,7 +74,8 @@ def _transformer_supernet(
 def _transformer_network(
     settings: ConfigDict, corpus: Corpus, genotype: Genotype
 ) -> TransformerNetwork:
-    cell, units = _cell(genotype, transformer.KIND), settings.units
+    cell = _cell(genotype, transformer.KIND)
+    units = settings.units
     choices = sorted(cell.choices)
     _require_chain("the genotype", [(c.source, c.target) for c in choices])
     for choice in choices:
@@ -104,13 +106,14 @@ def _cell(genotype: Genotype, kind: str) -> CellGenotype:
 
 
 def _activation_parameters(net: RecurrentSupernet) -> Parameters:
-    """A node has its matrix, whatever the activation."""
+    # A node has its matrix, whatever the activation.
     return {kind: np.zeros(cell.shape) for kind, cell in net.space.cells.items()}
 
 
 def _block_parameters(net: TransformerSupernet) -> Parameters:
     cell = net.space.cells[transformer.KIND]
-    x, one = jnp.zeros((1, 1, net.units)), jnp.ones(1)
+    x = jnp.zeros((1, 1, net.units))
+    one = jnp.ones(1)
 
     def millions(operation: str) -> float:
         block = ResidualBlock((operation,), Dropouts())
@@ -140,4 +143,4 @@ PARAMETERS: dict[str, Callable[[Any], Parameters]] = {
     "recurrent": _activation_parameters,
     "transformer": _block_parameters,
 }
-"""Supernet -> millions of parameters that a genotype has of every choice."""
+"""Supernet -> kind -> millions of parameters that a choice adds [edge, op]."""

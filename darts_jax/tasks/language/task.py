@@ -13,23 +13,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel import optimizers
 from darts_jax.bilevel import weight_training as training
 from darts_jax.bilevel.discretization import one_hot
-from darts_jax.bilevel.losses import Criterion
 from darts_jax.bilevel.step import Search
 from darts_jax.cost.expected import ExpectedCost
 from darts_jax.cost.sites import Costs
-from darts_jax.data.sources import data_place
-from darts_jax.data.text import Corpus, batched, load_text
+from darts_jax.data.text import Corpus, batched
 from darts_jax.engine import seeds
 from darts_jax.engine.devices import Layout
 from darts_jax.engine.feed import Batches
-from darts_jax.engine.program import Examination
-from darts_jax.engine.task import Problem, Score, Supermodel, Task, require_settings
+from darts_jax.engine.job import Job, Supermodel
 from darts_jax.errors import InputError
 from darts_jax.models import functional
 from darts_jax.models.functional import Initialized
@@ -37,177 +34,163 @@ from darts_jax.models.language import HIDDEN, Reading
 from darts_jax.spaces import get_space, moves
 from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Genotype
-from darts_jax.tasks.image_networks import require_family
-from darts_jax.tasks.language import feeds as texts
+from darts_jax.tasks.language.criterion import METRICS, make_text_criterion
+from darts_jax.tasks.language.data import (
+    Windows,
+    load_corpus,
+    text_feed,
+    window_feed,
+)
+from darts_jax.tasks.language.metric import PERPLEXITY, sum_text_losses
 from darts_jax.tasks.language.networks import NETWORKS, PARAMETERS, SUPERNETS
-from darts_jax.tasks.slots import make_method
-from darts_jax.types import Metrics, Scalars, SearchState, Stats, Text, step_key
+from darts_jax.tasks.search_job import make_method, make_search_job
+from darts_jax.tasks.task import (
+    Task,
+    choose_score,
+    require_family,
+    require_settings,
+)
+from darts_jax.tasks.training_job import make_training_job
+from darts_jax.types import Scalars, SearchState, Stats, Text, step_key
 
-METRICS = ("loss", "count")
-REWARD = 80.0
-"""Over the perplexity, what teaches a controller (Pham et al., 2018)."""
-
-
-def _load(config: ConfigDict) -> Corpus:
-    settings = config.language
-    place = data_place(config.data.directory)
-    shares = settings.valid_fraction, settings.test_fraction
-    corpus = load_text(config.data.name, place, *shares)
-    return corpus.first(settings.tokens, settings.held_out)
+SCORES = (PERPLEXITY,)
 
 
-def _search(config: ConfigDict, corpus: Corpus, layout: Layout) -> Problem:
-    """Of the training text for the weights, the validation text for the rest."""
+def _make_search(config: ConfigDict, corpus: Corpus, layout: Layout) -> Job:
+    """Makes a search; the validation text is for the architecture."""
     require_settings(config, _NOT_IN_SEARCH, "text")
     _require_parameters(
         "baseline.equal_cost", config.baseline.equal_cost or "parameters"
     )
-    settings, size = config.language.supernet, config.search.batch_size
+    settings = config.language.supernet
+    size = config.search.batch_size
     space = get_space(config.space)
     net = require_family(space, SUPERNETS)(settings, corpus, space)
-    search = make_method(
-        config, net, (1, 1), costs=_costs, criterion=_criterion(settings)
-    )
+    criterion = make_text_criterion(settings)
+    method = make_method(config, net, (1, 1), costs=_costs, criterion=criterion)
     parts = [batched(part, size) for part in (corpus.train, corpus.valid)]
-    feed = texts.running(parts, _windows(config, settings))
 
-    def init(key: PRNGKeyArray) -> Initialized:
+    def init_network(key: PRNGKeyArray) -> Initialized:
         mixture = functional.zero_mixture(space)
         return functional.initialize(net, key, _example(size), mixture)
 
     def forward(model: Supermodel, stats: Stats, text: Text) -> tuple[Reading, Stats]:
         key = jax.random.wrap_key_data(model.key)
-        return search.apply(model.params, stats, model.mixture, text, key, train=False)
+        return method.apply(model.params, stats, model.mixture, text, key, train=False)
 
-    return Problem(
-        search,
-        init,
-        feed,
-        prepare=_spread(layout),
-        held_out=_pass(config, corpus.valid),
-        examination=_perplexity(forward, config.language.test_batch_size),
-        per_step=round(2 * size * _windows(config, settings).mean),
+    test_rows = config.language.test_batch_size
+    return make_search_job(
+        config,
+        layout,
+        method,
+        score=choose_score(config, SCORES),
+        init_network=init_network,
+        feed=window_feed(parts, Windows.from_config(config, settings.jitter)),
+        prepare=_make_preparation(layout),
+        held_out=text_feed(batched(corpus.valid, test_rows), config.language.window),
+        examination=sum_text_losses(forward, test_rows),
+        expected_cost=functools.partial(_expected_cost, config, corpus),
         chance=math.log(len(corpus.vocabulary)),
         metrics=METRICS,
-        paced=_paced(config.language.window),
-        followed=_followed(search),
+        pace=scale_rate_by_length(config.language.window),
+        follow=_follow_valid_text(method),
     )
 
 
-def _training(
+def _make_training(
     config: ConfigDict, corpus: Corpus, genotype: Genotype, layout: Layout
-) -> Problem:
-    """On the training text; the validation text tells when to average weights."""
+) -> Job:
+    """Makes a training; the validation text tells when to average the weights."""
     require_settings(config, _NOT_IN_TRAINING, "text")
-    settings, size = config.language.network, config.retrain.batch_size
+    settings = config.language.network
+    size = config.retrain.batch_size
     space = get_space(check_genotype(genotype).space)
     net = require_family(space, NETWORKS)(settings, corpus, genotype)
     method = training.Training(
         functional.network_apply(net),
-        criterion=_criterion(settings),
+        criterion=make_text_criterion(settings),
         optimizer=functools.partial(
             _averaged_sgd, nesterov=config.retrain.weights.nesterov
         ),
     )
-    windows = _windows(config, settings)
+    windows = Windows.from_config(config, settings.jitter)
 
-    def init(key: PRNGKeyArray) -> Initialized:
+    def init_network(key: PRNGKeyArray) -> Initialized:
         return functional.initialize(net, key, _example(size), jnp.zeros(()))
 
     def forward(state: Any, stats: Stats, text: Text) -> tuple[Reading, Stats]:
-        key, (_, average) = step_key(state.key, state.step), state.optimizer
+        key = step_key(state.key, state.step)
+        _, average = state.optimizer
         return method.apply(average.mean, stats, text, jnp.zeros(()), key, train=False)
 
     def adapt(scalars: Scalars, scores: Sequence[float]) -> Scalars:
         over = optimizers.has_stopped_improving(scores, config.language.patience)
         return scalars | {"averages": np.asarray(over, np.float32)}
 
-    return Problem(
+    test_rows = config.language.test_batch_size
+    length = config.language.window
+    return make_training_job(
+        config,
+        layout,
         method,
-        init,
-        texts.running([batched(corpus.train, size)], windows),
-        prepare=_spread(layout),
-        held_out=_pass(config, corpus.valid),
-        examination=_perplexity(forward, config.language.test_batch_size),
-        per_step=round(size * windows.mean),
+        score=choose_score(config, SCORES),
+        init_network=init_network,
+        feed=window_feed([batched(corpus.train, size)], windows),
+        prepare=_make_preparation(layout),
+        held_out=text_feed(batched(corpus.valid, test_rows), length),
+        test=text_feed(batched(corpus.test, test_rows), length),
+        examination=sum_text_losses(forward, test_rows),
         chance=math.log(len(corpus.vocabulary)),
         metrics=METRICS,
-        test=_pass(config, corpus.test),
-        paced=_paced(config.language.window),
+        pace=scale_rate_by_length(length),
         adapt=adapt,
     )
 
 
-def _spread(layout: Layout) -> Callable[[Array, Batches], Batches]:
-    return lambda key, stored: layout.spread(stored)
+def scale_rate_by_length(base: int) -> Callable[[Scalars, Text], Scalars]:
+    """Makes a step as large as its window is long (Merity et al., 2018).
 
+    Args:
+      base: length in tokens at which the learning rate is that of the settings.
 
-def _perplexity(
-    forward: Callable[[Any, Stats, Text], tuple[Reading, Stats]], batch: int
-) -> Examination:
-    """Sums the losses of a text, hidden states carried from window to window."""
-
-    def begin(model: Any) -> tuple[Stats, Metrics]:
-        zero = jnp.zeros((), jnp.float32)
-        return _resized(model.stats, batch), {"loss": zero, "count": zero}
-
-    def examine(model: Any, carried: Any, text: Text, i: Any) -> tuple[Stats, Metrics]:
-        del i
-        stats, sums = carried
-        reading, stats = forward(model, stats, text)
-        found = _metrics(jnp.zeros(()), reading, text)
-        return stats, {name: sums[name] + found[name] for name in sums}
-
-    return Examination(begin, examine, lambda carried: carried[1])
-
-
-def _criterion(settings: ConfigDict) -> Criterion:
-    """Cross entropy and, of the text that trains, what its activations cost.
-
-    ``activation`` times the mean square of the states that predict, and ``slowness``
-    times that of how much a state differs from the last (Merity et al., 2017).
+    Returns:
+      (scalars, window) -> scalars with the window's learning rate.
     """
 
-    def loss(reading: Reading, text: Text, scalars: Scalars) -> Float[Array, ""]:
-        del scalars
-        large = _mean(jnp.square(reading.dropped).mean(-1), text.present)
-        change = jnp.diff(reading.states, axis=1)
-        quick = _mean(jnp.square(change).mean(-1), text.present[:, 1:])
-        cost = settings.activation * large + settings.slowness * quick
-        trains = jnp.mean(text.stream == 0, dtype=cost.dtype)
-        return _mean(reading.losses, text.present) + trains * cost
+    def pace(scalars: Scalars, text: Text) -> Scalars:
+        weights = scalars["weights"]
+        share = jnp.sum(text.present[0]).astype(jnp.float32) / base
+        rate = weights["learning_rate"] * share
+        return scalars | {"weights": weights | {"learning_rate": rate}}
 
-    def rewards(reading: Reading, text: Text) -> Float[Array, " 1"]:
-        return REWARD / jnp.exp(_mean(reading.losses, text.present))[None]
-
-    return Criterion(lambda text: text, loss, _metrics, rewards)
+    return pace
 
 
-def _metrics(loss: Array, reading: Reading, text: Text) -> Metrics:
-    del loss  # It has what the activations cost in it.
-    losses = jnp.where(text.present, reading.losses, 0)
-    return {
-        "loss": jnp.sum(losses, dtype=jnp.float32),
-        "count": jnp.sum(text.present, dtype=jnp.float32),
-    }
+def _follow_valid_text(method: Search) -> Callable[..., SearchState]:
+    """Makes the function that keeps the hidden states of the validation text."""
 
-
-def _mean(values: Array, present: Any) -> Float[Array, ""]:
-    count = jnp.maximum(jnp.sum(present, dtype=values.dtype), 1)
-    return jnp.sum(jnp.where(present, values, 0)) / count
-
-
-def _followed(search: Search) -> Callable[..., SearchState]:
-    def followed(state: SearchState, text: Text, scalars: Scalars) -> SearchState:
-        """With the hidden states that the validation text goes on from."""
+    def follow(state: SearchState, text: Text, scalars: Scalars) -> SearchState:
         key = step_key(state.key, state.step)
-        mixture = search.mixture(key, state.alpha, state.mask, scalars)
-        _, (after, _) = search.loss(
+        mixture = method.mixture(key, state.alpha, state.mask, scalars)
+        _, (after, _) = method.loss(
             state.params, mixture, state.stats, text, key, scalars
         )
         return state.replace(stats=_with_hidden(state.stats, after))
 
-    return followed
+    return follow
+
+
+def _with_hidden(stats: Stats, other: Stats) -> Stats:
+    """Returns statistics with the hidden states of others."""
+
+    def leaf(path: Any, mine: Array, theirs: Array) -> Array:
+        return theirs if path[-1].key == HIDDEN else mine
+
+    return jax.tree_util.tree_map_with_path(leaf, stats, other)
+
+
+def _make_preparation(layout: Layout) -> Callable[[Array, Batches], Batches]:
+    return lambda key, stored: layout.spread(stored)
 
 
 def _averaged_sgd(scalars: Scalars, nesterov: bool) -> optax.GradientTransformation:
@@ -217,61 +200,17 @@ def _averaged_sgd(scalars: Scalars, nesterov: bool) -> optax.GradientTransformat
     )
 
 
-def _paced(base: int) -> Callable[[Scalars, Text], Scalars]:
-    """A step is as large as its window is long (Merity et al., 2018)."""
-
-    def paced(scalars: Scalars, text: Text) -> Scalars:
-        weights = scalars["weights"]
-        share = jnp.sum(text.present[0]).astype(jnp.float32) / base
-        rate = weights["learning_rate"] * share
-        return scalars | {"weights": weights | {"learning_rate": rate}}
-
-    return paced
-
-
-def _windows(config: ConfigDict, settings: ConfigDict) -> texts.Windows:
-    base = config.language.window
-    longest = base + (config.language.longer if settings.jitter else 0)
-    return texts.Windows(base, settings.jitter, longest)
-
-
-def _pass(config: ConfigDict, tokens: np.ndarray) -> texts.Feed:
-    settings = config.language
-    return texts.once(batched(tokens, settings.test_batch_size), settings.window)
-
-
 def _example(batch: int) -> Text:
-    """A window of which only shapes matter."""
+    """Returns a window of which only shapes matter."""
     tokens = jnp.zeros((batch, 1), jnp.int32)
     row = jnp.zeros(batch, jnp.int32)
     return Text(tokens, tokens, tokens == 0, row == 0, row)
 
 
-def _resized(stats: Stats, batch: int) -> Stats:
-    """Statistics with blank hidden states of another batch."""
-
-    def leaf(path: Any, value: Array) -> Array:
-        return (
-            jnp.zeros((batch, *value.shape[1:]), value.dtype)
-            if path[-1].key == HIDDEN
-            else value
-        )
-
-    return jax.tree_util.tree_map_with_path(leaf, stats)
-
-
-def _with_hidden(stats: Stats, other: Stats) -> Stats:
-    """Statistics with the hidden states of others."""
-
-    def leaf(path: Any, mine: Array, theirs: Array) -> Array:
-        return theirs if path[-1].key == HIDDEN else mine
-
-    return jax.tree_util.tree_map_with_path(leaf, stats, other)
-
-
-def _expected(config: ConfigDict, corpus: Corpus, costs: str) -> ExpectedCost:
-    """Of the networks that read text, parameters are known."""
-    settings, space = config.language.network, get_space(config.space)
+def _expected_cost(config: ConfigDict, corpus: Corpus, costs: str) -> ExpectedCost:
+    """Returns the expected number of parameters of the networks that read text."""
+    settings = config.language.network
+    space = get_space(config.space)
     supernet = require_family(space, SUPERNETS)(settings, corpus, space)
     added = _costs(costs, supernet, (1, 1))
     genotype = moves.sample_genotype(space, np.random.default_rng(0))
@@ -294,7 +233,7 @@ def _expected(config: ConfigDict, corpus: Corpus, costs: str) -> ExpectedCost:
 
 
 def _costs(name: str, net: Any, size: tuple[int, int]) -> Costs:
-    """Of every operation of a supernet, for the term ``expected_cost``."""
+    """Returns the cost of every operation, for the term ``expected_cost``."""
     del size
     _require_parameters("search.costs", name)
     return require_family(net.space, PARAMETERS)(net)
@@ -322,16 +261,10 @@ _NOT_IN_TRAINING = {
 }
 
 LANGUAGE = Task(
-    "language",
-    "tokens",
-    Score(
-        "perplexity",
-        lambda sums, count: math.exp(min(sums["loss"] / sums["count"], 700.0)),
-        more_is_better=False,
-        loss=lambda sums, count: sums["loss"] / sums["count"],
-    ),
-    _load,
-    _search,
-    _training,
-    _expected,
+    name="language",
+    scores=SCORES,
+    load=load_corpus,
+    make_search=_make_search,
+    make_training=_make_training,
+    expected_cost=_expected_cost,
 )

@@ -1,4 +1,4 @@
-"""Weights of classes in the loss, for data in which some classes are rare."""
+"""Class weights of the criterion, for data in which some classes are rare."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,7 +13,7 @@ from darts_jax.settings.setting import class_weight_numbers
 def class_weights(
     config: ConfigDict, dataset: AnyDataset
 ) -> Float[np.ndarray, " class"] | None:
-    """Returns what an image of each class weighs in the loss.
+    """Returns the weight of an image of each class in the loss.
 
     Weights are relative: they are scaled so that their mean over the training images is
     1, and a learning rate means the same with them and without. ``balanced`` gives
@@ -21,7 +21,8 @@ def class_weights(
     Zeng, 2001).
 
     Args:
-      config: of which ``data.class_weights`` is read.
+      config: settings of a run, of which ``data.class_weights`` is read.
+      dataset: images by class.
 
     Returns:
       float32 [class]; None where all images weigh the same.
@@ -55,9 +56,11 @@ def class_weights(
 
 
 def training_counts(dataset: AnyDataset) -> Int[np.ndarray, " class"]:
-    """Returns how many training images each class has.
+    """Returns the number of training images of each class.
 
-    A stream's labels are read one by one, which decodes no image.
+    Args:
+      dataset: images by class. A stream's labels are read one by one, which decodes no
+        image.
     """
     if isinstance(dataset, Dataset):
         labels = dataset.train_labels

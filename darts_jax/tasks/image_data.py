@@ -1,0 +1,145 @@
+"""Images for networks: reading, parts of a search, feeds and augmentation."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+from ml_collections import ConfigDict
+
+from darts_jax.data.dataset import Dataset, ImageSet
+from darts_jax.data.pipeline import Augmentation, augment, split_train
+from darts_jax.data.reading import Reading, parse_size
+from darts_jax.data.sources import load_dataset
+from darts_jax.data.stream import AnyDataset
+from darts_jax.engine import seeds
+from darts_jax.engine.devices import Layout
+from darts_jax.engine.feed import Batches, Supply
+from darts_jax.engine.resident_feed import Resident
+from darts_jax.engine.streamed_feed import Streamed
+from darts_jax.errors import InputError
+from darts_jax.types import Examples
+
+Rows = Int[np.ndarray, " image"]
+
+
+def load_images(config: ConfigDict) -> AnyDataset:
+    """Loads the images of ``config.data``, whole or their beginning.
+
+    Args:
+      config: settings of a run.
+
+    Raises:
+      InputError: the name is unknown, or the data are missing or damaged.
+    """
+    whole = load_dataset(
+        config.data.name, config.data.directory, make_reading(config.data)
+    )
+    return whole.first(config.data.images) if config.data.images else whole
+
+
+def make_reading(settings: ConfigDict) -> Reading:
+    """Returns the way in which image files are read.
+
+    Args:
+      settings: section ``data`` of the config.
+    """
+    return Reading(
+        size=parse_size(settings.size),
+        fit=settings.fit,
+        channels=settings.channels,
+        bits=settings.bits,
+        background=settings.background,
+        skip_unreadable=settings.skip_unreadable,
+    )
+
+
+def split_search_data(
+    config: ConfigDict, dataset: AnyDataset
+) -> tuple[AnyDataset, Rows, Rows]:
+    """Splits images into a part that trains a search and a part that validates it.
+
+    With ``search.validation=test`` the validation images are the first half of the test
+    images (NAS-Bench-201's search on CIFAR-100 and ImageNet16-120), and all training
+    images train.
+
+    Args:
+      config: settings of a run.
+      dataset: images, in memory or as a stream.
+
+    Returns:
+      The data set whose training images both parts are of, and the numbers of the
+      training and of the validation images in it, int32.
+
+    Raises:
+      InputError: test images of a stream are asked for.
+    """
+    settings = config.search
+    if settings.validation == "train":
+        train, valid = split_train(dataset.train_size, settings.train_fraction)
+        return dataset, train, valid
+    if not isinstance(dataset, Dataset):
+        raise InputError(
+            f"search.validation=test needs images in memory, and {dataset.name!r} is a "
+            "stream; want train"
+        )
+    joined = dataset.with_test_half()
+    rows = np.arange(joined.train_size, dtype=np.int32)
+    return joined, rows[: dataset.train_size], rows[dataset.train_size :]
+
+
+def make_supply(dataset: AnyDataset, config: ConfigDict) -> Supply:
+    """Makes the feeds of a data set, whether it is in memory or a stream.
+
+    Args:
+      dataset: images by class.
+      config: settings of a run.
+    """
+    if isinstance(dataset, Dataset):
+        return Resident(dataset)
+    settings = config.data
+    return Streamed(dataset, config.seed, settings.chunk, settings.workers)
+
+
+def make_preparation(
+    dataset: AnyDataset, settings: ConfigDict, layout: Layout
+) -> Callable[[Array, Batches], Batches]:
+    """Makes the function that augments and normalises batches on the device.
+
+    Args:
+      dataset: images, of which mean and deviation are read.
+      settings: section of the config with ``pad``, ``flip`` and ``cutout``.
+      layout: devices that share a batch.
+
+    Returns:
+      (key of the step, stored batches) -> batches as the network sees them.
+    """
+    augmentation = Augmentation(settings.pad, settings.flip, settings.cutout)
+    mean = jnp.asarray(dataset.mean)
+    std = jnp.asarray(dataset.std)
+
+    def prepare_part(key: Array, part: int, stored: Examples) -> Examples:
+        key = jax.random.fold_in(key, seeds.AUGMENT + part)
+        batch = layout.spread(stored)
+        images = augment(key, batch.images, augmentation, mean, std)
+        return Examples(images, batch.labels)
+
+    def prepare(key: Array, stored: Batches) -> Batches:
+        return tuple(prepare_part(key, part, b) for part, b in enumerate(stored))
+
+    return prepare
+
+
+def normalize_images(dataset: ImageSet, images: Array, layout: Layout) -> Array:
+    """Normalises stored images as the network sees them in a test.
+
+    Args:
+      dataset: images, of which mean and deviation are read.
+      images: uint8 [batch, height, width, channel].
+      layout: devices that share a batch.
+    """
+    images = layout.spread(images)
+    mean = jnp.asarray(dataset.mean)
+    std = jnp.asarray(dataset.std)
+    return augment(jax.random.key(0), images, Augmentation(), mean, std)
