@@ -68,3 +68,10 @@ def test_spaces_need_the_standard_library_only():
 def test_files_can_be_held_in_the_head():
     for path in PACKAGE.rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 600, path
+
+
+def test_settings_are_read_in_tasks_and_above():
+    for room in ("spaces", "kernels", "data", "bilevel", "models", "cost", "engine"):
+        for path in (PACKAGE / room).rglob("*.py"):
+            assert "settings" not in imported(path), path
+            assert "ml_collections" not in path.read_text(), path
