@@ -18,9 +18,7 @@ WITHOUT_SUBJECT = re.compile(
     r"|With|For|At|If|So|And|Or|One|Per|That|Those|Their|Its|Is|Are)\b"
 )
 NOT_YET = (
-    "darts_jax/data",
     "darts_jax/html.py",
-    "darts_jax/nasbench",
     "darts_jax/plots",
     "darts_jax/reports",
     "darts_jax/settings",

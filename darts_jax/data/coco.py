@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from darts_jax.data.reading import PLAIN, Reading
-from darts_jax.data.scenes import Scene, SceneSet, gather, letterboxed, read_scene
+from darts_jax.data.scenes import Scene, SceneSet, gather, letterbox, read_scene
 from darts_jax.errors import InputError
 
 TRAIN = ("train", "train2017", "train2014")
@@ -19,7 +19,7 @@ _FILES = ("{part}.json", "annotations/instances_{part}.json")
 def load_coco(
     path: Path, side: int, most: int, images: int, reading: Reading = PLAIN
 ) -> SceneSet:
-    """``path/train.json`` with ``path/train/``, and the same of ``test`` or ``val``.
+    """Loads ``path/train.json`` with ``path/train/``; ``test`` or ``val`` likewise.
 
     COCO's own places, ``annotations/instances_train2017.json`` with ``train2017/``, are
     found too. Images become RGB and are scaled so that their longer side is ``side``,
@@ -27,8 +27,11 @@ def load_coco(
     ``iscrowd`` or ``ignore`` are crowds.
 
     Args:
-      most: boxes of an image.
-      images: of either part, the first so many; 0: all.
+      path: folder of the set.
+      side: of a scene, in pixels.
+      most: largest number of boxes in an image.
+      images: number of images of either part, the first ones; 0: all.
+      reading: how images are read; its size and channels are not asked.
 
     Raises:
       InputError: a file is missing or damaged, or `gather` refuses what it says.
@@ -102,7 +105,7 @@ def _scenes(
             label = numbers[mark["category_id"]]
             boxes[mark["image_id"]].append((box, label, crowd))
         return [
-            letterboxed(picture, boxes[image["id"]], side, str(path))
+            letterbox(picture, boxes[image["id"]], side, str(path))
             for image in listed
             for path in [folder / image["file_name"]]
             for picture in [read_scene(path, str(path), reading)]

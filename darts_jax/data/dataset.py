@@ -15,7 +15,7 @@ from darts_jax.errors import InputError
 
 
 class ImageSet(Protocol):
-    """What a network must know of images, whatever is to be told of them."""
+    """Facts about images that a network is made by, whatever is learned of them."""
 
     @property
     def name(self) -> str: ...
@@ -30,7 +30,7 @@ class ImageSet(Protocol):
 
 
 class InMemory(abc.ABC):
-    """What is known of every set whose training images lie in memory."""
+    """Facts about a set whose training images lie in memory."""
 
     class_names: tuple[str, ...]
     statistics: tuple[np.ndarray, np.ndarray] | None
@@ -52,7 +52,7 @@ class InMemory(abc.ABC):
 
     @property
     def mean(self) -> np.ndarray:
-        """Of the training pixels in units of 0..1: float32 [channel]."""
+        """Mean of the training pixels in units of 0..1: float32 [channel]."""
         return self._statistics[0]
 
     @property

@@ -50,6 +50,10 @@ def load_folder(path: Path, reading: Reading = PLAIN) -> Dataset:
     them is a fair sample. Images are gray if all files are, otherwise RGB. What is left
     out is told by a `DataWarning` and in the data set's ``note``.
 
+    Args:
+      path: the folder.
+      reading: how images are read.
+
     Raises:
       InputError: folders are missing, classes differ or have no training images, or an
         image cannot be read or has another size than the first.
@@ -71,12 +75,14 @@ def load_folder(path: Path, reading: Reading = PLAIN) -> Dataset:
 def stream_folder(
     path: Path, image_shape: tuple[int, int, int], reading: Reading = PLAIN
 ) -> StreamedDataset:
-    """Opens the same images in the same order, each read when it is needed.
+    """Opens the images of `load_folder` in the same order, each read when needed.
 
     To leave out unreadable files, all are read once here.
 
     Args:
+      path: the folder.
       image_shape: height, width and channels that every image is brought to.
+      reading: how images are read.
 
     Raises:
       InputError: as `load_folder`, but for the images themselves.

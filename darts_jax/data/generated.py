@@ -20,13 +20,16 @@ _TRIES = 20
 def generate(
     source: Dataset, side: int, most: int, counts: tuple[int, int], seed: int
 ) -> SceneSet:
-    """A set of square RGB scenes with one to ``most`` objects each.
+    """Generates a set of square RGB scenes with one to ``most`` objects each.
 
     Training and test scenes show the training and the test pictures of the source.
 
     Args:
+      source: gray images of single objects.
       side: of a scene, in pixels.
-      counts: of training and test scenes.
+      most: largest number of objects in a scene.
+      counts: number of training scenes, and of test scenes.
+      seed: of all draws.
     """
     name = f"generated:{source.name}"
 
@@ -55,9 +58,16 @@ def compose(
     ground: UInt[np.ndarray, "side side 3"],
     most: int,
 ) -> Scene:
-    """Objects on a ground, each in a box that it touches on all sides.
+    """Draws objects on a ground, each in a box that it touches on all sides.
 
     The first has room always; another that finds none in a few tries is left out.
+
+    Args:
+      rng: source of the draws.
+      images: single objects, bright on black.
+      labels: their classes, [n].
+      ground: the scene without objects.
+      most: largest number of objects.
     """
     scene, side = ground.astype(np.float32), len(ground)
     boxes: list[tuple[tuple[int, int, int, int], int, bool]] = []
@@ -80,7 +90,12 @@ def compose(
 
 
 def texture(rng: np.random.Generator, side: int) -> UInt[np.ndarray, "side side 3"]:
-    """Dark blotches and grain, below 110 everywhere."""
+    """Draws dark blotches and grain, below 110 everywhere.
+
+    Args:
+      rng: source of the draws.
+      side: of the texture, in pixels.
+    """
     coarse = rng.uniform(0, 80, (side // 8 + 2, side // 8 + 2, 3))
     place = np.linspace(0, len(coarse) - 1.001, side)
     at, share = place.astype(int), (place % 1)
@@ -93,7 +108,7 @@ def texture(rng: np.random.Generator, side: int) -> UInt[np.ndarray, "side side 
 def _object(
     picture: UInt[np.ndarray, "h w"], longest: int
 ) -> Float[np.ndarray, "height width"]:
-    """What a picture shows, in units of 0..1, its longer side of so many pixels."""
+    """Returns the object of a picture in units of 0..1, scaled to a longest side."""
     shape = _cut(np.where(picture >= FAINTEST, picture, 0) / 255)
     factor = longest / max(shape.shape)
     sizes = [max(1, round(size * factor)) for size in shape.shape]
@@ -114,5 +129,5 @@ def _cut(shape: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "height width"]:
 
 
 def _apart(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Whether two boxes have a pixel at least between them."""
+    """Returns whether at least one pixel lies between two boxes."""
     return a[0] > b[2] or b[0] > a[2] or a[1] > b[3] or b[1] > a[3]

@@ -1,4 +1,4 @@
-"""What a run remembers of its data, and whether other data are the same.
+"""Identity of the data of a run, by which other data are compared.
 
 To let a run remember data of a type of your own: ``identify.register(Mine, function)``,
 and `remembered.as_trained` likewise.
@@ -17,7 +17,7 @@ import numpy as np
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.licences import USERS_OWN
 from darts_jax.data.scenes import SceneSet
-from darts_jax.data.stream import Source, StreamedDataset, stored_source
+from darts_jax.data.stream import Source, StreamedDataset, unwrap_source
 from darts_jax.data.text import Corpus
 from darts_jax.errors import InputError
 from darts_jax.types import Scenes
@@ -41,18 +41,19 @@ class Listed(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What is stored of the data that a run began with.
+    """Facts about the data that a run began with, as they are stored.
 
     Attributes:
       kind: "images", "stream", "scenes" or "text".
-      name: under which results are reported; a folder that moved may have another.
-      counts: part -> how many images, or tokens of a text.
-      classes: the name of every label; of a text its vocabulary.
-      shape: height, width, channels; of a text nothing.
-      mean: of every channel in units of 0..1, float32 values; of a text nothing.
+      name: used in reports; a folder that moved may have another.
+      counts: part -> number of images, or of tokens of a text.
+      classes: name of every label; of a text its vocabulary.
+      shape: height, width, channels; empty for a text.
+      mean: of every channel in units of 0..1, float32 values; empty for a text.
       std: like ``mean``.
-      fingerprints: part -> what of it -> a digest, of all pixels in memory.
-      note, licence: as `Dataset` has them.
+      fingerprints: part -> name of a fact -> its digest; in memory of all pixels.
+      note: as of `Dataset`.
+      licence: as of `Dataset`.
     """
 
     kind: str
@@ -73,10 +74,12 @@ class Identity:
           Nothing where the data are the same, wherever they lie.
         """
         if self.kind != other.kind:
-            return [f"{kind_told(self.kind)} -> {kind_told(other.kind)}"]
+            return [f"{describe_kind(self.kind)} -> {describe_kind(other.kind)}"]
         told = []
         if self.shape != other.shape:
-            told.append(f"{shape_told(self.shape)} -> {shape_told(other.shape)}")
+            told.append(
+                f"{describe_shape(self.shape)} -> {describe_shape(other.shape)}"
+            )
         if self.classes != other.classes:
             told.append(_classes_told(self.kind, self.classes, other.classes))
         unit = _UNITS[self.kind]
@@ -101,7 +104,10 @@ class Identity:
 
 
 def read_identity(path: Path) -> Identity | None:
-    """Reads what `Identity.to_json` gave; None without such a file.
+    """Reads the file of an identity; None without one.
+
+    Args:
+      path: of the file, written by `Identity.to_json`.
 
     Raises:
       InputError: the file is damaged.
@@ -245,7 +251,7 @@ def _scene_digests(scenes: Scenes) -> dict[str, str]:
 
 def _stream_digests(source: Source) -> dict[str, str]:
     """Digests of what is known without reading it, and of images across the whole."""
-    stored, count = stored_source(source), len(source)
+    stored, count = unwrap_source(source), len(source)
     digests = {}
     if isinstance(stored, Listed):
         names = "\n".join(map(str, stored.files[:count])).encode()
@@ -270,8 +276,12 @@ def _stored_digest(image: Any) -> str:
     return _digest([image])
 
 
-def kind_told(kind: str) -> str:
-    """Says what data are, for people."""
+def describe_kind(kind: str) -> str:
+    """Describes the kind of data for people.
+
+    Args:
+      kind: as of `Identity`.
+    """
     return {
         "images": "images by class",
         "stream": "a stream of images",
@@ -280,14 +290,22 @@ def kind_told(kind: str) -> str:
     }[kind]
 
 
-def shape_told(shape: Sequence[int]) -> str:
-    """Says what images are of (height, width, channels), for people."""
+def describe_shape(shape: Sequence[int]) -> str:
+    """Describes color and size of images for people.
+
+    Args:
+      shape: height, width and channels.
+    """
     height, width, _ = shape
-    return f"{channels_told(shape)} of {height}x{width}"
+    return f"{describe_channels(shape)} of {height}x{width}"
 
 
-def channels_told(shape: Sequence[int]) -> str:
-    """Says the same without the size."""
+def describe_channels(shape: Sequence[int]) -> str:
+    """Describes color of images for people.
+
+    Args:
+      shape: height, width and channels.
+    """
     return _CHANNELS.get(shape[2], f"images of {shape[2]} channels")
 
 
@@ -296,22 +314,31 @@ def _classes_told(kind: str, known: Sequence[str], here: Sequence[str]) -> str:
         return f"a vocabulary of {len(known):,} -> another of {len(here):,}"
     if sorted(known) == sorted(here):
         return "the same classes in another order"
-    return f"{len(known)} classes -> {len(here)}{odd_names(known, here)}"
+    return f"{len(known)} classes -> {len(here)}{describe_differing_names(known, here)}"
 
 
-def odd_names(known: Sequence[str], here: Sequence[str]) -> str:
-    """Says what either of two lists of classes has alone."""
+def describe_differing_names(known: Sequence[str], here: Sequence[str]) -> str:
+    """Lists the classes that only one of two lists has.
+
+    Args:
+      known: names of classes of the run.
+      here: names of classes of other data.
+    """
     sides = ("without", known, here), ("with", here, known)
     told = []
     for word, some, others in sides:
         there = set(others)
         alone = [name for name in some if name not in there]
         if alone:
-            told.append(f"{word} {names_told(alone)}")
+            told.append(f"{word} {list_names(alone)}")
     return f" ({', '.join(told)})" if told else ""
 
 
-def names_told(names: Sequence[str]) -> str:
-    """Lists some names in one line."""
+def list_names(names: Sequence[str]) -> str:
+    """Lists some names in one line.
+
+    Args:
+      names: all of them.
+    """
     more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
     return ", ".join(names[:_TOLD]) + more

@@ -61,6 +61,7 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
     """Reads a gzipped IDX file of unsigned bytes.
 
     Args:
+      path: of the file.
       rank: number of axes that the file must have.
 
     Returns:

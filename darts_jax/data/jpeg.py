@@ -23,11 +23,14 @@ NOTE = (
 
 
 def load_archive(path: Path) -> Dataset:
-    """CIFAR-10 from ``cifar10_jpeg_q75.npz``, the training set in its official order.
+    """Loads CIFAR-10 from ``cifar10_jpeg_q75.npz``, in its official order.
 
     The archive holds ``{train,test}_jpeg`` (uint8: the files back to back),
     ``{train,test}_length`` (of each file), ``{train,test}_label`` and
     ``class_names``. Decoded images are kept under ``$XDG_CACHE_HOME/darts_jax``.
+
+    Args:
+      path: of the archive.
 
     Raises:
       InputError: the archive lacks an array or holds what is no JPEG image.

@@ -17,6 +17,11 @@ LICENCES = {
 }
 
 
-def licence_by_name(name: str, page: str) -> str:
-    """The licence of a published set, or where to look for it: its page."""
+def find_licence(name: str, page: str) -> str:
+    """Returns the licence of a published set, or the page that tells it.
+
+    Args:
+      name: of the set, as TFDS has it.
+      page: address of its page; may be empty.
+    """
     return LICENCES.get(name, f"see {page}" if page else "not known")

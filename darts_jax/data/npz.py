@@ -24,6 +24,10 @@ def load_npz(path: Path, reading: Reading = PLAIN) -> Dataset:
     The arrays are as `from_arrays` takes them. Without a part named ``test``, ``val``
     is tested on. What is not used is told by a `DataWarning` and in the ``note``.
 
+    Args:
+      path: of the file.
+      reading: size and channels that images are brought to.
+
     Raises:
       InputError: the file cannot be read, lacks an array, or an array is not right.
     """

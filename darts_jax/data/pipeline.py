@@ -1,4 +1,4 @@
-"""From stored bytes to batches, inside the compiled program.
+"""Stored bytes to batches, inside the compiled program.
 
 Every random number comes from a key that is an argument, so a step that is repeated
 sees the same pixels.
@@ -22,10 +22,10 @@ Channels = Float[Array, " channel"] | np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What happens to training images; by default nothing.
+    """Random changes of training images; by default none.
 
     Attributes:
-      pad: crop at random after padding with black by so many pixels on each side.
+      pad: number of black pixels added on each side before a random crop.
       flip: mirror left and right with probability 1/2.
       cutout: side of a square that is set to zero after normalization, its centre
         uniform over the image, clipped at the border (DeVries & Taylor, 2017).
@@ -44,9 +44,10 @@ class Augmentation:
 
 
 def normalize(images: Images, mean: Channels, std: Channels) -> Pixels:
-    """Bytes to float32 of mean 0 and deviation 1.
+    """Returns images as float32 of mean 0 and deviation 1.
 
     Args:
+      images: uint8 [batch, height, width, channel].
       mean: [channel], in units of 0..1.
       std: [channel], in units of 0..1.
     """
@@ -67,7 +68,9 @@ def augment(
     Cropping pads the bytes with black before normalization, as published.
 
     Args:
+      key: consumed.
       images: uint8 [batch, height, width, channel].
+      augmentation: the changes.
       mean: [channel], in units of 0..1.
       std: [channel], in units of 0..1.
 
@@ -88,7 +91,12 @@ def augment(
 
 
 def mirror(key: PRNGKeyArray, scenes: Scenes) -> Scenes:
-    """Scenes of which half are mirrored left and right, boxes too; key is consumed."""
+    """Returns scenes of which a random half is mirrored left and right, boxes too.
+
+    Args:
+      key: consumed.
+      scenes: a batch of them.
+    """
     chosen = jax.random.bernoulli(key, shape=(len(scenes.images), 1, 1))
     width = scenes.images.shape[2]
     left, top, right, bottom = jnp.moveaxis(jnp.asarray(scenes.boxes), -1, 0)
@@ -101,7 +109,13 @@ def mirror(key: PRNGKeyArray, scenes: Scenes) -> Scenes:
 
 
 def shuffle(key: PRNGKeyArray, epoch: Any, size: int) -> Int[Array, " size"]:
-    """The order of an epoch: a permutation of 0..size-1, int32."""
+    """Returns the order of an epoch: a permutation of 0..size-1, int32.
+
+    Args:
+      key: of the run.
+      epoch: number of the epoch, from 0.
+      size: number of images.
+    """
     order = jnp.arange(size, dtype=jnp.int32)
     return jax.random.permutation(jax.random.fold_in(key, epoch), order)
 
@@ -109,11 +123,14 @@ def shuffle(key: PRNGKeyArray, epoch: Any, size: int) -> Int[Array, " size"]:
 def batch_indices(
     permutation: Int[Array, " size"], step_in_epoch: Any, batch_size: int
 ) -> Int[Array, " batch"]:
-    """The part of an epoch's order that one step takes.
+    """Returns the numbers of the images of one step.
 
     Args:
+      permutation: order of the epoch.
       step_in_epoch: an integer, may be traced; below ``size // batch_size``, so the
         images that fill no batch are left out of this epoch.
+
+      batch_size: number of images of a step.
 
     Raises:
       InputError: there are fewer images than a batch takes.

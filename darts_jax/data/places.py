@@ -1,4 +1,4 @@
-"""Where data lie that are given by their path."""
+"""Places of data that are given by their path."""
 
 from pathlib import Path
 

@@ -35,7 +35,7 @@ _TURNS = {
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How stored images become pixels: the settings of ``data`` of the same names.
+    """Settings by which stored images become pixels, as named in ``data``.
 
     Attributes:
       size: height and width that all images are brought to; None: as they are stored.
@@ -64,6 +64,9 @@ PLAIN = Reading()
 def parse_size(text: str) -> tuple[int, int] | None:
     """Returns height and width of ``"32"`` or ``"48x64"``; None for an empty text.
 
+    Args:
+      text: as a user writes it.
+
     Raises:
       InputError: it is something else, or a side is not in 1..`LARGEST`.
     """
@@ -84,7 +87,11 @@ def parse_size(text: str) -> tuple[int, int] | None:
 
 
 def size_text(size: tuple[int, ...]) -> str:
-    """Writes (height, width) as `parse_size` reads it."""
+    """Writes a size as `parse_size` reads it.
+
+    Args:
+      size: height and width.
+    """
     height, width = size
     return str(height) if height == width else f"{height}x{width}"
 
@@ -155,7 +162,13 @@ def fit(
 
 
 def scale_picture(picture: Any, size: tuple[int, int], how: str) -> Any:
-    """Brings Pillow's image to (height, width), bilinearly, as `Reading.fit` says."""
+    """Brings a picture to a size, bilinearly.
+
+    Args:
+      picture: Pillow's.
+      size: height and width.
+      how: as `Reading.fit`.
+    """
     from PIL.Image import Resampling
 
     height, width = size

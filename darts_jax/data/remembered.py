@@ -11,11 +11,11 @@ import numpy as np
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.identity import (
     Identity,
-    channels_told,
-    kind_told,
-    names_told,
-    odd_names,
-    shape_told,
+    describe_channels,
+    describe_differing_names,
+    describe_kind,
+    describe_shape,
+    list_names,
 )
 from darts_jax.data.scenes import SceneSet
 from darts_jax.data.stream import Source, StreamedDataset
@@ -47,16 +47,16 @@ def trained_with(dataset: Any, known: Identity) -> Any:
     here = [kind for type_, kind in _KINDS.items() if isinstance(dataset, type_)]
     if here and wanted not in here:
         raise InputError(
-            f"the network was trained on {kind_told(wanted)}; these data are "
-            f"{kind_told(here[0])}: want the run's own task and data.name"
+            f"the network was trained on {describe_kind(wanted)}; these data are "
+            f"{describe_kind(here[0])}: want the run's own task and data.name"
         )
     if isinstance(dataset, Corpus):
         return _renumbered(dataset, known.classes)
     shape = dataset.image_shape
     if shape[2] != known.shape[2]:
         raise InputError(
-            f"the network was trained on {shape_told(known.shape)}; these are "
-            f"{shape_told(shape)}: want {channels_told(known.shape)}"
+            f"the network was trained on {describe_shape(known.shape)}; these are "
+            f"{describe_shape(shape)}: want {describe_channels(known.shape)}"
         )
     order = _order(known.classes, dataset.class_names)
     seen = as_trained(dataset, known, order)
@@ -68,11 +68,13 @@ def as_trained(dataset: Any, known: Identity, order: np.ndarray | None) -> Any:
     """Returns a data set with a mean, a deviation and labels that are known.
 
     Args:
+      dataset: the data at hand.
+      known: identity of the data of the training.
       order: int32 [class], the number of every class among the known; None where all
         keep theirs.
     """
     raise InputError(
-        f"the network was trained on {kind_told(known.kind)}, and data of type "
+        f"the network was trained on {describe_kind(known.kind)}, and data of type "
         f"{type(dataset).__name__} are unknown: data.remembered.as_trained.register "
         "makes them known"
     )
@@ -120,6 +122,9 @@ def blank(known: Identity) -> Dataset:
     """Returns images of zeros in place of the known ones, which take no memory.
 
     Networks that are made of either have the same shapes, names, mean and deviation.
+
+    Args:
+      known: identity of the data.
     """
     classes, statistics = len(known.classes), _statistics(known)
 
@@ -168,12 +173,12 @@ def _order(known: Sequence[str], here: Sequence[str]) -> np.ndarray | None:
     if len(known) != len(here):
         raise InputError(
             f"the network was trained on {len(known)} classes; these data have "
-            f"{len(here)}{odd_names(known, here)}: want the same classes"
+            f"{len(here)}{describe_differing_names(known, here)}: want the same classes"
         )
     if Counter(known) != Counter(here) or len(set(known)) < len(known):
         raise InputError(
             f"the network was trained on other classes than these data have"
-            f"{odd_names(known, here)}: want the same names"
+            f"{describe_differing_names(known, here)}: want the same names"
         )
     return np.array([known.index(name) for name in here], np.int32)
 
@@ -187,7 +192,7 @@ def _renumbered(corpus: Corpus, vocabulary: tuple[str, ...]) -> Corpus:
     if strange and other is None:
         raise InputError(
             f"the network was trained on a vocabulary of {len(vocabulary):,}; these "
-            f"data have {names_told([repr(word) for word in strange])} besides, and "
+            f"data have {list_names([repr(word) for word in strange])} besides, and "
             f"it knows no {UNKNOWN}: want a text of its vocabulary"
         )
     order = np.array([numbers.get(w, other) for w in corpus.vocabulary], np.int32)

@@ -60,4 +60,4 @@ def load_scenes(
     builder = tfds.find_builder(rest, place) if prefix == "tfds" else None
     if builder is None:
         raise InputError(f"no set of scenes {name!r}; want {', '.join(NAMES)}")
-    return tfds_scenes.load_builder(builder, side, most, images, reading)
+    return tfds_scenes.load_scene_builder(builder, side, most, images, reading)

@@ -18,11 +18,12 @@ Box = Float[np.ndarray, " 4"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scene:
-    """One image before it is put with others.
+    """Image with its boxes.
 
     Attributes:
+      image: its pixels.
       boxes: each (left, top, right, bottom) in pixels, label, whether it is a crowd.
-      what: names it for people.
+      what: its name in messages.
     """
 
     image: UInt[np.ndarray, "height width channel"]
@@ -54,7 +55,13 @@ class SceneSet(InMemory):
 
 
 def gather(scenes: Sequence[Scene], most: int, classes: int, what: str) -> Scenes:
-    """Scenes of one size as arrays, boxes padded to ``most`` an image.
+    """Stacks scenes of one size, their boxes padded to the same number.
+
+    Args:
+      scenes: one for each image.
+      most: number of boxes of each image after padding.
+      classes: number of classes.
+      what: name of the scenes in messages.
 
     Raises:
       InputError: none has a box, there are too many in one, or a label is no class.
@@ -84,7 +91,12 @@ def gather(scenes: Sequence[Scene], most: int, classes: int, what: str) -> Scene
 
 
 def read_scene(image: Image, what: str, reading: Reading) -> Any:
-    """Reads Pillow's RGB image, as it lies: boxes are told in the pixels as stored.
+    """Reads Pillow's RGB image without turning it: boxes are in the pixels as stored.
+
+    Args:
+      image: a file or Pillow's image.
+      what: its name in messages.
+      reading: how images are read.
 
     Raises:
       InputError: as `read_picture`.
@@ -93,17 +105,19 @@ def read_scene(image: Image, what: str, reading: Reading) -> Any:
     return read_picture(image, what, lying).convert("RGB")
 
 
-def letterboxed(
+def letterbox(
     picture: Any,
     boxes: Sequence[tuple[Sequence[float], int, bool]],
     side: int,
     what: str,
 ) -> Scene:
-    """A picture of any size as a square: scaled, with black below or at its right.
+    """Scales a picture to a square, with black below or at its right.
 
     Args:
       picture: as `read_scene` gives it.
-      boxes: in pixels of the picture.
+      boxes: in pixels of the picture, with label and whether it is a crowd.
+      side: of the square, in pixels.
+      what: name of the picture in messages.
 
     Raises:
       InputError: a box lies outside the picture, or has no area.
@@ -115,16 +129,21 @@ def letterboxed(
     square = np.zeros((side, side, 3), np.uint8)
     square[:height, :width] = picture.resize((width, height), Resampling.BILINEAR)
     scaled = [
-        (scale * inside(box, picture.size, what), label, crowd)
+        (scale * clip_box(box, picture.size, what), label, crowd)
         for box, label, crowd in boxes
     ]
     return Scene(square, scaled, what)
 
 
-def inside(box: Sequence[float], size: tuple[int, int], what: str) -> Box:
-    """A box within an image of (width, height).
+def clip_box(box: Sequence[float], size: tuple[int, int], what: str) -> Box:
+    """Returns a box within an image.
 
     A side may lie beyond by a pixel, as rounding puts it, and is moved to the edge.
+
+    Args:
+      box: left, top, right, bottom in pixels.
+      size: width and height of the image.
+      what: name of the image in messages.
 
     Raises:
       InputError: it lies outside, or has no area.

@@ -68,7 +68,11 @@ def load_dataset(
 
 
 def data_place(directory: str | None) -> Path | None:
-    """Where data lie: as given, or as the environment says."""
+    """Returns the folder of data: as given, or as the environment says.
+
+    Args:
+      directory: path; None or empty asks ``$DARTS_JAX_DATA_DIR``.
+    """
     given = directory or os.environ.get("DARTS_JAX_DATA_DIR")
     return local_path(given).expanduser() if given else None
 

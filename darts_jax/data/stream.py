@@ -182,6 +182,9 @@ def imagenet_statistics(channels: int) -> tuple[Sequence[float], Sequence[float]
 
     The gray mean is exact; the gray deviation is that of channels which change
     together, and the true one is a little below it.
+
+    Args:
+      channels: 1 or 3.
     """
     if channels == 3:
         return IMAGENET_MEAN, IMAGENET_STD
@@ -203,7 +206,7 @@ def batches(
     rows: np.ndarray | None = None,
     fill_last: bool = False,
 ) -> Iterator[Batch]:
-    """What one process reads of an epoch's batches, from batch ``start`` on.
+    """Yields one process's part of an epoch's batches, from batch ``start`` on.
 
     Batch k is the same set of images in the same order whatever ``start``, ``workers``
     and ``prefetch`` are; the parts of all processes, one after another, are the batch
@@ -213,8 +216,11 @@ def batches(
       source: such as `StreamedDataset.train`; all its images have one shape.
       seed: with the epoch it fixes the order, a permutation of the rows.
       start: the first batch, at most the number of batches.
+      epoch: number of the epoch.
       batch_size: images of one batch in all processes, a multiple of
         ``process_count``; those that fill no batch are left out of this epoch.
+      process_index: number of this process.
+      process_count: number of processes.
       workers: processes that decode, started anew by each call, which takes seconds;
         0 for threads of this one.
       prefetch: batches that are read ahead once the first is asked for, with workers
@@ -307,7 +313,7 @@ class _Fitted:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Part:
-    """What one process reads of the rest of an epoch, one image after another."""
+    """Images of one process's part of the rest of an epoch, one after another."""
 
     source: Source
     rows: np.ndarray
@@ -393,8 +399,12 @@ def _parse_flags() -> None:
         flags.FLAGS.mark_as_parsed()
 
 
-def stored_source(source: Source) -> Source:
-    """Returns what gives the images of a data set as they are stored."""
+def unwrap_source(source: Source) -> Source:
+    """Returns the source of images as they are stored.
+
+    Args:
+      source: may bring them to a size, or leave some out.
+    """
     while isinstance(source, _First | _Fitted):
         source = source.source
     return source

@@ -45,9 +45,11 @@ class Corpus:
     note: str = ""
 
     def first(self, tokens: int, held_out: int = 0) -> "Corpus":
-        """The same with so many tokens to train on, and to validate and to test on.
+        """Returns the first tokens of each part.
 
-        All that there are, where that is 0 or fewer.
+        Args:
+          tokens: number of tokens to train on; 0 or more than there are: all.
+          held_out: number of tokens to validate on, and to test on, likewise.
         """
         wanted = {"train": tokens, "valid": held_out, "test": held_out}
         short = {
@@ -107,7 +109,7 @@ _TREEBANKS = {"ptb": "text", "ptb_chars": "chars"}
 
 
 def _penn_treebank(place: Path) -> tuple[str, ...]:
-    """Its three parts, of a folder or an archive that has ``ptb.train.txt``."""
+    """Reads the three parts of a folder or archive that has ``ptb.train.txt``."""
     if place.is_dir():
         files = {path.name: path for path in place.rglob("ptb.*.txt")}
         read = {name: _read(path) for name, path in files.items()}
@@ -155,7 +157,7 @@ def _known(train: list[str], part: list[str]) -> list[str]:
 
 
 def _numbered(name: str, train: list[str], valid: list[str], test: list[str]) -> Corpus:
-    """By the first place in the three parts, one after the other."""
+    """Numbers words by their first place in the three parts, one after the other."""
     numbers: dict[str, int] = {}
 
     def numbered(part: list[str]) -> Tokens:
@@ -165,19 +167,12 @@ def _numbered(name: str, train: list[str], valid: list[str], test: list[str]) ->
     return Corpus(name, *parts, vocabulary=tuple(numbers))
 
 
-def unigram_perplexity(corpus: Corpus) -> float:
-    """Of the test text by the frequencies of the training text, each counted once more.
+def split_into_rows(tokens: Tokens, rows: int) -> Int[np.ndarray, "row token"]:
+    """Divides a text into rows that are read side by side; the rest is left out.
 
-    What a network has to be better than to have learned anything of order.
-    """
-    size = len(corpus.vocabulary)
-    counts = np.bincount(corpus.train, minlength=size) + 1
-    log_p = np.log(counts / counts.sum())
-    return float(np.exp(-log_p[corpus.test].mean()))
-
-
-def batched(tokens: Tokens, rows: int) -> Int[np.ndarray, "row token"]:
-    """A text as so many that are read side by side; what fills no column is left out.
+    Args:
+      tokens: the text.
+      rows: number of rows.
 
     Raises:
       InputError: a row would have fewer than two tokens.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from darts_jax.data.dataset import Dataset, from_arrays
-from darts_jax.data.licences import licence_by_name
+from darts_jax.data.licences import find_licence
 from darts_jax.data.reading import PLAIN, Reading, fit, read_picture, size_text
 from darts_jax.data.stream import StreamedDataset, from_sources, imagenet_statistics
 from darts_jax.errors import InputError, first_line
@@ -55,7 +55,12 @@ def find_builder(name: str, directory: Path | None) -> Any:
 
 
 def is_prepared(name: str, directory: Path | None) -> bool:
-    """Whether a set lies on this machine, ready to be read."""
+    """Returns whether a set lies on this machine, ready to be read.
+
+    Args:
+      name: as TFDS has it.
+      directory: of data; None is TFDS's own.
+    """
     builder = find_builder(name, directory)
     return builder is not None and builder.is_prepared()
 
@@ -64,6 +69,7 @@ def load_builder(builder: Any, reading: Reading = PLAIN) -> Dataset:
     """Reads a set, after preparing it if there is a network and need to.
 
     Args:
+      builder: TFDS's, of the set.
       reading: the size and the channels that images are brought to.
 
     Raises:
@@ -77,17 +83,19 @@ def load_builder(builder: Any, reading: Reading = PLAIN) -> Dataset:
         *_read(builder, test, *keys, reading),
         name=builder.name,
         class_names=builder.info.features[keys[1]].names,
-        licence=licence_by_name(builder.name, builder.info.homepage),
+        licence=find_licence(builder.name, builder.info.homepage),
     )
 
 
 def stream_builder(
     builder: Any, image_shape: tuple[int, int, int], reading: Reading = PLAIN
 ) -> StreamedDataset:
-    """The same set with each image read when it is needed; images may differ in size.
+    """Opens a set whose images are read when needed and may differ in size.
 
     Args:
+      builder: TFDS's, of the set.
       image_shape: height, width and channels that every image is brought to.
+      reading: how images are read.
 
     Raises:
       InputError: as `load_builder`, but for the images themselves.
@@ -99,7 +107,7 @@ def stream_builder(
         _Encoded.of(builder, test, *keys),
         name=builder.name,
         class_names=builder.info.features[keys[1]].names,
-        licence=licence_by_name(builder.name, builder.info.homepage),
+        licence=find_licence(builder.name, builder.info.homepage),
         image_shape=image_shape,
         mean=mean,
         std=std,
@@ -137,8 +145,12 @@ class _Encoded:
         return bytes(example[self.image_key]), int(example[self.label_key])
 
 
-def answers(url: str) -> bool:
-    """Whether the host of an address can be reached, within seconds."""
+def is_reachable(url: str) -> bool:
+    """Returns whether the host of an address answers within seconds.
+
+    Args:
+      url: the address.
+    """
     request = urllib.request.Request(url, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=SECONDS):
@@ -150,12 +162,19 @@ def answers(url: str) -> bool:
 
 
 def prepare(builder: Any) -> None:
-    """Downloads a set if it does not lie here; raises InputError if that fails."""
+    """Downloads a set if it does not lie here.
+
+    Args:
+      builder: TFDS's, of the set.
+
+    Raises:
+      InputError: it cannot be downloaded.
+    """
     if builder.is_prepared():
         return
     # TFDS retries for minutes where there is no network, so it is asked for first.
     url = next(iter(builder.url_infos or ()), builder.info.homepage)
-    if url and not answers(url):
+    if url and not is_reachable(url):
         raise InputError(
             f"{builder.name} is not prepared as {FORMAT} in {builder.data_path} and "
             f"{url} cannot be reached; prepare it where there is a network"

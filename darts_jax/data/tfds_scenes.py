@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from darts_jax.data import tfds
-from darts_jax.data.licences import licence_by_name
+from darts_jax.data.licences import find_licence
 from darts_jax.data.reading import PLAIN, Reading
-from darts_jax.data.scenes import Scene, SceneSet, gather, letterboxed, read_scene
+from darts_jax.data.scenes import Scene, SceneSet, gather, letterbox, read_scene
 from darts_jax.errors import InputError
 
 CROWDS = ("is_crowd", "is_difficult")
@@ -16,16 +16,19 @@ CROWDS = ("is_crowd", "is_difficult")
 _LOOKED_AT = 20  # images of a split, to see whether any has objects
 
 
-def load_builder(
+def load_scene_builder(
     builder: Any, side: int, most: int, images: int, reading: Reading = PLAIN
 ) -> SceneSet:
     """Reads a set, after preparing it if there is a network and need to.
 
-    Its images are scaled as `letterboxed` does; objects without area are left out.
+    Its images are scaled as `letterbox` does; objects without area are left out.
 
     Args:
-      most: boxes of an image.
-      images: of either part, the first so many; 0: all.
+      builder: TFDS's, of the set.
+      side: of a scene, in pixels.
+      most: largest number of boxes in an image.
+      images: number of images of either part, the first ones; 0: all.
+      reading: how images are read; its size and channels are not asked.
 
     Raises:
       InputError: it is not on this machine and its host does not answer, or it has no
@@ -54,7 +57,7 @@ def load_builder(
         )
         for split in ("train", tests[0])
     )
-    licence = licence_by_name(builder.name, builder.info.homepage)
+    licence = find_licence(builder.name, builder.info.homepage)
     return SceneSet(builder.name, train, test, names, licence=licence)
 
 
@@ -103,4 +106,4 @@ def _scenes(
             )
             if right > left and bottom > top
         ]
-        yield letterboxed(picture, boxes, side, what)
+        yield letterbox(picture, boxes, side, what)

@@ -1,4 +1,4 @@
-"""What is known of whole spaces: tables of trained accuracies."""
+"""Known truth about whole spaces: tables of trained accuracies."""
 
 from darts_jax.nasbench.nasbench201 import (
     DATASETS,

@@ -76,6 +76,10 @@ def convert(
 def write_table(source: Path, out: Path) -> str:
     """Converts and writes the ``.npz``; returns a line that says what it holds.
 
+    Args:
+      source: file of the benchmark.
+      out: path of the ``.npz``.
+
     Raises:
       InputError: as `convert`; or the file cannot be written.
     """

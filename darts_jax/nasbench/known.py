@@ -1,4 +1,4 @@
-"""What a benchmark knows of the genotypes that a search finds."""
+"""Accuracies that a benchmark knows of the genotypes that a search finds."""
 
 import dataclasses
 from collections.abc import Callable
@@ -29,7 +29,10 @@ class Known:
 
 
 def known_accuracies(config: ConfigDict) -> Known | None:
-    """By ``config.benchmark``, where its table is at hand and the space is its own.
+    """Returns the accuracies of ``config.benchmark``, if it knows the space.
+
+    Args:
+      config: of a run.
 
     Raises:
       InputError: the table that is named is missing, damaged or lacks the column.

@@ -96,11 +96,22 @@ class NASBench201:
         split: str = "test",
         epochs: int = 200,
     ) -> float:
-        """Of one cell, in percent, the mean over seeds; see `column`."""
+        """Returns the accuracy of one cell in percent, the mean over seeds.
+
+        Args:
+          genotype: the cell.
+          dataset: as for `column`.
+          split: as for `column`.
+          epochs: as for `column`.
+        """
         return float(self.column(dataset, split, epochs)[self.row(genotype)])
 
     def seeds(self, genotype: Genotype) -> int:
-        """How many trainings of 200 epochs an accuracy is the mean of."""
+        """Returns the number of trainings of 200 epochs in the mean.
+
+        Args:
+          genotype: the cell.
+        """
         return int(self.columns["n_seeds_200"][self.row(genotype)])
 
     @property
@@ -129,7 +140,7 @@ class NASBench201:
 
 
 def find_table(given: str = "", directory: str = "") -> Path | None:
-    """Where a table lies: the path given, or `TABLE` among the data, or nowhere.
+    """Returns the path that is given, or that of `TABLE` among the data, or None.
 
     Args:
       given: a path that must exist.
@@ -148,7 +159,11 @@ def find_table(given: str = "", directory: str = "") -> Path | None:
 
 
 def require_table(given: str = "", directory: str = "") -> NASBench201:
-    """The table that `find_table` finds.
+    """Reads the table that `find_table` finds.
+
+    Args:
+      given: a path that must exist.
+      directory: of data, by default ``$DARTS_JAX_DATA_DIR``.
 
     Raises:
       InputError: there is none, or as `load_table`.

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from darts_jax.data.identity import Identity, read_identity, shape_told
+from darts_jax.data.identity import Identity, describe_shape, read_identity
 from darts_jax.data.remembered import trained_with
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
@@ -88,7 +88,7 @@ def _as_trained(dataset: AnyDataset, known: Identity) -> AnyDataset:
     seen: AnyDataset = trained_with(dataset, known)
     if known.shape and (here := tuple(seen.image_shape)) != known.shape:
         print_status(
-            f"evaluate: the network was trained on {shape_told(known.shape)}; these "
-            f"are {shape_told(here)}"
+            f"evaluate: the network was trained on {describe_shape(known.shape)}; "
+            f"these are {describe_shape(here)}"
         )
     return seen

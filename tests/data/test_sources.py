@@ -216,7 +216,7 @@ def test_tfds_sets_that_cannot_be_used(tmp_path):
 
 
 def test_no_network_for_a_download_is_told_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(tfds_source, "answers", lambda url: False)
+    monkeypatch.setattr(tfds_source, "is_reachable", lambda url: False)
     began = time.monotonic()
     refuses(r"cannot be reached.*nor is there .*q75", "cifar10", str(tmp_path))
     assert time.monotonic() - began < 10

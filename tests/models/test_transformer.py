@@ -11,7 +11,7 @@ import pytest
 import darts_jax
 from darts_jax.bilevel.discretization import argmax, one_hot, random_genotype
 from darts_jax.cli.main import main
-from darts_jax.data.text import Corpus, unigram_perplexity
+from darts_jax.data.text import Corpus
 from darts_jax.errors import InputError
 from darts_jax.models.functional import (
     count_parameters,
@@ -39,6 +39,7 @@ from darts_jax.tasks.language.networks import NETWORKS, PARAMETERS, SUPERNETS
 from darts_jax.tasks.registry import TASKS, load_data, make_search
 from darts_jax.training import loop
 from darts_jax.types import Mixture, Text
+from tests.support.reference import unigram_perplexity
 from tests.support.tiny import quick_jit
 
 WORDS, UNITS, BATCH, TIME, LAYERS = 11, 8, 3, 10, 2

@@ -182,3 +182,14 @@ def slow_overlap(a, b):
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common
     hull = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
     return common / union, common / union - (hull - union) / hull
+
+
+def unigram_perplexity(corpus):
+    """Computes the perplexity of the test text by frequencies of the training text.
+
+    Each word is counted once more. A network that is better has learned of order.
+    """
+    size = len(corpus.vocabulary)
+    counts = np.bincount(corpus.train, minlength=size) + 1
+    log_p = np.log(counts / counts.sum())
+    return float(np.exp(-log_p[corpus.test].mean()))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from darts_jax.bilevel import optimizers
-from darts_jax.data.text import Corpus, batched, load_text, unigram_perplexity
+from darts_jax.data.text import Corpus, load_text, split_into_rows
 from darts_jax.engine.devices import Layout
 from darts_jax.errors import InputError
 from darts_jax.models.language import Reading
@@ -16,6 +16,7 @@ from darts_jax.settings.config import default_config
 from darts_jax.tasks.language import data as texts
 from darts_jax.tasks.language.criterion import make_text_criterion
 from darts_jax.types import Text
+from tests.support.reference import unigram_perplexity
 
 KEY = jax.random.key_data(jax.random.key(0))
 
@@ -110,10 +111,10 @@ def test_mistakes_are_told_in_one_line(tmp_path, name, told):
 
 
 def test_rows_are_the_text_in_order():
-    rows = batched(np.arange(11, dtype=np.int32), 3)
+    rows = split_into_rows(np.arange(11, dtype=np.int32), 3)
     assert rows.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     with pytest.raises(InputError, match="smaller batch_size"):
-        batched(np.arange(5, dtype=np.int32), 3)
+        split_into_rows(np.arange(5, dtype=np.int32), 3)
 
 
 def test_a_unigram_model_by_hand():
@@ -132,7 +133,7 @@ def read(feed, epoch=0):
 
 
 def test_windows_follow_each_other_through_the_text():
-    rows = batched(np.arange(900, dtype=np.int32), 3)
+    rows = split_into_rows(np.arange(900, dtype=np.int32), 3)
     feed = texts.window_feed([rows], texts.Windows(20, 4.0, 27))
     lengths = []
     for epoch in range(2):
@@ -174,7 +175,7 @@ def test_windows_have_the_published_lengths():
 
 
 def test_the_shorter_text_begins_anew():
-    long, short = (batched(np.arange(n, dtype=np.int32), 1) for n in (101, 41))
+    long, short = (split_into_rows(np.arange(n, dtype=np.int32), 1) for n in (101, 41))
     feed = texts.window_feed([long, short], texts.Windows(10, 0.0, 10))
     assert feed.steps == 11
     windows = [pair[1] for pair in read(feed)]
@@ -185,7 +186,7 @@ def test_the_shorter_text_begins_anew():
 
 
 def test_a_pass_reads_every_token_once():
-    rows = batched(np.arange(74, dtype=np.int32), 2)
+    rows = split_into_rows(np.arange(74, dtype=np.int32), 2)
     feed = texts.text_feed(rows, 10)
     assert (feed.steps, feed.count) == (4, 72)
     seen = [w.targets[0][w.present[0]] for (w,) in read(feed)]

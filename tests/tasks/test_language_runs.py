@@ -9,7 +9,6 @@ import pytest
 
 import darts_jax
 from darts_jax.cli.main import main
-from darts_jax.data.text import unigram_perplexity
 from darts_jax.errors import InputError
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Cell, dense_edges
@@ -21,6 +20,7 @@ from darts_jax.training import loop
 from darts_jax.training.directory import load_architecture
 from darts_jax.training.metrics import read_metrics
 from tests.support.commands import cut, flags
+from tests.support.reference import unigram_perplexity
 from tests.support.tiny import quick_jit
 
 pytestmark = pytest.mark.slow

@@ -22,7 +22,7 @@ from darts_jax.bilevel.discretization import one_hot
 from darts_jax.bilevel.step import Search
 from darts_jax.cost.expected import ExpectedCost
 from darts_jax.cost.sites import Costs
-from darts_jax.data.text import Corpus, batched
+from darts_jax.data.text import Corpus, split_into_rows
 from darts_jax.engine import seeds
 from darts_jax.engine.devices import Layout
 from darts_jax.engine.feed import Batches
@@ -68,7 +68,7 @@ def _make_search(config: ConfigDict, corpus: Corpus, layout: Layout) -> Job:
     net = require_family(space, SUPERNETS)(settings, corpus, space)
     criterion = make_text_criterion(settings)
     method = make_method(config, net, (1, 1), costs=_costs, criterion=criterion)
-    parts = [batched(part, size) for part in (corpus.train, corpus.valid)]
+    parts = [split_into_rows(part, size) for part in (corpus.train, corpus.valid)]
 
     def init_network(key: PRNGKeyArray) -> Initialized:
         mixture = functional.zero_mixture(space)
@@ -87,7 +87,9 @@ def _make_search(config: ConfigDict, corpus: Corpus, layout: Layout) -> Job:
         init_network=init_network,
         feed=window_feed(parts, Windows.from_config(config, settings.jitter)),
         prepare=_make_preparation(layout),
-        held_out=text_feed(batched(corpus.valid, test_rows), config.language.window),
+        held_out=text_feed(
+            split_into_rows(corpus.valid, test_rows), config.language.window
+        ),
         examination=sum_text_losses(forward, test_rows),
         expected_cost=functools.partial(_expected_cost, config, corpus),
         chance=math.log(len(corpus.vocabulary)),
@@ -135,10 +137,10 @@ def _make_training(
         method,
         score=choose_score(config, SCORES),
         init_network=init_network,
-        feed=window_feed([batched(corpus.train, size)], windows),
+        feed=window_feed([split_into_rows(corpus.train, size)], windows),
         prepare=_make_preparation(layout),
-        held_out=text_feed(batched(corpus.valid, test_rows), length),
-        test=text_feed(batched(corpus.test, test_rows), length),
+        held_out=text_feed(split_into_rows(corpus.valid, test_rows), length),
+        test=text_feed(split_into_rows(corpus.test, test_rows), length),
         examination=sum_text_losses(forward, test_rows),
         chance=math.log(len(corpus.vocabulary)),
         metrics=METRICS,
