@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ from darts_jax.errors import InputError
 from darts_jax.files import local_path
 from darts_jax.html import results_table
 from darts_jax.plots.history_plots import HistoryPlots
-from darts_jax.settings.config import with_overrides
 from darts_jax.settings.methods import apply_method
 from darts_jax.settings.schema import population_settings
 from darts_jax.spaces.graph import Genotype
@@ -29,7 +27,12 @@ from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import format_table, print_status, short_name
 from darts_jax.training.directory import atomic_write
 from darts_jax.training.lock import holds_run_lock
-from darts_jax.workflows.population import agreement, population
+from darts_jax.workflows.population import (
+    agreement,
+    apply_choice,
+    list_combinations,
+    population,
+)
 from darts_jax.workflows.search import search
 
 if TYPE_CHECKING:
@@ -301,10 +304,7 @@ def ablate(
     known = population_settings()
     scalars = {key: list(grid[key]) for key in grid if key in known}
     shapes = [key for key in grid if key not in known]
-    programs = [
-        dict(zip(shapes, values, strict=True))
-        for values in itertools.product(*(grid[key] for key in shapes))
-    ]
+    programs = list_combinations({key: grid[key] for key in shapes})
     configs = [_make_config(base, choice) for choice in programs]
     dataset = dataset or load_data(base)
     found: list[GridSearch] = []
@@ -354,10 +354,10 @@ def _agreement(searches: Sequence[GridSearch]) -> float:
 
 
 def _make_config(base: ConfigDict, choice: Choice) -> ConfigDict:
+    if METHOD not in choice:
+        return apply_choice(base, choice)
     settings = [f"{key}={value}" for key, value in choice.items() if key != METHOD]
-    if METHOD in choice:
-        return apply_method(base, choice[METHOD], settings)
-    return with_overrides(base, settings)
+    return apply_method(base, choice[METHOD], settings)
 
 
 def _fits_population(config: ConfigDict) -> bool:
@@ -388,12 +388,11 @@ def _search_each(
     config: ConfigDict, grid: dict[str, list[Any]], place: Path, dataset: AnyDataset
 ) -> list[GridSearch]:
     found = []
-    for values in itertools.product(*grid.values()):
-        own = dict(zip(grid, values, strict=True))
-        settings = with_overrides(config, [f"{k}={v}" for k, v in own.items()])
-        result = search(settings, place / _folder_name(own), dataset)
-        seed = own.pop("seed")
-        found.append(GridSearch(own, seed, result.genotype, result.history))
+    for choice in list_combinations(grid):
+        directory = place / _folder_name(choice)
+        result = search(apply_choice(config, choice), directory, dataset)
+        seed = choice.pop("seed")
+        found.append(GridSearch(choice, seed, result.genotype, result.history))
     return found
 
 

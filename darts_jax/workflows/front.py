@@ -141,12 +141,13 @@ def front(
                 f"front: the loss of the search for {target:g} {unit} became NaN"
             )
             continue
-        chosen = {f"searched_{i}": member.genotype}
+        networks = {f"searched_{i}": member.genotype}
+        wanted = limit.cost(member.genotype)
         for n in range(config.baseline.random_genotypes):
-            wanted = limit.cost(member.genotype)
-            other = random_of_cost(limit.space, limit.cost, wanted, rng)
-            chosen[f"random_{i}_{n}"] = other
-        for name, genotype in chosen.items():
+            networks[f"random_{i}_{n}"] = random_of_cost(
+                limit.space, limit.cost, wanted, rng
+            )
+        for name, genotype in networks.items():
             score = _train(config, path / name, genotype, dataset)
             rows.append(
                 {
@@ -166,7 +167,10 @@ def front(
     atomic_write(path / "front.json", json.dumps(rows, indent=1) + "\n")
     atomic_write(path / "summary.txt", str(result))
     if is_writer():
-        _draw(result, path / "front")
+        # Matplotlib takes a second to import: only where something is drawn.
+        from darts_jax.plots.style import save_pictures
+
+        save_pictures(result.plot(), path / "front")
     wait_for_all("the front is written")
     return result
 
@@ -182,9 +186,3 @@ def _train(
 def _training_config(config: ConfigDict) -> ConfigDict:
     """Returns the settings by which one network of the front is trained."""
     return with_overrides(config, ["baseline.random_genotypes=0"])
-
-
-def _draw(result: Front, stem: Path) -> None:
-    from darts_jax.plots.style import save_pictures
-
-    save_pictures(result.plot(), stem)

@@ -216,52 +216,6 @@ def read_population(directory: RunDirectory) -> PopulationResult:
         settings = json.loads(_members_file(directory).read_text())
     except (OSError, ValueError):
         raise InputError(f"no population in {directory.path}") from None
-    return _read_members(config, settings, directory)
-
-
-def _score_column(score: Score) -> str:
-    return f"held out {score.unit or score.name}"
-
-
-def _make_members(
-    config: ConfigDict, grid: Mapping[str, Sequence[object]]
-) -> list[ConfigDict]:
-    known = population_settings()
-    for key in grid:
-        if key not in known:
-            raise InputError(
-                f"setting {key} cannot differ within a population; want one of "
-                f"{', '.join(known)}"
-            )
-    if not grid or not all(grid.values()):
-        raise InputError("a population needs values, as --grid seed=0,1,2")
-    return [
-        with_overrides(config, [f"{k}={v}" for k, v in zip(grid, values, strict=True)])
-        for values in itertools.product(*grid.values())
-    ]
-
-
-def _claim(directory: RunDirectory, settings: list[dict[str, Any]]) -> None:
-    """Makes a run directory that of one population; another is refused."""
-    path = _members_file(directory)
-    text = json.dumps(settings, indent=1) + "\n"
-    if path.exists() and path.read_text() != text:
-        raise InputError(
-            f"run directory {directory.path} holds another population; choose another "
-            "--run"
-        )
-    atomic_write(path, text)
-
-
-def _members_file(directory: RunDirectory) -> Path:
-    return directory.path / "members.json"
-
-
-def _read_members(
-    config: ConfigDict,
-    settings: list[dict[str, Any]],
-    directory: RunDirectory,
-) -> PopulationResult:
     space = get_space(config.space)
     epochs = config.search.epochs
     discretize = make_discretization(config)
@@ -280,7 +234,7 @@ def _read_members(
         last = {kind: values[-1] for kind, values in own.items()}
         genotype = None
         if not kinds_with_invalid_alpha(space, last):
-            own_config = with_overrides(config, [f"{k}={v}" for k, v in chosen.items()])
+            own_config = apply_choice(config, chosen)
             limit = read_limit(own_config, directory)
             genotype = fit_to_budget(limit, discretize(space, last), last)
         own_curves = {name: values[:, i] for name, values in curves.items()}
@@ -289,6 +243,63 @@ def _read_members(
     return PopulationResult(
         tuple(members), agreement(genotypes), directory, get_score(config)
     )
+
+
+def _score_column(score: Score) -> str:
+    return f"held out {score.unit or score.name}"
+
+
+def _make_members(
+    config: ConfigDict, grid: Mapping[str, Sequence[object]]
+) -> list[ConfigDict]:
+    known = population_settings()
+    for key in grid:
+        if key not in known:
+            raise InputError(
+                f"setting {key} cannot differ within a population; want one of "
+                f"{', '.join(known)}"
+            )
+    if not grid or not all(grid.values()):
+        raise InputError("a population needs values, as --grid seed=0,1,2")
+    return [apply_choice(config, choice) for choice in list_combinations(grid)]
+
+
+def list_combinations(grid: Mapping[str, Sequence[object]]) -> list[dict[str, Any]]:
+    """Lists all combinations of values; the last setting varies fastest.
+
+    Args:
+      grid: setting -> its values.
+    """
+    return [
+        dict(zip(grid, values, strict=True))
+        for values in itertools.product(*grid.values())
+    ]
+
+
+def apply_choice(config: ConfigDict, choice: Mapping[str, object]) -> ConfigDict:
+    """Returns settings with some of them changed.
+
+    Args:
+      config: the settings.
+      choice: setting -> value.
+    """
+    return with_overrides(config, [f"{key}={value}" for key, value in choice.items()])
+
+
+def _claim(directory: RunDirectory, settings: list[dict[str, Any]]) -> None:
+    """Makes a run directory that of one population; another is refused."""
+    path = _members_file(directory)
+    text = json.dumps(settings, indent=1) + "\n"
+    if path.exists() and path.read_text() != text:
+        raise InputError(
+            f"run directory {directory.path} holds another population; choose another "
+            "--run"
+        )
+    atomic_write(path, text)
+
+
+def _members_file(directory: RunDirectory) -> Path:
+    return directory.path / "members.json"
 
 
 def agreement(
