@@ -92,9 +92,9 @@ def mean_cosine(gradients: Cells) -> Float[Array, ""]:
         raise ValueError(f"cells align in pairs, and there are {cells}")
     flat = gradients.reshape(cells, -1)
     square = jnp.sum(flat**2, -1, keepdims=True)
-    heard = square > 0
+    nonzero = square > 0
     # The derivative of the branch not taken must be finite, too.
-    unit = jnp.where(heard, flat / jnp.sqrt(jnp.where(heard, square, 1)), 0)
+    unit = jnp.where(nonzero, flat / jnp.sqrt(jnp.where(nonzero, square, 1)), 0)
     pairs = jnp.sum(jnp.triu(unit @ unit.T, 1))
     return 2 * pairs / (cells * (cells - 1))
 

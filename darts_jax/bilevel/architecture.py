@@ -65,9 +65,9 @@ def exponentiated_gradient(
 
         def change(gradient: Array, weights: Array) -> Array:
             # By logarithms, as the exponential of a large gradient overflows.
-            moved = jax.nn.softmax(jnp.log(weights) - learning_rate * gradient)
-            moved = jnp.where(weights > 0, jnp.maximum(moved, least_weight), 0)
-            return moved / moved.sum(-1, keepdims=True) - weights
+            weighted = jax.nn.softmax(jnp.log(weights) - learning_rate * gradient)
+            kept = jnp.where(weights > 0, jnp.maximum(weighted, least_weight), 0)
+            return kept / kept.sum(-1, keepdims=True) - weights
 
         return jax.tree.map(change, updates, params), state
 

@@ -103,12 +103,12 @@ def average_weights(on: Scalar) -> optax.GradientTransformation:
         count = jnp.where(jnp.asarray(on) > 0, state.steps + 1, 0)
         share = 1 / jnp.maximum(count, 1)
 
-        def moved(mean: Array, weight: Array, update: Array) -> Array:
-            there = weight + update
-            further = mean + (there - mean) * share.astype(mean.dtype)
-            return jnp.where(count > 1, further, there)
+        def next_mean(mean: Array, weight: Array, update: Array) -> Array:
+            new_weight = weight + update
+            moved_mean = mean + (new_weight - mean) * share.astype(mean.dtype)
+            return jnp.where(count > 1, moved_mean, new_weight)
 
-        mean = jax.tree.map(moved, state.mean, params, updates)
+        mean = jax.tree.map(next_mean, state.mean, params, updates)
         return updates, AverageState(count, mean)
 
     def init(params: Any) -> AverageState:
@@ -141,7 +141,9 @@ def _clip_by_global_norm(clip: Scalar) -> optax.GradientTransformation:
     through it.
     """
 
-    def scaled(gradient: optax.Updates, params: optax.Params | None) -> optax.Updates:
+    def clip_updates(
+        gradient: optax.Updates, params: optax.Params | None
+    ) -> optax.Updates:
         del params
         # In few equations: optax asks of every leaf whether its numbers are complex.
         squares = (jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradient))
@@ -149,4 +151,4 @@ def _clip_by_global_norm(clip: Scalar) -> optax.GradientTransformation:
         share = jnp.minimum(norm, clip) / norm
         return jax.tree.map(lambda g: g * share.astype(g.dtype), gradient)
 
-    return optax.stateless(scaled)
+    return optax.stateless(clip_updates)

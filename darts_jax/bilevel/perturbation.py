@@ -93,16 +93,16 @@ def random(
     del loss
     noise = _noise(key, mixture, mask)
 
-    def moved(kind: str) -> Array:
+    def perturb(kind: str) -> Array:
         p = mixture.weights[kind]
         total = p.sum(-1, keepdims=True)
         share = p / jnp.where(total == 0, 1, total)
         cut = jnp.clip(share + radius * noise[kind], 0, 1)
-        left = cut.sum(-1, keepdims=True)
-        back = total * cut / jnp.where(left == 0, 1, left)
-        return jnp.where((left == 0) | (radius == 0), p, back)
+        cut_total = cut.sum(-1, keepdims=True)
+        rescaled = total * cut / jnp.where(cut_total == 0, 1, cut_total)
+        return jnp.where((cut_total == 0) | (radius == 0), p, rescaled)
 
-    return mixture.replace(weights={kind: moved(kind) for kind in noise})
+    return mixture.replace(weights={kind: perturb(kind) for kind in noise})
 
 
 def _noise(key: PRNGKeyArray, mixture: Mixture, mask: Mask) -> Weights:
@@ -111,12 +111,12 @@ def _noise(key: PRNGKeyArray, mixture: Mixture, mask: Mask) -> Weights:
     kinds = sorted(mixture.weights)
     keys = dict(zip(kinds, jax.random.split(key, len(kinds)), strict=True))
 
-    def drawn(kind: str) -> Array:
+    def draw(kind: str) -> Array:
         p = mixture.weights[kind]
         uniform = jax.random.uniform(keys[kind], p.shape, p.dtype, -1, 1)
         return jnp.where(jnp.asarray(mask[kind]), uniform, 0)
 
-    return {kind: drawn(kind) for kind in kinds}
+    return {kind: draw(kind) for kind in kinds}
 
 
 def adversarial(
@@ -171,11 +171,11 @@ def adversarial(
             for kind in noise
         }
 
-    def begun(kind: str) -> Array:
+    def start_at(kind: str) -> Array:
         moved = weights[kind] + radius * noise[kind]
         return _nearest(moved, low[kind], high[kind], weights[kind].sum(-1))
 
-    start = {kind: begun(kind) for kind in noise}
+    start = {kind: start_at(kind) for kind in noise}
     return mixture.replace(weights=jax.lax.fori_loop(0, steps, ascend, start))
 
 
@@ -200,9 +200,9 @@ def _fill(
     room = jnp.take_along_axis(high - low, order, -1)
     before = jnp.cumsum(room, -1) - room
     left = total - low.sum(-1, keepdims=True)
-    given = jnp.clip(left - before, 0, room)
-    back = jnp.argsort(order, -1)
-    return low + jnp.take_along_axis(given, back, -1)
+    share = jnp.clip(left - before, 0, room)
+    inverse = jnp.argsort(order, -1)
+    return low + jnp.take_along_axis(share, inverse, -1)
 
 
 def _nearest(
