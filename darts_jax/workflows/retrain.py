@@ -157,8 +157,8 @@ class _Networks:
         """Returns the training of one network."""
         config = self.config
         if is_repeat(name):
-            # Trainings of one genotype must differ by their seeds.
-            seed = config.seed + self.others.index(name)
+            # Each differs by its seed from all others, the one named "retrain" too.
+            seed = config.seed + 1 + self.others.index(name)
             config = with_overrides(config, [f"seed={seed}"])
         return make_training(config, self.dataset, self.genotypes[name])
 

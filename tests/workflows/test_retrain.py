@@ -117,3 +117,15 @@ def test_repeats_that_no_mixture_is_are_not_trained_as_one(name):
     config.retrain.drop_path = 0.0
     with pytest.raises(InputError, match="other states than its space; want baseline"):
         make_shared_training(config, data, [genotype])
+
+
+def test_every_training_of_a_genotype_has_a_seed_of_its_own():
+    config = darts_jax.load_config(None, SMALL)
+    genotype = get_genotype("DARTS_V2")
+    names = ("retrain", "retrain_1", "retrain_2", "random_0")
+    networks = verb._Networks(
+        config, darts_jax.load_dataset("digits"), dict.fromkeys(names, genotype)
+    )
+    seeds = [int(networks.make_job(name).start) for name in names]
+    assert len(set(seeds[:3])) == 3
+    assert seeds[0] == seeds[3] == config.seed
