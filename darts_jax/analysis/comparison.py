@@ -11,7 +11,7 @@ from darts_jax.analysis.intervals import (
     ANY,
     LEVEL,
     Interval,
-    Range,
+    MeasureRange,
     clip_to_range,
     exact_interval,
     is_constant,
@@ -48,7 +48,9 @@ class Improvement:
         return f"{self.difference:+.2f} (95 % interval {interval}, {how})"
 
 
-def improvement(searched: Results, random: Results, within: Range = ANY) -> Improvement:
+def improvement(
+    searched: Results, random: Results, within: MeasureRange = ANY
+) -> Improvement:
     """Returns how much better a search is than random search under the same budget.
 
     Two mappings, seed -> result, with two keys or more in common are compared pair by
@@ -91,7 +93,7 @@ def improvement(searched: Results, random: Results, within: Range = ANY) -> Impr
 
 
 def improvement_from_differences(
-    differences: np.ndarray, within: Range = ANY
+    differences: np.ndarray, within: MeasureRange = ANY
 ) -> Improvement:
     """Returns the improvement that the differences of two pairs or more show.
 
@@ -112,7 +114,7 @@ def improvement_from_differences(
 def improvement_by_run(
     searched: Sequence[float],
     beside: Sequence[Sequence[float]],
-    within: Range = ANY,
+    within: MeasureRange = ANY,
 ) -> Improvement:
     """Returns how much better searches are than random genotypes, run by run.
 
@@ -134,7 +136,7 @@ def improvement_by_run(
 
 
 def improvement_over_mean(
-    searched: Sequence[float], known: float, within: Range = ANY
+    searched: Sequence[float], known: float, within: MeasureRange = ANY
 ) -> Improvement:
     """Returns how much better searches are than the known mean of a whole space.
 
@@ -172,7 +174,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _compare_unpaired(
-    first: np.ndarray, second: np.ndarray, within: Range
+    first: np.ndarray, second: np.ndarray, within: MeasureRange
 ) -> Improvement:
     """Returns the improvement of one side over another, independent one."""
     sides = first, second
@@ -190,7 +192,7 @@ def _compare_unpaired(
 
 
 def _constant_interval(
-    first: np.ndarray, second: np.ndarray, within: Range
+    first: np.ndarray, second: np.ndarray, within: MeasureRange
 ) -> Interval:
     """Returns the interval of a difference where neither side has any spread."""
     difference = float(first.mean() - second.mean())

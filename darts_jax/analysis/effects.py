@@ -16,7 +16,7 @@ from darts_jax.analysis.comparison import (
     improvement,
     improvement_from_differences,
 )
-from darts_jax.analysis.intervals import Range, clip_to_range
+from darts_jax.analysis.intervals import MeasureRange, clip_to_range
 from darts_jax.errors import unknown_name_error
 
 UNITS = ("pair", "seed")
@@ -43,7 +43,7 @@ class Observation:
 
 def effects(
     searches: Sequence[Observation],
-    within: Range,
+    within: MeasureRange,
     unit: str = "pair",
     every_pair: bool = False,
 ) -> pd.DataFrame:
@@ -119,7 +119,7 @@ def _compare(
     key: str,
     value: Any,
     against: Any,
-    within: Range,
+    within: MeasureRange,
     unit: str,
 ) -> dict[str, Any]:
     own = _select_side(searches, key, value)
@@ -194,7 +194,7 @@ def _compare_unpaired(
     own: Mapping[Block, float],
     other: Mapping[Block, float],
     known: Sequence[Block],
-    within: Range,
+    within: MeasureRange,
 ) -> dict[str, Any]:
     """Returns the row of two sides that share at most one pair."""
     sides = [

@@ -26,8 +26,8 @@ _OUTSIDE = 1e-6  # of a range's width: excess by rounding in float32
 _SPREAD = 8 * np.finfo(np.float64).eps  # relative: spread by rounding alone
 
 
-class Range(NamedTuple):
-    """Range of a measure.
+class MeasureRange(NamedTuple):
+    """MeasureRange of a measure.
 
     Attributes:
       low: the least value.
@@ -43,14 +43,14 @@ class Range(NamedTuple):
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
-    def difference_range(self) -> "Range":
-        """Range of the difference of two values in this range."""
-        return Range(self.low - self.high, self.high - self.low)
+    def difference_range(self) -> "MeasureRange":
+        """MeasureRange of the difference of two values in this range."""
+        return MeasureRange(self.low - self.high, self.high - self.low)
 
 
-ANY = Range()
-SHARE = Range(0.0, 1.0)
-PERCENT = Range(0.0, 100.0)
+ANY = MeasureRange()
+SHARE = MeasureRange(0.0, 1.0)
+PERCENT = MeasureRange(0.0, 100.0)
 
 
 class Interval(NamedTuple):
@@ -70,7 +70,7 @@ class Interval(NamedTuple):
 
 
 def mean_interval(
-    results: Sequence[float], within: Range = ANY
+    results: Sequence[float], within: MeasureRange = ANY
 ) -> tuple[float, float, float]:
     """Computes the mean of independent results and its 95 % interval.
 
@@ -92,7 +92,7 @@ def mean_interval(
     return mean, found.low, found.high
 
 
-def sample_interval(values: np.ndarray, within: Range) -> Interval:
+def sample_interval(values: np.ndarray, within: MeasureRange) -> Interval:
     """Returns the interval of the mean of two independent values or more.
 
     Args:
@@ -108,7 +108,7 @@ def sample_interval(values: np.ndarray, within: Range) -> Interval:
 
 
 def student_interval(
-    mean: float, error: float, freedom: float, within: Range
+    mean: float, error: float, freedom: float, within: MeasureRange
 ) -> Interval:
     """Returns Student's interval of an estimate, within the range of its measure.
 
@@ -131,7 +131,7 @@ def student_interval(
 
 
 def exact_interval(
-    value: float, count: int, within: Range, chance: float = 1 - LEVEL
+    value: float, count: int, within: MeasureRange, chance: float = 1 - LEVEL
 ) -> Interval:
     """Returns the exact interval of a mean where all results are equal.
 
@@ -161,7 +161,7 @@ def exact_interval(
     return Interval(low, high, p)
 
 
-def is_constant(values: np.ndarray, within: Range) -> bool:
+def is_constant(values: np.ndarray, within: MeasureRange) -> bool:
     """Returns whether values are equal up to rounding.
 
     Args:
@@ -175,7 +175,7 @@ def is_constant(values: np.ndarray, within: Range) -> bool:
     return bool(np.ptp(values) <= _SPREAD * size)
 
 
-def clip_to_range(results: Sequence[float], within: Range) -> np.ndarray:
+def clip_to_range(results: Sequence[float], within: MeasureRange) -> np.ndarray:
     """Returns results as float64, clipped where rounding put them outside a range.
 
     Args:
@@ -196,7 +196,7 @@ def clip_to_range(results: Sequence[float], within: Range) -> np.ndarray:
     return np.clip(values, within.low, within.high)
 
 
-def _to_unbounded(value: float, within: Range) -> tuple[float, float]:
+def _to_unbounded(value: float, within: MeasureRange) -> tuple[float, float]:
     """Returns a value on an unbounded scale, and the slope of that scale there."""
     low, high = within
     if within.is_bounded:
@@ -210,7 +210,7 @@ def _to_unbounded(value: float, within: Range) -> tuple[float, float]:
     return value, 1.0
 
 
-def _from_unbounded(value: float, within: Range) -> float:
+def _from_unbounded(value: float, within: MeasureRange) -> float:
     low, high = within
     if within.is_bounded:
         return min(max(low + (high - low) * float(expit(value)), low), high)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection, Iterable
 
-from darts_jax.analysis.intervals import ANY, PERCENT, SHARE, Range
+from darts_jax.analysis.intervals import ANY, PERCENT, SHARE, MeasureRange
 from darts_jax.spaces import SPACES
 from darts_jax.spaces.graph import Genotype
 
@@ -121,7 +121,7 @@ def column_range(
     column: str,
     columns: Collection[str] = (),
     genotypes: Iterable[Genotype | None] = (),
-) -> Range:
+) -> MeasureRange:
     """Returns the range of a column of a history; `ANY` for an unknown one.
 
     Args:
@@ -144,13 +144,13 @@ def column_range(
             for genotype in genotypes
             if genotype is not None
         ]
-        return Range(0.0, max(kept)) if kept else Range(low=0.0)
+        return MeasureRange(0.0, max(kept)) if kept else MeasureRange(low=0.0)
     score = column
     for begin in ("held_out_", "discretized_", "test_"):
         score = score.removeprefix(begin)
     if score.endswith("accuracy") or score in ("ap", "ap_50"):
         return SHARE
-    return Range(low=1.0) if score == "perplexity" else ANY
+    return MeasureRange(low=1.0) if score == "perplexity" else ANY
 
 
 def _count_kept_edges(genotype: Genotype) -> int:

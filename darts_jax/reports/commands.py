@@ -17,7 +17,7 @@ _CONTINUATION = " \\\n  "  # a shell continues in the next line
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class RecordedSetting:
     """A setting of a run beside its default.
 
     Attributes:
@@ -36,7 +36,7 @@ class Setting:
         return bool(self.value != self.default)
 
 
-def list_settings(config: ConfigDict) -> list[Setting]:
+def list_settings(config: ConfigDict) -> list[RecordedSetting]:
     """Returns every setting beside its default, in the order of names.
 
     Args:
@@ -44,7 +44,7 @@ def list_settings(config: ConfigDict) -> list[Setting]:
     """
     defaults = dict(flatten(default_config().to_dict()))
     given = sorted(flatten(config.to_dict()))
-    return [Setting(key, value, defaults.get(key)) for key, value in given]
+    return [RecordedSetting(key, value, defaults.get(key)) for key, value in given]
 
 
 def reproduction_commands(

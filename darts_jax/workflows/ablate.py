@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.analysis.intervals import Range, is_constant, mean_interval
+from darts_jax.analysis.intervals import MeasureRange, is_constant, mean_interval
 from darts_jax.analysis.measures import column_range
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.data.stream import AnyDataset
@@ -162,7 +162,7 @@ class Ablation(HistoryPlots):
         known = [c for c in self.frame if self.frame[c].notna().any()]
         return [c for begin in MEASURES for c in known if c.startswith(begin)]
 
-    def column_range(self, measure: str) -> Range:
+    def column_range(self, measure: str) -> MeasureRange:
         """Returns what a measure can be: no more skips, say, than edges are kept."""
         genotypes = (one.genotype for one in self.searches)
         return column_range(measure, self.measures, genotypes)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from darts_jax.analysis.comparison import improvement
-from darts_jax.analysis.intervals import Range
+from darts_jax.analysis.intervals import MeasureRange
 from darts_jax.analysis.measures import column_range
 from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
@@ -153,7 +153,7 @@ class RetrainResult:
         gained = f"{statistics.mean(own) - statistics.mean(random):+.2f}"
         if min(len(own), len(random)) > 1:
             least, most = column_range(f"test_{self.measure.name}")
-            within = Range(self.measure.scaled(least), self.measure.scaled(most))
+            within = MeasureRange(self.measure.scaled(least), self.measure.scaled(most))
             gained = str(improvement(own, random, within))
         return (
             f"{len(random)} random genotypes of space "

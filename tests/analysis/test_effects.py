@@ -16,7 +16,13 @@ from darts_jax.analysis.comparison import (
     improvement_over_mean,
 )
 from darts_jax.analysis.effects import Observation, effects
-from darts_jax.analysis.intervals import ANY, PERCENT, SHARE, Range, mean_interval
+from darts_jax.analysis.intervals import (
+    ANY,
+    PERCENT,
+    SHARE,
+    MeasureRange,
+    mean_interval,
+)
 from darts_jax.analysis.measures import column_range
 from darts_jax.errors import InputError
 from darts_jax.plots.effects import plot_effects
@@ -306,7 +312,9 @@ def test_holm_counts_what_has_no_p():
 # Ranges
 
 
-@pytest.mark.parametrize("within", [SHARE, PERCENT, Range(0.0, 6.0), Range(low=0.0)])
+@pytest.mark.parametrize(
+    "within", [SHARE, PERCENT, MeasureRange(0.0, 6.0), MeasureRange(low=0.0)]
+)
 def test_no_interval_leaves_its_range_and_p_agrees_with_it(within):
     rng = np.random.default_rng(1)
     width = within.high if math.isfinite(within.high) else 5.0
@@ -345,7 +353,7 @@ def test_what_is_all_alike_has_clopper_and_pearsons_interval(count):
     exact = stats.binomtest(count, count).proportion_ci(method="exact")
     ones = mean_interval([1.0] * count, SHARE)
     np.testing.assert_allclose(ones, (1.0, exact.low, 1.0), rtol=1e-12)
-    zeros = mean_interval([0.0] * count, Range(0.0, 6.0))
+    zeros = mean_interval([0.0] * count, MeasureRange(0.0, 6.0))
     np.testing.assert_allclose(zeros, (0.0, 0.0, 6 * (1 - exact.low)), rtol=1e-12)
     # Inside, what is left may lie at either end.
     half = mean_interval([0.5] * count, SHARE)
@@ -393,10 +401,10 @@ def test_a_result_outside_its_range_is_told(value):
         ("discretized_balanced_accuracy", (), SHARE),
         ("held_out_ap_50", (), SHARE),
         ("benchmark_accuracy", (), PERCENT),
-        ("held_out_perplexity", (), Range(low=1.0)),
+        ("held_out_perplexity", (), MeasureRange(low=1.0)),
         ("entropy", (), SHARE),
-        ("skips", (), Range(low=0.0)),
-        ("discretization_gap", ["held_out_accuracy"], Range(-1.0, 1.0)),
+        ("skips", (), MeasureRange(low=0.0)),
+        ("discretization_gap", ["held_out_accuracy"], MeasureRange(-1.0, 1.0)),
         ("discretization_gap", ["held_out_perplexity"], ANY),
         ("held_out_beauty", (), ANY),
     ],
