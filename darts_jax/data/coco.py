@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from darts_jax.data.reading import PLAIN, Reading
-from darts_jax.data.scenes import Scene, SceneSet, gather, letterbox, read_scene
+from darts_jax.data.scenes import Scene, SceneSet, letterbox, read_scene, stack_scenes
 from darts_jax.errors import InputError
 
 TRAIN = ("train", "train2017", "train2014")
@@ -17,7 +17,7 @@ _FILES = ("{part}.json", "annotations/instances_{part}.json")
 
 
 def load_coco(
-    path: Path, side: int, most: int, images: int, reading: Reading = PLAIN
+    path: Path, side: int, max_boxes: int, images: int, reading: Reading = PLAIN
 ) -> SceneSet:
     """Loads ``path/train.json`` with ``path/train/``; ``test`` or ``val`` likewise.
 
@@ -29,12 +29,12 @@ def load_coco(
     Args:
       path: folder of the set.
       side: of a scene, in pixels.
-      most: largest number of boxes in an image.
+      max_boxes: largest number of boxes in an image.
       images: number of images of either part, the first ones; 0: all.
       reading: how images are read; its size and channels are not asked.
 
     Raises:
-      InputError: a file is missing or damaged, or `gather` refuses what it says.
+      InputError: a file is missing or damaged, or `stack_scenes` refuses what it says.
     """
     (train, train_json), (test, test_json) = _part(path, TRAIN), _part(path, TEST)
     names = _category_names(train, train_json)
@@ -42,9 +42,9 @@ def load_coco(
         raise InputError(f"{test} and {train} have other categories")
     numbers = {category: number for number, category in enumerate(names)}
     train_scenes, test_scenes = (
-        gather(
+        stack_scenes(
             _scenes(file, content, numbers, side, images, reading),
-            most,
+            max_boxes,
             len(names),
             str(file),
         )

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from darts_jax.data.checked import checked_images, checked_labels, require_classes
+from darts_jax.data.array_checks import check_images, check_labels, require_classes
 from darts_jax.data.licences import USERS_OWN
 from darts_jax.errors import InputError
 
@@ -179,15 +179,15 @@ def from_arrays(
       InputError: an array has the wrong type, shape, length or range, or there are
         training images of one class alone.
     """
-    train = checked_images(train_images, f"{name}: train images")
-    test = checked_images(test_images, f"{name}: test images")
+    train = check_images(train_images, f"{name}: train images")
+    test = check_images(test_images, f"{name}: test images")
     if train.shape[1:] != test.shape[1:]:
         raise InputError(
             f"{name}: train images are {train.shape[1:]} and test images "
             f"{test.shape[1:]}; both must have the same (height, width, channel)"
         )
-    of_train = checked_labels(train_labels, len(train), f"{name}: train labels")
-    of_test = checked_labels(test_labels, len(test), f"{name}: test labels")
+    of_train = check_labels(train_labels, len(train), f"{name}: train labels")
+    of_test = check_labels(test_labels, len(test), f"{name}: test labels")
     class_names = require_classes(of_train, of_test, class_names, name)
     return Dataset(
         name,

@@ -15,9 +15,9 @@ from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.reading import (
     PLAIN,
     Reading,
+    format_size,
     read_picture,
     scale_picture,
-    size_text,
 )
 from darts_jax.data.stream import StreamedDataset, from_sources, imagenet_statistics
 from darts_jax.errors import DataWarning, InputError
@@ -372,7 +372,7 @@ def _read_all(files: Sequence[Path], reading: Reading) -> np.ndarray:
         images = list(pool.map(read, files))
     for file, image in zip(files, images, strict=True):
         if image.shape[:2] != images[0].shape[:2]:
-            size = size_text(images[0].shape[:2])
+            size = format_size(images[0].shape[:2])
             raise InputError(
                 f"{file} is {image.shape[:2]} (height, width), must be "
                 f"{images[0].shape[:2]} like {files[0]}; data.size={size} brings all "

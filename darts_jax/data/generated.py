@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, UInt
 
 from darts_jax.data.dataset import Dataset
-from darts_jax.data.scenes import Scene, SceneSet, gather
+from darts_jax.data.scenes import Scene, SceneSet, stack_scenes
 from darts_jax.types import Scenes
 
 FAINTEST = 32
@@ -17,17 +17,17 @@ _NOTE = (
 _TRIES = 20
 
 
-def generate(
-    source: Dataset, side: int, most: int, counts: tuple[int, int], seed: int
+def generate_scenes(
+    source: Dataset, side: int, max_boxes: int, counts: tuple[int, int], seed: int
 ) -> SceneSet:
-    """Generates a set of square RGB scenes with one to ``most`` objects each.
+    """Generates a set of square RGB scenes with one to ``max_boxes`` objects each.
 
     Training and test scenes show the training and the test pictures of the source.
 
     Args:
       source: gray images of single objects.
       side: of a scene, in pixels.
-      most: largest number of objects in a scene.
+      max_boxes: largest number of objects in a scene.
       counts: number of training scenes, and of test scenes.
       seed: of all draws.
     """
@@ -36,10 +36,10 @@ def generate(
     def part(number: int, images: np.ndarray, labels: np.ndarray) -> Scenes:
         rng = np.random.default_rng([seed, number])
         scenes = [
-            compose(rng, images, labels, texture(rng, side), most)
+            compose_scene(rng, images, labels, draw_texture(rng, side), max_boxes)
             for _ in range(counts[number])
         ]
-        return gather(scenes, most, source.classes, name)
+        return stack_scenes(scenes, max_boxes, source.classes, name)
 
     return SceneSet(
         name,
@@ -51,12 +51,12 @@ def generate(
     )
 
 
-def compose(
+def compose_scene(
     rng: np.random.Generator,
     images: UInt[np.ndarray, "n height width 1"],
     labels: np.ndarray,
     ground: UInt[np.ndarray, "side side 3"],
-    most: int,
+    max_boxes: int,
 ) -> Scene:
     """Draws objects on a ground, each in a box that it touches on all sides.
 
@@ -67,11 +67,11 @@ def compose(
       images: single objects, bright on black.
       labels: their classes, [n].
       ground: the scene without objects.
-      most: largest number of objects.
+      max_boxes: largest number of objects.
     """
     scene, side = ground.astype(np.float32), len(ground)
     boxes: list[tuple[tuple[int, int, int, int], int, bool]] = []
-    for _ in range(rng.integers(1, most + 1)):
+    for _ in range(rng.integers(1, max_boxes + 1)):
         index = int(rng.integers(len(images)))
         longest = int(rng.integers(side // 4, side // 2))
         shape = _object(images[index, ..., 0], longest)
@@ -89,12 +89,14 @@ def compose(
     return Scene(scene.round().astype(np.uint8), boxes, "a scene")
 
 
-def texture(rng: np.random.Generator, side: int) -> UInt[np.ndarray, "side side 3"]:
+def draw_texture(
+    rng: np.random.Generator, side: int
+) -> UInt[np.ndarray, "side side 3"]:
     """Draws dark blotches and grain, below 110 everywhere.
 
     Args:
       rng: source of the draws.
-      side: of the texture, in pixels.
+      side: of the draw_texture, in pixels.
     """
     coarse = rng.uniform(0, 80, (side // 8 + 2, side // 8 + 2, 3))
     place = np.linspace(0, len(coarse) - 1.001, side)

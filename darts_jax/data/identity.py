@@ -1,7 +1,7 @@
 """Identity of the data of a run, by which other data are compared.
 
 To let a run remember data of a type of your own: ``identify.register(Mine, function)``,
-and `remembered.as_trained` likewise.
+and `remembered.apply_identity` likewise.
 """
 
 import dataclasses

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darts_jax.data.checked import checked_images
+from darts_jax.data.array_checks import check_images
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.reading import PLAIN, Reading, fit_arrays
 from darts_jax.errors import DataWarning, InputError, first_line
@@ -49,7 +49,7 @@ def load_npz(path: Path, reading: Reading = PLAIN) -> Dataset:
     if note:
         warnings.warn(f"npz:{path}: {note}", DataWarning, stacklevel=3)
     for i in (0, 2):
-        images = checked_images(arrays[i], f"npz:{path}: {keys[i]}")
+        images = check_images(arrays[i], f"npz:{path}: {keys[i]}")
         arrays[i] = fit_arrays(images, reading)
     train, labels, test, test_labels = arrays
     return from_arrays(train, labels, test, test_labels, name=path.stem, note=note)

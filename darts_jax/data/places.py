@@ -5,14 +5,14 @@ from pathlib import Path
 from darts_jax.files import local_path
 
 
-def located(name: str, place: Path | None) -> Path:
+def locate(name: str, place: Path | None) -> Path:
     """Returns the path of a file or a folder.
 
     A relative one that is not here is looked for where data lie.
 
     Args:
       name: the path as it was given.
-      place: where data lie, as `sources.data_place` says.
+      place: where data lie, as `sources.find_data_directory` says.
 
     Raises:
       InputError: it is on no disk, such as ``gs://bucket``.

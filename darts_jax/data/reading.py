@@ -86,7 +86,7 @@ def parse_size(text: str) -> tuple[int, int] | None:
     )
 
 
-def size_text(size: tuple[int, ...]) -> str:
+def format_size(size: tuple[int, ...]) -> str:
     """Writes a size as `parse_size` reads it.
 
     Args:

@@ -30,7 +30,7 @@ _KINDS: dict[type, str] = {
 }
 
 
-def trained_with(dataset: Any, known: Identity) -> Any:
+def match_training_data(dataset: Any, known: Identity) -> Any:
     """Returns data as a network sees them that was trained on the known ones.
 
     Mean and deviation are those that it was trained with, and its classes have the
@@ -59,12 +59,12 @@ def trained_with(dataset: Any, known: Identity) -> Any:
             f"{describe_shape(shape)}: want {describe_channels(known.shape)}"
         )
     order = _order(known.classes, dataset.class_names)
-    seen = as_trained(dataset, known, order)
+    seen = apply_identity(dataset, known, order)
     return dataclasses.replace(seen, class_names=known.classes)
 
 
 @functools.singledispatch
-def as_trained(dataset: Any, known: Identity, order: np.ndarray | None) -> Any:
+def apply_identity(dataset: Any, known: Identity, order: np.ndarray | None) -> Any:
     """Returns a data set with a mean, a deviation and labels that are known.
 
     Args:
@@ -75,12 +75,12 @@ def as_trained(dataset: Any, known: Identity, order: np.ndarray | None) -> Any:
     """
     raise InputError(
         f"the network was trained on {describe_kind(known.kind)}, and data of type "
-        f"{type(dataset).__name__} are unknown: data.remembered.as_trained.register "
-        "makes them known"
+        f"{type(dataset).__name__} are unknown: "
+        "data.remembered.apply_identity.register makes them known"
     )
 
 
-@as_trained.register
+@apply_identity.register
 def _(dataset: Dataset, known: Identity, order: np.ndarray | None) -> Dataset:
     changed = dataclasses.replace(dataset, statistics=_statistics(known))
     if order is None:
@@ -92,7 +92,7 @@ def _(dataset: Dataset, known: Identity, order: np.ndarray | None) -> Dataset:
     )
 
 
-@as_trained.register
+@apply_identity.register
 def _(dataset: SceneSet, known: Identity, order: np.ndarray | None) -> SceneSet:
     changed = dataclasses.replace(dataset, statistics=_statistics(known))
     if order is None:
@@ -104,7 +104,7 @@ def _(dataset: SceneSet, known: Identity, order: np.ndarray | None) -> SceneSet:
     return dataclasses.replace(changed, train=train, test=test)
 
 
-@as_trained.register
+@apply_identity.register
 def _(
     dataset: StreamedDataset, known: Identity, order: np.ndarray | None
 ) -> StreamedDataset:
@@ -118,7 +118,7 @@ def _(
     return dataclasses.replace(changed, train=train, test=test)
 
 
-def blank(known: Identity) -> Dataset:
+def make_blank_dataset(known: Identity) -> Dataset:
     """Returns images of zeros in place of the known ones, which take no memory.
 
     Networks that are made of either have the same shapes, names, mean and deviation.

@@ -6,9 +6,9 @@ from pathlib import Path
 from darts_jax.data import tfds, tfds_scenes
 from darts_jax.data.coco import load_coco
 from darts_jax.data.dataset import Dataset
-from darts_jax.data.generated import generate
+from darts_jax.data.generated import generate_scenes
 from darts_jax.data.idx import fashion_mnist
-from darts_jax.data.places import located
+from darts_jax.data.places import locate
 from darts_jax.data.reading import PLAIN, Reading
 from darts_jax.data.scenes import SceneSet
 from darts_jax.data.sources import digits
@@ -28,7 +28,7 @@ def load_scenes(
     place: Path | None,
     *,
     side: int,
-    most: int,
+    max_boxes: int,
     images: int,
     counts: tuple[int, int],
     seed: int,
@@ -40,7 +40,7 @@ def load_scenes(
       name: ``generated:NAME`` by a key of ``OBJECTS``, ``coco:PATH`` or ``tfds:NAME``.
       place: where data lie.
       side: of an image, in pixels.
-      most: boxes of an image.
+      max_boxes: boxes of an image.
       images: of either part, the first so many; 0: all.
       counts: of generated training and test scenes.
       seed: of these.
@@ -54,10 +54,12 @@ def load_scenes(
         if rest not in OBJECTS:
             raise unknown_name_error("set of objects", rest, list(OBJECTS))
         fewer = [min(images or count, count) for count in counts]
-        return generate(OBJECTS[rest](place), side, most, (fewer[0], fewer[1]), seed)
+        return generate_scenes(
+            OBJECTS[rest](place), side, max_boxes, (fewer[0], fewer[1]), seed
+        )
     if prefix == "coco" and rest:
-        return load_coco(located(rest, place), side, most, images, reading)
+        return load_coco(locate(rest, place), side, max_boxes, images, reading)
     builder = tfds.find_builder(rest, place) if prefix == "tfds" else None
     if builder is None:
         raise InputError(f"no set of scenes {name!r}; want {', '.join(NAMES)}")
-    return tfds_scenes.load_scene_builder(builder, side, most, images, reading)
+    return tfds_scenes.load_scene_builder(builder, side, max_boxes, images, reading)

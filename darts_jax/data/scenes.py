@@ -35,7 +35,7 @@ class Scene:
 class SceneSet(InMemory):
     """Scenes to train and to test on.
 
-    Build its parts with `gather`, which checks what this class takes for granted.
+    Build its parts with `stack_scenes`, which checks what this class takes for granted.
 
     Attributes:
       statistics: mean and std in place of those of the training pixels.
@@ -54,12 +54,14 @@ class SceneSet(InMemory):
         return np.asarray(self.train.images)
 
 
-def gather(scenes: Sequence[Scene], most: int, classes: int, what: str) -> Scenes:
+def stack_scenes(
+    scenes: Sequence[Scene], max_boxes: int, classes: int, what: str
+) -> Scenes:
     """Stacks scenes of one size, their boxes padded to the same number.
 
     Args:
       scenes: one for each image.
-      most: number of boxes of each image after padding.
+      max_boxes: number of boxes of each image after padding.
       classes: number of classes.
       what: name of the scenes in messages.
 
@@ -70,14 +72,14 @@ def gather(scenes: Sequence[Scene], most: int, classes: int, what: str) -> Scene
         raise InputError(
             f"{what}: {len(scenes)} images have no boxes; want one at least"
         )
-    shape = len(scenes), most
+    shape = len(scenes), max_boxes
     boxes, labels = np.zeros((*shape, 4), np.float32), np.zeros(shape, np.int32)
     present, crowd = np.zeros(shape, bool), np.zeros(shape, bool)
     for i, scene in enumerate(scenes):
-        if len(scene.boxes) > most:
+        if len(scene.boxes) > max_boxes:
             raise InputError(
                 f"{what}: {scene.what} has {len(scene.boxes)} boxes, and "
-                f"detection.boxes is {most}: want as many"
+                f"detection.boxes is {max_boxes}: want as many"
             )
         for j, (box, label, crowded) in enumerate(scene.boxes):
             boxes[i, j] = box

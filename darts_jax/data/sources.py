@@ -22,8 +22,8 @@ from darts_jax.data.folder import load_folder, stream_folder
 from darts_jax.data.idx import fashion_mnist
 from darts_jax.data.licences import LICENCES
 from darts_jax.data.npz import load_npz
-from darts_jax.data.places import located
-from darts_jax.data.reading import PLAIN, Reading, fit_arrays, parse_size, size_text
+from darts_jax.data.places import locate
+from darts_jax.data.reading import PLAIN, Reading, fit_arrays, format_size, parse_size
 from darts_jax.data.stream import AnyDataset, StreamedDataset
 from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import local_path
@@ -51,14 +51,14 @@ def load_dataset(
     Raises:
       InputError: the name is unknown, or the data are missing or damaged.
     """
-    place = data_place(directory)
+    place = find_data_directory(directory)
     if name in SOURCES:
         return _brought(SOURCES[name](place), reading)
     prefix, _, rest = name.partition(":")
     if prefix == "folder" and rest:
-        return load_folder(located(rest, place), reading)
+        return load_folder(locate(rest, place), reading)
     if prefix == "npz" and rest:
-        return load_npz(located(rest, place), reading)
+        return load_npz(locate(rest, place), reading)
     if prefix == "stream":
         return _open_stream(rest, place, reading)
     builder = tfds.find_builder(name.removeprefix("tfds:"), place)
@@ -67,7 +67,7 @@ def load_dataset(
     return tfds.load_builder(builder, reading)
 
 
-def data_place(directory: str | None) -> Path | None:
+def find_data_directory(directory: str | None) -> Path | None:
     """Returns the folder of data: as given, or as the environment says.
 
     Args:
@@ -167,12 +167,12 @@ def _open_stream(rest: str, place: Path | None, reading: Reading) -> StreamedDat
         if reading.size not in (None, size):
             raise InputError(
                 f"stream:{rest} names a size, and data.size is "
-                f"{size_text(reading.size)}; want one of them"
+                f"{format_size(reading.size)}; want one of them"
             )
     image_shape = (*(size or (SIDE, SIDE)), reading.channels or 3)
     prefix, _, target = bare.partition(":")
     if prefix == "folder" and target:
-        return stream_folder(located(target, place), image_shape, reading)
+        return stream_folder(locate(target, place), image_shape, reading)
     if prefix == "tfds" and target:
         builder = tfds.find_builder(target, place)
         if builder is None:
@@ -185,7 +185,7 @@ def _open_stream(rest: str, place: Path | None, reading: Reading) -> StreamedDat
 
 def _unknown(name: str) -> InputError:
     prefixes = [*PREFIXES, *STREAMS]
-    everything = [*SOURCES, *prefixes, *tfds.known_names()]
+    everything = [*SOURCES, *prefixes, *tfds.list_set_names()]
     bare = name.removeprefix("tfds:")
     near = difflib.get_close_matches(bare, everything, n=1)
     return unknown_name_error("data set", bare, near or [*SOURCES, *prefixes])

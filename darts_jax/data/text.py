@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from darts_jax.data.places import located
+from darts_jax.data.places import locate
 from darts_jax.errors import InputError
 
 Tokens = Int[np.ndarray, " token"]
@@ -83,7 +83,7 @@ def load_text(
       InputError: no such name or file, or a part without text.
     """
     kind, _, rest = name.partition(":")
-    path = located(rest, directory)
+    path = locate(rest, directory)
     if kind in _TREEBANKS:
         place = path if rest else (directory or Path()) / "ptb.zip"
         reading, parts = _READINGS[_TREEBANKS[kind]], _penn_treebank(place)

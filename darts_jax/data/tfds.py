@@ -12,7 +12,7 @@ import numpy as np
 
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.licences import find_licence
-from darts_jax.data.reading import PLAIN, Reading, fit, read_picture, size_text
+from darts_jax.data.reading import PLAIN, Reading, fit, format_size, read_picture
 from darts_jax.data.stream import StreamedDataset, from_sources, imagenet_statistics
 from darts_jax.errors import InputError, first_line
 
@@ -21,7 +21,7 @@ SECONDS = 4.0
 NAME = re.compile(r"\w+(/[\w.+-]+)?(:\d+\.[\d*]+\.[\d*]+)?")  # set/config:version
 
 
-def known_names() -> list[str]:
+def list_set_names() -> list[str]:
     """The sets that TFDS can build."""
     import tensorflow_datasets
 
@@ -238,7 +238,7 @@ def _read(
             raise InputError(
                 f"{builder.name}: {split} image {index} is {example[image_key].shape}, "
                 f"must be {first.shape} as the first; only one size can be used: "
-                f"data.size={size_text(first.shape[:2])} brings all to it"
+                f"data.size={format_size(first.shape[:2])} brings all to it"
             )
         images[index], labels[index] = example[image_key], example[label_key]
     return images, labels
@@ -259,6 +259,6 @@ def _read_fitted(
         if images[-1].shape != images[0].shape:
             raise InputError(
                 f"{what} is {images[-1].shape}, must be {images[0].shape} as the "
-                f"first; data.size={size_text(images[0].shape[:2])} brings all to it"
+                f"first; data.size={format_size(images[0].shape[:2])} brings all to it"
             )
     return np.stack(images), labels

@@ -7,7 +7,7 @@ from typing import Any
 from darts_jax.data import tfds
 from darts_jax.data.licences import find_licence
 from darts_jax.data.reading import PLAIN, Reading
-from darts_jax.data.scenes import Scene, SceneSet, gather, letterbox, read_scene
+from darts_jax.data.scenes import Scene, SceneSet, letterbox, read_scene, stack_scenes
 from darts_jax.errors import InputError
 
 CROWDS = ("is_crowd", "is_difficult")
@@ -17,7 +17,7 @@ _LOOKED_AT = 20  # images of a split, to see whether any has objects
 
 
 def load_scene_builder(
-    builder: Any, side: int, most: int, images: int, reading: Reading = PLAIN
+    builder: Any, side: int, max_boxes: int, images: int, reading: Reading = PLAIN
 ) -> SceneSet:
     """Reads a set, after preparing it if there is a network and need to.
 
@@ -26,7 +26,7 @@ def load_scene_builder(
     Args:
       builder: TFDS's, of the set.
       side: of a scene, in pixels.
-      most: largest number of boxes in an image.
+      max_boxes: largest number of boxes in an image.
       images: number of images of either part, the first ones; 0: all.
       reading: how images are read; its size and channels are not asked.
 
@@ -49,9 +49,9 @@ def load_scene_builder(
             "wanted train and test (or validation), with objects"
         )
     train, test = (
-        gather(
+        stack_scenes(
             list(_scenes(builder, split, side, images, reading)),
-            most,
+            max_boxes,
             len(names),
             builder.name,
         )

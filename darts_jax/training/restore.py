@@ -9,7 +9,7 @@ import numpy as np
 from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_finite_alpha
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.identity import read_identity
-from darts_jax.data.remembered import blank
+from darts_jax.data.remembered import make_blank_dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
@@ -121,7 +121,7 @@ def blank_images(directory: RunDirectory) -> Dataset | None:
       InputError: the record of the data is damaged.
     """
     known = read_identity(directory.data)
-    return None if known is None else blank(known)
+    return None if known is None else make_blank_dataset(known)
 
 
 def restore_network(directory: RunDirectory, job: Job) -> Any:

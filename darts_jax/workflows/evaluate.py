@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.data.identity import Identity, describe_shape, read_identity
-from darts_jax.data.remembered import trained_with
+from darts_jax.data.remembered import match_training_data
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.job import Job
@@ -85,7 +85,7 @@ def read_run_genotype(directory: RunDirectory) -> Genotype:
 
 def _as_trained(dataset: AnyDataset, known: Identity) -> AnyDataset:
     """Returns data as the network saw its own; tells of images of another size."""
-    seen: AnyDataset = trained_with(dataset, known)
+    seen: AnyDataset = match_training_data(dataset, known)
     if known.shape and (here := tuple(seen.image_shape)) != known.shape:
         print_status(
             f"evaluate: the network was trained on {describe_shape(known.shape)}; "

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from darts_jax.data import from_arrays, from_sources, load_dataset
-from darts_jax.data.reading import Reading, size_text
+from darts_jax.data.reading import Reading, format_size
 from darts_jax.errors import DataWarning, InputError
 
 FORMATS = {
@@ -199,7 +199,7 @@ def folders(of_classes, layout, inner, reading, streamed):
         name = f"folder:{place}"
         if streamed:
             size = reading.size or (5, 8)
-            name = f"stream:{name}@{size_text(size)}"
+            name = f"stream:{name}@{format_size(size)}"
         data = outcome(lambda: load_dataset(name, reading=reading))
         tally(data)
         listed = [[file for file in own if file[1] != ".txt"] for own in of_classes]

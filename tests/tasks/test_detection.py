@@ -218,7 +218,7 @@ def test_generated_boxes_touch_their_objects_on_all_sides():
     for _ in range(40):
         ground = np.zeros((48, 48, 3), np.uint8)
         images, labels = source.train_images, source.train_labels
-        scene = generated.compose(rng, images, labels, ground, 4)
+        scene = generated.compose_scene(rng, images, labels, ground, 4)
         drawn = scene.image.any(-1)
         assert 1 <= len(scene.boxes) <= 4
         several += len(scene.boxes) > 2
@@ -235,7 +235,7 @@ def test_generated_boxes_touch_their_objects_on_all_sides():
 
 
 def generated_set(**changed):
-    settings = {"side": 48, "most": 3, "images": 0, "counts": (12, 6), "seed": 0}
+    settings = {"side": 48, "max_boxes": 3, "images": 0, "counts": (12, 6), "seed": 0}
     return load_scenes("generated:digits", None, **(settings | changed))
 
 
@@ -291,7 +291,7 @@ def coco(tmp_path):
 
 
 def test_cocos_files_become_scenes(coco):
-    found = load_coco(coco(marks()), side=20, most=3, images=0)
+    found = load_coco(coco(marks()), side=20, max_boxes=3, images=0)
     assert found.class_names == ("dog", "cup")  # by their numbers, 18 and 90
     train = found.train
     # 40x20 pixels become 20x10, and what is below is black; 10x40 become 5x20.
@@ -306,7 +306,9 @@ def test_cocos_files_become_scenes(coco):
     np.testing.assert_array_equal(train.present, [[1, 1, 0], [1, 0, 0]])
     np.testing.assert_array_equal(train.crowd, [[0, 1, 0], [0, 0, 0]])
     np.testing.assert_array_equal(train.labels[train.present], [1, 0, 0])
-    assert len(load_coco(coco(marks()), side=20, most=3, images=1).test.images) == 1
+    assert (
+        len(load_coco(coco(marks()), side=20, max_boxes=3, images=1).test.images) == 1
+    )
 
 
 def test_cocos_own_places_are_found(coco, tmp_path):
@@ -314,7 +316,7 @@ def test_cocos_own_places_are_found(coco, tmp_path):
     (place / "annotations").mkdir()
     (place / "train").rename(place / "train2017")
     (place / "train.json").rename(place / "annotations" / "instances_train2017.json")
-    assert len(load_coco(place, side=20, most=3, images=0).train.images) == 2
+    assert len(load_coco(place, side=20, max_boxes=3, images=0).train.images) == 2
 
 
 def mark(**changed):
@@ -340,16 +342,18 @@ def mark(**changed):
 def test_mistakes_in_cocos_files_are_told_in_one_line(coco, content, told):
     place = coco(content)
     with pytest.raises(InputError, match=told) as caught:
-        load_coco(place, side=20, most=3, images=0)
+        load_coco(place, side=20, max_boxes=3, images=0)
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_scenes_are_refused(tmp_path):
     for name in ("digits", "generated:digit", "tfds:no_such_set", "coco:"):
         with pytest.raises(InputError, match=r"generated:NAME|did you mean 'digits'"):
-            load_scenes(name, tmp_path, side=8, most=1, images=0, counts=(1, 1), seed=0)
+            load_scenes(
+                name, tmp_path, side=8, max_boxes=1, images=0, counts=(1, 1), seed=0
+            )
     with pytest.raises(InputError, match="has none of"):
-        load_coco(tmp_path, side=20, most=3, images=0)
+        load_coco(tmp_path, side=20, max_boxes=3, images=0)
 
 
 @pytest.fixture(scope="module")
@@ -396,7 +400,7 @@ def prepared(tmp_path_factory):
 
 
 def test_tfds_scenes(prepared):
-    settings = {"side": 32, "most": 2, "images": 0, "counts": (0, 0), "seed": 0}
+    settings = {"side": 32, "max_boxes": 2, "images": 0, "counts": (0, 0), "seed": 0}
     found = load_scenes("tfds:made_voc", prepared, **settings)
     # Shares (top, left, bottom, right) of 16x8 pixels, which become 32x16.
     np.testing.assert_array_equal(found.test.boxes[0, 0], [8, 8, 24, 16])

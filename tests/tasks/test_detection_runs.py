@@ -161,8 +161,8 @@ def test_the_choices_of_a_search_are_those_of_classification(name):
     assert (float(after.baseline) > 0) == (name == "rewards")
 
 
-def scenes(count=3, side=24, most=3):
-    settings = {"scenes": count, "side": side, "boxes": most}
+def scenes(count=3, side=24, max_boxes=3):
+    settings = {"scenes": count, "side": side, "boxes": max_boxes}
     changed = [f"detection.{key}={value}" for key, value in settings.items()]
     return made(changed)[1].train
 

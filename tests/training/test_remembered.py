@@ -15,7 +15,7 @@ from darts_jax import InputError, from_arrays, load_config
 from darts_jax.cli.main import main
 from darts_jax.data import from_sources, load_dataset
 from darts_jax.data.identity import SAMPLED, Identity, identify, read_identity
-from darts_jax.data.remembered import blank, trained_with
+from darts_jax.data.remembered import make_blank_dataset, match_training_data
 from darts_jax.data.scene_sources import load_scenes
 from darts_jax.data.text import UNKNOWN, load_text
 from darts_jax.training.directory import RunDirectory
@@ -239,7 +239,7 @@ def test_fewer_classes_and_gray_images_are_told_in_words(trained):
     known = dataclasses.replace(identify(three), mean=(0.5,) * 3)
     two = from_arrays(images, labels % 2, images, labels % 2, class_names=["a", "cat"])
     with pytest.raises(InputError) as caught:
-        trained_with(two, known)
+        match_training_data(two, known)
     assert "trained on 3 classes; these data have 2 (without dog)" in str(caught.value)
     gray = from_arrays(images[..., :1], labels % 2, images[..., :1], labels % 2)
     with pytest.raises(InputError) as caught:
@@ -464,21 +464,21 @@ def test_marks_and_words_keep_their_numbers(tmp_path):
     known = dataclasses.replace(
         identify(scenes), classes=scenes.class_names[::-1], mean=(0.25,) * 3
     )
-    seen = trained_with(scenes, known)
+    seen = match_training_data(scenes, known)
     assert seen.class_names == known.classes
     np.testing.assert_array_equal(seen.test.labels, 9 - np.asarray(scenes.test.labels))
     np.testing.assert_array_equal(seen.mean, np.float32([0.25] * 3))
 
     (tmp_path / "tale.txt").write_text("the mill and the mill or the end\n" * 20)
     with pytest.raises(InputError, match="trained on images with boxes; these data"):
-        trained_with(load_text(f"text:{tmp_path / 'tale.txt'}", None), known)
+        match_training_data(load_text(f"text:{tmp_path / 'tale.txt'}", None), known)
     text = load_text(f"text:{tmp_path / 'tale.txt'}", None)
     fewer = tuple(sorted(set(text.vocabulary) - {"or"}))
     known = dataclasses.replace(identify(text), classes=fewer)
     with pytest.raises(InputError, match=r"'or' besides, and it knows no <unk>"):
-        trained_with(text, known)
+        match_training_data(text, known)
     vocabulary = (*fewer, UNKNOWN)
-    seen = trained_with(text, dataclasses.replace(known, classes=vocabulary))
+    seen = match_training_data(text, dataclasses.replace(known, classes=vocabulary))
     words = [text.vocabulary[token] for token in text.test]
     wanted = [word if word != "or" else UNKNOWN for word in words]
     assert [vocabulary[token] for token in seen.test] == wanted
@@ -487,7 +487,7 @@ def test_marks_and_words_keep_their_numbers(tmp_path):
 def test_blank_images_are_those_of_the_run_in_all_but_pixels():
     images, labels = pictures(12, 8), np.arange(12) % 3
     data = from_arrays(images, labels, images[:7], labels[:7], licence="CC0")
-    blanks = blank(identify(data))
+    blanks = make_blank_dataset(identify(data))
     for name in ("image_shape", "classes", "class_names", "train_size", "licence"):
         assert getattr(blanks, name) == getattr(data, name)
     np.testing.assert_array_equal(blanks.mean, data.mean)

@@ -13,7 +13,7 @@ from darts_jax.cost.expected import ExpectedCost
 from darts_jax.data.pipeline import mirror, split_train
 from darts_jax.data.scene_sources import load_scenes
 from darts_jax.data.scenes import SceneSet
-from darts_jax.data.sources import data_place
+from darts_jax.data.sources import find_data_directory
 from darts_jax.engine import seeds
 from darts_jax.engine.devices import Layout
 from darts_jax.engine.feed import Batches, require_whole_batch
@@ -57,9 +57,9 @@ def _load(config: ConfigDict) -> SceneSet:
     settings = config.detection
     return load_scenes(
         config.data.name,
-        data_place(config.data.directory),
+        find_data_directory(config.data.directory),
         side=settings.side,
-        most=settings.boxes,
+        max_boxes=settings.boxes,
         images=config.data.images,
         counts=(settings.scenes, settings.test_scenes),
         seed=settings.seed,

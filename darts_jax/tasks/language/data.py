@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
-from darts_jax.data.sources import data_place
+from darts_jax.data.sources import find_data_directory
 from darts_jax.data.text import Corpus, load_text
 from darts_jax.engine import seeds
 from darts_jax.engine.feed import Batches, Feed
@@ -79,7 +79,7 @@ def load_corpus(config: ConfigDict) -> Corpus:
     settings = config.language
     corpus = load_text(
         config.data.name,
-        data_place(config.data.directory),
+        find_data_directory(config.data.directory),
         settings.valid_fraction,
         settings.test_fraction,
     )

@@ -16,7 +16,7 @@ _RENUMBER = (
 )
 
 
-def checked_images(images: Any, what: str) -> np.ndarray:
+def check_images(images: Any, what: str) -> np.ndarray:
     """Returns images as uint8 [n, height, width, channel].
 
     Args:
@@ -50,7 +50,7 @@ def checked_images(images: Any, what: str) -> np.ndarray:
     return np.ascontiguousarray(images)
 
 
-def checked_labels(labels: Any, count: int, what: str) -> np.ndarray:
+def check_labels(labels: Any, count: int, what: str) -> np.ndarray:
     """Returns labels as integers [n].
 
     Args:
