@@ -25,7 +25,7 @@ from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.stopping import STOP_RULES
 from darts_jax.data.reading import FITS, parse_size
 from darts_jax.models.operations.corruption import CORRUPTIONS
-from darts_jax.nasbench import DATASETS, EPOCHS, SPLITS
+from darts_jax.settings.evidence_schema import EVIDENCE_SCHEMA
 from darts_jax.settings.schedules import SHAPES
 from darts_jax.settings.setting import (
     ABOVE_0,
@@ -490,56 +490,7 @@ SCHEMA: dict[str, Setting] = {
     ),
     **_sgd("retrain", final_rate=0.0),
     **TASK_SCHEMA,
-    "baseline.random_genotypes": Setting(
-        0, "Random genotypes that are trained beside the searched one.", COUNT
-    ),
-    "baseline.equal_cost": Setting(
-        "",
-        "Cost that random genotypes share with the searched one, to 5 % less: macs, "
-        "parameters or a table's file; empty: any cost.",
-    ),
-    "baseline.repeats": Setting(
-        0, "Further trainings of the searched genotype.", COUNT
-    ),
-    "baseline.execution": Setting(
-        "separate",
-        "How these are trained: one by one, or all as one program, for images in "
-        "memory without drop path and auxiliary head.",
-        OneOf(("separate", "shared")),
-    ),
-    "score.paths": Setting(
-        0,
-        "Paths of the supernet, drawn at random; 0: all, or 1,000 of a large space.",
-        COUNT,
-        "paths",
-    ),
-    "score.images": Setting(
-        1000, "The first validation images that score them; 0: all.", COUNT, "images"
-    ),
-    "score.batch_size": Setting(250, "Images of a batch.", POSITIVE, "images"),
-    "score.statistics": Setting(
-        "recalibrated",
-        "Batch statistics of a path: the supernet's, the batch's, or its own.",
-        OneOf(("running", "batch", "recalibrated")),
-    ),
-    "score.calibration": Setting(
-        250, "Training images that recalibrate a path.", POSITIVE, "images"
-    ),
-    "benchmark.table": Setting(
-        "", "Table of NAS-Bench-201; empty: nasbench201_table.npz in data.directory."
-    ),
-    "benchmark.dataset": Setting(
-        "auto",
-        "Data set of the table's accuracies; auto: that of the search.",
-        OneOf(("auto", *DATASETS)),
-    ),
-    "benchmark.split": Setting("test", "Part of that data set.", OneOf(SPLITS)),
-    "benchmark.epochs": Setting(
-        200,
-        "Epochs that the table's networks were trained for.",
-        OneOf(EPOCHS),
-        "epochs",
-    ),
+    **EVIDENCE_SCHEMA,
     "devices": Setting(
         0,
         "Devices that share a batch, or a population; 0: all that can.",

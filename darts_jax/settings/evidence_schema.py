@@ -1,0 +1,58 @@
+"""Settings of what results are held against: random networks, scored paths, tables."""
+
+from darts_jax.nasbench import DATASETS, EPOCHS, SPLITS
+from darts_jax.settings.setting import COUNT, POSITIVE, OneOf, Setting
+
+EVIDENCE_SCHEMA: dict[str, Setting] = {
+    "baseline.random_genotypes": Setting(
+        0, "Random genotypes that are trained beside the searched one.", COUNT
+    ),
+    "baseline.equal_cost": Setting(
+        "",
+        "Cost that random genotypes share with the searched one, to 5 % less: macs, "
+        "parameters or a table's file; empty: any cost.",
+    ),
+    "baseline.repeats": Setting(
+        0, "Further trainings of the searched genotype.", COUNT
+    ),
+    "baseline.execution": Setting(
+        "separate",
+        "How these are trained: one by one, or all as one program, for images in "
+        "memory without drop path and auxiliary head.",
+        OneOf(("separate", "shared")),
+    ),
+    "score.paths": Setting(
+        0,
+        "Paths of the supernet, drawn at random; 0: all, or 1,000 of a large space.",
+        COUNT,
+        "paths",
+    ),
+    "score.images": Setting(
+        1000, "The first validation images that score them; 0: all.", COUNT, "images"
+    ),
+    "score.batch_size": Setting(250, "Images of a batch.", POSITIVE, "images"),
+    "score.statistics": Setting(
+        "recalibrated",
+        "Batch statistics of a path: the supernet's, the batch's, or its own.",
+        OneOf(("running", "batch", "recalibrated")),
+    ),
+    "score.calibration": Setting(
+        250, "Training images that recalibrate a path.", POSITIVE, "images"
+    ),
+    "benchmark.table": Setting(
+        "", "Table of NAS-Bench-201; empty: nasbench201_table.npz in data.directory."
+    ),
+    "benchmark.dataset": Setting(
+        "auto",
+        "Data set of the table's accuracies; auto: that of the search.",
+        OneOf(("auto", *DATASETS)),
+    ),
+    "benchmark.split": Setting("test", "Part of that data set.", OneOf(SPLITS)),
+    "benchmark.epochs": Setting(
+        200,
+        "Epochs that the table's networks were trained for.",
+        OneOf(EPOCHS),
+        "epochs",
+    ),
+}
+"""Dotted name of a setting -> its entry, a part of `schema.SCHEMA`."""
