@@ -40,14 +40,14 @@ _ALLOWED = {
 
 
 def convert(
-    source: str | Path, told: Callable[[int, int], None] = lambda done, total: None
+    source: str | Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> dict[str, np.ndarray]:
-    """The arrays of a table, as `nasbench201.load_table` reads them.
+    """Returns the arrays of a table, as `nasbench201.load_table` reads them.
 
     Args:
       source: ``NATS-tss-v1_0-3ffb9-simple``, the unpacked folder, or
         ``NATS-tss-v1_0-3ffb9.pickle.pbz2``.
-      told: is told how many cells of how many are done.
+      progress: called with the number of cells that are done, and of all.
 
     Raises:
       InputError: `nats_bench` is not installed, or the files are not what they should.
@@ -63,7 +63,7 @@ def convert(
             verbose=False,
         )
         rows += [_row(api, index) for index in part]
-        told(len(rows), len(cells))
+        progress(len(rows), len(cells))
     columns = {name: _column(name, rows) for name in sorted(set().union(*rows))}
     return {
         "ops": np.array(names),
@@ -74,7 +74,11 @@ def convert(
 
 
 def write_table(source: Path, out: Path) -> str:
-    """Converts and writes the ``.npz``; returns a line that says what it holds.
+    """Converts the official data, writes a table, and returns a line that describes it.
+
+    Args:
+      source: see `convert`.
+      out: the ``.npz`` to write.
 
     Args:
       source: file of the benchmark.
@@ -87,12 +91,13 @@ def write_table(source: Path, out: Path) -> str:
 
     with tqdm(desc="convert", unit="cell") as bar:
 
-        def told(done: int, total: int) -> None:
+        def show(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        arrays = convert(source, told)
-    buffer, stored = io.BytesIO(), dict[str, Any](arrays)
+        arrays = convert(source, show)
+    buffer = io.BytesIO()
+    stored: dict[str, Any] = {**arrays}
     np.savez_compressed(buffer, **stored)
     write_atomically(out, buffer.getvalue())
     return f"{out}: {len(arrays['arch'])} cells, {', '.join(arrays)}"

@@ -67,7 +67,7 @@ class Choices:
 
     @property
     def returns_to_checkpoint(self) -> bool:
-        """Whether a stop by eigenvalues needs the supernet of an earlier epoch."""
+        """Says whether a stop by eigenvalues needs the supernet of an earlier epoch."""
         return (
             self.search.stop == "eigenvalue_ratio"
             and bool(self.search.diagnostics.eigenvalue_every)

@@ -29,7 +29,16 @@ def default_config() -> ConfigDict:
 
 
 def with_overrides(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
-    """A copy with single settings changed, as ``"search.epochs=3"``, and checked."""
+    """Returns a copy with single settings changed, and checked.
+
+    Args:
+      config: left as it is.
+      overrides: ``"search.epochs=3"`` and the like.
+
+    Raises:
+      InputError: a setting is unknown, its value is not allowed, or choices exclude
+        each other.
+    """
     changed = ConfigDict(config.to_dict()).lock()
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -41,7 +50,14 @@ def with_overrides(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
 
 
 def validate_config(config: ConfigDict) -> None:
-    """Checks what can be checked without data; raises InputError in one line."""
+    """Checks what can be checked without data.
+
+    Args:
+      config: all settings.
+
+    Raises:
+      InputError: a value is not allowed, or choices exclude each other.
+    """
     schema = all_settings()
     for key, value in flatten(config):
         if isinstance(value, float) and not math.isfinite(value):
@@ -51,7 +67,12 @@ def validate_config(config: ConfigDict) -> None:
 
 
 def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of every leaf of a nested mapping."""
+    """Yields the dotted key and the value of every leaf of a nested mapping.
+
+    Args:
+      tree: a mapping, some of whose values are mappings.
+      prefix: put before every key.
+    """
     for key, value in tree.items():
         path = f"{prefix}{key}"
         if isinstance(value, dict | ConfigDict):
@@ -61,13 +82,23 @@ def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def config_to_json(config: ConfigDict) -> str:
-    """The resolved settings, keys sorted."""
+    """Returns the settings as JSON, keys sorted.
+
+    Args:
+      config: all settings.
+    """
     return json.dumps(config.to_dict(), indent=1, sort_keys=True) + "\n"
 
 
 def config_difference(old: ConfigDict, new: ConfigDict) -> list[str]:
-    """``"search.epochs: 50 -> 3"`` for every setting that differs."""
-    before, after = dict(flatten(old.to_dict())), dict(flatten(new.to_dict()))
+    """Returns ``"search.epochs: 50 -> 3"`` for every setting that differs.
+
+    Args:
+      old: values before the arrow.
+      new: values after it.
+    """
+    before = dict(flatten(old.to_dict()))
+    after = dict(flatten(new.to_dict()))
     return [
         f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
         for key in sorted(before.keys() | after.keys())
@@ -76,7 +107,15 @@ def config_difference(old: ConfigDict, new: ConfigDict) -> list[str]:
 
 
 def get_setting(config: ConfigDict, key: str) -> Any:
-    """The value of a dotted key; raises InputError with the nearest one."""
+    """Returns the value of a setting.
+
+    Args:
+      config: all settings.
+      key: dotted name, as ``"search.epochs"``.
+
+    Raises:
+      InputError: there is no such setting; the message has the nearest one.
+    """
     known = dict(flatten(config))
     if key not in known:
         raise unknown_name_error("setting", key, list(known))

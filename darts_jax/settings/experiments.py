@@ -6,6 +6,7 @@ cores; its results are not comparable with the published figure that stands besi
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ Settings = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """How a method is searched and measured.
+    """A way in which methods are searched and measured.
 
     Attributes:
       title: the data and the space.
@@ -205,23 +206,24 @@ _AUTODL_FACTS = (
     "AutoDL's clipping counts the architecture's gradient in the norm, ours the "
     "weights' alone",
 )
-_RECIPES: dict[str, tuple[Settings, tuple[str, ...]]] = {
+_RECIPE_SETTINGS: dict[str, Settings] = {
+    "nasbench201/darts": {
+        "search.weights.nesterov": True,
+        "search.first_step": "weights",
+    },
+    "nasbench201/darts_second_order": {"search.weights.nesterov": True},
+}
+_RECIPE_FACTS: dict[str, tuple[str, ...]] = {
     "nasbench201/darts": (
-        {"search.weights.nesterov": True, "search.first_step": "weights"},
-        (
-            "Nesterov's momentum, and the weights' step before the architecture's, as "
-            "in AutoDL",
-            *_AUTODL_FACTS,
-        ),
+        "Nesterov's momentum, and the weights' step before the architecture's, as in "
+        "AutoDL",
+        *_AUTODL_FACTS,
     ),
     "nasbench201/darts_second_order": (
-        {"search.weights.nesterov": True},
-        (
-            "Nesterov's momentum, as in AutoDL",
-            "AutoDL takes the mixed derivative by a finite difference, through a step "
-            "of plain momentum without clipping; ours is exact, through the real step",
-            *_AUTODL_FACTS,
-        ),
+        "Nesterov's momentum, as in AutoDL",
+        "AutoDL takes the mixed derivative by a finite difference, through a step of "
+        "plain momentum without clipping; ours is exact, through the real step",
+        *_AUTODL_FACTS,
     ),
 }
 _ON_CIFAR10 = {
@@ -246,8 +248,8 @@ _ON_CIFAR10 = {
 
 def _experiments() -> dict[str, Experiment]:
     cifar10 = {
-        name: Published(*figures, METHODS[name].source)
-        for name, figures in _ON_CIFAR10.items()
+        name: Published(mean, spread, METHODS[name].source)
+        for name, (mean, spread) in _ON_CIFAR10.items()
     }
     figures: dict[str, dict[str, Published]] = {
         "nasbench201": _ON_NASBENCH201,
@@ -255,36 +257,49 @@ def _experiments() -> dict[str, Experiment]:
         "darts_cifar10": cifar10,
         "fashion_mnist_proxy": {},
     }
-    return {
-        f"{protocol}/{method}": Experiment(
-            f"{protocol}/{method}",
+    found = {}
+    for protocol, method in itertools.product(PROTOCOLS, METHODS):
+        name = f"{protocol}/{method}"
+        found[name] = Experiment(
+            name,
             method,
             PROTOCOLS[protocol],
             figures[protocol].get(method),
-            *_RECIPES.get(f"{protocol}/{method}", ()),
+            settings=_RECIPE_SETTINGS.get(name, {}),
+            facts=_RECIPE_FACTS.get(name, ()),
         )
-        for protocol in PROTOCOLS
-        for method in METHODS
-    }
+    return found
 
 
 EXPERIMENTS: dict[str, Experiment] = _experiments()
 
 
 def get_experiment(name: str) -> Experiment:
-    """The experiment of that name; raises InputError with the nearest name."""
+    """Returns the experiment of a name.
+
+    Args:
+      name: ``protocol/method``.
+
+    Raises:
+      InputError: there is none; the message has the nearest name.
+    """
     if name not in EXPERIMENTS:
         raise unknown_name_error("experiment", name, list(EXPERIMENTS))
     return EXPERIMENTS[name]
 
 
 def experiment_config(experiment: Experiment, seed: int) -> ConfigDict:
-    """The settings of one of its searches.
+    """Returns the settings of one of an experiment's searches.
+
+    Args:
+      experiment: of `EXPERIMENTS`.
+      seed: of the search.
 
     Raises:
       InputError: the method cannot be searched by this protocol.
     """
-    settings, method = experiment.protocol.settings, experiment.method
+    settings = experiment.protocol.settings
+    method = experiment.method
     own = [f"{key}={value}" for key, value in experiment.settings.items()]
     overrides = [*own, f"seed={seed}"]
     if settings is None:

@@ -57,9 +57,13 @@ def apply_method(
 
 
 def method_of(config: ConfigDict) -> str | None:
-    """The method whose choices a config has, and no choice of another's; or None.
+    """Returns the method whose choices a config has, and no choice of another's.
 
-    Sizes and rates that a method leaves open may be any.
+    Args:
+      config: whose sizes and rates, where a method leaves them open, may be any.
+
+    Returns:
+      The name of the method with most choices; None if there is none.
     """
     defaults = dict(flatten(default_config().to_dict()))
     given = dict(flatten(config.to_dict()))
@@ -76,7 +80,11 @@ def method_of(config: ConfigDict) -> str | None:
 
 
 def has_curvature(name: str) -> bool:
-    """Whether a method's loss has second derivatives by the architecture to measure."""
+    """Returns whether a method's loss can be measured for its curvature.
+
+    Args:
+      name: of `METHODS`, whose loss may have second derivatives by the architecture.
+    """
     relaxation = METHODS[name].choices.get("search.relaxation", "softmax")
     return not RELAXATIONS[relaxation].hard
 
@@ -87,7 +95,8 @@ def published_config(name: str) -> ConfigDict:
     Args:
       name: of `METHODS`.
     """
-    method, config = METHODS[name], default_config()
+    method = METHODS[name]
+    config = default_config()
     config.data.update(name="cifar10", pad=4, flip=True)
     return _changed(config, {**method.choices, **method.sizes})
 

@@ -16,7 +16,8 @@ def explain_settings(config: ConfigDict) -> str:
     Args:
       config: whose values are shown.
     """
-    values, lines = dict(flatten(config)), []
+    values = dict(flatten(config))
+    lines = []
     for key, setting in all_settings().items():
         lines.append(f"{key}={values[key]}   {'; '.join(_facts(key, setting))}")
         lines.append(f"    {setting.help}")

@@ -31,9 +31,14 @@ SHAPES: dict[str, Shape] = {
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """From ``initial`` at epoch 0 towards ``final``, one epoch after the last.
+    """A number that goes from ``initial`` at epoch 0 to ``final`` after the last epoch.
 
     That is how published code lets its rates fall; `parse` reads one from a setting.
+
+    Attributes:
+      initial: number of the first epoch.
+      final: number that an epoch after the last would have.
+      shape: of `SHAPES`: how it goes from one to the other.
     """
 
     initial: float
@@ -42,15 +47,26 @@ class Schedule:
 
     @classmethod
     def parse(cls, text: str) -> "Schedule":
-        """Of ``"0.3"``, ``"0.03:0.3"`` or ``"10:0.1:cosine"``; raises InputError."""
-        first, *rest = text.split(":")
-        last, *shapes = rest or [first]
+        """Returns the schedule that a text stands for.
+
+        Args:
+          text: ``"0.3"``, ``"0.03:0.3"`` or ``"10:0.1:cosine"``.
+
+        Raises:
+          InputError: it is none of them, or its numbers do not fit its shape.
+        """
+        parts = text.split(":")
+        malformed = InputError(
+            f"schedule {text!r}; want a number, FROM:TO or FROM:TO:SHAPE"
+        )
+        if len(parts) > 3:
+            raise malformed
         try:
-            schedule = cls(float(first), float(last), *shapes)
-        except (TypeError, ValueError):
-            raise InputError(
-                f"schedule {text!r}; want a number, FROM:TO or FROM:TO:SHAPE"
-            ) from None
+            initial = float(parts[0])
+            final = float(parts[1]) if len(parts) > 1 else initial
+        except ValueError:
+            raise malformed from None
+        schedule = cls(initial, final, parts[2] if len(parts) == 3 else "linear")
         if schedule.shape not in SHAPES:
             raise InputError(f"schedule {text!r}; want a shape of {', '.join(SHAPES)}")
         if not math.isfinite(schedule.initial) or not math.isfinite(schedule.final):
@@ -61,15 +77,24 @@ class Schedule:
 
     @property
     def low(self) -> float:
+        """The smaller end."""
         return min(self.initial, self.final)
 
     @property
     def high(self) -> float:
+        """The larger end."""
         return max(self.initial, self.final)
 
     @property
     def is_zero(self) -> bool:
+        """Says whether it is 0 in every epoch."""
         return self.initial == self.final == 0
 
     def at(self, epoch: int, epochs: int) -> float:
+        """Returns the number of an epoch.
+
+        Args:
+          epoch: from 0.
+          epochs: how many there are.
+        """
         return SHAPES[self.shape](epoch / epochs, self.initial, self.final)

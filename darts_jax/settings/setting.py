@@ -83,7 +83,8 @@ class Range(Values):
         )
 
     def __str__(self) -> str:
-        low, high = self.least, self.most
+        low = self.least
+        high = self.most
         if self.below is not None:
             if low is None:
                 return f"between {self.above:g} and {self.below:g}"
@@ -225,7 +226,7 @@ def class_weight_numbers(text: str) -> list[float]:
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One setting.
+    """An entry of the schema: one setting.
 
     Attributes:
       default: its value where nothing else is given, which has the setting's type.
@@ -247,5 +248,5 @@ class Setting:
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether its number may change by epoch."""
+        """Says whether its number may change by epoch."""
         return isinstance(self.values, Scheduled)
