@@ -17,9 +17,6 @@ WITHOUT_SUBJECT = re.compile(
     r"(Of|What|Which|Whether|Where|When|Who|Whose|How|Why|The same|By|As|In|On|From|To"
     r"|With|For|At|If|So|And|Or|One|Per|That|Those|Their|Its|Is|Are)\b"
 )
-NOT_YET = ("darts_jax/settings",)
-"""Rooms whose docstrings may still begin without a subject; it only shrinks."""
-
 CHOICES = {  # table -> entries that are no published method
     "RELAXATIONS": (),
     "HYPERGRADIENTS": (),
@@ -180,8 +177,7 @@ def test_a_docstring_begins_with_its_subject(path):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             doc = ast.get_docstring(node) or ""
             here = f"{path}:{getattr(node, 'lineno', 1)}: {doc[:60]}"
-            done = not str(path).startswith(NOT_YET)
-            assert not (done and WITHOUT_SUBJECT.match(doc)), here
+            assert not WITHOUT_SUBJECT.match(doc), here
 
 
 RUN_EXAMPLES = """
