@@ -22,6 +22,7 @@ from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
 from darts_jax.training.directory import atomic_write
+from darts_jax.types import Mixture
 from tests.support.tiny import tiny_genotype, tiny_space
 
 # --- Measured latency --------------------------------------------------------------
@@ -126,7 +127,7 @@ def test_a_table_of_latencies_is_what_the_loss_term_takes():
     share = jnp.asarray([[0.25, 0.75], [1.0, 0.0]])
     kinds = dict.fromkeys(costs, share)
     mask = {kind: jnp.ones((2, 2), bool) for kind in costs}
-    found = penalty(TERMS["expected_cost"], kinds, mask, kinds, costs)
+    found = penalty(TERMS["expected_cost"], kinds, mask, Mixture(kinds), costs)
     by_hand = 0.25 * 12.5 + 0.75 * 3.5 + 12.5 + 0.25 * 5.5 + 0.75 * 2.5 + 5.5
     assert float(found) == pytest.approx(by_hand)
 
