@@ -118,12 +118,6 @@ _COUNTS: dict[str, Callable[..., int]] = {
     "separable_change": lambda equation, *shapes: _separable(
         equation, shapes[-1], shapes[5], (3, 2)
     ),
-    "separable_both": lambda equation, *shapes: _separable(
-        equation, shapes[-2], shapes[5], (3, 3)
-    ),
-    "separable_image_back_both": lambda equation, *shapes: _separable(
-        equation, shapes[4], shapes[7], (3, 3)
-    ),
     "separable_back": lambda equation, y, x, depthwise, pointwise, *results: _separable(
         equation, y, pointwise, (3, 2)
     ),

@@ -124,7 +124,7 @@ def test_every_primitive_of_a_product_is_counted():
     no_products = {"max_pool_select", "max_pool_scatter"}
     no_products |= {"max_pool", "moments", "channel_sums", "project", "standardize"}
     no_products |= {"weighted", "weighted_change"}
-    no_products |= {"weighted_back", "weighted_back_change", "weighted_back_both"}
+    no_products |= {"weighted_back", "weighted_back_change"}
     assert own - no_products == set(macs._COUNTS) - {
         "dot_general",
         "conv_general_dilated",
