@@ -15,8 +15,6 @@ from jax.extend.core import (
     ClosedJaxpr,
     Jaxpr,
     JaxprEqn,
-    Literal,
-    Var,
     jaxpr_as_fun,
     primitives,
 )
@@ -24,8 +22,6 @@ from jax.interpreters import partial_eval
 
 Program = ClosedJaxpr | Jaxpr
 """A traced program; since jax 0.11 the two are one type."""
-Atom = Var | Literal
-"""An operand of an equation."""
 
 
 def open_program(program: Program) -> Jaxpr:

@@ -101,11 +101,6 @@ class Trace:
         """Cost of each evaluation and all before it, float64."""
         return np.cumsum([one.cost for one in self.asked])
 
-    @property
-    def best_scores(self) -> Float[np.ndarray, " asked"]:
-        """Highest score among each evaluation and all before it, float64."""
-        return np.maximum.accumulate([one.score for one in self.asked])
-
 
 Baseline = Callable[..., Trace]
 """``(space, evaluate, budget, rng, **settings) -> Trace``."""

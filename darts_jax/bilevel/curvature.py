@@ -1,7 +1,7 @@
 """Curvature of a loss by a tree of parameters, from Hessian-vector products alone."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,25 +12,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from darts_jax.bilevel.implicit import hessian_product
 
 
-class Eigenvalues(NamedTuple):
-    """Two ends of a spectrum.
-
-    Attributes:
-      largest: largest eigenvalue.
-      dominant: eigenvalue of largest magnitude, with its sign.
-    """
-
-    largest: Float[Array, ""]
-    dominant: Float[Array, ""]
-
-
 def top_eigenvalue(
     function: Callable[[Any], Float[Array, ""]],
     point: Any,
     key: PRNGKeyArray,
     products: int = 20,
-) -> Eigenvalues:
-    """Computes top eigenvalues of the Hessian of a function at a point.
+) -> Float[Array, ""]:
+    """Computes the largest eigenvalue of the Hessian of a function at a point.
 
     R-DARTS (Zela et al., 2020, section 4.1) watches that of the validation loss by
     alpha.
@@ -50,8 +38,8 @@ def top_eigenvalue(
 
 def lanczos(
     product: Callable[[Any], Any], like: Any, key: PRNGKeyArray, products: int = 20
-) -> Eigenvalues:
-    """Computes top eigenvalues of a symmetric linear map by Lanczos's method.
+) -> Float[Array, ""]:
+    """Computes the largest eigenvalue of a symmetric linear map by Lanczos's method.
 
     It starts from a random vector (Golub and Van Loan, 2013, algorithm 10.1.1) and
     makes every new one orthogonal to all before. As many products as there are
@@ -90,7 +78,7 @@ def lanczos(
     _, (diagonal, beside) = jax.lax.scan(step, start, jnp.arange(products))
     off = jnp.diag(beside[:-1], 1)
     values = jnp.linalg.eigvalsh(jnp.diag(diagonal) + off + off.T)
-    return Eigenvalues(values[-1], values[jnp.argmax(jnp.abs(values))])
+    return values[-1]
 
 
 def cosine(left: Any, right: Any) -> Float[Array, ""]:

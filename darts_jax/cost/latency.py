@@ -47,11 +47,6 @@ class Latency(NamedTuple):
     device: str
     runs: int
 
-    @property
-    def spread_ms(self) -> float:
-        """Third quartile less the first, in milliseconds."""
-        return self.third_quartile_ms - self.first_quartile_ms
-
     def __str__(self) -> str:
         return (
             f"{self.median_ms:.3f} ms, quartiles {self.first_quartile_ms:.3f} and "

@@ -30,6 +30,7 @@ _LEAVES: dict[str, dict[str, tuple[int, ...]]] = {
 # Rank of PyTorch's array -> its axes in our order: (o, i, h, w) to (h, w, i, o), and
 # (out, in) to (in, out).
 _AXES = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
+_SHOWN = 3  # names of a list in an error message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,17 +145,16 @@ def export_array(row: Row, array: np.ndarray) -> np.ndarray:
     return np.array(joined.transpose(np.argsort(row.axes)), order="C")
 
 
-def shorten_list(names: Iterable[str], most: int = 3) -> str:
+def shorten_list(names: Iterable[str]) -> str:
     """Joins the first few names, and says how many more there are.
 
     Args:
       names: of arrays, say.
-      most: how many are shown.
     """
     listed = list(names)
-    more = len(listed) - most
+    more = len(listed) - _SHOWN
     rest = f", and {more} more" if more > 0 else ""
-    return ", ".join(listed[:most]) + rest
+    return ", ".join(listed[:_SHOWN]) + rest
 
 
 def _rows(layer: Layer, trees: Initialized) -> Iterator[Row]:

@@ -75,7 +75,7 @@ def relu_conv(
       As `relu_separable`.
     """
     window = same_window(x, kernel.shape[:2], stride)
-    y, moments = _DENSE.map_p.bind(x, kernel, guess, window=window)
+    y, moments = DENSE.map_p.bind(x, kernel, guess, window=window)
     return y, moments
 
 
@@ -153,5 +153,4 @@ class Rectified(Derivatives):
 
 
 SEPARABLE = Rectified("separable", _plain_separable, _output_shape)
-_DENSE = Rectified("rectified_conv", _plain_dense, _output_shape)
-KINDS = (SEPARABLE, _DENSE)
+DENSE = Rectified("rectified_conv", _plain_dense, _output_shape)

@@ -47,6 +47,7 @@ TITLE_HEIGHT = 0.34
 FOOT_HEIGHT = 0.46
 LEGEND_ROW = 0.24
 
+_LEFT = 0.1  # of a heading and a note, in inches
 _RC: dict[Any, Any] = {"svg.hashsalt": "darts_jax", "svg.fonttype": "none"}
 
 
@@ -201,18 +202,17 @@ def widest_text(texts: Collection[str], size: float = LABEL_SIZE) -> float:
     return max((text_width(text, size) + 0.03 for text in texts if text), default=0.0)
 
 
-def wrap_text(text: str, width: float, size: float = LABEL_SIZE) -> str:
-    """Breaks a text into lines that fit a width.
+def wrap_text(text: str, width: float) -> str:
+    """Breaks a text in letters of a label into lines that fit a width.
 
     Args:
       text: the text.
       width: the width in inches.
-      size: size of its letters, in points.
     """
     letters = len(text)
     while letters > 1:
         lines = textwrap.wrap(text, letters, break_long_words=False)
-        if widest_text(lines, size) <= width:
+        if widest_text(lines, LABEL_SIZE) <= width:
             return "\n".join(lines)
         letters -= 1
     return text
@@ -310,21 +310,18 @@ def write_text(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
     axes.text(x, y, text, **{"va": "center"} | letters | look)
 
 
-def write_heading(
-    figure: Figure, text: str, top: float = 0.08, left: float = 0.1
-) -> None:
+def write_heading(figure: Figure, text: str, top: float = 0.08) -> None:
     """Writes a heading of a figure.
 
     Args:
       figure: the figure.
       text: the heading.
       top: distance from its upper side, in inches.
-      left: distance from its left side, in inches.
     """
-    _write_line(figure, text, top, left, size=TITLE_SIZE, weight="bold", color=INK)
+    _write_line(figure, text, top, _LEFT, size=TITLE_SIZE, weight="bold", color=INK)
 
 
-def write_note(figure: Figure, text: str, top: float, left: float = 0.1) -> None:
+def write_note(figure: Figure, text: str, top: float, left: float = _LEFT) -> None:
     """Writes a faint line that says how to read a picture.
 
     Args:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.mobile import EFFICIENTNET
-from darts_jax.spaces.scaling import Scaled, make_chain, scaled
+from darts_jax.spaces.scaling import make_chain, scaled
 from darts_jax.spaces.widths import FEATURES, STEM
 
 
@@ -76,18 +76,16 @@ _TABLE = {
     ),
 }
 
-# Of EfficientNet-B1 to B7, as their released code has them: width, depth, and the side
-# of the images.
+# Of EfficientNet-B1 to B7, as their released code has them: width and depth.
 _COMPOUND = {
-    "EfficientNet_B1": (1.0, 1.1, 240),
-    "EfficientNet_B2": (1.1, 1.2, 260),
-    "EfficientNet_B3": (1.2, 1.4, 300),
-    "EfficientNet_B4": (1.4, 1.8, 380),
-    "EfficientNet_B5": (1.6, 2.2, 456),
-    "EfficientNet_B6": (1.8, 2.6, 528),
-    "EfficientNet_B7": (2.0, 3.1, 600),
+    "EfficientNet_B1": (1.0, 1.1),
+    "EfficientNet_B2": (1.1, 1.2),
+    "EfficientNet_B3": (1.2, 1.4),
+    "EfficientNet_B4": (1.4, 1.8),
+    "EfficientNet_B5": (1.6, 2.2),
+    "EfficientNet_B6": (1.8, 2.6),
+    "EfficientNet_B7": (2.0, 3.1),
 }
-_SIDE = 224
 
 
 def _network(written: _Written) -> Genotype:
@@ -107,25 +105,14 @@ def _network(written: _Written) -> Genotype:
     return Genotype(written.space, cells, widths)
 
 
-def _compound(base: Genotype, width: float, depth: float, side: int) -> Scaled:
-    return scaled(
-        base, EFFICIENTNET.macro, depth=depth, width=width, resolution=side / _SIDE
-    )
-
-
 _BASES = {name: _network(written) for name, written in _TABLE.items()}
 _LARGER = {
-    name: _compound(_BASES["EfficientNet_B0"], width, depth, side)
-    for name, (width, depth, side) in _COMPOUND.items()
+    name: scaled(
+        _BASES["EfficientNet_B0"], EFFICIENTNET.macro, width=width, depth=depth
+    ).genotype
+    for name, (width, depth) in _COMPOUND.items()
 }
-MOBILE_NETWORKS: dict[str, Genotype] = _BASES | {
-    name: larger.genotype for name, larger in _LARGER.items()
-}
-SIDES: dict[str, int] = dict.fromkeys(_BASES, _SIDE) | {
-    name: larger.side for name, larger in _LARGER.items()
-}
-"""Side of the images that each network was published for, in pixels."""
-
+MOBILE_NETWORKS: dict[str, Genotype] = _BASES | _LARGER
 MOBILE_SOURCES: dict[str, str] = {
     name: written.source for name, written in _TABLE.items()
 } | dict.fromkeys(_LARGER, "Tan and Le (2019), scaled from EfficientNet-B0")

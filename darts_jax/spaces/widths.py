@@ -8,19 +8,19 @@ FEATURES = "features"
 """Names of the widths that belong to no cell."""
 
 _SHARE = "width_"
+_DIVISOR = 8
 
 
-def rounded(width: float, divisor: int = 8) -> int:
-    """Returns the nearest multiple, or the next where more than a tenth would be lost.
+def rounded(width: float) -> int:
+    """Returns the nearest multiple of 8; the next where that loses more than a tenth.
 
     The rule of MobileNetV2's and EfficientNet's released code.
 
     Args:
       width: number of channels.
-      divisor: of the result.
     """
-    near = max(divisor, int(width + divisor / 2) // divisor * divisor)
-    return near if near >= 0.9 * width else near + divisor
+    near = max(_DIVISOR, int(width + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
+    return near if near >= 0.9 * width else near + _DIVISOR
 
 
 def width_share(operation: str) -> float | None:

@@ -365,7 +365,7 @@ def _eigenvalue(
     found = top_eigenvalue(
         lambda alpha: loss(state.params, alpha), state.alpha, key, products
     )
-    return {"eigenvalue": found.largest}
+    return {"eigenvalue": found}
 
 
 def _hypergradient_cosine(

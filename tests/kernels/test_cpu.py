@@ -257,7 +257,8 @@ def dense_back(x, kernel, g, window):
     return scattered(seen, window, x.shape[-1]), by_kernel.reshape(kernel.shape)
 
 
-SEPARABLE, DENSE = rectified.KINDS
+SEPARABLE = rectified.SEPARABLE
+DENSE = rectified.DENSE
 DEFINITIONS = {SEPARABLE: (separable_of, separable_back), DENSE: (dense_of, dense_back)}
 
 

@@ -25,7 +25,7 @@ from darts_jax.spaces import SPACES, get_space, moves
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.mobile import BlockStage, block_names, mobile_space
 from darts_jax.spaces.published import get_genotype
-from darts_jax.spaces.published_mobile import MOBILE_NETWORKS, SIDES
+from darts_jax.spaces.published_mobile import MOBILE_NETWORKS
 from darts_jax.spaces.scaling import scaled
 from darts_jax.spaces.widths import rounded
 from darts_jax.types import Mixture
@@ -69,7 +69,7 @@ def test_published_networks_have_their_parameters(name, count):
 
 
 def test_every_published_network_is_counted_and_comes_back_from_json():
-    assert set(COUNTS) == set(MOBILE_NETWORKS) == set(SIDES)
+    assert set(COUNTS) == set(MOBILE_NETWORKS)
     for name in COUNTS:
         genotype = get_genotype(name)
         assert Genotype.from_json(genotype.to_json()) == genotype
