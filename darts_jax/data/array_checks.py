@@ -1,4 +1,4 @@
-"""Arrays of images and labels as people have them: checked, with a way out."""
+"""Checks of arrays of images and labels; a refusal says how to mend the arrays."""
 
 import math
 import warnings
@@ -20,23 +20,23 @@ def check_images(images: Any, what: str) -> np.ndarray:
     """Returns images as uint8 [n, height, width, channel].
 
     Args:
-      images: the same, or gray ones [n, height, width].
-      what: names them in an error.
+      images: uint8 [n, height, width, channel], or [n, height, width] if gray.
+      what: their name in messages.
 
     Raises:
-      InputError: they have another type or shape; it says what would make them right.
+      InputError: they have another type or shape; the message says how to mend that.
     """
-    images = _array(images, what, "images of one size; scale them to one size first")
+    images = _as_array(images, what, "images of one size; scale them to one size first")
     if images.dtype != np.uint8:
         raise InputError(
-            f"{what} are {images.dtype}, must be uint8 in 0..255; {_to_bytes(images)}"
+            f"{what} are {images.dtype}, must be uint8 in 0..255; {_bytes_hint(images)}"
         )
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4:
         raise InputError(
             f"{what} have shape {images.shape}, must be [n, height, width, channel] "
-            f"or [n, height, width]{_to_squares(images.shape)}"
+            f"or [n, height, width]{_shape_hint(images.shape)}"
         )
     if not images.size:
         raise InputError(f"{what} are empty: shape {images.shape}")
@@ -54,23 +54,25 @@ def check_labels(labels: Any, count: int, what: str) -> np.ndarray:
     """Returns labels as integers [n].
 
     Args:
-      labels: the same, or [n, 1].
-      count: of the images.
-      what: names them in an error.
+      labels: integers [n] or [n, 1].
+      count: number of images.
+      what: their name in messages.
 
     Raises:
-      InputError: they have another type, shape or length; it says what would be right.
+      InputError: they have another type, shape or length; the message says
+        how to mend it.
     """
-    labels = _array(labels, what, "one number for each image")
+    labels = _as_array(labels, what, "one number for each image")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise InputError(
-            f"{what} have shape {labels.shape}, must be [n]; {_to_numbers(labels)}"
+            f"{what} have shape {labels.shape}, must be [n]; "
+            f"{_label_shape_hint(labels)}"
         )
     if labels.dtype.kind not in "iu":
         raise InputError(
-            f"{what} are {labels.dtype}, must be integers; {_to_integers(labels)}"
+            f"{what} are {labels.dtype}, must be integers; {_integers_hint(labels)}"
         )
     if len(labels) != count:
         raise InputError(f"{what} are {len(labels)} for {count} images")
@@ -83,11 +85,15 @@ def require_classes(
     class_names: Sequence[str] | None,
     name: str,
 ) -> Sequence[str]:
-    """Returns the names of the classes, once labels agree with them.
+    """Returns the names of the classes, after a check that labels agree with them.
+
+    Warns of classes without training images by a `DataWarning`.
 
     Args:
-      train: labels of the training images; so ``test``.
-      class_names: or None for the numbers from 0 to the largest training label.
+      train: labels of the training images, integers [n].
+      test: labels of the test images, integers [n].
+      class_names: one for each class; None for the numbers from 0 to the largest
+        training label.
       name: of the data set.
 
     Raises:
@@ -95,7 +101,8 @@ def require_classes(
         images and the classes no names, or all training images are of one class.
     """
     found, counts = np.unique(train, return_counts=True)
-    least, most = int(found[0]), int(found[-1])
+    least = int(found[0])
+    most = int(found[-1])
     if class_names is None:
         if least < 0:
             raise _out_of_range(least, most + 1, f"{name}: train labels")
@@ -103,8 +110,9 @@ def require_classes(
             # Not by a list of all numbers, of which there may be 2**60.
             gap = next(i for i, label in enumerate(found) if i != label)
             raise InputError(
-                f"{name}: train labels have gaps: they are {_counted(found, counts)}, "
-                f"and class {gap} has no images; {_RENUMBER}"
+                f"{name}: train labels have gaps: they are "
+                f"{_format_counts(found, counts)}, and class {gap} has no images; "
+                f"{_RENUMBER}"
             )
         class_names = [str(label) for label in range(most + 1)]
     classes = len(class_names)
@@ -128,21 +136,21 @@ def require_classes(
     return class_names
 
 
-def _array(values: Any, what: str, wanted: str) -> np.ndarray:
+def _as_array(values: Any, what: str, wanted: str) -> np.ndarray:
     try:
         array = np.asarray(values)
     except Exception as error:  # ragged lists, and whatever a foreign array raises
-        told = _shapes(values) or first_line(error)
+        told = _unequal_shapes(values) or first_line(error)
         raise InputError(f"{what} are no array: {told}; want {wanted}") from None
     if array.dtype.kind == "O":
         raise InputError(
-            f"{what} are objects, no numbers: {_shapes(values) or array.shape}; want "
-            f"{wanted}"
+            f"{what} are objects, no numbers: "
+            f"{_unequal_shapes(values) or array.shape}; want {wanted}"
         )
     return array
 
 
-def _shapes(values: Any) -> str:
+def _unequal_shapes(values: Any) -> str:
     """Says which two shapes stand in a list of unequal arrays."""
     try:
         shapes = [np.shape(value) for value in values]
@@ -152,13 +160,14 @@ def _shapes(values: Any) -> str:
     return "" if other is None else f"of shapes {shapes[0]} and {other}"
 
 
-def _to_bytes(images: np.ndarray) -> str:
+def _bytes_hint(images: np.ndarray) -> str:
     """Says how numbers of another type become bytes, without harm to them."""
     if images.dtype.kind == "b":
         return "convert by images.astype('uint8') * 255"
     if images.dtype.kind not in "iuf" or not images.size:
         return "want the pixels as they are stored"
-    least, most = float(images.min()), float(images.max())
+    least = float(images.min())
+    most = float(images.max())
     span = f"they lie in {least:g}..{most:g}"
     if not math.isfinite(most - least):
         return "they hold NaN or infinity"
@@ -184,7 +193,7 @@ def _to_bytes(images: np.ndarray) -> str:
     )
 
 
-def _to_squares(shape: tuple[int, ...]) -> str:
+def _shape_hint(shape: tuple[int, ...]) -> str:
     """Says how rows of numbers become images, where their length is that of one."""
     if len(shape) != 2:
         return ""
@@ -200,7 +209,7 @@ def _to_squares(shape: tuple[int, ...]) -> str:
     return ""
 
 
-def _to_numbers(labels: np.ndarray) -> str:
+def _label_shape_hint(labels: np.ndarray) -> str:
     if labels.ndim != 2 or not labels.size or labels.dtype.kind not in "iufb":
         return "want one number for each image"
     sums = labels.astype(np.float64).sum(axis=1)
@@ -209,7 +218,7 @@ def _to_numbers(labels: np.ndarray) -> str:
     return "want one class for each image; several at once cannot be learned"
 
 
-def _to_integers(labels: np.ndarray) -> str:
+def _integers_hint(labels: np.ndarray) -> str:
     if labels.dtype.kind == "b":
         return "convert by labels.astype(int)"
     if labels.dtype.kind == "f" and labels.size and np.all(labels == np.floor(labels)):
@@ -221,7 +230,7 @@ def _to_integers(labels: np.ndarray) -> str:
     )
 
 
-def _counted(found: np.ndarray, counts: np.ndarray) -> str:
+def _format_counts(found: np.ndarray, counts: np.ndarray) -> str:
     pairs = zip(found[:_NAMED].tolist(), counts[:_NAMED].tolist(), strict=True)
     told = ", ".join(f"{label} ({count} images)" for label, count in pairs)
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""

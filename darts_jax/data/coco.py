@@ -8,6 +8,7 @@ from typing import Any
 from darts_jax.data.reading import PLAIN, Reading
 from darts_jax.data.scenes import Scene, SceneSet, letterbox, read_scene, stack_scenes
 from darts_jax.errors import InputError
+from darts_jax.types import Scenes
 
 TRAIN = ("train", "train2017", "train2014")
 TEST = ("test", "val", "val2017", "val2014")
@@ -28,7 +29,7 @@ def load_coco(
 
     Args:
       path: folder of the set.
-      side: of a scene, in pixels.
+      side: height and width of a scene in pixels.
       max_boxes: largest number of boxes in an image.
       images: number of images of either part, the first ones; 0: all.
       reading: how images are read; its size and channels are not asked.
@@ -36,27 +37,27 @@ def load_coco(
     Raises:
       InputError: a file is missing or damaged, or `stack_scenes` refuses what it says.
     """
-    (train, train_json), (test, test_json) = _part(path, TRAIN), _part(path, TEST)
-    names = _category_names(train, train_json)
-    if _category_names(test, test_json) != names:
-        raise InputError(f"{test} and {train} have other categories")
+    train_file, train = _read_part(path, TRAIN)
+    test_file, test = _read_part(path, TEST)
+    names = _category_names(train_file, train)
+    if _category_names(test_file, test) != names:
+        raise InputError(f"{test_file} and {train_file} have other categories")
     numbers = {category: number for number, category in enumerate(names)}
-    train_scenes, test_scenes = (
-        stack_scenes(
-            _scenes(file, content, numbers, side, images, reading),
-            max_boxes,
-            len(names),
-            str(file),
-        )
-        for file, content in ((train, train_json), (test, test_json))
-    )
+
+    def load(file: Path, content: Mapping[str, Any]) -> Scenes:
+        scenes = _read_scenes(file, content, numbers, side, images, reading)
+        return stack_scenes(scenes, max_boxes, classes=len(names), what=str(file))
+
     return SceneSet(
-        path.resolve().name, train_scenes, test_scenes, tuple(names.values())
+        name=path.resolve().name,
+        train=load(train_file, train),
+        test=load(test_file, test),
+        class_names=tuple(names.values()),
     )
 
 
-def _part(path: Path, names: Sequence[str]) -> tuple[Path, dict[str, Any]]:
-    """The annotation file of a part, and what is in it."""
+def _read_part(path: Path, names: Sequence[str]) -> tuple[Path, dict[str, Any]]:
+    """Finds the annotation file of a part and reads it."""
     files = [path / file.format(part=part) for part in names for file in _FILES]
     file = next((file for file in files if file.is_file()), None)
     if file is None:
@@ -74,7 +75,7 @@ def _part(path: Path, names: Sequence[str]) -> tuple[Path, dict[str, Any]]:
 
 
 def _category_names(file: Path, content: Mapping[str, Any]) -> dict[int, str]:
-    """Category -> its name, in the order of their numbers."""
+    """Returns category -> name, in the order of their numbers."""
     try:
         named = {int(c["id"]): str(c["name"]) for c in content["categories"]}
     except (KeyError, TypeError, ValueError):
@@ -82,7 +83,7 @@ def _category_names(file: Path, content: Mapping[str, Any]) -> dict[int, str]:
     return dict(sorted(named.items()))
 
 
-def _scenes(
+def _read_scenes(
     file: Path,
     content: Mapping[str, Any],
     numbers: Mapping[int, int],

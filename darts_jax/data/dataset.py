@@ -15,7 +15,7 @@ from darts_jax.errors import InputError
 
 
 class ImageSet(Protocol):
-    """Facts about images that a network is made by, whatever is learned of them."""
+    """Interface of a set of images from which a network takes its input and classes."""
 
     @property
     def name(self) -> str: ...
@@ -30,7 +30,7 @@ class ImageSet(Protocol):
 
 
 class InMemory(abc.ABC):
-    """Facts about a set whose training images lie in memory."""
+    """Shapes and statistics of a set whose training images lie in memory."""
 
     class_names: tuple[str, ...]
     statistics: tuple[np.ndarray, np.ndarray] | None
@@ -57,7 +57,7 @@ class InMemory(abc.ABC):
 
     @property
     def std(self) -> np.ndarray:
-        """Like `mean`; 1 for a channel that is constant, so that one can divide."""
+        """Deviation, like `mean`; 1 for a constant channel, so that one can divide."""
         return self._statistics[1]
 
     @property
@@ -77,7 +77,7 @@ class Dataset(InMemory):
     Build it with `from_arrays`, which checks what this class takes for granted.
 
     Attributes:
-      name: under which results are reported.
+      name: used in reports.
       train_images: uint8 [n, height, width, channel].
       train_labels: int32 [n], each in [0, classes).
       test_images: uint8, like ``train_images``.
@@ -103,9 +103,9 @@ class Dataset(InMemory):
         return self.train_images
 
     def with_test_half(self) -> "Dataset":
-        """Returns the set with the first half of its test images for training, too.
+        """Appends the first half of the test images to the training images.
 
-        `mean` and `std` are then those of both.
+        `mean` and `std` are then those of both together.
         """
         half = len(self.test_labels) // 2
         return dataclasses.replace(
@@ -130,10 +130,13 @@ class Dataset(InMemory):
 
 
 def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of every channel in units of 0..1; the latter is 1, not 0.
+    """Computes mean and deviation of every channel in units of 0..1.
 
     Args:
       images: uint8 [n, height, width, channel].
+
+    Returns:
+      Two float32 [channel]; the deviation of a constant channel is 1, not 0.
     """
     # Histograms of chunks are exact and spare a float copy of the whole set.
     counts = np.zeros((images.shape[-1], 256))
@@ -170,8 +173,8 @@ def from_arrays(
       test_labels: like ``train_labels``.
       name: of the data set, in records and messages.
       class_names: one for each class; by default the numbers from 0 to the largest
-        training label, each of which must have images then. With names, classes
-        without training images are told by a `DataWarning`.
+        training label, each of which must have images then. With names, a
+        `DataWarning` names the classes without training images.
       note: what a reader of results on this set must know.
       licence: the terms under which the images may be used.
 
@@ -190,12 +193,12 @@ def from_arrays(
     of_test = check_labels(test_labels, len(test), f"{name}: test labels")
     class_names = require_classes(of_train, of_test, class_names, name)
     return Dataset(
-        name,
-        train,
-        of_train.astype(np.int32),
-        test,
-        of_test.astype(np.int32),
-        tuple(str(class_name) for class_name in class_names),
-        note,
-        licence,
+        name=name,
+        train_images=train,
+        train_labels=of_train.astype(np.int32),
+        test_images=test,
+        test_labels=of_test.astype(np.int32),
+        class_names=tuple(str(class_name) for class_name in class_names),
+        note=note,
+        licence=licence,
     )

@@ -31,12 +31,12 @@ TEST = ("test", "testing")
 VALIDATION = ("val", "valid", "validation")
 """Names of the folders of a set that is split, in small letters or others."""
 
-# What systems put beside people's files; besides it, all that begins with a dot.
+# Put beside people's files by systems, as is all that begins with a dot.
 _JUNK = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
 _NAMED = 5  # classes and endings that a message names
 
-# A file's place below the data set's folder, and its label. A million of them must fit
-# in memory, where a `Path` each would take the most.
+# Path of a file below the data set's folder, and its label. A million of them must fit
+# in memory, of which a `Path` each would take most.
 Labelled = tuple[str, int]
 
 
@@ -47,8 +47,8 @@ def load_folder(path: Path, reading: Reading = PLAIN) -> Dataset:
     on. Without any of them, ``path/CLASS/*.png`` is split: the files of each class are
     ordered by the SHA-256 of ``CLASS/FILE`` and every fifth is a test image. Training
     images of all classes stand in the order of that hash, so that any first part of
-    them is a fair sample. Images are gray if all files are, otherwise RGB. What is left
-    out is told by a `DataWarning` and in the data set's ``note``.
+    them is a fair sample. Images are gray if all files are, otherwise RGB. A
+    `DataWarning` and the data set's ``note`` name the files that are left out.
 
     Args:
       path: the folder.
@@ -77,7 +77,7 @@ def stream_folder(
 ) -> StreamedDataset:
     """Opens the images of `load_folder` in the same order, each read when needed.
 
-    To leave out unreadable files, all are read once here.
+    If unreadable files are to be left out, every file is read once here.
 
     Args:
       path: the folder.
@@ -90,8 +90,8 @@ def stream_folder(
     found = _find(path, reading)
     mean, std = imagenet_statistics(image_shape[2])
     return from_sources(
-        _Files.of(path, found.train),
-        _Files.of(path, found.test),
+        _Files.of_list(path, found.train),
+        _Files.of_list(path, found.test),
         name=path.resolve().name,
         class_names=found.class_names,
         image_shape=image_shape,
@@ -104,14 +104,14 @@ def stream_folder(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Files:
-    """Files by number, for a stream."""
+    """Files and labels by number, for a stream."""
 
     path: Path
     files: list[str]
     labels: np.ndarray
 
     @classmethod
-    def of(cls, path: Path, labelled: Sequence[Labelled]) -> "_Files":
+    def of_list(cls, path: Path, labelled: Sequence[Labelled]) -> "_Files":
         labels = np.array([label for _, label in labelled], np.int32)
         return cls(path, [file for file, _ in labelled], labels)
 
@@ -124,7 +124,7 @@ class _Files:
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
-    """The files of a data set, and what a reader of results must know of them."""
+    """Files of a data set, and a note on them for reports."""
 
     class_names: list[str]
     train: list[Labelled]
@@ -135,7 +135,7 @@ class _Found:
 def _find(path: Path, reading: Reading) -> _Found:
     if not _is_folder(path):
         raise InputError(f"folder:{path} is no directory; wanted one folder per class")
-    halves, told = _halves(path)
+    halves, told = _find_halves(path)
     left_out: collections.Counter[str] = collections.Counter()
     if halves:
         class_names = _class_names(path / halves[0])
@@ -145,14 +145,14 @@ def _find(path: Path, reading: Reading) -> _Found:
         class_names = _class_names(path)
         train, test = _split(_files(path, "", class_names, left_out))
     if reading.skip_unreadable:
-        bad = _unreadable(path, [file for file, _ in (*train, *test)], reading)
+        bad = _find_unreadable(path, [file for file, _ in (*train, *test)], reading)
         train, test = (
             [item for item in part if item[0] not in bad] for part in (train, test)
         )
-        told += _told_of_unreadable(bad)
+        told += _describe_unreadable(bad)
     if left_out:
         counts = (f"{count} {what}" for what, count in left_out.most_common())
-        told.append(f"of the files left out {_some(counts)}")
+        told.append(f"of the files left out {_join_some(counts)}")
     if not train or not test:
         raise InputError(
             f"folder:{path} holds {len(train)} train and {len(test)} test images; "
@@ -165,8 +165,8 @@ def _find(path: Path, reading: Reading) -> _Found:
     return _Found(class_names, train, test, "; ".join(told))
 
 
-def _halves(path: Path) -> tuple[list[str], list[str]]:
-    """Finds the folders to train and to test on, or none, and says what is not used."""
+def _find_halves(path: Path) -> tuple[list[str], list[str]]:
+    """Finds the folders to train and to test on, if any, with notes on the others."""
     folders = _folders(path)
 
     def called(names: Sequence[str]) -> list[str]:
@@ -186,12 +186,12 @@ def _halves(path: Path) -> tuple[list[str], list[str]]:
     told = [] if tests else [f"tested on {halves[1]}/, as there is no test/"]
     unused = [folder for folder in folders if folder not in halves]
     if unused:
-        told.append(f"not used: {_some(f'{folder}/' for folder in unused)}")
+        told.append(f"not used: {_join_some(f'{folder}/' for folder in unused)}")
     return halves, told
 
 
 def _entries(path: Path) -> list[os.DirEntry[str]]:
-    """Lists what a folder holds, by name, without what systems put there."""
+    """Lists the entries of a folder by name, without those that systems put there."""
     try:
         with os.scandir(path) as entries:
             return sorted(
@@ -233,10 +233,10 @@ def _check_counts(
     test: Sequence[Labelled],
     told: Sequence[str],
 ) -> list[str]:
-    """Refuses classes that nothing is learned of; says which are not tested.
+    """Refuses classes without training images; names those without test images.
 
     Args:
-      told: what else is known of the set, for a refusal.
+      told: notes on the set, for the message of a refusal.
     """
     counts, tests = (
         np.bincount([label for _, label in part], minlength=len(class_names))
@@ -255,12 +255,12 @@ def _check_counts(
         few = len(class_names) - len(empty)
         raise InputError(
             f"folder:{path} has no training images of {len(empty)} of its classes: "
-            f"{_some(empty)} ({few} others have {counts.sum()}); add files that end in "
-            f"{', '.join(SUFFIXES)}, or move these folders away"
+            f"{_join_some(empty)} ({few} others have {counts.sum()}); add files that "
+            f"end in {', '.join(SUFFIXES)}, or move these folders away"
             + "".join(f"; {line}" for line in told)
         )
     untested = [n for n, count in zip(class_names, tests, strict=True) if not count]
-    return [f"no test images of the classes {_some(untested)}"] if untested else []
+    return [f"no test images of the classes {_join_some(untested)}"] if untested else []
 
 
 def _files(
@@ -273,12 +273,12 @@ def _files(
 
     Args:
       half: the half's folder with a slash, or nothing.
-      left_out: what other files there are is added here.
+      left_out: counts of other files by kind; updated.
     """
     found = []
     for label, name in enumerate(class_names):
         folder = path / half / name
-        # A class may have images in one half alone; which ones is told elsewhere.
+        # A class may have images in one half alone; `_check_counts` names these.
         for file in _walk(folder) if folder.is_dir() else ():
             if Path(file).suffix.lower() in SUFFIXES:
                 found.append((f"{half}{name}/{file}", label))
@@ -288,12 +288,13 @@ def _files(
     for entry in _entries(path / half):
         if not _is_folder(entry):
             left_out["lie outside of the folders of classes"] += 1
-    return sorted(found, key=lambda item: _hash(item[0].removeprefix(half)))
+    return sorted(found, key=lambda item: _hash_place(item[0].removeprefix(half)))
 
 
 def _walk(path: Path) -> Iterator[str]:
-    """Yields the files below a folder, each by its place there."""
-    pending, seen = [""], set()
+    """Yields the paths of the files below a folder, relative to it."""
+    pending = [""]
+    seen = set()
     while pending:
         inner = pending.pop()
         here = os.path.realpath(path / inner)
@@ -315,19 +316,19 @@ def _is_folder(path: Path | os.DirEntry[str]) -> bool:
 
 
 def _is_file_or_broken(entry: os.DirEntry[str]) -> bool:
-    """Tells files, and broken links as such, from pipes, which never end."""
+    """Returns whether an entry is a file or a broken link; pipes never end."""
     try:
         return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
     except OSError:  # a link to itself
         return True
 
 
-def _hash(class_and_file: str) -> bytes:
+def _hash_place(class_and_file: str) -> bytes:
     return hashlib.sha256(os.fsencode(class_and_file)).digest()
 
 
 def _split(files: Sequence[Labelled]) -> tuple[list[Labelled], list[Labelled]]:
-    """Tests on every fifth file of a class, from the first, unless it has one."""
+    """Takes every fifth file of a class to test on, from its first, if it has two."""
     of_class: dict[int, list[Labelled]] = {}
     for item in files:
         of_class.setdefault(item[1], []).append(item)
@@ -338,8 +339,10 @@ def _split(files: Sequence[Labelled]) -> tuple[list[Labelled], list[Labelled]]:
     )
 
 
-def _unreadable(path: Path, files: Sequence[str], reading: Reading) -> dict[str, str]:
-    """Finds the files that cannot be read, each with what is said of it."""
+def _find_unreadable(
+    path: Path, files: Sequence[str], reading: Reading
+) -> dict[str, str]:
+    """Returns file -> message of the files that cannot be read."""
 
     def told(file: str) -> str:
         try:
@@ -353,7 +356,7 @@ def _unreadable(path: Path, files: Sequence[str], reading: Reading) -> dict[str,
         return {file: line for file, line in zip(files, said, strict=True) if line}
 
 
-def _told_of_unreadable(bad: dict[str, str]) -> list[str]:
+def _describe_unreadable(bad: dict[str, str]) -> list[str]:
     if not bad:
         return []
     return [f"left out {len(bad)} that cannot be read: {', '.join(sorted(bad))}"]
@@ -385,8 +388,8 @@ def _read_all(files: Sequence[Path], reading: Reading) -> np.ndarray:
     return stacked
 
 
-def _some(names: Iterable[str]) -> str:
-    """Writes the first few of some names, and how many more there are."""
+def _join_some(names: Iterable[str]) -> str:
+    """Joins the first few of some names, with the number of the others."""
     names = list(names)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more

@@ -8,7 +8,7 @@ from darts_jax.data.scenes import Scene, SceneSet, stack_scenes
 from darts_jax.types import Scenes
 
 FAINTEST = 32
-"""What is darker in a picture is no part of its object."""
+"""Lowest gray level, in 0..255, of an object in a picture; the rest is ground."""
 
 _NOTE = (
     "Scenes are generated: objects of {name} of random size, place and colour on "
@@ -26,10 +26,10 @@ def generate_scenes(
 
     Args:
       source: gray images of single objects.
-      side: of a scene, in pixels.
+      side: height and width of a scene in pixels.
       max_boxes: largest number of objects in a scene.
       counts: number of training scenes, and of test scenes.
-      seed: of all draws.
+      seed: seed of all draws.
     """
     name = f"generated:{source.name}"
 
@@ -42,12 +42,12 @@ def generate_scenes(
         return stack_scenes(scenes, max_boxes, source.classes, name)
 
     return SceneSet(
-        name,
-        part(0, source.train_images, source.train_labels),
-        part(1, source.test_images, source.test_labels),
-        source.class_names,
-        _NOTE.format(name=source.name),
-        source.licence,
+        name=name,
+        train=part(0, source.train_images, source.train_labels),
+        test=part(1, source.test_images, source.test_labels),
+        class_names=source.class_names,
+        note=_NOTE.format(name=source.name),
+        licence=source.licence,
     )
 
 
@@ -60,28 +60,30 @@ def compose_scene(
 ) -> Scene:
     """Draws objects on a ground, each in a box that it touches on all sides.
 
-    The first has room always; another that finds none in a few tries is left out.
+    An object that finds no free place in a few tries is left out; the first always
+    finds one.
 
     Args:
       rng: source of the draws.
       images: single objects, bright on black.
-      labels: their classes, [n].
+      labels: their classes, integers [n].
       ground: the scene without objects.
       max_boxes: largest number of objects.
     """
-    scene, side = ground.astype(np.float32), len(ground)
+    side = len(ground)
+    scene = ground.astype(np.float32)
     boxes: list[tuple[tuple[int, int, int, int], int, bool]] = []
     for _ in range(rng.integers(1, max_boxes + 1)):
         index = int(rng.integers(len(images)))
         longest = int(rng.integers(side // 4, side // 2))
-        shape = _object(images[index, ..., 0], longest)
+        shape = _cut_object(images[index, ..., 0], longest)
         height, width = shape.shape
         colour = rng.uniform(150, 255, 3)
         for _ in range(_TRIES):
             top = int(rng.integers(0, side - height + 1))
             left = int(rng.integers(0, side - width + 1))
             box = left, top, left + width, top + height
-            if all(_apart(box, other) for other, _, _ in boxes):
+            if all(_are_apart(box, other) for other, _, _ in boxes):
                 region = scene[top : top + height, left : left + width]
                 region += shape[..., None] * (colour - region)
                 boxes.append((box, int(labels[index]), False))
@@ -96,40 +98,41 @@ def draw_texture(
 
     Args:
       rng: source of the draws.
-      side: of the draw_texture, in pixels.
+      side: height and width of the texture in pixels.
     """
     coarse = rng.uniform(0, 80, (side // 8 + 2, side // 8 + 2, 3))
     place = np.linspace(0, len(coarse) - 1.001, side)
-    at, share = place.astype(int), (place % 1)
+    at = place.astype(int)
+    share = place % 1
     rows = coarse[at] + share[:, None, None] * (coarse[at + 1] - coarse[at])
     step = rows[:, at + 1] - rows[:, at]
     smooth = rows[:, at] + share[None, :, None] * step
     return (smooth + rng.uniform(0, 30, smooth.shape)).astype(np.uint8)
 
 
-def _object(
+def _cut_object(
     picture: UInt[np.ndarray, "h w"], longest: int
 ) -> Float[np.ndarray, "height width"]:
     """Returns the object of a picture in units of 0..1, scaled to a longest side."""
-    shape = _cut(np.where(picture >= FAINTEST, picture, 0) / 255)
+    shape = _crop_empty(np.where(picture >= FAINTEST, picture, 0) / 255)
     factor = longest / max(shape.shape)
     sizes = [max(1, round(size * factor)) for size in shape.shape]
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(int)
         for new, old in zip(sizes, shape.shape, strict=True)
     )
-    # A thin stroke at the edge may be nobody's nearest.
-    return _cut(shape[rows][:, columns])
+    # A thin stroke at the edge may be the nearest pixel of none.
+    return _crop_empty(shape[rows][:, columns])
 
 
-def _cut(shape: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "height width"]:
-    """Without what is empty around it; of a blank one all, filled."""
+def _crop_empty(shape: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "height width"]:
+    """Crops empty rows and columns at the edges; a blank picture becomes all object."""
     if not shape.any():
         return np.ones_like(shape)
     rows, columns = (np.flatnonzero(shape.any(axis)) for axis in (1, 0))
     return shape[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _apart(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+def _are_apart(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     """Returns whether at least one pixel lies between two boxes."""
     return a[0] > b[2] or b[0] > a[2] or a[1] > b[3] or b[1] > a[3]

@@ -1,7 +1,7 @@
 """Identity of the data of a run, by which other data are compared.
 
-To let a run remember data of a type of your own: ``identify.register(Mine, function)``,
-and `remembered.apply_identity` likewise.
+Data of a type of your own need ``identify.register(Mine, function)``, and likewise
+`remembered.apply_identity`.
 """
 
 import dataclasses
@@ -23,16 +23,16 @@ from darts_jax.errors import InputError
 from darts_jax.types import Scenes
 
 SAMPLED = 16
-"""Images of either part of a stream whose bytes its fingerprint reads."""
+"""Number of images of either part of a stream whose bytes its fingerprint reads."""
 
 _PARTS = {"train": "training", "valid": "validation", "test": "test"}
 _UNITS = {"images": "images", "stream": "images", "scenes": "images", "text": "tokens"}
-_TOLD = 6  # names in one line
+_LISTED = 6  # names in one line
 _CHANNELS = {1: "gray images", 3: "RGB images"}
 
 
 @runtime_checkable
-class Listed(Protocol):
+class ListedSource(Protocol):
     """A source that knows the names and labels of its images without reading them."""
 
     files: Sequence[str]
@@ -68,10 +68,13 @@ class Identity:
     licence: str = USERS_OWN
 
     def differences(self, other: "Identity") -> list[str]:
-        """Says what other data have otherwise, such as "60 training images -> 80".
+        """Lists the differences of other data, such as "60 training images -> 80".
+
+        Args:
+          other: identity of the other data.
 
         Returns:
-          Nothing where the data are the same, wherever they lie.
+          An empty list if the data are the same, wherever they lie.
         """
         if self.kind != other.kind:
             return [f"{describe_kind(self.kind)} -> {describe_kind(other.kind)}"]
@@ -81,13 +84,13 @@ class Identity:
                 f"{describe_shape(self.shape)} -> {describe_shape(other.shape)}"
             )
         if self.classes != other.classes:
-            told.append(_classes_told(self.kind, self.classes, other.classes))
+            told.append(_describe_classes(self.kind, self.classes, other.classes))
         unit = _UNITS[self.kind]
         for part, count in self.counts.items():
             now = other.counts.get(part, 0)
             if count != now:
                 told.append(f"{count:,} {_PARTS[part]} {unit} -> {now:,}")
-        # Where sizes or classes differ, so do digests, which say less.
+        # Other sizes or classes imply other digests, which say less.
         told = told or [
             f"other {what} of the {_PARTS[part]} {unit}"
             for part, digests in self.fingerprints.items()
@@ -99,7 +102,7 @@ class Identity:
         return told
 
     def to_json(self) -> str:
-        """Returns the text of the file."""
+        """Returns the content of the file that `read_identity` reads."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
 
@@ -143,11 +146,11 @@ def read_identity(path: Path) -> Identity | None:
 
 @functools.singledispatch
 def identify(dataset: Any) -> Identity | None:
-    """Returns what a run stores of a data set; None of a type that is not known.
+    """Returns the identity of a data set; None if its type is unknown.
 
     Args:
-      dataset: such as a task loads. All bytes of what lies in memory are read; of a
-        stream the names and labels, where these are listed, and ``SAMPLED`` images.
+      dataset: as a task loads it. All bytes in memory are read; of a stream the names
+        and labels, if its source lists them, and ``SAMPLED`` images.
 
     Raises:
       InputError: a sampled image of a stream cannot be read.
@@ -158,11 +161,11 @@ def identify(dataset: Any) -> Identity | None:
 
 @identify.register
 def _(dataset: Dataset) -> Identity:
-    return _of_images(
+    return _identify_images(
         dataset,
-        "images",
-        {"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
-        {
+        kind="images",
+        counts={"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
+        fingerprints={
             "train": {
                 "pixels": _digest([dataset.train_images]),
                 "labels": _digest([dataset.train_labels]),
@@ -178,22 +181,22 @@ def _(dataset: Dataset) -> Identity:
 @identify.register
 def _(dataset: SceneSet) -> Identity:
     parts = {"train": dataset.train, "test": dataset.test}
-    return _of_images(
+    return _identify_images(
         dataset,
-        "scenes",
-        {part: len(scenes.images) for part, scenes in parts.items()},
-        {part: _scene_digests(scenes) for part, scenes in parts.items()},
+        kind="scenes",
+        counts={part: len(scenes.images) for part, scenes in parts.items()},
+        fingerprints={part: _scene_digests(scenes) for part, scenes in parts.items()},
     )
 
 
 @identify.register
 def _(dataset: StreamedDataset) -> Identity:
     parts = {"train": dataset.train, "test": dataset.test}
-    return _of_images(
+    return _identify_images(
         dataset,
-        "stream",
-        {part: len(source) for part, source in parts.items()},
-        {part: _stream_digests(source) for part, source in parts.items()},
+        kind="stream",
+        counts={part: len(source) for part, source in parts.items()},
+        fingerprints={part: _stream_digests(source) for part, source in parts.items()},
     )
 
 
@@ -216,7 +219,7 @@ def _(corpus: Corpus) -> Identity:
     )
 
 
-def _of_images(
+def _identify_images(
     dataset: Dataset | SceneSet | StreamedDataset,
     kind: str,
     counts: Mapping[str, int],
@@ -250,10 +253,11 @@ def _scene_digests(scenes: Scenes) -> dict[str, str]:
 
 
 def _stream_digests(source: Source) -> dict[str, str]:
-    """Digests of what is known without reading it, and of images across the whole."""
-    stored, count = unwrap_source(source), len(source)
+    """Returns digests of listed names and labels, and of images across the whole."""
+    stored = unwrap_source(source)
+    count = len(source)
     digests = {}
-    if isinstance(stored, Listed):
+    if isinstance(stored, ListedSource):
         names = "\n".join(map(str, stored.files[:count])).encode()
         digests["file names"] = hashlib.sha256(names).hexdigest()
         digests["labels"] = _digest([stored.labels[:count]])
@@ -309,7 +313,7 @@ def describe_channels(shape: Sequence[int]) -> str:
     return _CHANNELS.get(shape[2], f"images of {shape[2]} channels")
 
 
-def _classes_told(kind: str, known: Sequence[str], here: Sequence[str]) -> str:
+def _describe_classes(kind: str, known: Sequence[str], here: Sequence[str]) -> str:
     if kind == "text":
         return f"a vocabulary of {len(known):,} -> another of {len(here):,}"
     if sorted(known) == sorted(here):
@@ -340,5 +344,5 @@ def list_names(names: Sequence[str]) -> str:
     Args:
       names: all of them.
     """
-    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-    return ", ".join(names[:_TOLD]) + more
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

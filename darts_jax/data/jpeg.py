@@ -114,7 +114,7 @@ def _cached_images(
     if cached.is_file():
         return np.load(cached, allow_pickle=False)
     images = decode_jpegs(archive[f"{split}_jpeg"], archive[f"{split}_length"])
-    # A read-only home costs a minute at every start, which is no reason to stop.
+    # In a read-only home every start decodes anew, which takes a minute.
     with contextlib.suppress(OSError):
         _save_atomically(cached, images)
     return images

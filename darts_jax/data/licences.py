@@ -1,4 +1,4 @@
-"""Under which terms data sets may be used, as their authors state them."""
+"""Terms under which data sets may be used, as their authors state them."""
 
 USERS_OWN = "as the user's own data"
 

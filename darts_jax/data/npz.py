@@ -12,8 +12,8 @@ from darts_jax.data.reading import PLAIN, Reading, fit_arrays
 from darts_jax.errors import DataWarning, InputError, first_line
 
 NAMES = (("{}_images", "{}_labels"), ("x_{}", "y_{}"), ("X_{}", "y_{}"))
-"""Names of the images and the labels of a part: this project's and MedMNIST's, Keras's,
-and scikit-learn's."""
+"""Names of the images and labels of a part, of this project and MedMNIST, of Keras and
+of scikit-learn."""
 
 VALIDATION = ("val", "valid", "validation")
 
@@ -22,7 +22,7 @@ def load_npz(path: Path, reading: Reading = PLAIN) -> Dataset:
     """Loads ``{train,test}_{images,labels}``, or Keras's ``{x,y}_{train,test}``.
 
     The arrays are as `from_arrays` takes them. Without a part named ``test``, ``val``
-    is tested on. What is not used is told by a `DataWarning` and in the ``note``.
+    is tested on. A `DataWarning` and the ``note`` name the arrays that are not used.
 
     Args:
       path: of the file.
@@ -59,8 +59,8 @@ def _keys(path: Path, there: Collection[str]) -> tuple[list[str], str]:
     """Finds the four arrays by the names that most of them have.
 
     Returns:
-      The names of the images and labels to train on and to test on, and what is not as
-      one would expect.
+      The names of the training images, training labels, test images and test labels;
+      a note on arrays that are not used or stand in for others.
 
     Raises:
       InputError: one of them is missing.

@@ -1,4 +1,4 @@
-"""Stored bytes to batches, inside the compiled program.
+"""Conversion of stored bytes to batches, inside the compiled program.
 
 Every random number comes from a key that is an argument, so a step that is repeated
 sees the same pixels.
@@ -44,7 +44,7 @@ class Augmentation:
 
 
 def normalize(images: Images, mean: Channels, std: Channels) -> Pixels:
-    """Returns images as float32 of mean 0 and deviation 1.
+    """Scales bytes to float32 of mean 0 and deviation 1.
 
     Args:
       images: uint8 [batch, height, width, channel].
@@ -91,11 +91,11 @@ def augment(
 
 
 def mirror(key: PRNGKeyArray, scenes: Scenes) -> Scenes:
-    """Returns scenes of which a random half is mirrored left and right, boxes too.
+    """Mirrors each scene left and right with probability 1/2, and its boxes.
 
     Args:
       key: consumed.
-      scenes: a batch of them.
+      scenes: a batch of scenes.
     """
     chosen = jax.random.bernoulli(key, shape=(len(scenes.images), 1, 1))
     width = scenes.images.shape[2]
@@ -112,8 +112,8 @@ def shuffle(key: PRNGKeyArray, epoch: Any, size: int) -> Int[Array, " size"]:
     """Returns the order of an epoch: a permutation of 0..size-1, int32.
 
     Args:
-      key: of the run.
-      epoch: number of the epoch, from 0.
+      key: the key of the run; the epoch is folded in.
+      epoch: number of the epoch, from 0; may be traced.
       size: number of images.
     """
     order = jnp.arange(size, dtype=jnp.int32)
@@ -126,7 +126,7 @@ def batch_indices(
     """Returns the numbers of the images of one step.
 
     Args:
-      permutation: order of the epoch.
+      permutation: order of the epoch, int32 [size].
       step_in_epoch: an integer, may be traced; below ``size // batch_size``, so the
         images that fill no batch are left out of this epoch.
 

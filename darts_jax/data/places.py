@@ -1,4 +1,4 @@
-"""Places of data that are given by their path."""
+"""Paths of data on disk."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from darts_jax.files import local_path
 def locate(name: str, place: Path | None) -> Path:
     """Returns the path of a file or a folder.
 
-    A relative one that is not here is looked for where data lie.
+    A relative path that does not exist here is looked for in the folder of data.
 
     Args:
       name: the path as it was given.
-      place: where data lie, as `sources.find_data_directory` says.
+      place: folder of data, as `sources.find_data_directory` says.
 
     Raises:
-      InputError: it is on no disk, such as ``gs://bucket``.
+      InputError: the path is on no disk, such as ``gs://bucket``.
     """
     path = local_path(name).expanduser()
     if place is None or path.exists() or not (place / path).exists():

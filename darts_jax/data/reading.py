@@ -17,7 +17,7 @@ Image = np.ndarray | bytes | Path
 
 FITS = ("crop", "squeeze")
 LARGEST = 8192
-"""Pixels along a side that images may be brought to."""
+"""Largest height and width, in pixels, that images may be brought to."""
 
 _SIZE = re.compile(r"(\d+)(?:x(\d+))?", re.ASCII)
 _GRAY = ("1", "L", "LA", "La")
@@ -115,17 +115,17 @@ def read_picture(
         a channel than ``reading.bits`` allows.
     """
     try:
-        with _opened(image) as stored:
+        with _open(image) as stored:
             deep = _is_deep(stored)
             if near is not None:
-                height, width = _lying(stored, near) if reading.upright else near
+                height, width = _stored_size(stored, near) if reading.upright else near
                 stored.draft(None, (3 * width, 3 * height))
             stored.load()
-            picture = _eight_bits(stored, deep, reading.bits)
-            picture = _opaque(picture, reading.background)
+            picture = _to_eight_bits(stored, deep, reading.bits)
+            picture = _make_opaque(picture, reading.background)
             # Asked for after the pixels: Pillow turns a TIFF as it loads it.
             turn = _TURNS.get(_orientation(stored)) if reading.upright else None
-            return picture if turn is None else _turned(picture, turn)
+            return picture if turn is None else _turn(picture, turn)
     except Exception as error:  # damaged files raise half a dozen types
         name = image if isinstance(image, Path) else what
         raise InputError(f"cannot read the image {name}: {first_line(error)}") from None
@@ -177,7 +177,8 @@ def scale_picture(picture: Any, size: tuple[int, int], how: str) -> Any:
         scale = max(height / picture.height, width / picture.width)
         crop_width = min(width / scale, picture.width)
         crop_height = min(height / scale, picture.height)
-    left, top = (picture.width - crop_width) / 2, (picture.height - crop_height) / 2
+    left = (picture.width - crop_width) / 2
+    top = (picture.height - crop_height) / 2
     box = (left, top, left + crop_width, top + crop_height)
     return picture.resize((width, height), Resampling.BILINEAR, box=box)
 
@@ -196,7 +197,8 @@ def fit_arrays(images: np.ndarray, reading: Reading) -> np.ndarray:
     """
     from PIL import Image as pillow
 
-    size, stored = reading.size or images.shape[1:3], images.shape[-1]
+    size = reading.size or images.shape[1:3]
+    stored = images.shape[-1]
     channels = reading.channels or stored
     if channels != stored and stored not in (1, 3):
         raise InputError(
@@ -209,7 +211,7 @@ def fit_arrays(images: np.ndarray, reading: Reading) -> np.ndarray:
     for row, image in zip(fitted, images, strict=True):
         if channels != stored:
             mode = "L" if channels == 1 else "RGB"
-            image = np.asarray(_picture_of(image).convert(mode))
+            image = np.asarray(_make_picture(image).convert(mode))
         # Channel by channel, which are the same bits, for any number of channels.
         for c, plane in enumerate(np.moveaxis(np.atleast_3d(image), -1, 0)):
             picture = pillow.fromarray(np.ascontiguousarray(plane))
@@ -220,12 +222,12 @@ def fit_arrays(images: np.ndarray, reading: Reading) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _opened(image: Image) -> Iterator[Any]:
+def _open(image: Image) -> Iterator[Any]:
     """Opens a file, its bytes or an array with Pillow; nothing is decoded yet."""
     from PIL import Image as pillow
 
     if isinstance(image, np.ndarray):
-        yield _picture_of(image)
+        yield _make_picture(image)
         return
     # Not by its name: Pillow 13 maps a TIFF of that into memory and turns it wrongly.
     whole = io.BytesIO(image) if isinstance(image, bytes) else image.open("rb")
@@ -233,7 +235,7 @@ def _opened(image: Image) -> Iterator[Any]:
         yield stored
 
 
-def _picture_of(image: np.ndarray) -> Any:
+def _make_picture(image: np.ndarray) -> Any:
     from PIL import Image as pillow
 
     flat = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
@@ -247,25 +249,25 @@ def _orientation(stored: Any) -> int:
         return 1
 
 
-def _lying(stored: Any, size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width before an image is turned."""
+def _stored_size(stored: Any, size: tuple[int, int]) -> tuple[int, int]:
+    """Returns the height and width of an image before it is turned."""
     return size[::-1] if _orientation(stored) >= 5 else size
 
 
-def _turned(picture: Any, turn: str) -> Any:
+def _turn(picture: Any, turn: str) -> Any:
     from PIL.Image import Transpose
 
     return picture.transpose(Transpose[turn])
 
 
 def _is_deep(stored: Any) -> bool:
-    """Tells whether a file has more than 8 bits a channel, which Pillow may hide."""
+    """Returns whether a file has more than 8 bits a channel, which Pillow may hide."""
     if stored.mode.startswith(("I", "F")):
         return True
     return any(";16" in str(tile[3]) for tile in getattr(stored, "tile", ()))
 
 
-def _eight_bits(stored: Any, deep: bool, bits: int) -> Any:
+def _to_eight_bits(stored: Any, deep: bool, bits: int) -> Any:
     from PIL import Image as pillow
 
     if not deep:
@@ -286,7 +288,8 @@ def _eight_bits(stored: Any, deep: bool, bits: int) -> Any:
             )
         return stored
     numbers = np.asarray(stored)
-    least, most = int(numbers.min()), int(numbers.max())
+    least = int(numbers.min())
+    most = int(numbers.max())
     if least < 0 or most >= 2**bits:
         raise ValueError(
             f"{kind} with numbers from {least} to {most}, not within the 0 to "
@@ -295,7 +298,7 @@ def _eight_bits(stored: Any, deep: bool, bits: int) -> Any:
     return pillow.fromarray((numbers >> (bits - 8)).astype(np.uint8))
 
 
-def _opaque(picture: Any, background: int) -> Any:
+def _make_opaque(picture: Any, background: int) -> Any:
     """Returns an image in mode L or RGB, with gray behind what is transparent."""
     from PIL import Image as pillow
 

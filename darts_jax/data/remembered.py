@@ -1,4 +1,4 @@
-"""Data as a network saw those that it was trained on, by what its run remembers."""
+"""Data with the statistics and class numbers that a trained network knows."""
 
 import dataclasses
 import functools
@@ -21,6 +21,7 @@ from darts_jax.data.scenes import SceneSet
 from darts_jax.data.stream import Source, StreamedDataset
 from darts_jax.data.text import UNKNOWN, Corpus
 from darts_jax.errors import InputError
+from darts_jax.types import Scenes
 
 _KINDS: dict[type, str] = {
     Dataset: "images",
@@ -31,11 +32,11 @@ _KINDS: dict[type, str] = {
 
 
 def match_training_data(dataset: Any, known: Identity) -> Any:
-    """Returns data as a network sees them that was trained on the known ones.
+    """Returns data as a trained network knows them.
 
-    Mean and deviation are those that it was trained with, and its classes have the
-    numbers that it knows them by, whatever their order here. A word that it does not
-    know is ``<unk>``, if it knows that.
+    Mean and deviation are those of its training. Classes and words get the numbers of
+    its training, whatever their order here. A word that it does not know is ``<unk>``,
+    if it knows that.
 
     Args:
       dataset: of the known data's kind; images and a stream of them are one.
@@ -51,27 +52,30 @@ def match_training_data(dataset: Any, known: Identity) -> Any:
             f"{describe_kind(here[0])}: want the run's own task and data.name"
         )
     if isinstance(dataset, Corpus):
-        return _renumbered(dataset, known.classes)
+        return _renumber_tokens(dataset, known.classes)
     shape = dataset.image_shape
     if shape[2] != known.shape[2]:
         raise InputError(
             f"the network was trained on {describe_shape(known.shape)}; these are "
             f"{describe_shape(shape)}: want {describe_channels(known.shape)}"
         )
-    order = _order(known.classes, dataset.class_names)
+    order = _find_order(known.classes, dataset.class_names)
     seen = apply_identity(dataset, known, order)
     return dataclasses.replace(seen, class_names=known.classes)
 
 
 @functools.singledispatch
 def apply_identity(dataset: Any, known: Identity, order: np.ndarray | None) -> Any:
-    """Returns a data set with a mean, a deviation and labels that are known.
+    """Returns a data set with the mean, deviation and class numbers of a training.
 
     Args:
       dataset: the data at hand.
       known: identity of the data of the training.
-      order: int32 [class], the number of every class among the known; None where all
-        keep theirs.
+      order: int32 [class], number of every class in the training; None if all keep
+        theirs.
+
+    Raises:
+      InputError: the data are of an unknown type.
     """
     raise InputError(
         f"the network was trained on {describe_kind(known.kind)}, and data of type "
@@ -97,11 +101,11 @@ def _(dataset: SceneSet, known: Identity, order: np.ndarray | None) -> SceneSet:
     changed = dataclasses.replace(dataset, statistics=_statistics(known))
     if order is None:
         return changed
-    train, test = (
-        scenes.replace(labels=order[np.asarray(scenes.labels)])
-        for scenes in (dataset.train, dataset.test)
+    return dataclasses.replace(
+        changed,
+        train=_relabel_scenes(dataset.train, order),
+        test=_relabel_scenes(dataset.test, order),
     )
-    return dataclasses.replace(changed, train=train, test=test)
 
 
 @apply_identity.register
@@ -112,28 +116,30 @@ def _(
     changed = dataclasses.replace(dataset, mean=mean, std=std)
     if order is None:
         return changed
-    train, test = (
-        _Relabelled(source, order) for source in (dataset.train, dataset.test)
+    return dataclasses.replace(
+        changed,
+        train=_Relabelled(dataset.train, order),
+        test=_Relabelled(dataset.test, order),
     )
-    return dataclasses.replace(changed, train=train, test=test)
 
 
 def make_blank_dataset(known: Identity) -> Dataset:
-    """Returns images of zeros in place of the known ones, which take no memory.
+    """Returns images of zeros, which take no memory, in place of the data of a run.
 
-    Networks that are made of either have the same shapes, names, mean and deviation.
+    Networks made for either have the same shapes, names, mean and deviation.
 
     Args:
       known: identity of the data.
     """
-    classes, statistics = len(known.classes), _statistics(known)
+    classes = len(known.classes)
 
     def part(name: str) -> tuple[np.ndarray, np.ndarray]:
         count = known.counts[name]
         images = np.broadcast_to(np.uint8(0), (count, *known.shape))
         return images, np.arange(count, dtype=np.int32) % classes
 
-    (train, train_labels), (test, test_labels) = part("train"), part("test")
+    train, train_labels = part("train")
+    test, test_labels = part("test")
     return Dataset(
         name=known.name,
         train_images=train,
@@ -143,13 +149,13 @@ def make_blank_dataset(known: Identity) -> Dataset:
         class_names=known.classes,
         note=known.note,
         licence=known.licence,
-        statistics=statistics,
+        statistics=_statistics(known),
     )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Relabelled:
-    """A source whose labels have other numbers; workers get a copy of it by pickle."""
+    """Source whose labels have other numbers; workers get a copy of it by pickle."""
 
     source: Source
     order: np.ndarray
@@ -162,12 +168,16 @@ class _Relabelled:
         return image, int(self.order[label])
 
 
+def _relabel_scenes(scenes: Scenes, order: np.ndarray) -> Scenes:
+    return scenes.replace(labels=order[np.asarray(scenes.labels)])
+
+
 def _statistics(known: Identity) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(known.mean, np.float32), np.asarray(known.std, np.float32)
 
 
-def _order(known: Sequence[str], here: Sequence[str]) -> np.ndarray | None:
-    """Says which known class every one is; None where all keep their numbers."""
+def _find_order(known: Sequence[str], here: Sequence[str]) -> np.ndarray | None:
+    """Returns the known number of every class; None if all keep theirs."""
     if tuple(known) == tuple(here):
         return None
     if len(known) != len(here):
@@ -183,7 +193,7 @@ def _order(known: Sequence[str], here: Sequence[str]) -> np.ndarray | None:
     return np.array([known.index(name) for name in here], np.int32)
 
 
-def _renumbered(corpus: Corpus, vocabulary: tuple[str, ...]) -> Corpus:
+def _renumber_tokens(corpus: Corpus, vocabulary: tuple[str, ...]) -> Corpus:
     if corpus.vocabulary == vocabulary:
         return corpus
     numbers = {word: number for number, word in enumerate(vocabulary)}

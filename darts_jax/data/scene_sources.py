@@ -20,7 +20,7 @@ OBJECTS: dict[str, Callable[[Path | None], Dataset]] = {
     "digits": digits,
     "fashion_mnist": fashion_mnist,
 }
-"""Sets whose pictures can be put into scenes: gray, bright on black."""
+"""Sets whose pictures are objects of generated scenes: gray, bright on black."""
 
 
 def load_scenes(
@@ -39,11 +39,11 @@ def load_scenes(
     Args:
       name: ``generated:NAME`` by a key of ``OBJECTS``, ``coco:PATH`` or ``tfds:NAME``.
       place: where data lie.
-      side: of an image, in pixels.
-      max_boxes: boxes of an image.
-      images: of either part, the first so many; 0: all.
-      counts: of generated training and test scenes.
-      seed: of these.
+      side: height and width of an image in pixels.
+      max_boxes: largest number of boxes in an image.
+      images: number of images of either part, the first ones; 0: all.
+      counts: number of generated training scenes, and of test scenes.
+      seed: seed of the generated scenes.
       reading: how files and their bytes are read.
 
     Raises:

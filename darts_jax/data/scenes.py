@@ -1,4 +1,4 @@
-"""A set of images with boxes around what is in them, held in memory in bytes."""
+"""Images with boxes around their objects, held in memory in bytes."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ class Scene:
     """Image with its boxes.
 
     Attributes:
-      image: its pixels.
-      boxes: each (left, top, right, bottom) in pixels, label, whether it is a crowd.
+      image: uint8 [height, width, channel].
+      boxes: ((left, top, right, bottom) in pixels, label, is it a crowd) of each.
       what: its name in messages.
     """
 
@@ -38,6 +38,12 @@ class SceneSet(InMemory):
     Build its parts with `stack_scenes`, which checks what this class takes for granted.
 
     Attributes:
+      name: used in reports.
+      train: scenes to train on.
+      test: scenes to test on.
+      class_names: name of every label.
+      note: as of `Dataset`.
+      licence: as of `Dataset`.
       statistics: mean and std in place of those of the training pixels.
     """
 
@@ -73,8 +79,10 @@ def stack_scenes(
             f"{what}: {len(scenes)} images have no boxes; want one at least"
         )
     shape = len(scenes), max_boxes
-    boxes, labels = np.zeros((*shape, 4), np.float32), np.zeros(shape, np.int32)
-    present, crowd = np.zeros(shape, bool), np.zeros(shape, bool)
+    boxes = np.zeros((*shape, 4), np.float32)
+    labels = np.zeros(shape, np.int32)
+    present = np.zeros(shape, bool)
+    crowd = np.zeros(shape, bool)
     for i, scene in enumerate(scenes):
         if len(scene.boxes) > max_boxes:
             raise InputError(
@@ -87,7 +95,9 @@ def stack_scenes(
                 raise InputError(
                     f"{what}: {scene.what} has label {label}, not in [0, {classes})"
                 )
-            labels[i, j], present[i, j], crowd[i, j] = label, True, crowded
+            labels[i, j] = label
+            present[i, j] = True
+            crowd[i, j] = crowded
     images = np.stack([scene.image for scene in scenes])
     return Scenes(images, boxes, labels, present, crowd)
 
@@ -96,7 +106,7 @@ def read_scene(image: Image, what: str, reading: Reading) -> Any:
     """Reads Pillow's RGB image without turning it: boxes are in the pixels as stored.
 
     Args:
-      image: a file or Pillow's image.
+      image: see `reading.Image`.
       what: its name in messages.
       reading: how images are read.
 
@@ -118,7 +128,7 @@ def letterbox(
     Args:
       picture: as `read_scene` gives it.
       boxes: in pixels of the picture, with label and whether it is a crowd.
-      side: of the square, in pixels.
+      side: height and width of the square in pixels.
       what: name of the picture in messages.
 
     Raises:
@@ -138,9 +148,9 @@ def letterbox(
 
 
 def clip_box(box: Sequence[float], size: tuple[int, int], what: str) -> Box:
-    """Returns a box within an image.
+    """Clips a box to its image.
 
-    A side may lie beyond by a pixel, as rounding puts it, and is moved to the edge.
+    A side may lie up to one pixel beyond the edge, as rounding may put it there.
 
     Args:
       box: left, top, right, bottom in pixels.
@@ -155,13 +165,13 @@ def clip_box(box: Sequence[float], size: tuple[int, int], what: str) -> Box:
     if not np.all(np.abs(near - given) <= 1):
         width, height = size
         raise InputError(
-            f"{what} is {width}x{height} pixels and has a box {_told(given)} outside "
-            "of it"
+            f"{what} is {width}x{height} pixels and has a box {_format_box(given)} "
+            "outside of it"
         )
     if not np.all(near[2:] > near[:2]):
-        raise InputError(f"{what} has a box {_told(given)} without area")
+        raise InputError(f"{what} has a box {_format_box(given)} without area")
     return near
 
 
-def _told(box: np.ndarray) -> str:
+def _format_box(box: np.ndarray) -> str:
     return ", ".join(f"{side:g}" for side in box)

@@ -2,8 +2,8 @@
 
 ``SOURCES`` maps a name to the function that loads it from a directory; register
 your own by ``SOURCES["mine"] = function``. Three prefixes load what has no name of
-its own: ``tfds:NAME``, ``folder:PATH`` and ``npz:PATH``. The first two may be streamed
-rather than loaded, as ``stream:tfds:NAME`` and ``stream:folder:PATH``, with ``@SIDE``
+its own: ``tfds:NAME``, ``folder:PATH`` and ``npz:PATH``. The first two can also be
+streamed, as ``stream:tfds:NAME`` and ``stream:folder:PATH``, with ``@SIDE``
 or ``@HEIGHTxWIDTH`` behind for another size of images than 224x224.
 """
 
@@ -53,7 +53,7 @@ def load_dataset(
     """
     place = find_data_directory(directory)
     if name in SOURCES:
-        return _brought(SOURCES[name](place), reading)
+        return _fit_dataset(SOURCES[name](place), reading)
     prefix, _, rest = name.partition(":")
     if prefix == "folder" and rest:
         return load_folder(locate(rest, place), reading)
@@ -63,7 +63,7 @@ def load_dataset(
         return _open_stream(rest, place, reading)
     builder = tfds.find_builder(name.removeprefix("tfds:"), place)
     if builder is None:
-        raise _unknown(name)
+        raise _unknown_set_error(name)
     return tfds.load_builder(builder, reading)
 
 
@@ -94,7 +94,8 @@ def digits(directory: Path | None = None) -> Dataset:
     order = np.random.default_rng(0).permutation(len(images))
     by_class = order[np.argsort(bunch.target[order], kind="stable")]
     chosen = np.isin(order, by_class[::5])
-    train, test = order[~chosen], order[chosen]
+    train = order[~chosen]
+    test = order[chosen]
     return from_arrays(
         images[train],
         bunch.target[train],
@@ -137,8 +138,8 @@ def cifar100(directory: Path | None) -> Dataset:
     return tfds.load_builder(tfds.find_builder("cifar100", directory))
 
 
-def _brought(dataset: AnyDataset, reading: Reading) -> AnyDataset:
-    """Brings the images of a named set to a size; a stream of one's own has its own."""
+def _fit_dataset(dataset: AnyDataset, reading: Reading) -> AnyDataset:
+    """Brings the images of a named set to a size; a stream keeps its own size."""
     if isinstance(dataset, Dataset):
         train, test = (
             fit_arrays(images, reading)
@@ -161,9 +162,11 @@ def _open_stream(rest: str, place: Path | None, reading: Reading) -> StreamedDat
     # The last @ counts: a path that ends in @SIZE itself needs a size behind it.
     front, _, behind = rest.rpartition("@")
     sized = bool(front) and re.fullmatch(r"\d+(x\d+)?", behind, re.ASCII)
-    bare, size = rest, reading.size
+    bare = rest
+    size = reading.size
     if sized:
-        bare, size = front, parse_size(behind)
+        bare = front
+        size = parse_size(behind)
         if reading.size not in (None, size):
             raise InputError(
                 f"stream:{rest} names a size, and data.size is "
@@ -176,14 +179,14 @@ def _open_stream(rest: str, place: Path | None, reading: Reading) -> StreamedDat
     if prefix == "tfds" and target:
         builder = tfds.find_builder(target, place)
         if builder is None:
-            raise _unknown(target)
+            raise _unknown_set_error(target)
         return tfds.stream_builder(builder, image_shape, reading)
     raise InputError(
         f"cannot stream {rest!r}; wanted {' or '.join(STREAMS)}, perhaps with @SIDE"
     )
 
 
-def _unknown(name: str) -> InputError:
+def _unknown_set_error(name: str) -> InputError:
     prefixes = [*PREFIXES, *STREAMS]
     everything = [*SOURCES, *prefixes, *tfds.list_set_names()]
     bare = name.removeprefix("tfds:")

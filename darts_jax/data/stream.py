@@ -1,4 +1,4 @@
-"""Sets of images beyond the memory: read, decoded and sent on while a program runs.
+"""Image sets larger than memory, read and decoded while a program runs.
 
 The order of an epoch depends on the seed and the epoch alone. So a run that was stopped
 goes on at the same batch without reading the ones before it, and each of several
@@ -17,7 +17,7 @@ from darts_jax.data.licences import USERS_OWN
 from darts_jax.data.reading import PLAIN, Reading, fit
 from darts_jax.errors import InputError
 
-# Of ImageNet's training pixels in units of 0..1, as nearly all published code has them.
+# Statistics of ImageNet's training pixels in units of 0..1, as in nearly all code.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, as Pillow mixes them
@@ -29,7 +29,7 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 
 class Source(Protocol):
-    """Labelled images by number, read when asked for, from any thread."""
+    """Labelled images by number, read on demand, from any thread."""
 
     def __len__(self) -> int: ...
 
@@ -38,19 +38,20 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamedDataset:
-    """Like `Dataset`, but its images stay where they are stored until they are needed.
+    """Images and labels to train and to test on, read when they are needed.
 
     Build it with `from_sources`, which checks what this class takes for granted.
 
     Attributes:
-      name: under which results are reported.
+      name: used in reports.
       train: index -> (uint8 [height, width, channel], label in [0, classes)).
       test: like ``train``.
       class_names: the name of every label.
       image_shape: height, width, channels of all images, whatever the stored ones are.
       mean: of the training pixels in units of 0..1: float32 [channel].
       std: like ``mean``, above 0.
-      note, licence: as `Dataset` has them.
+      note: as of `Dataset`.
+      licence: as of `Dataset`.
     """
 
     name: str
@@ -78,7 +79,7 @@ class StreamedDataset:
         Args:
           index: number of the image.
         """
-        return _label(self.train, index)
+        return _read_label(self.train, index)
 
     def first(self, images: int) -> "StreamedDataset":
         """Returns the set with the first images of either part.
@@ -86,13 +87,16 @@ class StreamedDataset:
         Args:
           images: number of images; a part with fewer keeps all.
         """
-        train, test = _First(self.train, images), _First(self.test, images)
-        return dataclasses.replace(self, train=train, test=test)
+        return dataclasses.replace(
+            self,
+            train=_FirstImages(self.train, images),
+            test=_FirstImages(self.test, images),
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _First:
-    """The beginning of a source; workers get a copy of it by pickle."""
+class _FirstImages:
+    """First images of a source; workers get a copy of it by pickle."""
 
     source: Source
     images: int
@@ -104,11 +108,11 @@ class _First:
         return self.source[index]
 
 
-def _label(source: Source, index: int) -> int:
-    if isinstance(source, _First):
-        return _label(source.source, index)
+def _read_label(source: Source, index: int) -> int:
+    if isinstance(source, _FirstImages):
+        return _read_label(source.source, index)
     if isinstance(source, _Fitted):
-        return source.checked(source.source[index][1], index)
+        return source.check_label(source.source[index][1], index)
     return int(source[index][1])
 
 
@@ -131,9 +135,9 @@ def from_sources(
     """Returns a data set whose sources give one stored image at a time.
 
     Args:
-      train: index -> (image, label). An image is what `fit` takes; a label an integer
-        in [0, classes). Asked from several threads, and copied to other processes by
-        pickle where there are any.
+      train: index -> (image, label). The image is as `fit` takes it, the label an
+        integer in [0, classes). Called from several threads; other processes get a
+        copy by pickle.
       test: like ``train``.
       name: of the data set, in records and messages.
       class_names: one for each class.
@@ -165,15 +169,15 @@ def from_sources(
                 "each channel, in units of 0..1; a std above 0"
             )
     return StreamedDataset(
-        name,
-        _Fitted(train, f"{name} train image", shape, len(class_names), reading),
-        _Fitted(test, f"{name} test image", shape, len(class_names), reading),
-        tuple(str(class_name) for class_name in class_names),
-        shape,
-        np.asarray(mean, np.float32),
-        np.asarray(std, np.float32),
-        note,
-        licence,
+        name=name,
+        train=_Fitted(train, f"{name} train image", shape, len(class_names), reading),
+        test=_Fitted(test, f"{name} test image", shape, len(class_names), reading),
+        class_names=tuple(str(class_name) for class_name in class_names),
+        image_shape=shape,
+        mean=np.asarray(mean, np.float32),
+        std=np.asarray(std, np.float32),
+        note=note,
+        licence=licence,
     )
 
 
@@ -243,18 +247,18 @@ def batches(
         1, batch_size=batch_size, process_count=process_count, images=len(source)
     )
     _check_numbers(0, seed=seed, epoch=epoch, workers=workers, prefetch=prefetch)
-    chosen = _checked_rows(rows, len(source))
+    chosen = _check_rows(rows, len(source))
     grain = require_grain()
     order = grain.MapDataset.range(len(chosen)).shuffle(seed=_order_seed(seed, epoch))
     part = _Part(
-        source,
-        chosen,
-        order,
-        start,
-        batch_size,
-        process_index,
-        process_count,
-        fill_last,
+        source=source,
+        rows=chosen,
+        order=order,
+        start=start,
+        batch_size=batch_size,
+        process_index=process_index,
+        process_count=process_count,
+        fill_last=fill_last,
     )
     local = batch_size // process_count
     images = grain.MapDataset.source(part)
@@ -272,7 +276,11 @@ def batches(
 
 
 def require_grain() -> Any:
-    """The module `grain`; raises InputError where it is not installed."""
+    """Returns the module `grain`.
+
+    Raises:
+      InputError: it is not installed.
+    """
     try:
         import grain
     except ImportError:
@@ -284,7 +292,7 @@ def require_grain() -> Any:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Fitted:
-    """A source whose images are brought to one shape, and whose labels are checked."""
+    """Source whose images are brought to one shape and whose labels are checked."""
 
     source: Source
     what: str
@@ -297,11 +305,11 @@ class _Fitted:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         image, label = self.source[index]
-        label = self.checked(label, index)
+        label = self.check_label(label, index)
         what = f"{self.what} {index}"
         return fit(image, self.image_shape, what, self.reading), label
 
-    def checked(self, label: int, index: int) -> int:
+    def check_label(self, label: int, index: int) -> int:
         """Returns the label; raises InputError if there is no such class."""
         if not 0 <= label < self.classes:
             raise InputError(
@@ -377,7 +385,7 @@ def _check_numbers(least: int, **numbers: int) -> None:
             raise InputError(f"{name}={value} must be {least} or more")
 
 
-def _checked_rows(rows: np.ndarray | None, size: int) -> np.ndarray:
+def _check_rows(rows: np.ndarray | None, size: int) -> np.ndarray:
     if rows is None:
         return np.arange(size)
     rows = np.asarray(rows)
@@ -405,6 +413,6 @@ def unwrap_source(source: Source) -> Source:
     Args:
       source: may bring them to a size, or leave some out.
     """
-    while isinstance(source, _First | _Fitted):
+    while isinstance(source, _FirstImages | _Fitted):
         source = source.source
     return source

@@ -17,7 +17,7 @@ Tokens = Int[np.ndarray, " token"]
 END = "<eos>"
 """Ends every line of words."""
 UNKNOWN = "<unk>"
-"""Stands for what the training text has less than twice."""
+"""Stands for every token that the training text has less than twice."""
 
 PREFIXES = (
     *("ptb", "ptb:PATH", "ptb_chars", "ptb_chars:PATH"),
@@ -29,11 +29,14 @@ _PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text to learn from, one to choose by and one to test on.
+    """Texts to train, to validate and to test on, as numbers of a vocabulary.
 
     Attributes:
-      train: int32, numbers of the vocabulary; so are the others.
-      vocabulary: what every number stands for.
+      name: used in reports.
+      train: int32 [token], indices of the vocabulary.
+      valid: like ``train``.
+      test: like ``train``.
+      vocabulary: the word or character of every index.
       note: what a reader of results on this text must know; shown beside them.
     """
 
@@ -70,14 +73,15 @@ class Corpus:
 def load_text(
     name: str, directory: Path | None, valid: float = 0.1, test: float = 0.1
 ) -> Corpus:
-    """A corpus by name.
+    """Loads a corpus by name.
 
     Args:
       name: ``ptb``, the archive ``ptb.zip`` of the directory, or ``ptb:PATH``, an
         archive or a folder, and ``ptb_chars`` for its characters; ``text:PATH`` or
         ``chars:PATH``, a file of any text in words or in characters.
-      valid: share of a file that validates; it stands before the share that tests.
-      test: the last share of a file.
+      directory: where data lie; None: the working directory.
+      valid: share of a file to validate on, just before the share to test on.
+      test: share of a file to test on, at its end.
 
     Raises:
       InputError: no such name or file, or a part without text.
@@ -86,44 +90,57 @@ def load_text(
     path = locate(rest, directory)
     if kind in _TREEBANKS:
         place = path if rest else (directory or Path()) / "ptb.zip"
-        reading, parts = _READINGS[_TREEBANKS[kind]], _penn_treebank(place)
-        return _numbered(kind, *(list(reading(part)) for part in parts))
-    if kind not in _READINGS or not rest:
+        split = _SPLITS[_TREEBANKS[kind]]
+        train, validation, testing = (list(split(t)) for t in _read_treebank(place))
+        return _make_corpus(kind, train, validation, testing)
+    if kind not in _SPLITS or not rest:
         raise InputError(f"no text {name!r}; want one of {', '.join(PREFIXES)}")
-    tokens = list(_READINGS[kind](_decoded(_read(path), str(path))))
-    ends = [int(len(tokens) * share) for share in (1 - valid - test, 1 - test)]
-    divided = tokens[: ends[0]], tokens[ends[0] : ends[1]], tokens[ends[1] :]
-    if not all(divided):
+    tokens = list(_SPLITS[kind](_decode(_read(path), str(path))))
+    train_end = int(len(tokens) * (1 - valid - test))
+    valid_end = int(len(tokens) * (1 - test))
+    train = tokens[:train_end]
+    validation = tokens[train_end:valid_end]
+    testing = tokens[valid_end:]
+    if not (train and validation and testing):
         raise InputError(f"{path} has {len(tokens)} tokens, too few for three parts")
-    return _numbered(path.stem, *(_known(divided[0], part) for part in divided))
+    frequent = {token for token, count in Counter(train).items() if count > 1}
+    return _make_corpus(
+        path.stem,
+        _replace_rare(train, frequent),
+        _replace_rare(validation, frequent),
+        _replace_rare(testing, frequent),
+    )
 
 
-def _words(text: str) -> Iterator[str]:
+def _split_words(text: str) -> Iterator[str]:
     for line in text.splitlines():
         yield from line.split()
         yield END
 
 
-_READINGS: dict[str, Callable[[str], Iterator[str]]] = {"text": _words, "chars": iter}
+_SPLITS: dict[str, Callable[[str], Iterator[str]]] = {
+    "text": _split_words,
+    "chars": iter,
+}
 _TREEBANKS = {"ptb": "text", "ptb_chars": "chars"}
 
 
-def _penn_treebank(place: Path) -> tuple[str, ...]:
+def _read_treebank(place: Path) -> tuple[str, ...]:
     """Reads the three parts of a folder or archive that has ``ptb.train.txt``."""
     if place.is_dir():
         files = {path.name: path for path in place.rglob("ptb.*.txt")}
         read = {name: _read(path) for name, path in files.items()}
     else:
-        read = _archived(place)
+        read = _read_archive(place)
     wanted = [f"ptb.{part}.txt" for part in ("train", "valid", "test")]
     missing = [name for name in wanted if name not in read]
     if missing:
         raise InputError(f"{place} lacks {', '.join(missing)}")
-    return tuple(_decoded(read[name], name) for name in wanted)
+    return tuple(_decode(read[name], name) for name in wanted)
 
 
-def _archived(place: Path) -> dict[str, bytes]:
-    """The files of an archive by their last names, macOS's shadows left out."""
+def _read_archive(place: Path) -> dict[str, bytes]:
+    """Returns file name -> content of an archive, without macOS's own copies."""
     try:
         with zipfile.ZipFile(io.BytesIO(_read(place))) as archive:
             names = [n for n in archive.namelist() if not n.startswith("__MACOSX")]
@@ -144,27 +161,34 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _decoded(data: bytes, what: str) -> str:
+def _decode(data: bytes, what: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{what} is no UTF-8 text: {error}") from None
 
 
-def _known(train: list[str], part: list[str]) -> list[str]:
-    counts = Counter(train)
-    return [token if counts[token] > 1 else UNKNOWN for token in part]
+def _replace_rare(tokens: list[str], frequent: set[str]) -> list[str]:
+    return [token if token in frequent else UNKNOWN for token in tokens]
 
 
-def _numbered(name: str, train: list[str], valid: list[str], test: list[str]) -> Corpus:
+def _make_corpus(
+    name: str, train: list[str], valid: list[str], test: list[str]
+) -> Corpus:
     """Numbers words by their first place in the three parts, one after the other."""
     numbers: dict[str, int] = {}
 
-    def numbered(part: list[str]) -> Tokens:
+    def encode(part: list[str]) -> Tokens:
         return np.array([numbers.setdefault(t, len(numbers)) for t in part], np.int32)
 
-    parts = numbered(train), numbered(valid), numbered(test)
-    return Corpus(name, *parts, vocabulary=tuple(numbers))
+    return Corpus(
+        name=name,
+        train=encode(train),
+        valid=encode(valid),
+        test=encode(test),
+        # The last of all: every part may add words.
+        vocabulary=tuple(numbers),
+    )
 
 
 def split_into_rows(tokens: Tokens, rows: int) -> Int[np.ndarray, "row token"]:

@@ -6,7 +6,7 @@ import re
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,14 +22,14 @@ NAME = re.compile(r"\w+(/[\w.+-]+)?(:\d+\.[\d*]+\.[\d*]+)?")  # set/config:versi
 
 
 def list_set_names() -> list[str]:
-    """The sets that TFDS can build."""
+    """Returns the names of the sets that TFDS can build."""
     import tensorflow_datasets
 
     return tensorflow_datasets.list_builders(with_community_datasets=False)
 
 
 def find_builder(name: str, directory: Path | None) -> Any:
-    """The TFDS builder of a set, or None if TFDS does not know the name.
+    """Returns the TFDS builder of a set, or None if TFDS does not know the name.
 
     Args:
       directory: TFDS's ``data_dir``; by default its own, ``~/tensorflow_datasets``.
@@ -78,11 +78,15 @@ def load_builder(builder: Any, reading: Reading = PLAIN) -> Dataset:
         validation) split.
     """
     keys, test = _ready(builder)
+    train_images, train_labels = _read(builder, "train", keys, reading)
+    test_images, test_labels = _read(builder, test, keys, reading)
     return from_arrays(
-        *_read(builder, "train", *keys, reading),
-        *_read(builder, test, *keys, reading),
+        train_images,
+        train_labels,
+        test_images,
+        test_labels,
         name=builder.name,
-        class_names=builder.info.features[keys[1]].names,
+        class_names=builder.info.features[keys.label].names,
         licence=find_licence(builder.name, builder.info.homepage),
     )
 
@@ -103,10 +107,10 @@ def stream_builder(
     keys, test = _ready(builder)
     mean, std = imagenet_statistics(image_shape[2])
     return from_sources(
-        _Encoded.of(builder, "train", *keys),
-        _Encoded.of(builder, test, *keys),
+        _Encoded.open(builder, "train", keys),
+        _Encoded.open(builder, test, keys),
         name=builder.name,
-        class_names=builder.info.features[keys[1]].names,
+        class_names=builder.info.features[keys.label].names,
         licence=find_licence(builder.name, builder.info.homepage),
         image_shape=image_shape,
         mean=mean,
@@ -115,22 +119,28 @@ def stream_builder(
     )
 
 
+class _Keys(NamedTuple):
+    """Names of the features that are the image and its label."""
+
+    image: str
+    label: str
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Encoded:
-    """The files of images by number, for a stream."""
+    """Image files and labels of a split by number, for a stream."""
 
     examples: Any
     what: str
-    image_key: str
-    label_key: str
+    keys: _Keys
 
     @classmethod
-    def of(cls, builder: Any, split: str, image_key: str, label_key: str) -> "_Encoded":
+    def open(cls, builder: Any, split: str, keys: _Keys) -> "_Encoded":
         from tensorflow_datasets.core.decode import SkipDecoding
 
         # TFDS decodes by OpenCV or Pillow, whichever there is: other pixels by each.
-        examples = builder.as_data_source(split, decoders={image_key: SkipDecoding()})
-        return cls(examples, f"{builder.name} {split}", image_key, label_key)
+        examples = builder.as_data_source(split, decoders={keys.image: SkipDecoding()})
+        return cls(examples, f"{builder.name} {split}", keys)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -142,7 +152,7 @@ class _Encoded:
             raise InputError(
                 f"cannot read {self.what} example {index}: {first_line(error)}"
             ) from None
-        return bytes(example[self.image_key]), int(example[self.label_key])
+        return bytes(example[self.keys.image]), int(example[self.keys.label])
 
 
 def is_reachable(url: str) -> bool:
@@ -187,8 +197,8 @@ def prepare(builder: Any) -> None:
         ) from error
 
 
-def _ready(builder: Any) -> tuple[tuple[str, str], str]:
-    """Prepares a set; its keys of images and labels, and the split to test on."""
+def _ready(builder: Any) -> tuple[_Keys, str]:
+    """Prepares a set and returns its features and the split to test on."""
     prepare(builder)
     keys = _keys(builder)
     splits = builder.info.splits
@@ -198,7 +208,7 @@ def _ready(builder: Any) -> tuple[tuple[str, str], str]:
         for split in ("test", "validation")
         if split in splits
         and splits[split].num_examples
-        and _Encoded.of(builder, split, *keys)[0][1] >= 0
+        and _Encoded.open(builder, split, keys)[0][1] >= 0
     ]
     if "train" not in splits or not labelled:
         raise InputError(
@@ -208,7 +218,7 @@ def _ready(builder: Any) -> tuple[tuple[str, str], str]:
     return keys, labelled[0]
 
 
-def _keys(builder: Any) -> tuple[str, str]:
+def _keys(builder: Any) -> _Keys:
     from tensorflow_datasets import features as kinds
 
     features = dict(builder.info.features.items())
@@ -216,7 +226,7 @@ def _keys(builder: Any) -> tuple[str, str]:
         case (str(image), str(label)) if isinstance(
             features.get(image), kinds.Image
         ) and isinstance(features.get(label), kinds.ClassLabel):
-            return image, label
+            return _Keys(image, label)
     raise InputError(
         f"{builder.name} is no image classification: its features are "
         f"{', '.join(features)}"
@@ -224,33 +234,37 @@ def _keys(builder: Any) -> tuple[str, str]:
 
 
 def _read(
-    builder: Any, split: str, image_key: str, label_key: str, reading: Reading
+    builder: Any, split: str, keys: _Keys, reading: Reading
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the images and labels of a split."""
     if reading.size or reading.channels:
-        return _read_fitted(builder, split, image_key, label_key, reading)
+        return _read_fitted(builder, split, keys, reading)
     source = builder.as_data_source(split=split)
-    first = source[0][image_key]
+    first = source[0][keys.image]
     images = np.empty((len(source), *first.shape), first.dtype)
     labels = np.empty(len(source), np.int64)
     for index in range(len(source)):
         example = source[index]
-        if example[image_key].shape != first.shape:
+        image = example[keys.image]
+        if image.shape != first.shape:
             raise InputError(
-                f"{builder.name}: {split} image {index} is {example[image_key].shape}, "
+                f"{builder.name}: {split} image {index} is {image.shape}, "
                 f"must be {first.shape} as the first; only one size can be used: "
                 f"data.size={format_size(first.shape[:2])} brings all to it"
             )
-        images[index], labels[index] = example[image_key], example[label_key]
+        images[index] = image
+        labels[index] = example[keys.label]
     return images, labels
 
 
 def _read_fitted(
-    builder: Any, split: str, image_key: str, label_key: str, reading: Reading
+    builder: Any, split: str, keys: _Keys, reading: Reading
 ) -> tuple[np.ndarray, np.ndarray]:
-    source = _Encoded.of(builder, split, image_key, label_key)
-    stored = builder.info.features[image_key].shape
+    source = _Encoded.open(builder, split, keys)
+    stored = builder.info.features[keys.image].shape
     channels = reading.channels or (1 if stored[2] == 1 else 3)
-    images, labels = [], np.empty(len(source), np.int64)
+    images = []
+    labels = np.empty(len(source), np.int64)
     for index in range(len(source)):
         encoded, labels[index] = source[index]
         what = f"{builder.name} {split} image {index}"

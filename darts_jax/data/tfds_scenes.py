@@ -9,9 +9,10 @@ from darts_jax.data.licences import find_licence
 from darts_jax.data.reading import PLAIN, Reading
 from darts_jax.data.scenes import Scene, SceneSet, letterbox, read_scene, stack_scenes
 from darts_jax.errors import InputError
+from darts_jax.types import Scenes
 
 CROWDS = ("is_crowd", "is_difficult")
-"""Features of an object that is neither learned nor counted, in COCO and in VOC."""
+"""Features that mark an object as neither learned nor counted, in COCO and in VOC."""
 
 _LOOKED_AT = 20  # images of a split, to see whether any has objects
 
@@ -25,7 +26,7 @@ def load_scene_builder(
 
     Args:
       builder: TFDS's, of the set.
-      side: of a scene, in pixels.
+      side: height and width of a scene in pixels.
       max_boxes: largest number of boxes in an image.
       images: number of images of either part, the first ones; 0: all.
       reading: how images are read; its size and channels are not asked.
@@ -36,7 +37,8 @@ def load_scene_builder(
         has.
     """
     tfds.prepare(builder)
-    names, splits = _class_names(builder), builder.info.splits
+    names = _class_names(builder)
+    splits = builder.info.splits
     # COCO's test images have no objects: it is tested on its validation images.
     tests = [
         split
@@ -48,17 +50,18 @@ def load_scene_builder(
             f"{builder.name} has the splits {', '.join(splits) or 'none'}; "
             "wanted train and test (or validation), with objects"
         )
-    train, test = (
-        stack_scenes(
-            list(_scenes(builder, split, side, images, reading)),
-            max_boxes,
-            len(names),
-            builder.name,
-        )
-        for split in ("train", tests[0])
+
+    def load(split: str) -> Scenes:
+        scenes = list(_read_scenes(builder, split, side, images, reading))
+        return stack_scenes(scenes, max_boxes, classes=len(names), what=builder.name)
+
+    return SceneSet(
+        name=builder.name,
+        train=load("train"),
+        test=load(tests[0]),
+        class_names=names,
+        licence=find_licence(builder.name, builder.info.homepage),
     )
-    licence = find_licence(builder.name, builder.info.homepage)
-    return SceneSet(builder.name, train, test, names, licence=licence)
 
 
 def _class_names(builder: Any) -> tuple[str, ...]:
@@ -86,14 +89,16 @@ def _has_objects(builder: Any, split: str) -> bool:
     return any(len(source[i]["objects"]["label"]) for i in seen)
 
 
-def _scenes(
+def _read_scenes(
     builder: Any, split: str, side: int, images: int, reading: Reading
 ) -> Iterator[Scene]:
     source = _source(builder, split)
     for i in itertools.islice(range(len(source)), images or None):
-        example, what = source[i], f"{builder.name} {split} image {i}"
+        example = source[i]
+        what = f"{builder.name} {split} image {i}"
         picture = read_scene(bytes(example["image"]), what, reading)
-        (width, height), objects = picture.size, example["objects"]
+        width, height = picture.size
+        objects = example["objects"]
         crowds = [objects[name] for name in CROWDS if name in objects]
         boxes = [
             (
