@@ -1,4 +1,4 @@
-"""Images by name, in memory or as a stream, and their way into the compiled program."""
+"""Data sets by name, in memory or streamed, and their conversion to batches."""
 
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.pipeline import (

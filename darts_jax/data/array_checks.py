@@ -140,8 +140,8 @@ def _as_array(values: Any, what: str, wanted: str) -> np.ndarray:
     try:
         array = np.asarray(values)
     except Exception as error:  # ragged lists, and whatever a foreign array raises
-        told = _unequal_shapes(values) or first_line(error)
-        raise InputError(f"{what} are no array: {told}; want {wanted}") from None
+        reason = _unequal_shapes(values) or first_line(error)
+        raise InputError(f"{what} are no array: {reason}; want {wanted}") from None
     if array.dtype.kind == "O":
         raise InputError(
             f"{what} are objects, no numbers: "
@@ -232,9 +232,9 @@ def _integers_hint(labels: np.ndarray) -> str:
 
 def _format_counts(found: np.ndarray, counts: np.ndarray) -> str:
     pairs = zip(found[:_NAMED].tolist(), counts[:_NAMED].tolist(), strict=True)
-    told = ", ".join(f"{label} ({count} images)" for label, count in pairs)
+    listed = ", ".join(f"{label} ({count} images)" for label, count in pairs)
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return told + more
+    return listed + more
 
 
 def _check_range(labels: np.ndarray, classes: int, what: str) -> None:

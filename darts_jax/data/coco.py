@@ -34,6 +34,9 @@ def load_coco(
       images: number of images of either part, the first ones; 0: all.
       reading: how images are read; its size and channels are not asked.
 
+    Returns:
+      Training and test scenes in the order of the annotation files.
+
     Raises:
       InputError: a file is missing or damaged, or `stack_scenes` refuses what it says.
     """

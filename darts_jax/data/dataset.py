@@ -1,4 +1,4 @@
-"""A set of labelled images, held in memory as it is stored: in bytes."""
+"""Sets of labelled images, held in memory in bytes."""
 
 import abc
 import dataclasses

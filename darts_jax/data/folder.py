@@ -29,7 +29,7 @@ SUFFIXES = (
 TRAIN = ("train", "training")
 TEST = ("test", "testing")
 VALIDATION = ("val", "valid", "validation")
-"""Names of the folders of a set that is split, in small letters or others."""
+"""Names of the folders of a set that is split, in lower or upper case."""
 
 # Put beside people's files by systems, as is all that begins with a dot.
 _JUNK = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
@@ -53,6 +53,9 @@ def load_folder(path: Path, reading: Reading = PLAIN) -> Dataset:
     Args:
       path: the folder.
       reading: how images are read.
+
+    Returns:
+      The data set, under the folder's name.
 
     Raises:
       InputError: folders are missing, classes differ or have no training images, or an
@@ -83,6 +86,9 @@ def stream_folder(
       path: the folder.
       image_shape: height, width and channels that every image is brought to.
       reading: how images are read.
+
+    Returns:
+      The stream, with the mean and deviation of ImageNet.
 
     Raises:
       InputError: as `load_folder`, but for the images themselves.
@@ -135,7 +141,7 @@ class _Found:
 def _find(path: Path, reading: Reading) -> _Found:
     if not _is_folder(path):
         raise InputError(f"folder:{path} is no directory; wanted one folder per class")
-    halves, told = _find_halves(path)
+    halves, notes = _find_halves(path)
     left_out: collections.Counter[str] = collections.Counter()
     if halves:
         class_names = _class_names(path / halves[0])
@@ -149,20 +155,20 @@ def _find(path: Path, reading: Reading) -> _Found:
         train, test = (
             [item for item in part if item[0] not in bad] for part in (train, test)
         )
-        told += _describe_unreadable(bad)
+        notes += _describe_unreadable(bad)
     if left_out:
         counts = (f"{count} {what}" for what, count in left_out.most_common())
-        told.append(f"of the files left out {_join_some(counts)}")
+        notes.append(f"of the files left out {_join_some(counts)}")
     if not train or not test:
         raise InputError(
             f"folder:{path} holds {len(train)} train and {len(test)} test images; "
             f"both are needed (files that end in {', '.join(SUFFIXES)})"
-            + "".join(f"; {line}" for line in told)
+            + "".join(f"; {line}" for line in notes)
         )
-    told += _check_counts(path, class_names, halves, train, test, told)
-    if told:
-        warnings.warn(f"folder:{path}: {'; '.join(told)}", DataWarning, stacklevel=4)
-    return _Found(class_names, train, test, "; ".join(told))
+    notes += _check_counts(path, class_names, halves, train, test, notes)
+    if notes:
+        warnings.warn(f"folder:{path}: {'; '.join(notes)}", DataWarning, stacklevel=4)
+    return _Found(class_names, train, test, "; ".join(notes))
 
 
 def _find_halves(path: Path) -> tuple[list[str], list[str]]:
@@ -183,11 +189,11 @@ def _find_halves(path: Path) -> tuple[list[str], list[str]]:
             f"{hint}"
         )
     halves = [trains[0], (tests or validations)[0]]
-    told = [] if tests else [f"tested on {halves[1]}/, as there is no test/"]
+    notes = [] if tests else [f"tested on {halves[1]}/, as there is no test/"]
     unused = [folder for folder in folders if folder not in halves]
     if unused:
-        told.append(f"not used: {_join_some(f'{folder}/' for folder in unused)}")
-    return halves, told
+        notes.append(f"not used: {_join_some(f'{folder}/' for folder in unused)}")
+    return halves, notes
 
 
 def _entries(path: Path) -> list[os.DirEntry[str]]:
@@ -231,12 +237,12 @@ def _check_counts(
     halves: Sequence[str],
     train: Sequence[Labelled],
     test: Sequence[Labelled],
-    told: Sequence[str],
+    notes: Sequence[str],
 ) -> list[str]:
     """Refuses classes without training images; names those without test images.
 
     Args:
-      told: notes on the set, for the message of a refusal.
+      notes: notes on the set, for the message of a refusal.
     """
     counts, tests = (
         np.bincount([label for _, label in part], minlength=len(class_names))
@@ -257,7 +263,7 @@ def _check_counts(
             f"folder:{path} has no training images of {len(empty)} of its classes: "
             f"{_join_some(empty)} ({few} others have {counts.sum()}); add files that "
             f"end in {', '.join(SUFFIXES)}, or move these folders away"
-            + "".join(f"; {line}" for line in told)
+            + "".join(f"; {line}" for line in notes)
         )
     untested = [n for n, count in zip(class_names, tests, strict=True) if not count]
     return [f"no test images of the classes {_join_some(untested)}"] if untested else []
@@ -344,7 +350,7 @@ def _find_unreadable(
 ) -> dict[str, str]:
     """Returns file -> message of the files that cannot be read."""
 
-    def told(file: str) -> str:
+    def find_error(file: str) -> str:
         try:
             read_picture(path / file, file, reading)
         except InputError as error:
@@ -352,8 +358,8 @@ def _find_unreadable(
         return ""
 
     with ThreadPoolExecutor() as pool:
-        said = pool.map(told, files)
-        return {file: line for file, line in zip(files, said, strict=True) if line}
+        errors = pool.map(find_error, files)
+        return {file: line for file, line in zip(files, errors, strict=True) if line}
 
 
 def _describe_unreadable(bad: dict[str, str]) -> list[str]:

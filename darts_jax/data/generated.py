@@ -30,6 +30,9 @@ def generate_scenes(
       max_boxes: largest number of objects in a scene.
       counts: number of training scenes, and of test scenes.
       seed: seed of all draws.
+
+    Returns:
+      Scenes of uint8 [side, side, 3].
     """
     name = f"generated:{source.name}"
 
@@ -69,6 +72,9 @@ def compose_scene(
       labels: their classes, integers [n].
       ground: the scene without objects.
       max_boxes: largest number of objects.
+
+    Returns:
+      The scene, of the size of its ground.
     """
     side = len(ground)
     scene = ground.astype(np.float32)
@@ -99,6 +105,9 @@ def draw_texture(
     Args:
       rng: source of the draws.
       side: height and width of the texture in pixels.
+
+    Returns:
+      uint8 [side, side, 3].
     """
     coarse = rng.uniform(0, 80, (side // 8 + 2, side // 8 + 2, 3))
     place = np.linspace(0, len(coarse) - 1.001, side)

@@ -78,28 +78,30 @@ class Identity:
         """
         if self.kind != other.kind:
             return [f"{describe_kind(self.kind)} -> {describe_kind(other.kind)}"]
-        told = []
+        differences = []
         if self.shape != other.shape:
-            told.append(
+            differences.append(
                 f"{describe_shape(self.shape)} -> {describe_shape(other.shape)}"
             )
         if self.classes != other.classes:
-            told.append(_describe_classes(self.kind, self.classes, other.classes))
+            differences.append(
+                _describe_classes(self.kind, self.classes, other.classes)
+            )
         unit = _UNITS[self.kind]
         for part, count in self.counts.items():
             now = other.counts.get(part, 0)
             if count != now:
-                told.append(f"{count:,} {_PARTS[part]} {unit} -> {now:,}")
+                differences.append(f"{count:,} {_PARTS[part]} {unit} -> {now:,}")
         # Other sizes or classes imply other digests, which say less.
-        told = told or [
+        differences = differences or [
             f"other {what} of the {_PARTS[part]} {unit}"
             for part, digests in self.fingerprints.items()
             for what, digest in digests.items()
             if other.fingerprints.get(part, {}).get(what) != digest
         ]
-        if not told and (self.mean, self.std) != (other.mean, other.std):
-            told = ["another mean or deviation of the channels"]
-        return told
+        if not differences and (self.mean, self.std) != (other.mean, other.std):
+            differences = ["another mean or deviation of the channels"]
+        return differences
 
     def to_json(self) -> str:
         """Returns the content of the file that `read_identity` reads."""
@@ -111,6 +113,9 @@ def read_identity(path: Path) -> Identity | None:
 
     Args:
       path: of the file, written by `Identity.to_json`.
+
+    Returns:
+      The identity; None if there is no such file.
 
     Raises:
       InputError: the file is damaged.
@@ -137,10 +142,10 @@ def read_identity(path: Path) -> Identity | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(
-            f"{path}, what the run remembers of its data, is damaged ({told}); choose "
-            "another --run"
+            f"{path}, what the run remembers of its data, is damaged ({reason}); "
+            "choose another --run"
         ) from None
 
 
@@ -285,6 +290,9 @@ def describe_kind(kind: str) -> str:
 
     Args:
       kind: as of `Identity`.
+
+    Returns:
+      Words such as "images by class".
     """
     return {
         "images": "images by class",
@@ -295,20 +303,26 @@ def describe_kind(kind: str) -> str:
 
 
 def describe_shape(shape: Sequence[int]) -> str:
-    """Describes color and size of images for people.
+    """Describes channels and size of images for people.
 
     Args:
       shape: height, width and channels.
+
+    Returns:
+      Words such as "RGB images of 32x32".
     """
     height, width, _ = shape
     return f"{describe_channels(shape)} of {height}x{width}"
 
 
 def describe_channels(shape: Sequence[int]) -> str:
-    """Describes color of images for people.
+    """Describes the channels of images for people.
 
     Args:
       shape: height, width and channels.
+
+    Returns:
+      Words such as "RGB images".
     """
     return _CHANNELS.get(shape[2], f"images of {shape[2]} channels")
 
@@ -327,15 +341,18 @@ def describe_differing_names(known: Sequence[str], here: Sequence[str]) -> str:
     Args:
       known: names of classes of the run.
       here: names of classes of other data.
+
+    Returns:
+      Words such as " (without cat, with dog)"; empty if both lists have the same names.
     """
     sides = ("without", known, here), ("with", here, known)
-    told = []
+    differences = []
     for word, some, others in sides:
         there = set(others)
         alone = [name for name in some if name not in there]
         if alone:
-            told.append(f"{word} {list_names(alone)}")
-    return f" ({', '.join(told)})" if told else ""
+            differences.append(f"{word} {list_names(alone)}")
+    return f" ({', '.join(differences)})" if differences else ""
 
 
 def list_names(names: Sequence[str]) -> str:
@@ -343,6 +360,9 @@ def list_names(names: Sequence[str]) -> str:
 
     Args:
       names: all of them.
+
+    Returns:
+      The first few names, and the number of the others.
     """
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more

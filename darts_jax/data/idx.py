@@ -34,6 +34,9 @@ def fashion_mnist(directory: Path | None) -> Dataset:
       directory: holds the four ``.gz`` files, itself or in its ``fashion-mnist/``;
         after it, Debian's package ``dataset-fashion-mnist`` is tried.
 
+    Returns:
+      The data set, with its official test images.
+
     Raises:
       InputError: the files are not found, or not what they should be.
     """

@@ -32,6 +32,9 @@ def load_archive(path: Path) -> Dataset:
     Args:
       path: of the archive.
 
+    Returns:
+      The data set, whose note says that its images are lossy.
+
     Raises:
       InputError: the archive lacks an array or holds what is no JPEG image.
     """

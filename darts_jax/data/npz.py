@@ -1,4 +1,4 @@
-"""Arrays in one file, by the names that people give them."""
+"""Image sets from one file of arrays, under the names that are in use."""
 
 import warnings
 from collections.abc import Collection
@@ -27,6 +27,9 @@ def load_npz(path: Path, reading: Reading = PLAIN) -> Dataset:
     Args:
       path: of the file.
       reading: size and channels that images are brought to.
+
+    Returns:
+      The data set, under the name of the file.
 
     Raises:
       InputError: the file cannot be read, lacks an array, or an array is not right.
@@ -80,9 +83,9 @@ def _keys(path: Path, there: Collection[str]) -> tuple[list[str], str]:
             "test_images, test_labels, or x_train, y_train, x_test, y_test"
         )
     unused = [key for key in there if key not in keys]
-    told = []
+    notes = []
     if not any("test" in key for key in keys):
-        told.append(f"tested on {keys[2]}, as there is no part named test")
+        notes.append(f"tested on {keys[2]}, as there is no part named test")
     if unused:
-        told.append(f"not used: {', '.join(unused)}")
-    return keys, "; ".join(told)
+        notes.append(f"not used: {', '.join(unused)}")
+    return keys, "; ".join(notes)

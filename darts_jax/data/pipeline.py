@@ -50,6 +50,9 @@ def normalize(images: Images, mean: Channels, std: Channels) -> Pixels:
       images: uint8 [batch, height, width, channel].
       mean: [channel], in units of 0..1.
       std: [channel], in units of 0..1.
+
+    Returns:
+      float32 [batch, height, width, channel].
     """
     scale = 1 / (255 * jnp.asarray(std, jnp.float32))
     shift = jnp.asarray(mean, jnp.float32) / jnp.asarray(std, jnp.float32)
@@ -96,6 +99,9 @@ def mirror(key: PRNGKeyArray, scenes: Scenes) -> Scenes:
     Args:
       key: consumed.
       scenes: a batch of scenes.
+
+    Returns:
+      Scenes of the same shapes.
     """
     chosen = jax.random.bernoulli(key, shape=(len(scenes.images), 1, 1))
     width = scenes.images.shape[2]

@@ -1,4 +1,4 @@
-"""Stored images one at a time: read, turned upright, made gray or RGB, and scaled."""
+"""Reading of stored images: turned upright, made gray or RGB, and scaled."""
 
 import contextlib
 import dataclasses
@@ -91,6 +91,9 @@ def format_size(size: tuple[int, ...]) -> str:
 
     Args:
       size: height and width.
+
+    Returns:
+      ``"32"`` for a square, otherwise such as ``"48x64"``.
     """
     height, width = size
     return str(height) if height == width else f"{height}x{width}"
@@ -168,6 +171,9 @@ def scale_picture(picture: Any, size: tuple[int, int], how: str) -> Any:
       picture: Pillow's.
       size: height and width.
       how: as `Reading.fit`.
+
+    Returns:
+      Pillow's image of that size.
     """
     from PIL.Image import Resampling
 

@@ -46,6 +46,9 @@ def load_scenes(
       seed: seed of the generated scenes.
       reading: how files and their bytes are read.
 
+    Returns:
+      The set; its images are uint8 [n, side, side, 3].
+
     Raises:
       InputError: the name is unknown, or the data are missing or damaged.
     """

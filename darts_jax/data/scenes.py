@@ -71,6 +71,10 @@ def stack_scenes(
       classes: number of classes.
       what: name of the scenes in messages.
 
+    Returns:
+      Images uint8 [n, height, width, channel], boxes float32 [n, max_boxes, 4], labels
+      int32, and presence and crowd bool [n, max_boxes]; zeros behind the boxes.
+
     Raises:
       InputError: none has a box, there are too many in one, or a label is no class.
     """
@@ -110,6 +114,9 @@ def read_scene(image: Image, what: str, reading: Reading) -> Any:
       what: its name in messages.
       reading: how images are read.
 
+    Returns:
+      The image, of the size that is stored.
+
     Raises:
       InputError: as `read_picture`.
     """
@@ -130,6 +137,9 @@ def letterbox(
       boxes: in pixels of the picture, with label and whether it is a crowd.
       side: height and width of the square in pixels.
       what: name of the picture in messages.
+
+    Returns:
+      The scene, uint8 [side, side, 3], its boxes scaled likewise.
 
     Raises:
       InputError: a box lies outside the picture, or has no area.
@@ -156,6 +166,9 @@ def clip_box(box: Sequence[float], size: tuple[int, int], what: str) -> Box:
       box: left, top, right, bottom in pixels.
       size: width and height of the image.
       what: name of the image in messages.
+
+    Returns:
+      float32 [4]: left, top, right, bottom in pixels.
 
     Raises:
       InputError: it lies outside, or has no area.

@@ -1,4 +1,4 @@
-"""Data sets by name.
+"""Image sets by name.
 
 ``SOURCES`` maps a name to the function that loads it from a directory; register
 your own by ``SOURCES["mine"] = function``. Three prefixes load what has no name of
@@ -48,6 +48,9 @@ def load_dataset(
       directory: where the data lie, by default ``$DARTS_JAX_DATA_DIR``.
       reading: the size, the channels and more that images are brought to.
 
+    Returns:
+      A `Dataset`; a `StreamedDataset` for a name that begins with ``stream:``.
+
     Raises:
       InputError: the name is unknown, or the data are missing or damaged.
     """
@@ -86,6 +89,9 @@ def digits(directory: Path | None = None) -> Dataset:
 
     Args:
       directory: unused.
+
+    Returns:
+      The data set.
     """
     from sklearn.datasets import load_digits
 
@@ -116,6 +122,9 @@ def cifar10(directory: Path | None) -> Dataset:
     Args:
       directory: where the data lie.
 
+    Returns:
+      The data set.
+
     Raises:
       InputError: the data are nowhere, or damaged.
     """
@@ -134,6 +143,9 @@ def cifar100(directory: Path | None) -> Dataset:
 
     Args:
       directory: where the data lie.
+
+    Returns:
+      The data set.
     """
     return tfds.load_builder(tfds.find_builder("cifar100", directory))
 

@@ -210,7 +210,7 @@ def batches(
     rows: np.ndarray | None = None,
     fill_last: bool = False,
 ) -> Iterator[Batch]:
-    """Yields one process's part of an epoch's batches, from batch ``start`` on.
+    """Reads one process's part of an epoch's batches, from batch ``start`` on.
 
     Batch k is the same set of images in the same order whatever ``start``, ``workers``
     and ``prefetch`` are; the parts of all processes, one after another, are the batch

@@ -61,12 +61,12 @@ class Corpus:
             for whole in [getattr(self, part)]
             if 0 < count < len(whole)
         }
-        told = [
+        notes = [
             f"the first {count:,} of {whole:,} {_PARTS[part]} tokens"
             for part, (count, whole) in short.items()
         ]
         kept = {part: getattr(self, part)[: wanted[part]] for part in short}
-        note = "; ".join(filter(None, [self.note, *told]))
+        note = "; ".join(filter(None, [self.note, *notes]))
         return dataclasses.replace(self, note=note, **kept)
 
 
@@ -82,6 +82,10 @@ def load_text(
       directory: where data lie; None: the working directory.
       valid: share of a file to validate on, just before the share to test on.
       test: share of a file to test on, at its end.
+
+    Returns:
+      The corpus; tokens that the training part of a file has less than twice are
+      `UNKNOWN`.
 
     Raises:
       InputError: no such name or file, or a part without text.
@@ -197,6 +201,9 @@ def split_into_rows(tokens: Tokens, rows: int) -> Int[np.ndarray, "row token"]:
     Args:
       tokens: the text.
       rows: number of rows.
+
+    Returns:
+      int32 [row, token].
 
     Raises:
       InputError: a row would have fewer than two tokens.

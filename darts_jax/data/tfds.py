@@ -72,6 +72,10 @@ def load_builder(builder: Any, reading: Reading = PLAIN) -> Dataset:
       builder: TFDS's, of the set.
       reading: the size and the channels that images are brought to.
 
+    Returns:
+      The data set, tested on its test split, or on its validation split if the test
+      split has no labels.
+
     Raises:
       InputError: it is not on this machine and its host does not answer, or it is no
         image classification with images of one size and a train and a test (or
@@ -100,6 +104,9 @@ def stream_builder(
       builder: TFDS's, of the set.
       image_shape: height, width and channels that every image is brought to.
       reading: how images are read.
+
+    Returns:
+      The stream, with the mean and deviation of ImageNet.
 
     Raises:
       InputError: as `load_builder`, but for the images themselves.

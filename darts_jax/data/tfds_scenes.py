@@ -31,6 +31,10 @@ def load_scene_builder(
       images: number of images of either part, the first ones; 0: all.
       reading: how images are read; its size and channels are not asked.
 
+    Returns:
+      The set, tested on its test split, or on its validation split if the test split
+      has no objects.
+
     Raises:
       InputError: it is not on this machine and its host does not answer, or it has no
         objects with boxes and labels, or no train and test (or validation) split that
