@@ -215,7 +215,7 @@ def test_every_path_is_looked_for_where_data_lie(tmp_path, monkeypatch):
     np.savez(data / "set.npz", **halves)
     for name in ("folder:plain", "stream:folder:plain@8", "npz:set.npz"):
         assert load_dataset(name, str(data)).train_size == 4
-    sizes = {"side": 16, "most": 4, "images": 0, "counts": (1, 1), "seed": 0}
+    sizes = {"side": 16, "max_boxes": 4, "images": 0, "counts": (1, 1), "seed": 0}
     assert load_scenes("coco:marked", data, **sizes).train_size == 4
     for name in ("text:tale.txt", "chars:tale.txt"):
         assert len(load_text(name, data).train)
@@ -436,7 +436,7 @@ def test_a_stream_is_known_without_reading_it(trained, tmp_path):
 
 
 def test_every_kind_of_data_is_remembered(tmp_path):
-    sizes = {"side": 16, "most": 4, "images": 0, "counts": (3, 2), "seed": 0}
+    sizes = {"side": 16, "max_boxes": 4, "images": 0, "counts": (3, 2), "seed": 0}
     scenes = load_scenes("generated:digits", None, **sizes)
     (tmp_path / "tale.txt").write_text("the mill and the miller and the moth\n" * 9)
     text = load_text(f"text:{tmp_path / 'tale.txt'}", None)
@@ -459,7 +459,7 @@ def test_every_kind_of_data_is_remembered(tmp_path):
 
 
 def test_marks_and_words_keep_their_numbers(tmp_path):
-    sizes = {"side": 16, "most": 4, "images": 0, "counts": (3, 2), "seed": 0}
+    sizes = {"side": 16, "max_boxes": 4, "images": 0, "counts": (3, 2), "seed": 0}
     scenes = load_scenes("generated:digits", None, **sizes)
     known = dataclasses.replace(
         identify(scenes), classes=scenes.class_names[::-1], mean=(0.25,) * 3
