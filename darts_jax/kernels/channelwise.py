@@ -28,12 +28,11 @@ from jaxtyping import Array, Float
 from darts_jax.kernels.edges import make_primitive
 from darts_jax.kernels.windows import (
     DIMENSIONS,
+    Form,
     View,
     Window,
     call_unfused,
-    close_under_transposition,
-    gradients_of,
-    native_form,
+    make_window_products,
     pad,
     same_window,
     tap_view,
@@ -272,30 +271,13 @@ def _pool_shapes(x: Array, *, window: Window) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(shape, dtype) for dtype in (x.dtype, jnp.uint8)]
 
 
-_input_xla, _kernel_xla = gradients_of(_output_xla, _input_shape, _kernel_shape)
-output_p = make_primitive(
+output_p, input_p, kernel_p = make_window_products(
     "depthwise",
-    shape=_output_shape,
-    xla=_output_xla,
-    xla_cpu=_output_slices,
-    native_cpu=native_form("depthwise", _output_shape),
+    _output_xla,
+    output=Form(_output_shape, _output_slices),
+    by_input=Form(_input_shape, _input_slices),
+    by_kernel=Form(_kernel_shape, _kernel_slices),
 )
-input_p = make_primitive(
-    "depthwise_input",
-    shape=_input_shape,
-    xla=_input_xla,
-    xla_cpu=_input_slices,
-    native_cpu=native_form("depthwise_input", _input_shape),
-)
-kernel_p = make_primitive(
-    "depthwise_kernel",
-    shape=_kernel_shape,
-    xla=_kernel_xla,
-    xla_cpu=_kernel_slices,
-    native_cpu=native_form("depthwise_kernel", _kernel_shape),
-)
-
-close_under_transposition(output_p, input_p, kernel_p)
 
 _pool_p = make_primitive(
     "max_pool", shape=_pool_shapes, xla=_max_and_index, several=True

@@ -14,14 +14,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from darts_jax.kernels.edges import make_primitive
 from darts_jax.kernels.windows import (
     DIMENSIONS,
+    Form,
     View,
     Window,
-    close_under_transposition,
-    gradients_of,
-    native_form,
+    make_window_products,
     pad,
     same_window,
     tap_view,
@@ -141,26 +139,10 @@ def _kernel_shape(x: Array, y: Array, *, window: Window) -> tuple[int, ...]:
     return (x.shape[0], *window.kernel, x.shape[-1], y.shape[-1])
 
 
-_input_xla, _kernel_xla = gradients_of(_output_xla, _input_shape, _kernel_shape)
-output_p = make_primitive(
+output_p, input_p, kernel_p = make_window_products(
     "conv",
-    shape=_output_shape,
-    xla=_output_xla,
-    xla_cpu=_output_cpu,
-    native_cpu=native_form("conv", _output_shape),
+    _output_xla,
+    output=Form(_output_shape, _output_cpu),
+    by_input=Form(_input_shape, _input_cpu),
+    by_kernel=Form(_kernel_shape, _kernel_cpu),
 )
-input_p = make_primitive(
-    "conv_input",
-    shape=_input_shape,
-    xla=_input_xla,
-    xla_cpu=_input_cpu,
-    native_cpu=native_form("conv_input", _input_shape),
-)
-kernel_p = make_primitive(
-    "conv_kernel",
-    shape=_kernel_shape,
-    xla=_kernel_xla,
-    xla_cpu=_kernel_cpu,
-    native_cpu=native_form("conv_kernel", _kernel_shape),
-)
-close_under_transposition(output_p, input_p, kernel_p)

@@ -6,6 +6,7 @@ Arrays have a leading edge axis: images are [edge, batch, height, width, channel
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from jax.interpreters import ad
 from jaxtyping import Array
 
 from darts_jax.kernels.cpu import call_kernel
+from darts_jax.kernels.edges import make_primitive
 
 # Layouts of images, kernels and results for XLA's convolutions.
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
@@ -253,23 +255,6 @@ def call_unfused(function: Callable[..., Array], *arrays: Array) -> Array:
     return lax.platform_dependent(*arrays, cpu=fenced, default=function)
 
 
-def native_form(
-    name: str, shape: Callable[..., tuple[int, ...]]
-) -> Callable[..., Array]:
-    """Returns the form by a native kernel of a primitive that slides a window.
-
-    Args:
-      name: of the kernel.
-      shape: returns the shape of the result.
-    """
-
-    def form(a: Array, b: Array, *, window: Window) -> Array:
-        result = shape(a, b, window=window)
-        return call_kernel(name, result, a, b, geometry=geometry_of(window))
-
-    return form
-
-
 def geometry_of(window: Window) -> np.ndarray:
     """Returns a window's numbers that a kernel cannot read from the arrays' shapes.
 
@@ -282,21 +267,76 @@ def geometry_of(window: Window) -> np.ndarray:
     return np.array((*window.stride, window.dilation, *window.padding), np.int64)
 
 
-def gradients_of(
+class Form(NamedTuple):
+    """Two parts of a map of images and kernels whose edges have a leading axis.
+
+    Attributes:
+      shape: returns the shape of the result.
+      xla_cpu: the map by XLA's operations on CPU.
+    """
+
+    shape: Callable[..., tuple[int, ...]]
+    xla_cpu: Callable[..., Array]
+
+
+def make_window_products(
+    name: str,
+    xla: Callable[..., Array],
+    *,
+    output: Form,
+    by_input: Form,
+    by_kernel: Form,
+) -> tuple[Primitive, Primitive, Primitive]:
+    """Makes the primitives of a product of images and kernels, and of its transposes.
+
+    With ``T(x, k, y) = sum(y * output(x, k))`` they are ``output(x, k) = dT/dy``,
+    ``by_input(y, k) = dT/dx`` and ``by_kernel(x, y) = dT/dk``: each is linear in both
+    arguments, and its transposes are the other two.
+
+    Args:
+      name: of the first primitive, and of its native kernel.
+      xla: the product by XLA's operations, on every platform but CPU.
+      output: the product.
+      by_input: its transpose by the images.
+      by_kernel: its transpose by the kernels.
+
+    Returns:
+      The primitives in this order.
+    """
+
+    def make(name: str, form: Form, xla: Callable[..., Array]) -> Primitive:
+        return make_primitive(
+            name,
+            shape=form.shape,
+            xla=xla,
+            xla_cpu=form.xla_cpu,
+            native_cpu=_native_form(name, form.shape),
+        )
+
+    input_xla, kernel_xla = _transposes(xla, by_input.shape, by_kernel.shape)
+    output_p = make(name, output, xla)
+    input_p = make(f"{name}_input", by_input, input_xla)
+    kernel_p = make(f"{name}_kernel", by_kernel, kernel_xla)
+    _close_under_transposition(output_p, input_p, kernel_p)
+    return output_p, input_p, kernel_p
+
+
+def _native_form(
+    name: str, shape: Callable[..., tuple[int, ...]]
+) -> Callable[..., Array]:
+    def form(a: Array, b: Array, *, window: Window) -> Array:
+        result = shape(a, b, window=window)
+        return call_kernel(name, result, a, b, geometry=geometry_of(window))
+
+    return form
+
+
+def _transposes(
     output: Callable[..., Array],
     input_shape: Callable[..., tuple[int, ...]],
     kernel_shape: Callable[..., tuple[int, ...]],
 ) -> tuple[Callable[..., Array], Callable[..., Array]]:
-    """Returns the transposes of ``output(x, kernel, window)`` by either array.
-
-    Args:
-      output: the form, linear in both arrays.
-      input_shape: of ``(y, kernel, window)``, the shape of x.
-      kernel_shape: of ``(x, y, window)``, the shape of the kernel.
-
-    Returns:
-      ``by_input(y, kernel, window)`` and ``by_kernel(x, y, window)``.
-    """
+    """Returns the transposes of ``output(x, kernel, window)`` by either array."""
 
     def by_input(y: Array, kernel: Array, *, window: Window) -> Array:
         like = jax.ShapeDtypeStruct(input_shape(y, kernel, window=window), y.dtype)
@@ -311,20 +351,9 @@ def gradients_of(
     return by_input, by_kernel
 
 
-def close_under_transposition(
+def _close_under_transposition(
     output: Primitive, by_input: Primitive, by_kernel: Primitive
 ) -> None:
-    """Defines the derivatives of the three maps of a trilinear form by each other.
-
-    With ``T(x, k, y) = sum(y * output(x, k))`` they are ``output(x, k) = dT/dy``,
-    ``by_input(y, k) = dT/dx`` and ``by_kernel(x, y) = dT/dk``: each is linear in both
-    arguments, and its transposes are the other two.
-
-    Args:
-      output: the first map.
-      by_input: the second.
-      by_kernel: the third.
-    """
     ad.defbilinear(
         output,
         lambda ct, x, k, *, window: by_input.bind(ct, k, window=window),

@@ -192,13 +192,28 @@ def read_versions(run: RunDirectory) -> dict[str, dict[str, Any]]:
     Raises:
       InputError: the file is damaged.
     """
+    return read_by_verb(run.versions)
+
+
+def read_by_verb(path: Path) -> dict[str, dict[str, Any]]:
+    """Reads a file of facts on each verb of a run.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      verb -> name -> value; empty if there is no file.
+
+    Raises:
+      InputError: the file is damaged.
+    """
     try:
-        content = json.loads(run.versions.read_text())
+        content = json.loads(path.read_text())
         return {str(verb): dict(facts) for verb, facts in content.items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, TypeError, AttributeError):
-        raise InputError(f"{run.versions} is damaged; choose another --run") from None
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise InputError(f"{path} is damaged; choose another --run") from None
 
 
 def installed_versions() -> dict[str, str]:

@@ -28,7 +28,7 @@ from darts_jax.training.checkpoint import (
     signature,
 )
 from darts_jax.training.console import print_status
-from darts_jax.training.directory import RunDirectory, atomic_write
+from darts_jax.training.directory import RunDirectory, atomic_write, read_by_verb
 from darts_jax.training.loop import initial_tree
 from darts_jax.training.processes import wait_for_all
 from darts_jax.training.stages import Stage
@@ -214,15 +214,7 @@ def read_warm_starts(directory: RunDirectory) -> dict[str, dict[str, Any]]:
     Raises:
       InputError: the file is damaged.
     """
-    try:
-        content = json.loads(directory.start.read_text())
-        return {str(verb): dict(entry) for verb, entry in content.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError):
-        raise InputError(
-            f"{directory.start} is damaged; choose another --run"
-        ) from None
+    return read_by_verb(directory.start)
 
 
 def _has_begun(directory: RunDirectory, verb: str, source: SourceRun | None) -> bool:
