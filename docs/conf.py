@@ -1,11 +1,15 @@
-"""The site: `sphinx-build -W docs site`. Guides, notebooks, a gallery, the API."""
+"""Configures the site: `sphinx-build docs site` builds it into the folder `site`."""
 
-import shutil
+import sys
 from pathlib import Path
 
-import darts_jax
+from sphinx.application import Sphinx
 
-HERE = Path(__file__).parent
+sys.path.insert(0, str(Path(__file__).parent))
+
+import pages  # noqa: E402
+
+import darts_jax  # noqa: E402
 
 project = "darts_jax"
 author = "The darts_jax authors"
@@ -17,16 +21,20 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "sphinx_design",
 ]
-exclude_patterns = ["jupyter_execute"]
 root_doc = "index"
+exclude_patterns = ["jupyter_execute"]
+# A name that `darts_jax` exports has two entries; a link to either is right.
+suppress_warnings = ["ref.python"]
 
-# Notebooks hold the outputs of their own last run; pages of code cells run at the build.
+# Notebooks hold the outputs of their last run; other pages' code cells run in the build.
 nb_execution_mode = "auto"
 nb_execution_excludepatterns = ["notebooks/*"]
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
@@ -34,25 +42,27 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
+# The value of a table is long; packages export what their modules define.
+autodoc_default_options = {"no-value": True, "ignore-module-all": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+python_maximum_signature_line_length = 88
 # `name` in a docstring is code, as everywhere in these pages.
 default_role = "code"
 
 html_theme = "furo"
 html_title = "darts_jax"
-html_theme_options = {"source_repository": "https://github.com/darts-jax/darts-jax"}
-html_static_path: list[str] = []
+html_theme_options = {
+    "source_repository": pages.REPOSITORY,
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 
 
-def copy_notebooks() -> None:
-    """Copies the notebooks, which lie beside this folder, to where Sphinx reads them."""
-    target = HERE / "notebooks"
-    target.mkdir(exist_ok=True)
-    for notebook in (HERE.parent / "notebooks").glob("*.ipynb"):
-        shutil.copy(notebook, target)
-
-
-copy_notebooks()
+def setup(app: Sphinx) -> None:
+    """Is called by Sphinx before it reads pages."""
+    pages.connect(app)
