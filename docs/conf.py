@@ -7,9 +7,9 @@ from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import pages  # noqa: E402
+import pages
 
-import darts_jax  # noqa: E402
+import darts_jax
 
 project = "darts_jax"
 author = "The darts_jax authors"
@@ -28,7 +28,7 @@ exclude_patterns = ["jupyter_execute"]
 # A name that `darts_jax` exports has two entries; a link to either is right.
 suppress_warnings = ["ref.python"]
 
-# Notebooks hold the outputs of their last run; other pages' code cells run in the build.
+# Notebooks hold the outputs of their last run; code cells of pages run in the build.
 nb_execution_mode = "auto"
 nb_execution_excludepatterns = ["notebooks/*"]
 nb_execution_timeout = 120

@@ -1,12 +1,11 @@
 """Makes pages of the site from files that are written for other readers.
 
-Notebooks, and the pages in the repository's root, are copied into this folder. Links are
+Notebooks, and pages in the repository's root, are copied into this folder. Links are
 written for GitHub, and are mended while Sphinx reads a page. The pages of the API are
 written from the package's modules, and their docstrings and signatures made legible.
 """
 
 import ast
-import inspect
 import os
 import re
 import shutil
@@ -74,7 +73,7 @@ def mend_links(text: str, page: Path) -> str:
         return f"]({path}{link[2]})"
 
     def name_missing(image: re.Match[str]) -> str:
-        # What a notebook wrote, such as an exported model's card, may show its own files.
+        # A card that a notebook exported shows a file that lies beside the card.
         return image[0] if (folder / image[1]).exists() else f"`{image[1]}`"
 
     return _LINK.sub(mend, _IMAGE.sub(name_missing, text))
@@ -85,7 +84,8 @@ def rooms() -> list[Path]:
     return sorted(
         path
         for path in PACKAGE.iterdir()
-        if not path.name.startswith("_") and (path.is_dir() or path.suffix == ".py")
+        if not path.name.startswith("_")
+        and ((path / "__init__.py").exists() or path.suffix == ".py")
     )
 
 
@@ -191,7 +191,9 @@ def _mend_docstring(
         # Sphinx finds the docstring of `dict`.
         room = darts_jax._PUBLIC[attribute].removeprefix("darts_jax.").split(".")[0]
         path = PACKAGE / room
-        for module in public_modules(path if path.is_dir() else path.with_suffix(".py")):
+        for module in public_modules(
+            path if path.is_dir() else path.with_suffix(".py")
+        ):
             documented = ModuleAnalyzer.for_module(module).find_attr_docs()
             lines[:] = documented.get(("", attribute), lines)
     for i, line in enumerate(lines):

@@ -1,21 +1,34 @@
-"""Every command and code block of README and docs runs, on configs made small."""
+"""Pages: commands and code run, links lead somewhere, and names are in the package."""
 
+import importlib
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import darts_jax
 from tests.support.made_data import make_coco, pictures, prepare, write_fashion
 from tests.support.paths import ROOT, SHARED
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), DOCS / "api" / "index.md"])
+BLOCK = re.compile(r"^```(\w+|{code-cell} python)\n(.*?)^```$", re.M | re.S)
+CODE_SPAN = re.compile(r"`([^`\n]+)`")
+ROOMS = {
+    path.stem
+    for path in (ROOT / "darts_jax").iterdir()
+    if not path.name.startswith("_")
+    and ((path / "__init__.py").exists() or path.suffix == ".py")
+}
+SECTIONS = set(darts_jax.default_config())
+"""Sections of a config: `data.size` is a setting, and no name of the room `data`."""
 SETUP = "python3 -m venv .venv"
 """Begins the two commands that .ci/run takes out of the README."""
 
@@ -66,6 +79,85 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", prose):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def has_name(name):
+    """Returns whether a module, or what a module defines, has this dotted name."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[length:]:
+            fields = getattr(found, "__dataclass_fields__", {})
+            if not hasattr(found, part) and part not in fields:
+                return False
+            found = getattr(found, part, None)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_of_the_package_exist(page):
+    text = page.read_text()
+    names = set(re.findall(r"\bdarts_jax(?:\.[A-Za-z_]\w*)+", text))
+    spans = CODE_SPAN.findall(BLOCK.sub("", text))
+    for span in spans:
+        room, dot, _ = span.partition(".")
+        if dot and room in ROOMS - SECTIONS and re.fullmatch(r"[\w.]+", span):
+            names.add(f"darts_jax.{span}")
+    files = {span for span in spans if re.fullmatch(r"[\w/]+/\w+\.py", span)}
+    missing = {
+        name for name in names if not name.endswith(".py") and not has_name(name)
+    }
+    missing |= {
+        file
+        for file in files
+        if not (ROOT / file).exists() and not (ROOT / "darts_jax" / file).exists()
+    }
+    assert not missing, f"{page.name} names what is not there: {sorted(missing)}"
+
+
+def test_the_api_has_every_exported_name_and_every_room():
+    text = (DOCS / "api" / "index.md").read_text()
+    entries = re.findall(r"^\.\. auto\w+:: darts_jax\.(\w+)$", text, re.M)
+    assert sorted(entries) == sorted(darts_jax.__all__)
+    rooms = re.findall(r"<modules/(\w+)>$", text, re.M)
+    assert sorted(rooms) == sorted(ROOMS)
+
+
+def test_every_guide_is_in_the_table_of_contents():
+    trees = re.findall(
+        r"^```{toctree}\n(.*?)^```$", (DOCS / "index.md").read_text(), re.M | re.S
+    )
+    listed = {line for tree in trees for line in tree.splitlines()}
+    assert {page.stem for page in DOCS.glob("*.md")} - {"index"} <= listed
+
+
+def test_the_quickstart_is_a_part_of_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    marks = re.findall(r"<!-- .* -->", (DOCS / "quickstart.md").read_text())
+    assert len(marks) == 2
+    assert all(readme.count(mark) == 1 for mark in marks)
+
+
+def test_links_of_copied_pages_are_mended(monkeypatch):
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(DOCS)
+    pages = importlib.import_module("pages")
+    notebook = next(page for page in pages.COPIES if page.suffix == ".ipynb")
+    for text, page, mended in (
+        ("[a](../docs/own.md#b)", notebook, "[a](../own.md#b)"),
+        ("[a](docs/own.md)", "project/contributing.md", "[a](../own.md)"),
+        ("[a](../REPRODUCTION.md)", "evidence.md", "[a](project/reproduction.md)"),
+        (f"[a](../notebooks/{notebook.name})", "own.md", f"[a]({notebook})"),
+        ("[a](https://jax.dev)", "own.md", "[a](https://jax.dev)"),
+        ("![a](none.svg)", notebook, "`none.svg`"),
+    ):
+        assert pages.mend_links(text, Path(page)) == mended
+    outside = pages.mend_links("[a](../configs/digits.py)", Path("own.md"))
+    assert outside == f"[a]({pages.REPOSITORY}/blob/main/configs/digits.py)"
 
 
 def test_ci_runs_the_two_commands_of_the_readme():
@@ -160,6 +252,12 @@ def test_what_a_page_says_runs(page, place):
     if code:
         (place / "page.py").write_text(code)
         run([sys.executable, "page.py"], place, page.name)
+    cells = "\n".join(blocks(page, "{code-cell} python"))
+    if cells:
+        pytest.importorskip("IPython")
+        (place / "cells.py").write_text(re.sub(r"^:.*$", "", cells, flags=re.M))
+        # Sphinx executes them in the folder of the page.
+        run([sys.executable, str(place / "cells.py")], page.parent, page.name)
 
 
 QUICK = "--xla_backend_optimization_level=0"
