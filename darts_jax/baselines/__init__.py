@@ -29,6 +29,7 @@ BASELINES: dict[str, Baseline] = {
     "local_search": local_search,
     "predictor_search": predictor_search,
 }
+"""Name -> search without gradients, within a budget of evaluations."""
 
 
 def get_baseline(name: str) -> Baseline:

@@ -100,3 +100,4 @@ def mean_cosine(gradients: Cells) -> Float[Array, ""]:
 
 
 WEIGHT_HOOKS: dict[str, WeightHook] = {"none": no_hook, "alignment": alignment}
+"""`search.hook` -> addition to the gradient of the weights."""

@@ -184,3 +184,4 @@ ARCHITECTURE_UPDATES: dict[str, ArchitectureUpdate] = {
     "exponentiated_gradient": ArchitectureUpdate(_exponentiated_gradient, simplex=True),
     "reinforce": ArchitectureUpdate(_adam, rewards=True),
 }
+"""`search.architecture.rule` -> update of alpha by its gradient."""

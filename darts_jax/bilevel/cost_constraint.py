@@ -64,6 +64,7 @@ BUDGET_RULES: dict[str, BudgetRule] = {
     "dual_ascent": dual_ascent,
     "augmented": augmented,
 }
+"""`search.budget.rule` -> weight of the gradient of the expected cost."""
 
 
 def next_multiplier(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:

@@ -291,6 +291,7 @@ DISCRETIZATIONS: dict[str, Discretization] = {
     "threshold": threshold,
     "few_skips": few_skips,
 }
+"""`search.discretization` -> genotype from architecture parameters alone."""
 
 
 def one_hot(space: Space, genotype: Genotype) -> Mixture:

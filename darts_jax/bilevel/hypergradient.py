@@ -165,3 +165,4 @@ HYPERGRADIENTS: dict[str, Hypergradient] = {
     "neumann": neumann,
     "conjugate_gradient": conjugate_gradient,
 }
+"""`search.hypergradient` -> gradient of the validation loss by alpha."""

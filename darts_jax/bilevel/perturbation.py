@@ -184,6 +184,7 @@ PERTURBATIONS: dict[str, Perturbation] = {
     "random": random,
     "adversarial": adversarial,
 }
+"""`search.perturbation` -> change of the mixture in the step of the weights."""
 
 
 def _fill(

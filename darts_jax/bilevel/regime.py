@@ -83,3 +83,4 @@ REGIMES: dict[str, Regime] = {
     "single_level": single_level,
     "mixed": mixed,
 }
+"""`search.regime` -> loss that the architecture descends."""

@@ -175,6 +175,7 @@ TERMS: dict[str, Term] = {
     "entropy": entropy,
     "expected_cost": expected_cost_penalty,
 }
+"""`search.terms.NAME` -> term of the architecture's loss."""
 
 
 def _mean(values: Float[Array, "edge op"], mask: Allowed) -> Scalar:

@@ -335,6 +335,7 @@ RELAXATIONS: dict[str, Relaxation] = {
     ),
     "simplex": Relaxation(simplex, simplex=True),
 }
+"""`search.relaxation` -> mixing weights from architecture parameters."""
 
 
 def edge_softmax(

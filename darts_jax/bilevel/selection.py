@@ -196,3 +196,4 @@ SELECTIONS: dict[str, Selection] = {
     "best_sampled": best_sampled,
     "best_of_policy": best_of_policy,
 }
+"""`search.discretization` -> genotype by measurements of the trained supernet."""

@@ -177,3 +177,4 @@ STOP_RULES: dict[str, StopRule] = {
     "skip_count": skip_count,
     "stable_ranking": stable_ranking,
 }
+"""`search.stop` -> decision to stop a search after an epoch."""

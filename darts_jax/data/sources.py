@@ -212,3 +212,4 @@ SOURCES: dict[str, Callable[[Path | None], AnyDataset]] = {
     "cifar10": cifar10,
     "cifar100": cifar100,
 }
+"""Name of a data set -> function that loads it from a directory."""

@@ -352,3 +352,4 @@ METHODS: dict[str, Method] = {
         },
     ),
 }
+"""Name of a method -> its title, its source and the settings that it changes."""

@@ -16,6 +16,7 @@ SPACES: dict[str, Space] = {
         *(MOBILE, MOBILE_SMALL, EFFICIENTNET, FBNET, RECURRENT, TRANSFORMER),
     )
 }
+"""Name -> search space."""
 
 
 def get_space(name: str) -> Space:

@@ -137,6 +137,7 @@ PUBLISHED: dict[str, Genotype] = {
     name: Genotype("darts", {"normal": _cell(normal), "reduce": _cell(reduce)})
     for name, (_, normal, reduce) in _TABLE.items()
 } | MOBILE_NETWORKS
+"""Name -> published genotype of cells for images, or of a mobile network."""
 SOURCES: dict[str, str] = {
     name: source for name, (source, _, _) in _TABLE.items()
 } | MOBILE_SOURCES

@@ -16,6 +16,7 @@ from darts_jax.tasks.language.task import LANGUAGE
 from darts_jax.tasks.task import Task, choose_score
 
 TASKS: dict[str, Task] = {}
+"""`task` -> data, networks, criterion and metric of a task."""
 
 
 def register_task(task: Task) -> Task:

@@ -196,6 +196,7 @@ OPERATIONS: dict[str, Operation] = {
     "nor_conv_3x3_biased": _nor_conv(3, biased=True),
     **BLOCKS,
 }
+"""Name -> maker of the module of an operation of one edge."""
 
 
 def make_operation(
