@@ -40,6 +40,7 @@ _LINK = re.compile(r"\]\((?!\w+:)([^()\s#]+)((?:#[^()\s]*)?)\)")
 _IMAGE = re.compile(r"!\[[^]]*\]\((?!\w+:)([^()\s]+)\)")
 _CODE = re.compile(r"(``.+?``|`.+?`)")
 _LINEN_FIELDS = re.compile(r", parent: [^=]*= [^,]*, name: [^=]*= None")
+_LISTED = 60  # entries of a table
 _ARRAY = re.compile(r"jaxlib\._jax\.Array|jax\._src\.[\w.]*\.Array\b")
 
 
@@ -184,18 +185,102 @@ def _shorten_signature(
 def _mend_docstring(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Makes a star a star, not emphasis, and finds the text of an exported table."""
-    del app, obj, options
+    """Makes a star a star, not emphasis, and describes an exported table."""
+    del app, options
     package, _, attribute = name.rpartition(".")
     if what == "data" and package == "darts_jax":
-        # Sphinx finds the docstring of `dict`.
-        room = darts_jax._PUBLIC[attribute].removeprefix("darts_jax.").split(".")[0]
-        path = PACKAGE / room
-        for module in public_modules(
-            path if path.is_dir() else path.with_suffix(".py")
-        ):
+        # Sphinx looks for the text below a definition in this module alone.
+        first = darts_jax._PUBLIC[attribute].split(".")[0]
+        (room,) = (room for room in rooms() if room.stem == first)
+        for module in public_modules(room):
+            name = module.removeprefix("darts_jax.")
+            lines += [f"## {name}", ""] if name != room.stem else []
+            lines += ["```{eval-rst}", f".. automodule:: {module}", "   :members:"]
+            lines += ["```", ""]
+        page, text = HERE / API / f"{room.stem}.md", "\n".join(lines)
+        # Sphinx reads a page again when the file is new.
+        if not page.exists() or page.read_text() != text:
+            page.write_text(text)
+    known = {f"{room.stem}.md" for room in rooms()}
+    for page in (HERE / API).iterdir():
+        if page.name not in known:
+            page.unlink()
+
+
+def connect(app: Sphinx) -> None:
+    """Makes the pages, and connects what follows to the events of a build."""
+    copy_pages()
+    write_api()
+    app.connect("source-read", _mend_source)
+    app.connect("autodoc-skip-member", _skip_inherited)
+    app.connect("autodoc-process-signature", _shorten_signature)
+    # Before napoleon reads the docstring, whose priority is 500.
+    app.connect("autodoc-process-docstring", _mend_docstring, priority=400)
+    app.connect("doctree-read", _show_aliases)
+    app.connect("html-page-context", _hide_source_of_copies)
+
+
+def _definitions(path: Path) -> dict[str, ast.stmt]:
+    """Returns the statements of a module that define a name by itself."""
+    found: dict[str, ast.stmt] = {}
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {t.id: node for t in targets if isinstance(t, ast.Name)}
+    return found
+
+
+def _mend_source(app: Sphinx, name: str, content: list[str]) -> None:
+    page = Path(app.env.doc2path(name, base=False))
+    content[0] = mend_links(content[0], page)
+
+
+def _skip_inherited(
+    app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any
+) -> bool | None:
+    """Leaves out methods that another library writes into a class."""
+    del app, name, skip, options
+    module = getattr(obj, "__module__", None)
+    is_foreign = callable(obj) and module and not module.startswith("darts_jax")
+    return True if what == "class" and is_foreign else None
+
+
+def _shorten_signature(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: Any,
+    options: Any,
+    signature: str | None,
+    result: str | None,
+) -> tuple[str | None, str | None]:
+    """Writes arrays as in the source, and leaves out what a reader never gives."""
+    del app, name, options
+    if what == "class" and getattr(obj, "_is_protocol", False):
+        return "", None
+    if signature:
+        signature = _LINEN_FIELDS.sub("", _ARRAY.sub("Array", signature))
+    return signature, result and _ARRAY.sub("Array", result)
+
+
+def _mend_docstring(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Makes a star a star, not emphasis, and describes an exported table."""
+    del app, options
+    package, _, attribute = name.rpartition(".")
+    if what == "data" and package == "darts_jax":
+        # Sphinx looks for the text below a definition in this module alone.
+        (room,) = (
+            r for r in rooms() if r.stem == darts_jax._PUBLIC[attribute].split(".")[0]
+        )
+        for module in public_modules(room):
             documented = ModuleAnalyzer.for_module(module).find_attr_docs()
             lines[:] = documented.get(("", attribute), lines)
+        if isinstance(obj, dict) and len(obj) < _LISTED:
+            lines += ["", "Entries: " + ", ".join(f"`{entry}`" for entry in obj) + "."]
     for i, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
             parts = _CODE.split(line)
