@@ -212,9 +212,12 @@ def _show_aliases(app: Sphinx, tree: nodes.document) -> None:
             signature = described.next_node(addnodes.desc_signature)
             if not paragraph.astext().startswith("alias of ") or signature is None:
                 continue
-            path = ROOT.joinpath(*signature["module"].split("."))
+            module, name = signature["module"], signature["fullname"]
+            if module == "darts_jax":
+                module = f"darts_jax.{darts_jax._PUBLIC[name]}"
+            path = ROOT.joinpath(*module.split("."))
             path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-            node = _definitions(path).get(signature["fullname"])
+            node = _definitions(path).get(name)
             value = getattr(node, "value", None)
             if value is None:
                 paragraph.parent.remove(paragraph)
