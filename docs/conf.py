@@ -42,12 +42,13 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
-# The value of a table is long; packages export what their modules define.
-autodoc_default_options = {"no-value": True, "ignore-module-all": True}
+# What a package exports stands with the module that defines it.
+autodoc_default_options = {"ignore-module-all": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False
 python_maximum_signature_line_length = 88
 # `name` in a docstring is code, as everywhere in these pages.
 default_role = "code"

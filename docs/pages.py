@@ -41,6 +41,7 @@ _IMAGE = re.compile(r"!\[[^]]*\]\((?!\w+:)([^()\s]+)\)")
 _CODE = re.compile(r"(``.+?``|`.+?`)")
 _LINEN_FIELDS = re.compile(r", parent: [^=]*= [^,]*, name: [^=]*= None")
 _LISTED = 60  # entries of a table
+_LONGEST_VALUE = 40  # letters
 _ARRAY = re.compile(r"jaxlib\._jax\.Array|jax\._src\.[\w.]*\.Array\b")
 
 
@@ -133,13 +134,13 @@ def connect(app: Sphinx) -> None:
     app.connect("autodoc-process-signature", _shorten_signature)
     # Before napoleon reads the docstring, whose priority is 500.
     app.connect("autodoc-process-docstring", _mend_docstring, priority=400)
-    app.connect("doctree-read", _show_aliases)
+    app.connect("doctree-read", _shorten_descriptions)
     app.connect("html-page-context", _hide_source_of_copies)
 
 
-def _definitions(path: Path) -> dict[str, ast.stmt]:
+def _definitions(path: Path) -> dict[str, Any]:
     """Returns the statements of a module that define a name by itself."""
-    found: dict[str, ast.stmt] = {}
+    found: dict[str, Any] = {}
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found[node.name] = node
@@ -204,26 +205,32 @@ def _mend_docstring(
             lines[i] = "".join(parts)
 
 
-def _show_aliases(app: Sphinx, tree: nodes.document) -> None:
-    """Writes what a type is an alias of as in its source."""
+def _shorten_descriptions(app: Sphinx, tree: nodes.document) -> None:
+    """Leaves out long values of data, and writes aliases of types as in the source."""
     del app
     for described in tree.findall(addnodes.desc):
-        for paragraph in described.findall(nodes.paragraph):
-            signature = described.next_node(addnodes.desc_signature)
-            if not paragraph.astext().startswith("alias of ") or signature is None:
-                continue
-            module, name = signature["module"], signature["fullname"]
-            if module == "darts_jax":
-                module = f"darts_jax.{darts_jax._PUBLIC[name]}"
-            path = ROOT.joinpath(*module.split("."))
-            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-            node = _definitions(path).get(name)
-            value = getattr(node, "value", None)
-            if value is None:
-                paragraph.parent.remove(paragraph)
-            else:
-                code = nodes.literal("", ast.unparse(value))
+        signature = described.next_node(addnodes.desc_signature)
+        if described["domain"] != "py" or signature is None:
+            continue
+        for annotation in list(signature.findall(addnodes.desc_annotation)):
+            text = annotation.astext()
+            if text.startswith(" = ") and len(text) > _LONGEST_VALUE:
+                annotation.parent.remove(annotation)
+        for paragraph in list(described.findall(nodes.paragraph)):
+            if paragraph.astext().startswith("alias of "):
+                code = nodes.literal(
+                    "", _alias(signature["module"], signature["fullname"])
+                )
                 paragraph.children = [nodes.Text("Alias of "), code, nodes.Text(".")]
+
+
+def _alias(module: str, name: str) -> str:
+    """Returns the source of what a name of a module is an alias of."""
+    if module == "darts_jax":
+        module = f"darts_jax.{darts_jax._PUBLIC[name]}"
+    path = ROOT.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.unparse(_definitions(path)[name].value)
 
 
 def _hide_source_of_copies(
