@@ -216,11 +216,11 @@ def _shorten_descriptions(app: Sphinx, tree: nodes.document) -> None:
             text = annotation.astext()
             if text.startswith(" = ") and len(text) > _LONGEST_VALUE:
                 annotation.parent.remove(annotation)
-        for paragraph in list(described.findall(nodes.paragraph)):
-            if paragraph.astext().startswith("alias of "):
-                code = nodes.literal(
-                    "", _alias(signature["module"], signature["fullname"])
-                )
+        for paragraph in described.findall(nodes.paragraph):
+            is_own = paragraph.parent.parent is described
+            if is_own and paragraph.astext().startswith("alias of "):
+                source = _alias(signature["module"], signature["fullname"])
+                code = nodes.literal("", source)
                 paragraph.children = [nodes.Text("Alias of "), code, nodes.Text(".")]
 
 
