@@ -114,7 +114,7 @@ def encode(grid: Grid, boxes: Boxes) -> Float[Array, "*any location 4"]:
 
 
 def decode(grid: Grid, sides: Float[Array, "*any location 4"]) -> Boxes:
-    """Returns the boxes of `encode`d distances.
+    """Returns boxes from the distances to their sides; the inverse of `encode`.
 
     Args:
       grid: locations.
