@@ -95,8 +95,7 @@ class CostConstraint:
       space: search space.
       keeps: what a genotype keeps.
       relaxation: of the expected cost: the search's own, or one with the same draws
-        where
-        the search's has gradients only by what is drawn; costs are known of all
+        where the search's has gradients only by what is drawn; costs are known of all
         operations.
       read: relaxation by which a genotype is read off.
     """
@@ -108,37 +107,23 @@ class CostConstraint:
     relaxation: RelaxationFunction
     read: RelaxationFunction
 
-    def expected_excess(self, mixture: Mixture, mask: Mask, target: Scalar) -> Scalar:
-        """Returns the excess of the expected cost of the mixture's genotype.
-
-        Args:
-          mixture: weight of every operation.
-          mask: kind -> [edge, op], False where there is no operation.
-          target: largest cost, in the cost's unit.
-
-        Returns:
-          Cost over target, less 1.
-        """
-        return self._excess(choice_probabilities, mixture.weights, mask, target)
-
-    def excess(self, mixture: Mixture, mask: Mask, target: Scalar) -> Scalar:
-        """Returns the excess of the cost of the genotype that is read off weights.
-
-        Args:
-          mixture: weight of every operation.
-          mask: kind -> [edge, op], False where there is no operation.
-          target: largest cost, in the cost's unit.
-
-        Returns:
-          Cost over target, less 1.
-        """
-        return self._excess(hard_choices, mixture.weights, mask, target)
-
-    def _excess(
-        self, keep: Keep, weights: dict[str, Array], mask: Mask, target: Scalar
+    def excess(
+        self, keep: Keep, mixture: Mixture, mask: Mask, target: Scalar
     ) -> Scalar:
+        """Returns the excess of the cost of the genotype that a mixture stands for.
+
+        Args:
+          keep: `choice_probabilities` for the expected cost, `hard_choices` for the
+            cost of the genotype that is read off weights.
+          mixture: weight of every operation.
+          mask: kind -> [edge, op], False where there is no operation.
+          target: largest cost, in the cost's unit.
+
+        Returns:
+          Cost over target, less 1.
+        """
         shares = {
-            kind: keep(cell, weights[kind], jnp.asarray(mask[kind]), self.keeps)
+            kind: keep(cell, mixture.weights[kind], jnp.asarray(mask[kind]), self.keeps)
             for kind, cell in self.space.cells.items()
         }
         return self.cost(shares) / target - 1

@@ -41,8 +41,7 @@ def penalty(
       mask: kind -> [edge, op], False where there is no operation.
       mixture: weight of every operation.
       costs: kind -> cost [edge, op] of every operation, such as its parameters times
-        the
-        number of cells of that kind; None is 0 everywhere.
+        the number of cells of that kind; None is 0 everywhere.
     """
     kinds = sorted(kind for kind in alpha if is_operations(kind))
     logits = _stacked([alpha[kind] for kind in kinds])

@@ -29,7 +29,12 @@ from darts_jax.bilevel.architecture import (
     next_baseline,
     reinforce_gradient,
 )
-from darts_jax.bilevel.cost_constraint import CostConstraint, next_multiplier
+from darts_jax.bilevel.cost_constraint import (
+    CostConstraint,
+    choice_probabilities,
+    hard_choices,
+    next_multiplier,
+)
 from darts_jax.bilevel.losses import CLASSIFICATION_CRITERION, Criterion
 from darts_jax.bilevel.microbatches import scan_microbatches
 from darts_jax.bilevel.perturbation import Perturbation, no_perturbation
@@ -446,12 +451,12 @@ class Search:
                 scalars["temperature"],
                 self.targets,
             )
-            return constraint.expected_excess(mixture, state.mask, target)
+            return constraint.excess(choice_probabilities, mixture, state.mask, target)
 
         read = relax(
             constraint.read, key, state.alpha, state.mask, targets=self.targets
         )
-        excess = constraint.excess(read, state.mask, target)
+        excess = constraint.excess(hard_choices, read, state.mask, target)
         slope = jax.grad(expected_excess)(state.alpha)
         weight = constraint.rule(state.multiplier, excess, rate)
         return (

@@ -106,14 +106,6 @@ class NASBench201:
         """
         return float(self.column(dataset, split, epochs)[self.row(genotype)])
 
-    def seeds(self, genotype: Genotype) -> int:
-        """Returns the number of trainings of 200 epochs in the mean.
-
-        Args:
-          genotype: the cell.
-        """
-        return int(self.columns["n_seeds_200"][self.row(genotype)])
-
     @property
     def accuracies(self) -> list[str]:
         """The names of the columns that `column` can give."""

@@ -28,6 +28,7 @@ _BATCH = 2
 Shape = tuple[int, ...]
 
 
+@functools.cache
 def require_operation_sound(
     name: str,
     make: Operation,
@@ -50,10 +51,20 @@ def require_operation_sound(
     Raises:
       InputError: it cannot be made or called, or gives another shape; one line.
     """
-    if id(make) not in _OURS:
-        _require_image_operation(name, make, image, channels, stride, discrete)
+    if id(make) in _OURS:
+        return
+    call = "channels, stride, discrete"
+    module = _make(name, make, (channels, stride, discrete), call)
+    height, width = (-(-side // stride) for side in image[:2])
+    given = (_BATCH, *image)
+    wanted = (_BATCH, height, width, channels)
+    of = f"for {_format_shape(given)}, {channels} channels and stride {stride}"
+    weighs = not discrete and traits(module).takes_weight
+    weight = (jax.ShapeDtypeStruct((channels,), jnp.float32),) if weighs else ()
+    _require_shape(name, module, given, wanted, of, weight)
 
 
+@functools.cache
 def require_sequence_sound(
     name: str, make: Callable[[], nn.Module], units: int
 ) -> None:
@@ -67,34 +78,8 @@ def require_sequence_sound(
     Raises:
       InputError: it cannot be made or called, or gives another shape; one line.
     """
-    if id(make) not in _OURS:
-        _require_sequence_operation(name, make, units)
-
-
-@functools.cache
-def _require_image_operation(
-    name: str,
-    make: Operation,
-    image: tuple[int, int, int],
-    channels: int,
-    stride: int,
-    discrete: bool,
-) -> None:
-    call = "channels, stride, discrete"
-    module = _make(name, make, (channels, stride, discrete), call)
-    height, width = (-(-side // stride) for side in image[:2])
-    given = (_BATCH, *image)
-    wanted = (_BATCH, height, width, channels)
-    of = f"for {_format_shape(given)}, {channels} channels and stride {stride}"
-    weighs = not discrete and traits(module).takes_weight
-    weight = (jax.ShapeDtypeStruct((channels,), jnp.float32),) if weighs else ()
-    _require_shape(name, module, given, wanted, of, weight)
-
-
-@functools.cache
-def _require_sequence_operation(
-    name: str, make: Callable[[], nn.Module], units: int
-) -> None:
+    if id(make) in _OURS:
+        return
     shape = (_BATCH, 8, units)  # of a text of 8 tokens
     module = _make(name, make, (), "")
     _require_shape(name, module, shape, shape, f"for {_format_shape(shape)}")
