@@ -56,6 +56,19 @@ def initialize_supernet(
     return initialize(net, key, jnp.zeros((2, *image_shape)), zero_mixture(net.space))
 
 
+def initialize_network(
+    net: Network, key: PRNGKeyArray, image_shape: tuple[int, int, int]
+) -> Initialized:
+    """Returns parameters and statistics of a genotype's network.
+
+    Args:
+      net: the network.
+      key: consumed.
+      image_shape: height and width in pixels, and number of channels, of its images.
+    """
+    return initialize(net, key, jnp.zeros((2, *image_shape)), jnp.zeros(()))
+
+
 def zero_mixture(space: Space) -> Mixture:
     """Returns the mixture in which every operation weighs 0, float32.
 

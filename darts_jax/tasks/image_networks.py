@@ -11,10 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from darts_jax import kernels
 from darts_jax.bilevel.relaxation import RELAXATIONS
+from darts_jax.bilevel.step import Search
 from darts_jax.cost.expected import (
     ExpectedCost,
     get_price,
@@ -23,7 +25,10 @@ from darts_jax.cost.expected import (
 )
 from darts_jax.cost.sites import Site, network_sites, supernet_sites
 from darts_jax.data.dataset import ImageSet
+from darts_jax.engine.devices import Layout
+from darts_jax.engine.job import Supermodel
 from darts_jax.errors import InputError
+from darts_jax.models import functional
 from darts_jax.models.execution import Execution
 from darts_jax.models.network import Network
 from darts_jax.models.operations.corruption import CORRUPTIONS
@@ -34,7 +39,9 @@ from darts_jax.settings.combinations import corruption_operations
 from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Cell, Genotype, Space
+from darts_jax.tasks.image_data import normalize_images
 from darts_jax.tasks.task import require_family
+from darts_jax.types import TrainState, step_key
 
 _FEW_EDGES = 8  # between NAS-Bench-201's 6 and DARTS's 14
 
@@ -213,6 +220,60 @@ def _network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Netwo
     for site in network_sites(net, dataset.image_shape):
         _require_sound(site, discrete=True)
     return net
+
+
+def make_supernet_prediction(
+    method: Search, dataset: ImageSet, layout: Layout
+) -> Callable[[Supermodel, Array], Any]:
+    """Returns the forward pass of a supernet as it is tested.
+
+    Args:
+      method: the search.
+      dataset: images, of which mean and deviation are read.
+      layout: devices that share a batch.
+
+    Returns:
+      (model, stored images [batch, height, width, channel]) -> outputs.
+    """
+
+    def predict(model: Supermodel, images: Array) -> Any:
+        clean = normalize_images(dataset, images, layout)
+        key = jax.random.wrap_key_data(model.key)
+        outputs, _ = method.apply(
+            model.params, model.stats, model.mixture, clean, key, train=False
+        )
+        return outputs
+
+    return predict
+
+
+def make_network_prediction(
+    net: Network, dataset: ImageSet, layout: Layout
+) -> Callable[[TrainState, Array], Any]:
+    """Returns the forward pass of a genotype's network as it is tested.
+
+    Args:
+      net: the network.
+      dataset: images, of which mean and deviation are read.
+      layout: devices that share a batch.
+
+    Returns:
+      (state, stored images [batch, height, width, channel]) -> the main outputs.
+    """
+    apply = functional.network_apply(net)
+
+    def predict(state: TrainState, images: Array) -> Any:
+        outputs, _ = apply(
+            state.params,
+            state.stats,
+            normalize_images(dataset, images, layout),
+            jnp.zeros(()),
+            step_key(state.key, state.step),
+            train=False,
+        )
+        return outputs.main
+
+    return predict
 
 
 def _require_size(dataset: ImageSet, halvings: int) -> None:

@@ -247,9 +247,8 @@ def count_network_parameters(
       genotype: the network's cells.
     """
     net = make_network(config, dataset, genotype)
-    images = jnp.zeros((2, *dataset.image_shape))
     made = jax.eval_shape(
-        lambda key: functional.initialize(net, key, images, jnp.zeros(())),
+        lambda key: functional.initialize_network(net, key, dataset.image_shape),
         jax.random.key(0),
     )
     return functional.count_parameters(made.params)

@@ -4,7 +4,6 @@ import functools
 import math
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
@@ -15,10 +14,9 @@ from darts_jax.bilevel.weight_training import Training, auxiliary_criterion, mak
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.devices import Layout
 from darts_jax.engine.feed import require_whole_batch
-from darts_jax.engine.job import Job, Supermodel
+from darts_jax.engine.job import Job
 from darts_jax.models import functional
 from darts_jax.models.functional import Initialized
-from darts_jax.models.network import Network
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.classification.criterion import class_weights
 from darts_jax.tasks.classification.metric import (
@@ -30,18 +28,19 @@ from darts_jax.tasks.image_data import (
     load_images,
     make_preparation,
     make_supply,
-    normalize_images,
     split_search_data,
 )
 from darts_jax.tasks.image_networks import (
     expected_image_cost,
     make_network,
+    make_network_prediction,
     make_supernet,
+    make_supernet_prediction,
 )
 from darts_jax.tasks.search_job import make_method, make_search_job
 from darts_jax.tasks.task import Task, choose_score
 from darts_jax.tasks.training_job import make_training_job
-from darts_jax.types import TrainState, step_key
+from darts_jax.types import TrainState
 
 SCORES = (ACCURACY, BALANCED_ACCURACY)
 
@@ -61,14 +60,7 @@ def _make_search(config: ConfigDict, dataset: AnyDataset, layout: Layout) -> Job
     def init_network(key: PRNGKeyArray) -> Initialized:
         return functional.initialize_supernet(net, key, dataset.image_shape)
 
-    def predict(model: Supermodel, images: Array) -> Array:
-        clean = normalize_images(dataset, images, layout)
-        key = jax.random.wrap_key_data(model.key)
-        logits, _ = method.apply(
-            model.params, model.stats, model.mixture, clean, key, train=False
-        )
-        return logits
-
+    predict = make_supernet_prediction(method, dataset, layout)
     return make_search_job(
         config,
         layout,
@@ -97,10 +89,9 @@ def _make_training(
     require_whole_batch(size, supply.images, "the training set")
 
     def init_network(key: PRNGKeyArray) -> Initialized:
-        images = jnp.zeros((2, *dataset.image_shape))
-        return functional.initialize(net, key, images, jnp.zeros(()))
+        return functional.initialize_network(net, key, dataset.image_shape)
 
-    predict = _make_prediction(net, dataset, layout)
+    predict = make_network_prediction(net, dataset, layout)
     optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
     return make_training_job(
         config,
@@ -136,27 +127,8 @@ def make_inference(
       InputError: an unknown operation, or an image too small.
     """
     net = make_network(config, dataset, genotype)
-    predict = _make_prediction(net.clone(auxiliary=False), dataset, Layout())
+    predict = make_network_prediction(net.clone(auxiliary=False), dataset, Layout())
     return lambda state, images: predict(state, images).astype(jnp.float32)
-
-
-def _make_prediction(
-    net: Network, dataset: AnyDataset, layout: Layout
-) -> Callable[[TrainState, Array], Array]:
-    apply = functional.network_apply(net)
-
-    def predict(state: TrainState, images: Array) -> Array:
-        logits, _ = apply(
-            state.params,
-            state.stats,
-            normalize_images(dataset, images, layout),
-            jnp.zeros(()),
-            step_key(state.key, state.step),
-            train=False,
-        )
-        return logits.main
-
-    return predict
 
 
 CLASSIFICATION = Task(

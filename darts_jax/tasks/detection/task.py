@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
@@ -17,7 +16,7 @@ from darts_jax.data.sources import find_data_directory
 from darts_jax.engine import seeds
 from darts_jax.engine.devices import Layout
 from darts_jax.engine.feed import Batches, require_whole_batch
-from darts_jax.engine.job import Job, Supermodel
+from darts_jax.engine.job import Job
 from darts_jax.engine.resident_feed import shuffled_feed, single_pass_feed, take_rows
 from darts_jax.models import functional
 from darts_jax.models.functional import Initialized
@@ -37,7 +36,9 @@ from darts_jax.tasks.image_data import make_reading, normalize_images
 from darts_jax.tasks.image_networks import (
     expected_image_cost,
     make_network,
+    make_network_prediction,
     make_supernet,
+    make_supernet_prediction,
 )
 from darts_jax.tasks.search_job import make_method, make_search_job
 from darts_jax.tasks.task import (
@@ -47,7 +48,7 @@ from darts_jax.tasks.task import (
     require_settings,
 )
 from darts_jax.tasks.training_job import make_training_job
-from darts_jax.types import Params, Scenes, Stats, TrainState, step_key
+from darts_jax.types import Params, Scenes, Stats, TrainState
 
 SCORES = (AVERAGE_PRECISION,)
 
@@ -85,14 +86,7 @@ def _make_search(config: ConfigDict, dataset: SceneSet, layout: Layout) -> Job:
     def init_network(key: PRNGKeyArray) -> Initialized:
         return functional.initialize_supernet(net, key, dataset.image_shape)
 
-    def locate(model: Supermodel, images: Array) -> Located:
-        clean = normalize_images(dataset, images, layout)
-        key = jax.random.wrap_key_data(model.key)
-        located, _ = method.apply(
-            model.params, model.stats, model.mixture, clean, key, train=False
-        )
-        return located
-
+    locate = make_supernet_prediction(method, dataset, layout)
     return make_search_job(
         config,
         layout,
@@ -119,10 +113,9 @@ def _make_training(
     require_whole_batch(size, dataset.train_size, "the training set")
 
     def init_network(key: PRNGKeyArray) -> Initialized:
-        images = jnp.zeros((2, *dataset.image_shape))
-        return functional.initialize(net, key, images, jnp.zeros(()))
+        return functional.initialize_network(net, key, dataset.image_shape)
 
-    locate = _make_locate(net, dataset, layout)
+    locate = make_network_prediction(net, dataset, layout)
     criterion = make_detection_criterion(config.detection)
     optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
     return make_training_job(
@@ -156,7 +149,7 @@ def make_detector(
       InputError: an unknown operation, or an image too small.
     """
     net = _make_detection_network(config, dataset, genotype)
-    locate = _make_locate(net, dataset, Layout())
+    locate = make_network_prediction(net, dataset, Layout())
     reading = _reading(config)
     size = dataset.image_shape[:2]
     return lambda state, images: detect(locate(state, images), size, reading)
@@ -187,22 +180,6 @@ def _main_apply(net: Network) -> Callable[..., tuple[Located, Stats]]:
         return logits.main, stats
 
     return main
-
-
-def _make_locate(
-    net: Network, dataset: SceneSet, layout: Layout
-) -> Callable[[TrainState, Array], Located]:
-    apply = _main_apply(net)
-
-    def locate(state: TrainState, images: Array) -> Located:
-        clean = normalize_images(dataset, images, layout)
-        key = step_key(state.key, state.step)
-        located, _ = apply(
-            state.params, state.stats, clean, jnp.zeros(()), key, train=False
-        )
-        return located
-
-    return locate
 
 
 def _expected_cost(config: ConfigDict, dataset: SceneSet, costs: str) -> ExpectedCost:
