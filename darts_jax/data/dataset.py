@@ -103,7 +103,7 @@ class Dataset(InMemory):
         return self.train_images
 
     def with_test_half(self) -> "Dataset":
-        """Appends the first half of the test images to the training images.
+        """Returns data that train on the first half of the test images as well.
 
         `mean` and `std` are then those of both together.
         """
