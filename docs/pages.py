@@ -135,6 +135,7 @@ def connect(app: Sphinx) -> None:
     # Before napoleon reads the docstring, whose priority is 500.
     app.connect("autodoc-process-docstring", _mend_docstring, priority=400)
     app.connect("doctree-read", _shorten_descriptions)
+    app.connect("doctree-read", _describe_pictures)
     app.connect("html-page-context", _hide_source_of_copies)
 
 
@@ -231,6 +232,18 @@ def _alias(module: str, name: str) -> str:
     path = ROOT.joinpath(*module.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return ast.unparse(_definitions(path)[name].value)
+
+
+def _describe_pictures(app: Sphinx, tree: nodes.document) -> None:
+    """Gives the picture of an output the output's text as its alternative text."""
+    del app
+    for output in tree.findall(nodes.container):
+        if output.get("nb_element") == "mime_bundle":
+            kinds = {part.get("mime_type"): part for part in output.children}
+            text = kinds.get("text/plain")
+            for kind, part in kinds.items():
+                for image in part.findall(nodes.image) if text and kind else ():
+                    image["alt"] = text.astext()
 
 
 def _hide_source_of_copies(
