@@ -137,6 +137,7 @@ def connect(app: Sphinx) -> None:
     app.connect("doctree-read", _shorten_descriptions)
     app.connect("doctree-read", _describe_pictures)
     app.connect("html-page-context", _hide_source_of_copies)
+    app.connect("env-updated", _name_source_modules)
 
 
 def _definitions(path: Path) -> dict[str, Any]:
@@ -244,6 +245,20 @@ def _describe_pictures(app: Sphinx, tree: nodes.document) -> None:
             for kind, part in kinds.items():
                 for image in part.findall(nodes.image) if text and kind else ():
                     image["alt"] = text.astext()
+
+
+def _name_source_modules(app: Sphinx, env: Any) -> None:
+    """Links source to the pages of its own module, not to names of `darts_jax`.
+
+    Sphinx's viewcode keeps the module by which it met a source first, and meets most of
+    them on the page of what `darts_jax` exports.
+    """
+    del app
+    sources = getattr(env, "_viewcode_modules", {})
+    for module, entry in sources.items():
+        if entry:
+            code, tags, used, _ = entry
+            sources[module] = code, tags, used, module
 
 
 def _hide_source_of_copies(
