@@ -255,10 +255,12 @@ def _name_source_modules(app: Sphinx, env: Any) -> None:
     """
     del app
     sources = getattr(env, "_viewcode_modules", {})
-    for module, entry in sources.items():
+    for module, entry in list(sources.items()):
         if entry:
             code, tags, used, _ = entry
             sources[module] = code, tags, used, module
+        else:
+            del sources[module]  # has no source, such as an alias of a built-in type
 
 
 def _hide_source_of_copies(
