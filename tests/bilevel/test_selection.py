@@ -10,6 +10,7 @@ from darts_jax.settings.config import with_overrides
 from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
 from darts_jax.tasks.image_networks import make_supernet
 from darts_jax.training.restore import SavedSearch
+from darts_jax.types import Mixture
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_3x3")
 
@@ -57,7 +58,7 @@ def accuracy_of(run, dataset):
     pixels, labels = pixels[half:].astype(np.float32), dataset.train_labels[half:]
     logits = jax.jit(
         lambda weights: apply(
-            *(state.params, state.stats, {"normal": weights}),
+            *(state.params, state.stats, Mixture({"normal": weights})),
             *(pixels, jax.random.key(0)),
             train=False,
         )[0]
