@@ -224,12 +224,12 @@ def test_the_example_of_the_docs_is_a_method(tmp_path):
     code = text.split("```python\n")[1].split("```")[0]
     assert len(code.splitlines()) < 20
     made = code.split("config = ")[0]
-    names: dict = {}
-    exec(made, names)
+
+    exec(made, {})
     try:
         settings = darts_jax.apply_method(config(1), "mine")
         assert settings.search.terms.skip_share == "0:1"
         darts_jax.search(settings, tmp_path / "run", images())
     finally:
         darts_jax.METHODS.pop("mine")
-        names["TERMS"].pop("skip_share")
+        darts_jax.TERMS.pop("skip_share")
