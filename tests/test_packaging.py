@@ -1,4 +1,4 @@
-"""What is published: one version, files that agree, a wheel that serves by itself."""
+"""The published package: one version, files that agree, a wheel that serves alone."""
 
 import json
 import os

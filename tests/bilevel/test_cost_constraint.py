@@ -158,7 +158,10 @@ def test_the_multiplier_alone_brings_every_relaxation_to_its_target(name, space)
     budget = budget_of_space(space, name, BUDGET_RULES["augmented"], expected)
     update = "exponentiated_gradient" if relaxation.simplex else "sgd"
     search = Search(
-        *(None, relaxation, None, mask),
+        None,
+        relaxation,
+        None,
+        mask,
         update=ARCHITECTURE_UPDATES[update],
         cost_constraint=budget,
     )

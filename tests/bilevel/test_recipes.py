@@ -1,4 +1,4 @@
-"""What published recipes ask of a search's step: Nesterov's momentum, and its order."""
+"""Nesterov's momentum and the order of a search's two steps, against references."""
 
 import jax
 import jax.numpy as jnp

@@ -58,8 +58,11 @@ def accuracy_of(run, dataset):
     pixels, labels = pixels[half:].astype(np.float32), dataset.train_labels[half:]
     logits = jax.jit(
         lambda weights: apply(
-            *(state.params, state.stats, Mixture({"normal": weights})),
-            *(pixels, jax.random.key(0)),
+            state.params,
+            state.stats,
+            Mixture({"normal": weights}),
+            pixels,
+            jax.random.key(0),
             train=False,
         )[0]
     )

@@ -1,4 +1,4 @@
-"""What the choices of a method do, each against its definition."""
+"""Choices of a method, each against its definition."""
 
 import jax
 import jax.numpy as jnp

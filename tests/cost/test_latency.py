@@ -85,7 +85,10 @@ def reducing_space():
     }
     macro = Macro(
         lambda cells: ("normal", "reduce", *["normal"] * (cells - 2)),
-        *(("reduce",), 1, True, False),
+        ("reduce",),
+        1,
+        True,
+        False,
     )
     return Space("reducing", cells, macro, "argmax")
 

@@ -63,7 +63,9 @@ def benchmark_costs(price, chosen, cells, channels, size):
     [
         ("cifar10_C36_L20", (10, 20, 36, False), CIFAR),
         pytest.param(
-            *("imagenet_C48_L14", (1000, 14, 48, True), (224, 224, 3)),
+            "imagenet_C48_L14",
+            (1000, 14, 48, True),
+            (224, 224, 3),
             marks=pytest.mark.slow,
         ),
     ],
@@ -93,11 +95,11 @@ def test_published_genotypes_cost_what_is_published(
     ("row", "space", "classes", "cells", "partial"),
     [
         ("nb201_autodl_C16_N5_affineFalse", "nasbench201_biased", 10, 5, 1),
-        pytest.param(*("darts_C16_L8", "darts", 10, 8, 1), marks=pytest.mark.slow),
+        pytest.param("darts_C16_L8", "darts", 10, 8, 1, marks=pytest.mark.slow),
         pytest.param(
-            *("darts_C16_L8_cifar100", "darts", 100, 8, 1), marks=pytest.mark.slow
+            "darts_C16_L8_cifar100", "darts", 100, 8, 1, marks=pytest.mark.slow
         ),
-        pytest.param(*("pcdarts_C16_L8_K4", "darts", 10, 8, 4), marks=pytest.mark.slow),
+        pytest.param("pcdarts_C16_L8_K4", "darts", 10, 8, 4, marks=pytest.mark.slow),
     ],
 )
 def test_supernets_cost_what_is_published(shared, row, space, classes, cells, partial):

@@ -61,7 +61,9 @@ def test_published_networks_have_their_parameters(name, count):
     shapes = jax.eval_shape(
         lambda key: net.init(
             {"params": key, "drop_path": key},
-            *(jnp.zeros((2, 64, 64, 3)), jnp.zeros(()), False),
+            jnp.zeros((2, 64, 64, 3)),
+            jnp.zeros(()),
+            False,
         ),
         jax.random.key(0),
     )
@@ -91,7 +93,10 @@ def reference_block(params, x, stride, act, excites):
     def conv(x, kernel, stride=1, groups=1):
         side = kernel.shape[0] // 2
         return lax.conv_general_dilated(
-            *(x, kernel, (stride, stride), [(side, side)] * 2),
+            x,
+            kernel,
+            (stride, stride),
+            [(side, side)] * 2,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=groups,
         )

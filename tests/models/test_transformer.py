@@ -286,7 +286,9 @@ def test_dropout_is_for_training_alone_and_by_the_key():
         made_of("attention_2", "ffn_1x", "causal_conv_3", "ffn_1x").cells[
             "transformer"
         ],
-        *(WORDS, UNITS, rates),
+        WORDS,
+        UNITS,
+        rates,
     )
     params = initialize(net, KEY, text(), jnp.zeros(())).params
     apply = quick_jit(network_apply(net), static_argnames="train")

@@ -125,8 +125,16 @@ def official_results(api_utils, cell, text, epochs):
         for seed in (777, 888)[: 1 if epochs == 12 else 2]:
             each = range(epochs)
             one = api_utils.ResultsCount(
-                *(dataset, None, dict.fromkeys(each, 99.0), dict.fromkeys(each, 0.1)),
-                *(1.0, 2.0, {"arch_str": text}, seed, epochs, [0.01]),
+                dataset,
+                None,
+                dict.fromkeys(each, 99.0),
+                dict.fromkeys(each, 0.1),
+                1.0,
+                2.0,
+                {"arch_str": text},
+                seed,
+                epochs,
+                [0.01],
             )
             one.reset_pseudo_train_times(2.0 + cell)
             for part in parts:

@@ -198,7 +198,8 @@ def test_a_network_trained_by_any_chunk_is_tested_as_in_memory(tmp_path):
         for images, labels in (bright(47, 0), bright(21, 1))
     )
     stream = from_sources(
-        *(train, test),
+        train,
+        test,
         class_names=loaded.class_names,
         image_shape=loaded.image_shape,
         mean=loaded.mean,

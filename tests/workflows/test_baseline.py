@@ -72,8 +72,10 @@ def test_training_sees_no_test_image_and_no_network_is_trained_twice(tmp_path):
     assert told[2] == told[0]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["network_0", "network_1"]
     own = darts_jax.from_arrays(
-        *(data.train_images[:half], data.train_labels[:half]),
-        *(data.train_images[half:], data.train_labels[half:]),
+        data.train_images[:half],
+        data.train_labels[:half],
+        data.train_images[half:],
+        data.train_labels[half:],
     )
     alone = darts_jax.retrain(config, tmp_path / "alone", second, own)
     assert told[1] == pytest.approx(100 * alone.accuracy)

@@ -119,8 +119,11 @@ def own_logits(run, images):
     net = make_network(config, dataset, GENOTYPE)
     pixels = (images / 255 - dataset.mean) / dataset.std
     logits, _ = network_apply(net)(
-        *(trees["params"], trees["stats"], jnp.asarray(pixels, jnp.float32)),
-        *(jnp.zeros(()), jax.random.key(7)),
+        trees["params"],
+        trees["stats"],
+        jnp.asarray(pixels, jnp.float32),
+        jnp.zeros(()),
+        jax.random.key(7),
         train=False,
     )
     return np.asarray(logits.main)
