@@ -7,7 +7,9 @@ from darts_jax.cli.arguments import Verb, refuse_settings
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="PROTOCOL/METHOD; list: every one's name")
-    parser.add_argument("--seeds", type=int, default=4, help="how many searches")
+    parser.add_argument(
+        "--seeds", type=int, help="how many searches; default 4, on a table 500"
+    )
     parser.add_argument(
         "--minutes", type=float, help="stop, saved, after so many; then run it again"
     )
@@ -17,14 +19,21 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from darts_jax.settings.experiments import EXPERIMENTS
+    from darts_jax.settings.table_experiments import RUNS, TABLE_EXPERIMENTS
     from darts_jax.workflows.reproduce import reproduce
+    from darts_jax.workflows.reproduce_baseline import reproduce_baseline
     from darts_jax.workflows.time_limit import time_limit
 
     refuse_settings(options, "reproduce takes no settings: those of the protocol hold")
     if options.name == "list":
-        print("\n".join(EXPERIMENTS))
+        print("\n".join([*EXPERIMENTS, *TABLE_EXPERIMENTS]))
         return
-    seeds = range(options.seeds)
+    if options.name in TABLE_EXPERIMENTS:
+        experiment = TABLE_EXPERIMENTS[options.name]
+        runs = RUNS if options.seeds is None else options.seeds
+        print(reproduce_baseline(experiment, runs, options.results))
+        return
+    seeds = range(4 if options.seeds is None else options.seeds)
     with time_limit(options.minutes):
         print(reproduce(options.name, seeds, options.runs, options.results))
 

@@ -1,13 +1,22 @@
 """`ledger`: a page of Markdown, of stored results beside published figures."""
 
 import json
+import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from darts_jax.analysis.comparison import improvement
+from darts_jax.analysis.intervals import PERCENT
 from darts_jax.errors import InputError
 from darts_jax.settings.experiments import EXPERIMENTS, PROTOCOLS, Experiment
 from darts_jax.settings.methods import METHODS
+from darts_jax.settings.table_experiments import (
+    FACTS,
+    PROTOCOL,
+    TABLE_EXPERIMENTS,
+    TableExperiment,
+)
 
 HEADER = """# Reproduction
 
@@ -37,6 +46,10 @@ def ledger(results: str | Path) -> str:
     place = Path(results)
     stored = {name: _read_results(place / f"{name}.json", name) for name in EXPERIMENTS}
     sections = [_format_section(protocol, stored) for protocol in PROTOCOLS]
+    on_table = {
+        name: _read_results(place / f"{name}.json", name) for name in TABLE_EXPERIMENTS
+    }
+    sections.append(_format_table_section(on_table))
     return "\n".join([HEADER, *sections])
 
 
@@ -102,6 +115,59 @@ def _format_cells(result: dict[str, Any], experiment: Experiment) -> list[str]:
 
 def _format_skips(result: dict[str, Any]) -> str:
     return ", ".join(str(row["skips"]) for row in result["rows"])
+
+
+def _format_table_section(stored: Mapping[str, dict[str, Any] | None]) -> str:
+    lines = [
+        f"## {PROTOCOL}",
+        "",
+        "NAS-Bench-201's table, CIFAR-10, searches without gradients; full. accuracy, "
+        "%, mean ± standard deviation over the searches.",
+        "",
+        *(f"- {fact}" for fact in FACTS),
+        *(
+            f"- {experiment.title}: {fact}"
+            for experiment in TABLE_EXPERIMENTS.values()
+            for fact in experiment.facts
+        ),
+        "",
+        "| baseline | searches | cells asked for | validation | published | test "
+        "| published | test over random search |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    random = stored[f"{PROTOCOL}/random_search"]
+    for name, experiment in TABLE_EXPERIMENTS.items():
+        lines.append(_format_table_row(experiment, stored[name], random))
+    return "\n".join(lines) + "\n"
+
+
+def _format_table_row(
+    experiment: TableExperiment,
+    result: dict[str, Any] | None,
+    random: dict[str, Any] | None,
+) -> str:
+    valid, test = (f"{said or ''}" for said in (experiment.valid, experiment.test))
+    if result is None:
+        return f"| {experiment.title} | not run | | | {valid} | | {test} | |"
+    over = ""
+    if random is not None and result is not random:
+        gained = improvement(result["test"], random["test"], PERCENT)
+        over = f"{gained.difference:+.2f} ({gained.low:+.2f} to {gained.high:+.2f})"
+    cells = [
+        experiment.title,
+        str(len(result["test"])),
+        f"{statistics.mean(result['asked']):.0f}",
+        _format_spread(result["valid"]),
+        valid,
+        _format_spread(result["test"]),
+        test,
+        over,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _format_spread(values: list[float]) -> str:
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
 def _read_results(path: Path, name: str) -> dict[str, Any] | None:

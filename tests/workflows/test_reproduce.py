@@ -23,6 +23,7 @@ from darts_jax.settings.experiments import (
     experiment_config,
     get_experiment,
 )
+from darts_jax.settings.table_experiments import TABLE_EXPERIMENTS
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201, OPERATIONS
 from darts_jax.training import loop
 from darts_jax.workflows.ledger import ledger
@@ -140,7 +141,7 @@ def test_a_network_is_retrained_beside_random_ones(tmp_path, monkeypatch):
 
 def test_what_was_not_run_says_so_and_damage_is_told(tmp_path, capsys):
     page = ledger(tmp_path)
-    assert page.count("| not run |") == len(EXPERIMENTS)
+    assert page.count("| not run |") == len(EXPERIMENTS) + len(TABLE_EXPERIMENTS)
     out = tmp_path / "page.md"
     given = ["ledger", "--results", str(tmp_path), "--out", str(out)]
     assert main(given) == 0
