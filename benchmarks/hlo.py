@@ -7,6 +7,8 @@ import re
 
 _WIDTHS = {"pred": 1, "bf16": 2}  # else the digits of the type's name, in bits
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\](?:\{([\d,]*)((?::[^}]*)?)\})?")
+_METADATA = re.compile(r', metadata=\{(?:[^{}"]|"[^"]*")*\}')
+_SOURCE = re.compile(r'op_name="([^"]*)"')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Instruction:
     Attributes:
       results: its arrays, those of a tuple in a row.
       attributes: what follows the operands; of a constant or parameter, its literal.
+      source: path of the operation that it was made of, by the program's functions.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Instruction:
     results: tuple[Shape, ...]
     operands: tuple[str, ...]
     attributes: str
+    source: str = ""
 
     def named(self, attribute: str) -> list[str]:
         """The computations that an attribute names."""
@@ -128,9 +132,17 @@ def _instruction(line: str) -> Instruction:
     stop = _closing(arguments)
     inner = arguments[1:stop]
     literal = opcode in ("parameter", "constant")
-    attributes = inner if literal else arguments[stop + 1 :].split(", metadata=")[0]
+    attributes = inner if literal else _METADATA.sub("", arguments[stop + 1 :])
     operands = () if literal else tuple(re.findall(r"%([\w.\-]+)", inner))
-    return Instruction(name.lstrip("%"), opcode, results, operands, attributes)
+    source = _SOURCE.search(arguments)
+    return Instruction(
+        name=name.lstrip("%"),
+        opcode=opcode,
+        results=results,
+        operands=operands,
+        attributes=attributes,
+        source=source[1] if source else "",
+    )
 
 
 def _closing(text: str) -> int:

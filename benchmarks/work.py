@@ -1,9 +1,10 @@
 """Work of a compiled program, from its text, with loops counted as often as they run.
 
 The compiler's own analysis counts a loop's body once. Here a body counts as often as
-its condition's constant says (``i < 14``: a scan begins at 0), a conditional as its
-dearest branch, and a loop that is bounded by an argument once: the program's loop over
-steps, so that the result is the work of one step.
+the compiler has noted (``known_trip_count``) or its condition's constant says
+(``i < 14``: a scan begins at 0), a conditional as its dearest branch, and a loop that
+is bounded by an argument once: the program's loop over steps, so that the result is the
+work of one step.
 
 - Products: twice the multiplications of convolutions and matrix products, those with
   padding and with the gaps of a dilation left out.
@@ -16,13 +17,18 @@ steps, so that the result is the work of one step.
 """
 
 import dataclasses
+import math
 import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from hlo import Computation, Instruction, Shape, read_computations
 
 _FREE = frozenset([
     "parameter", "constant", "bitcast", "get-tuple-element", "tuple", "copy-done",
     "slice-done", "async-done", "async-update", "after-all", "iota", "partition-id",
+    "replica-id", "all-reduce-done", "all-gather-done", "collective-permute-done",
+    "opt-barrier",
 ])  # fmt: skip
 _ARITHMETIC = frozenset([
     "add", "subtract", "multiply", "divide", "maximum", "minimum", "negate", "abs",
@@ -30,6 +36,10 @@ _ARITHMETIC = frozenset([
     "shift-left", "shift-right-logical", "shift-right-arithmetic", "rsqrt", "sqrt",
     "exponential", "log", "power", "tanh", "logistic", "remainder", "sign", "floor",
 ])  # fmt: skip
+_COLLECTIVES = (
+    "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute",
+    "collective-broadcast",
+)  # fmt: skip
 _SLICES = frozenset(("slice", "dynamic-slice", "gather"))
 # Custom calls of the TPU compiler that only give memory another name.
 _NAMING = re.compile(
@@ -54,6 +64,19 @@ class Cost:
         return Cost(*(count * a for a in dataclasses.astuple(self)))
 
 
+class Run(NamedTuple):
+    """An instruction outside of fusions that a step runs.
+
+    Attributes:
+      inside: the computation that it stands in.
+      times: how often a step runs it.
+    """
+
+    inside: Computation
+    instruction: Instruction
+    times: int
+
+
 class Program:
     """A program's text, taken apart.
 
@@ -64,7 +87,7 @@ class Program:
     def __init__(self, text: str) -> None:
         self.unbounded: set[str] = set()
         self._computations, self._entry = read_computations(text)
-        self._costs: dict[tuple[str, bool], Cost] = {}
+        self._runs: dict[tuple[str, bool], list[Run]] = {}
 
     def cost(self, *, loops: bool = True) -> Cost:
         """Of one run, the loop over steps counted once.
@@ -72,37 +95,76 @@ class Program:
         Args:
           loops: whether bodies of other loops count as often as they run.
         """
-        return self._cost(self._entry, loops)
+        return self._total(self.runs(loops=loops))
 
-    def _cost(self, name: str, loops: bool) -> Cost:
-        if (name, loops) not in self._costs:
-            computation = self._computations[name]
-            each = (
-                self._instruction_cost(computation, i, loops)
-                for i in computation.instructions.values()
-            )
-            self._costs[name, loops] = sum(each, Cost())
-        return self._costs[name, loops]
+    def runs(self, *, loops: bool = True) -> list[Run]:
+        """What a step runs; arguments as for `cost`."""
+        return self._list(self._entry, loops)
 
-    def _instruction_cost(
-        self, inside: Computation, i: Instruction, loops: bool
-    ) -> Cost:
+    def cost_of(self, run: Run) -> Cost:
+        """Of one time that an instruction is run."""
+        moved = self._bytes(run.inside, run.instruction)
+        arithmetic = self._arithmetic(run.inside, run.instruction)
+        return dataclasses.replace(arithmetic, **moved)
+
+    def collectives(self) -> dict[str, tuple[int, float]]:
+        """Kind -> how many a step runs, and bytes that a device takes part with."""
+        found: dict[str, tuple[int, float]] = {}
+        for run in self.runs():
+            for kind, size in self._messages(run.inside, run.instruction):
+                count, total = found.get(kind, (0, 0.0))
+                found[kind] = count + run.times, total + run.times * size
+        return found
+
+    def _messages(
+        self, inside: Computation, i: Instruction
+    ) -> Iterator[tuple[str, float]]:
+        if i.opcode in ("fusion", "async-start"):
+            parts = self._computations[i.named("calls")[0]]
+            for j in parts.instructions.values():
+                yield from self._messages(parts, j)
+        kind = i.opcode.removesuffix("-start")
+        if kind not in _COLLECTIVES:
+            return
+        sent = sum(a.bytes for j in i.operands for a in inside.instructions[j].results)
+        got = sum(a.bytes for a in i.results)
+        # (what is sent, what comes): started, a gathering names both.
+        pair = i.opcode in ("all-gather-start", "collective-permute-start")
+        yield kind, max(sent, got - sent if pair else got)
+
+    def _total(self, runs: Iterable[Run]) -> Cost:
+        return sum((self.cost_of(run).times(run.times) for run in runs), Cost())
+
+    def _list(self, name: str, loops: bool) -> list[Run]:
+        if (name, loops) not in self._runs:
+            inside = self._computations[name]
+            self._runs[name, loops] = [
+                run
+                for i in inside.instructions.values()
+                for run in self._runs_of(inside, i, loops)
+            ]
+        return self._runs[name, loops]
+
+    def _runs_of(self, inside: Computation, i: Instruction, loops: bool) -> list[Run]:
         if i.opcode in _FREE or _NAMING.search(i.attributes):
-            return Cost()
+            return []
         if i.opcode == "while":
             turns = self._turns(i) if loops else 1
-            return self._cost(i.named("body")[0], loops).times(turns)
+            body = self._list(i.named("body")[0], loops)
+            return [run._replace(times=turns * run.times) for run in body]
         if i.opcode == "conditional":
-            branches = [self._cost(b, loops) for b in i.named("branch_computations")]
+            branches = (self._list(b, loops) for b in _branches(i))
             return max(
-                branches, key=lambda cost: (cost.products, cost.vector, cost.all)
+                branches, key=lambda runs: dataclasses.astuple(self._total(runs))
             )
         if i.opcode == "call":
-            return self._cost(i.named("to_apply")[0], loops)
-        moved = self._bytes(inside, i)
-        return dataclasses.replace(self._arithmetic(inside, i), **moved)
+            return self._list(i.named("to_apply")[0], loops)
+        return [Run(inside, i, 1)]
 
     def _turns(self, loop: Instruction) -> int:
+        known = re.search(r'known_trip_count"?:\{"?n"?:"?(\d+)', loop.attributes)
+        if known:
+            return int(known[1])
         condition = self._computations[loop.named("condition")[0]]
         compare = condition.instructions[condition.root]
         limits = [condition.instructions[name] for name in compare.operands]
@@ -116,9 +178,10 @@ class Program:
             parts = self._computations[i.named("calls")[0]]
             each = (self._arithmetic(parts, j) for j in parts.instructions.values())
             return sum(each, Cost())
-        if i.opcode == "convolution":
-            lhs, rhs = (inside.operand(i, n).array for n in (0, 1))
-            return Cost(products=2.0 * _multiplications(i, lhs.shape, rhs.shape))
+        if i.opcode == "convolution" or i.opcode == "custom-call":
+            return Cost(products=2.0 * _products(inside, i))
+        if i.opcode == "dot":
+            return Cost(products=2.0 * _dot_products(inside, i))
         if i.opcode in _ARITHMETIC:
             return Cost(vector=float(i.array.elements))
         if i.opcode in ("reduce", "reduce-window"):
@@ -174,6 +237,12 @@ class Program:
         return [dataclasses.replace(whole, bytes=min(size, whole.bytes))]
 
 
+def _branches(i: Instruction) -> list[str]:
+    """Computations of a conditional."""
+    pair = [*i.named("true_computation"), *i.named("false_computation")]
+    return i.named("branch_computations") or pair
+
+
 def _updated(parts: Computation, name: str, result: Shape) -> Shape:
     """What a fusion writes of a result: all, or the slice that it updates."""
     i = parts.instructions[name]
@@ -184,7 +253,41 @@ def _updated(parts: Computation, name: str, result: Shape) -> Shape:
     return dataclasses.replace(result, bytes=parts.operand(i, 1).array.bytes)
 
 
-def _multiplications(i: Instruction, lhs: tuple[int, ...], rhs: tuple[int, ...]) -> int:
+def _products(inside: Computation, i: Instruction) -> int:
+    """Multiplications of a convolution or of a library's call; 0 of another one."""
+    called = re.search(r'custom_call_target="([^"]*)"', i.attributes)
+    target = called[1] if called else ""
+    arrays = [inside.operand(i, n).array.shape for n in range(min(2, len(i.operands)))]
+    if "gemm" in target or "matmul" in target:
+        return _dot_products(inside, i)
+    if called and not target.startswith("__cudnn$conv"):
+        return 0
+    result = i.array.shape
+    if "BackwardInput" in target:
+        return _multiplications(i, lhs=result, rhs=arrays[1], result=arrays[0])
+    if "BackwardFilter" in target:
+        return _multiplications(i, lhs=arrays[0], rhs=result, result=arrays[1])
+    return _multiplications(i, lhs=arrays[0], rhs=arrays[1], result=result)
+
+
+def _dot_products(inside: Computation, i: Instruction) -> int:
+    """Multiplications of a matrix product, as an instruction or a library's call."""
+    axes = re.search(
+        r'lhs_contracting_dim(?:ension)?s"?[=:](?:\{|\[)([\d,"]*)', i.attributes
+    )
+    assert axes is not None, i
+    left = inside.operand(i, 0).array.shape
+    contracted = [left[int(axis)] for axis in re.findall(r"\d+", axes[1])]
+    return math.prod((i.array.elements, *contracted))
+
+
+def _multiplications(
+    i: Instruction,
+    *,
+    lhs: tuple[int, ...],
+    rhs: tuple[int, ...],
+    result: tuple[int, ...],
+) -> int:
     """Those of a convolution that meet a pixel: neither padding nor a gap."""
     left, right, out = re.split(
         "_|->", re.search(r"dim_labels=(\S+?)(?:,|$)", i.attributes)[1]
@@ -196,7 +299,6 @@ def _multiplications(i: Instruction, lhs: tuple[int, ...], rhs: tuple[int, ...])
             r"(feature|batch)_group_count=(\d+)", i.attributes
         )
     }
-    result = i.array.shape
     count = lhs[left.index("f")] // groups.get("feature", 1)
     count *= lhs[left.index("b")] // groups.get("batch", 1)
     count *= result[out.index("f")]
