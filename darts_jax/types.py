@@ -235,12 +235,12 @@ class RelaxationFunction(Protocol):
 
     Args:
       key: of random weights; consumed.
-      logits: architecture parameters.
+      logits: architecture parameters a.
       mask: False where there is no operation.
-      temperature: a positive scalar; a lower one brings weights nearer to one-hot.
+      temperature: t, a positive scalar; a lower one brings weights nearer to one-hot.
 
     Returns:
-      Weights [edge, op]; 0 where ``mask`` is False.
+      Weights p [edge, op]; 0 where ``mask`` is False.
     """
 
     def __call__(
@@ -260,7 +260,7 @@ class Hypergradient(Protocol):
       valid_loss: outer loss V(w, a).
       params: present weights w.
       alpha: present architecture a.
-      inner_step: one step of the optimizer of the weights, from its present state.
+      inner_step: U, one step of the optimizer of the weights, from its present state.
 
     Returns:
       Estimate of ``dV(w*(a), a)/da``, of the form of ``alpha``.

@@ -102,6 +102,9 @@ def test_a_function_says_its_arguments_results_and_errors(function):
         if not re.search(rf"^ +{a.arg}\b|``{a.arg}``", said, re.M)
     ]
     assert not missing, f"no word on {missing}"
+    named = re.findall(r"^ {2}(\w+):", section(doc, "Args"), re.M)
+    unknown = set(named) - set(inspect.signature(function).parameters)
+    assert not unknown, f"has no {unknown}"
     returns = ast.unparse(node.returns) if node.returns else "None"
     if returns != "None":
         assert RESULT.search(doc), "no word on what it returns"

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from darts_jax.documentation import implements
 from darts_jax.types import Params
 
 Cells = Float[Array, "cell edge op"]
@@ -37,33 +38,18 @@ class WeightHook(Protocol):
     def __call__(self, loss: CellLoss, params: Params, mixture: Cells) -> Params: ...
 
 
+@implements(WeightHook)
 def no_hook(loss: CellLoss, params: Params, mixture: Cells) -> Params:
-    """Returns zeros.
-
-    Args:
-      loss: unused.
-      params: present weights.
-      mixture: the same weights for each cell of the kind.
-
-    Returns:
-      Addition to the gradient, of the form of ``params``.
-    """
+    """Returns zeros."""
     del loss, mixture
     return optax.tree.zeros_like(params)
 
 
+@implements(WeightHook)
 def alignment(loss: CellLoss, params: Params, mixture: Cells) -> Params:
     """Computes ``-dLambda/dw`` exactly (Movahedi et al., 2023).
 
     The paper takes a central difference along d.
-
-    Args:
-      loss: training loss by weights and by the mixture of each cell.
-      params: present weights.
-      mixture: the same weights for each cell of the kind.
-
-    Returns:
-      Addition to the gradient, of the form of ``params``.
 
     Raises:
       ValueError: fewer than two cells.

@@ -6,8 +6,7 @@ alone. To add one: ``ARCHITECTURE_UPDATES["mine"] = ArchitectureUpdate(mine)``.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +14,21 @@ import optax
 from jaxtyping import Array, Float
 
 from darts_jax.bilevel.optimizers import Scalar, adam, sgd
+from darts_jax.documentation import implements
 from darts_jax.types import Alpha, Mask, Mixture, Scalars
 
-Transformation = Callable[[Scalars], optax.GradientTransformation]
-"""Scalars of the architecture by name -> change of alpha from its gradient."""
+
+class Transformation(Protocol):
+    """Change of alpha from its gradient, given a step's scalars.
+
+    Args:
+      scalars: of the architecture's step, by name.
+
+    Returns:
+      The transformation.
+    """
+
+    def __call__(self, scalars: Scalars) -> optax.GradientTransformation: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +62,7 @@ def exponentiated_gradient(
     Args:
       learning_rate: rate, 0 or more.
       least_weight: of an operation that exists, from which it can return; by default
-        that
-        of the paper's code.
+        that of the paper's code.
 
     Raises:
       ValueError: an update without the present alpha.
@@ -139,41 +148,23 @@ def next_baseline(
     return decay * baseline + (1 - decay) * reward
 
 
+@implements(Transformation)
 def _adam(scalars: Scalars) -> optax.GradientTransformation:
-    """Returns `optimizers.adam` (Kingma and Ba, 2015).
-
-    Args:
-      scalars: of the architecture's step, by name.
-
-    Returns:
-      The transformation.
-    """
+    """Returns `optimizers.adam` (Kingma and Ba, 2015)."""
     names = ("learning_rate", "beta1", "beta2", "decay")
     return adam(**{name: scalars[name] for name in names})
 
 
+@implements(Transformation)
 def _sgd(scalars: Scalars) -> optax.GradientTransformation:
-    """Returns `optimizers.sgd` without clipping (Polyak, 1964: momentum).
-
-    Args:
-      scalars: of the architecture's step, by name.
-
-    Returns:
-      The transformation.
-    """
+    """Returns `optimizers.sgd` without clipping (Polyak, 1964: momentum)."""
     names = ("learning_rate", "momentum", "decay")
     return sgd(**{name: scalars[name] for name in names}, clip=jnp.inf)
 
 
+@implements(Transformation)
 def _exponentiated_gradient(scalars: Scalars) -> optax.GradientTransformation:
-    """Returns `exponentiated_gradient` (Li et al., 2021).
-
-    Args:
-      scalars: of the architecture's step, by name.
-
-    Returns:
-      The transformation.
-    """
+    """Returns `exponentiated_gradient` (Li et al., 2021)."""
     names = ("learning_rate", "least_weight")
     return exponentiated_gradient(**{name: scalars[name] for name in names})
 

@@ -13,41 +13,25 @@ as little weight as it can until the genotype meets it.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from darts_jax.documentation import implements
 from darts_jax.spaces import moves
 from darts_jax.spaces.graph import Cell, Genotype, Space
 from darts_jax.types import AnyArray, Mask, Mixture, RelaxationFunction
 
 Scalar = Float[Array, ""]
-
-BudgetRule = Callable[[Scalar, Scalar, Scalar], Scalar]
-"""(multiplier, excess, rate) -> weight of the excess's gradient."""
-
-
-def dual_ascent(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
-    """Returns l, the Lagrangian's own gradient (Arrow, Hurwicz and Uzawa, 1958).
-
-    Args:
-      multiplier: l, 0 or more.
-      excess: unused.
-      rate: unused.
-
-    Returns:
-      Weight of the excess's gradient.
-    """
-    del excess, rate
-    return multiplier
+Weights = Float[Array, "edge op"]
+Allowed = Bool[Array, "edge op"]
 
 
-def augmented(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
-    """Returns ``max(0, l + r g)``: augmented Lagrangian (Rockafellar, 1973).
-
-    It answers at once where the multiplier is behind, which damps its swings.
+class BudgetRule(Protocol):
+    """Weight of the gradient of the excess of the cost.
 
     Args:
       multiplier: l, 0 or more.
@@ -56,6 +40,23 @@ def augmented(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
 
     Returns:
       Weight of the excess's gradient.
+    """
+
+    def __call__(self, multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar: ...
+
+
+@implements(BudgetRule)
+def dual_ascent(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
+    """Returns l, the Lagrangian's own gradient (Arrow, Hurwicz and Uzawa, 1958)."""
+    del excess, rate
+    return multiplier
+
+
+@implements(BudgetRule)
+def augmented(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
+    """Returns ``max(0, l + r g)``: augmented Lagrangian (Rockafellar, 1973).
+
+    It answers at once where the multiplier is behind, which damps its swings.
     """
     return jnp.maximum(multiplier + rate * excess, 0)
 
@@ -81,8 +82,22 @@ def next_multiplier(multiplier: Scalar, excess: Scalar, rate: Scalar) -> Scalar:
     return jnp.maximum(multiplier + rate * excess, 0)
 
 
-Keep = Callable[[Cell, Array, Array, moves.KeptEdges], Array]
-"""(cell, weights, mask, rule) -> share of every choice in a genotype, [edge, op]."""
+class Keep(Protocol):
+    """Share of every choice in the genotype that is read off weights.
+
+    Args:
+      cell: shape of the cell.
+      weights: mixing weights.
+      mask: False where there is no operation.
+      rule: what genotypes keep.
+
+    Returns:
+      Share of each choice, 0 to 1.
+    """
+
+    def __call__(
+        self, cell: Cell, weights: Weights, mask: Allowed, rule: moves.KeptEdges
+    ) -> Weights: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,24 +144,13 @@ class CostConstraint:
         return self.cost(shares) / target - 1
 
 
+@implements(Keep)
 def hard_choices(
-    cell: Cell,
-    weights: Float[Array, "edge op"],
-    mask: Bool[Array, "edge op"],
-    rule: moves.KeptEdges,
-) -> Float[Array, "edge op"]:
+    cell: Cell, weights: Weights, mask: Allowed, rule: moves.KeptEdges
+) -> Weights:
     """Returns 1 for what a genotype keeps: strongest operations of the best edges.
 
     `discretization.argmax` and `discretization.two_strongest`, inside a program.
-
-    Args:
-      cell: shape of the cell.
-      weights: mixing weights.
-      mask: False where there is no operation.
-      rule: what genotypes keep.
-
-    Returns:
-      0 or 1 for each choice.
     """
     present = _present(cell, weights, mask, rule)
     chosen = jax.nn.one_hot(present.argmax(-1), cell.shape[1], dtype=weights.dtype)
@@ -161,25 +165,14 @@ def hard_choices(
     return chosen * kept[:, None].astype(weights.dtype)
 
 
+@implements(Keep)
 def choice_probabilities(
-    cell: Cell,
-    weights: Float[Array, "edge op"],
-    mask: Bool[Array, "edge op"],
-    rule: moves.KeptEdges,
-) -> Float[Array, "edge op"]:
+    cell: Cell, weights: Weights, mask: Allowed, rule: moves.KeptEdges
+) -> Weights:
     """Returns the probability that a genotype keeps each choice, by its weight.
 
     Where all edges are kept, the weights over their sum on each edge; where k edges of
     a node are, k times the weights over their sum at the node.
-
-    Args:
-      cell: shape of the cell.
-      weights: mixing weights.
-      mask: False where there is no operation.
-      rule: what genotypes keep.
-
-    Returns:
-      Probabilities.
     """
     present = _present(cell, weights, mask, rule)
     sums = present.sum(-1)
@@ -193,11 +186,8 @@ def choice_probabilities(
 
 
 def _present(
-    cell: Cell,
-    weights: Float[Array, "edge op"],
-    mask: Bool[Array, "edge op"],
-    rule: moves.KeptEdges,
-) -> Float[Array, "edge op"]:
+    cell: Cell, weights: Weights, mask: Allowed, rule: moves.KeptEdges
+) -> Weights:
     """Returns the weights of choices that a genotype may keep; 0 for the others."""
     allowed = np.array(
         [

@@ -5,11 +5,12 @@ and keeps operations by them. To add one: ``DISCRETIZATIONS["mine"] = mine``.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
+from darts_jax.documentation import implements
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
 from darts_jax.types import EDGES, Mixture
@@ -18,15 +19,10 @@ HostAlpha = Mapping[str, Float[np.ndarray, "edge op"] | Float[np.ndarray, " edge
 """Kind -> parameters [edge, op]; kind + `EDGES` -> [edge], for `edge_weighted`."""
 
 Weights = Float[np.ndarray, "edge op"]
-Discretization = Callable[[Space, HostAlpha], Genotype]
-"""(space, architecture parameters) -> the genotype that is read off them."""
-
-WeightReader = Callable[[Cell, Float[np.ndarray, "edge op"]], Weights]
-"""(cell, parameters) -> weights; -1 where an edge has no such operation."""
 
 
-def softmax_weights(cell: Cell, logits: Float[np.ndarray, "edge op"]) -> Weights:
-    """Computes the softmax over the operations of each edge.
+class WeightReader(Protocol):
+    """Weights of the operations of one cell, read off its parameters.
 
     Args:
       cell: shape of the cell.
@@ -35,36 +31,46 @@ def softmax_weights(cell: Cell, logits: Float[np.ndarray, "edge op"]) -> Weights
     Returns:
       Weights in double precision; -1 where there is no operation.
     """
+
+    def __call__(self, cell: Cell, logits: Float[np.ndarray, "edge op"]) -> Weights: ...
+
+
+class Discretization(Protocol):
+    """Rule that reads a genotype off architecture parameters.
+
+    Args:
+      space: search space.
+      alpha: architecture parameters by kind.
+      read: weights from the parameters of a cell; those of the search's relaxation.
+
+    Returns:
+      The genotype.
+    """
+
+    def __call__(
+        self, space: Space, alpha: HostAlpha, read: WeightReader = ...
+    ) -> Genotype: ...
+
+
+@implements(WeightReader)
+def softmax_weights(cell: Cell, logits: Float[np.ndarray, "edge op"]) -> Weights:
+    """Computes the softmax over the operations of each edge."""
     masked = np.where(cell.mask, np.asarray(logits, np.float64), -np.inf)
     powers = np.exp(masked - masked.max(-1, keepdims=True))
     return np.where(cell.mask, powers / powers.sum(-1, keepdims=True), -1.0)
 
 
+@implements(WeightReader)
 def sigmoid_weights(cell: Cell, logits: Float[np.ndarray, "edge op"]) -> Weights:
-    """Computes the sigmoid of every operation by itself (FairDARTS).
-
-    Args:
-      cell: shape of the cell.
-      logits: architecture parameters.
-
-    Returns:
-      Weights in double precision; -1 where there is no operation.
-    """
+    """Computes the sigmoid of every operation by itself (FairDARTS)."""
     half = np.asarray(logits, np.float64) / 2
     return np.where(cell.mask, (1 + np.tanh(half)) / 2, -1.0)
 
 
-def simplex_weights(cell: Cell, shares: Float[np.ndarray, "edge op"]) -> Weights:
-    """Computes shares of an edge's operations from parameters on the simplex (GAEA).
-
-    Args:
-      cell: shape of the cell.
-      shares: architecture parameters, 0 or more.
-
-    Returns:
-      Weights in double precision; -1 where there is no operation.
-    """
-    masked = np.where(cell.mask, np.asarray(shares, np.float64), 0.0)
+@implements(WeightReader)
+def simplex_weights(cell: Cell, logits: Float[np.ndarray, "edge op"]) -> Weights:
+    """Computes shares of an edge's operations from parameters on the simplex (GAEA)."""
+    masked = np.where(cell.mask, np.asarray(logits, np.float64), 0.0)
     return np.where(cell.mask, masked / masked.sum(-1, keepdims=True), -1.0)
 
 
@@ -108,6 +114,7 @@ def require_finite_alpha(space: Space, alpha: HostAlpha, where: str = "") -> Non
         )
 
 
+@implements(Discretization)
 def two_strongest(
     space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights
 ) -> Genotype:
@@ -116,58 +123,36 @@ def two_strongest(
     Every node keeps the two incoming edges whose strongest operation has the largest
     softmax weight, with that operation; ``none`` takes part in the softmax and is never
     chosen. A node's edges come strongest first; ties go to the earlier source.
-
-    Args:
-      space: search space.
-      alpha: architecture parameters by kind.
-      read: weights from the parameters of a cell.
-
-    Returns:
-      The genotype.
     """
     return _genotype(
         space, alpha, read, lambda _, cell, weights: _best_edges(cell, weights, 2)
     )
 
 
+@implements(Discretization)
 def one_strongest(
     space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights
 ) -> Genotype:
-    """Reads off one edge per node, for recurrent cells (Liu et al., 2019, code).
-
-    Args:
-      space: search space.
-      alpha: architecture parameters by kind.
-      read: weights from the parameters of a cell.
-
-    Returns:
-      The genotype.
-    """
+    """Reads off one edge per node, for recurrent cells (Liu et al., 2019, code)."""
     return _genotype(
         space, alpha, read, lambda _, cell, weights: _best_edges(cell, weights, 1)
     )
 
 
+@implements(Discretization)
 def argmax(
     space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights
 ) -> Genotype:
     """Reads off the strongest operation of every edge, ``none`` included.
 
     The rule of NAS-Bench-201 (Dong and Yang, 2020).
-
-    Args:
-      space: search space.
-      alpha: architecture parameters by kind.
-      read: weights from the parameters of a cell.
-
-    Returns:
-      The genotype.
     """
     return _genotype(
         space, alpha, read, lambda _, cell, weights: _argmax(cell, weights)
     )
 
 
+@implements(Discretization)
 def edge_weighted(
     space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights
 ) -> Genotype:
@@ -177,16 +162,8 @@ def edge_weighted(
     softmax of its edge's logit over the edges that end in the same node; then as
     `two_strongest`.
 
-    Args:
-      space: search space.
-      alpha: architecture parameters by kind.
-      read: weights from the parameters of a cell.
-
     Raises:
       InputError: a kind without edge logits.
-
-    Returns:
-      The genotype.
     """
 
     def rule(kind: str, cell: Cell, weights: Weights) -> tuple[Choice, ...]:
@@ -201,6 +178,7 @@ def edge_weighted(
     return _genotype(space, alpha, read, rule)
 
 
+@implements(Discretization)
 def threshold(
     space: Space,
     alpha: HostAlpha,
@@ -215,14 +193,8 @@ def threshold(
     one edge from the first input, with ``none``.
 
     Args:
-      space: search space.
-      alpha: architecture parameters by kind.
-      read: weights from the parameters of a cell.
       level: least weight, 0 to 1.
       most: number of edges per node.
-
-    Returns:
-      The genotype.
     """
 
     def rule(kind: str, cell: Cell, weights: Weights) -> tuple[Choice, ...]:
@@ -236,6 +208,7 @@ def threshold(
     return _genotype(space, alpha, read, rule)
 
 
+@implements(Discretization)
 def few_skips(
     space: Space, alpha: HostAlpha, read: WeightReader = softmax_weights, most: int = 2
 ) -> Genotype:
@@ -246,13 +219,7 @@ def few_skips(
     softmax weight gets weight 0 and the cell is read off again.
 
     Args:
-      space: search space.
-      alpha: architecture parameters by kind.
-      read: weights from the parameters of a cell.
       most: number of skips.
-
-    Returns:
-      The genotype.
     """
 
     def rule(kind: str, cell: Cell, weights: Weights) -> tuple[Choice, ...]:

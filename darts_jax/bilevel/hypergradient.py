@@ -17,11 +17,13 @@ import optax
 from jaxtyping import Array, Float
 
 from darts_jax.bilevel.implicit import conjugate_gradient, mixed_product, neumann
+from darts_jax.documentation import implements
 from darts_jax.types import Alpha, Hypergradient, InnerStep, Loss, Params
 
 PUBLISHED_RADIUS = 0.01
 
 
+@implements(Hypergradient)
 def first_order(
     train_loss: Loss,
     valid_loss: Loss,
@@ -29,22 +31,12 @@ def first_order(
     alpha: Alpha,
     inner_step: InnerStep,
 ) -> Alpha:
-    """Computes ``dV/da(w, a)``, as if the inner step had rate 0 (Liu et al., 2019).
-
-    Args:
-      train_loss: inner loss T; unused.
-      valid_loss: outer loss V.
-      params: present weights w.
-      alpha: present architecture a.
-      inner_step: unused.
-
-    Returns:
-      The gradient, of the form of ``alpha``.
-    """
+    """Computes ``dV/da(w, a)``, as if the inner step had rate 0 (Liu et al., 2019)."""
     del train_loss, inner_step
     return jax.grad(valid_loss, argnums=1)(params, alpha)
 
 
+@implements(Hypergradient)
 def exact(
     train_loss: Loss,
     valid_loss: Loss,
@@ -55,21 +47,12 @@ def exact(
     """Computes both terms of the gradient of ``V(w'(a), a)`` (Liu et al., 2019, eq. 7).
 
     The second one is a Hessian-vector product, forward over reverse.
-
-    Args:
-      train_loss: inner loss T.
-      valid_loss: outer loss V.
-      params: present weights w.
-      alpha: present architecture a.
-      inner_step: U, one step of the optimizer of the weights.
-
-    Returns:
-      The gradient, of the form of ``alpha``.
     """
     direct, direction = _at_unrolled(train_loss, valid_loss, params, alpha, inner_step)
     return optax.tree.add(direct, mixed_product(train_loss, params, alpha, direction))
 
 
+@implements(Hypergradient)
 def unrolled(
     train_loss: Loss,
     valid_loss: Loss,
@@ -86,15 +69,7 @@ def unrolled(
     which are computed again in the backward pass.
 
     Args:
-      train_loss: inner loss T.
-      valid_loss: outer loss V.
-      params: present weights w.
-      alpha: present architecture a.
-      inner_step: U, one step of the optimizer of the weights.
       steps: number of inner steps, 1 or more.
-
-    Returns:
-      The gradient, of the form of ``alpha``.
     """
 
     @jax.checkpoint
@@ -108,6 +83,7 @@ def unrolled(
     return jax.grad(outer)(alpha)
 
 
+@implements(Hypergradient)
 def finite_difference(
     train_loss: Loss,
     valid_loss: Loss,
@@ -122,15 +98,7 @@ def finite_difference(
     estimate, not the value of the gradient.
 
     Args:
-      train_loss: inner loss T.
-      valid_loss: outer loss V.
-      params: present weights w.
-      alpha: present architecture a.
-      inner_step: U, one step of the optimizer of the weights.
       radius: norm of the change of the weights to either side, 0 or more.
-
-    Returns:
-      The gradient, of the form of ``alpha``.
     """
     direct, direction = _at_unrolled(train_loss, valid_loss, params, alpha, inner_step)
     norm = optax.tree.norm(direction)

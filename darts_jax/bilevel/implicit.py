@@ -18,12 +18,14 @@ import optax
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float, Int
 
-from darts_jax.types import Alpha, InnerStep, Loss, Params
+from darts_jax.documentation import implements
+from darts_jax.types import Alpha, Hypergradient, InnerStep, Loss, Params
 
 PUBLISHED_TERMS = 2
 DARTS_RATE = 0.025
 
 
+@implements(Hypergradient)
 def neumann(
     train_loss: Loss,
     valid_loss: Loss,
@@ -39,17 +41,9 @@ def neumann(
     of plain SGD, except that both gradients of V are taken before the step.
 
     Args:
-      train_loss: inner loss T.
-      valid_loss: outer loss V.
-      params: present weights w.
-      alpha: present architecture a.
-      inner_step: unused.
       terms: last power of the series, 0 or more; each costs a product with H.
       rate: the series converges to the inverse where ``0 < rate < 2 / |H|`` and H is
         positive definite. By default the first learning rate of DARTS.
-
-    Returns:
-      The gradient, of the form of ``alpha``.
     """
     del inner_step
     power, direct = jax.grad(valid_loss, argnums=(0, 1))(params, alpha)
@@ -69,6 +63,7 @@ def neumann(
     return optax.tree.add_scale(direct, -rate, total)
 
 
+@implements(Hypergradient)
 def conjugate_gradient(
     train_loss: Loss,
     valid_loss: Loss,
@@ -83,17 +78,9 @@ def conjugate_gradient(
     Pedregosa (2016), algorithm 1; damping as in Rajeswaran et al. (2019).
 
     Args:
-      train_loss: inner loss T.
-      valid_loss: outer loss V.
-      params: present weights w.
-      alpha: present architecture a.
-      inner_step: unused.
       iterations: number of products with H; as many as there are weights are exact.
       damping: must exceed minus the least eigenvalue of H; else the matrix is not
         positive definite and the result is meaningless.
-
-    Returns:
-      The gradient, of the form of ``alpha``.
     """
     del inner_step
     by_params, direct = jax.grad(valid_loss, argnums=(0, 1))(params, alpha)

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from darts_jax.bilevel.optimizers import Scalar
+from darts_jax.documentation import implements
 from darts_jax.types import Mask, Mixture
 
 PUBLISHED_STEPS = 7
@@ -41,54 +43,27 @@ class Perturbation(Protocol):
         loss: MixtureLoss,
         mixture: Mixture,
         mask: Mask,
-        radius: float | Float[Array, ""],
+        radius: Scalar,
     ) -> Mixture: ...
 
 
+@implements(Perturbation)
 def no_perturbation(
-    key: PRNGKeyArray,
-    loss: MixtureLoss,
-    mixture: Mixture,
-    mask: Mask,
-    radius: float | Float[Array, ""],
+    key: PRNGKeyArray, loss: MixtureLoss, mixture: Mixture, mask: Mask, radius: Scalar
 ) -> Mixture:
-    """Returns the mixture itself.
-
-    Args:
-      key: unused.
-      loss: unused.
-      mixture: weight of every operation.
-      mask: kind -> [edge, op], False where there is no operation.
-      radius: unused.
-
-    Returns:
-      A mixture near the given one; operations that do not exist keep their 0.
-    """
+    """Returns the mixture itself."""
     del key, loss, mask, radius
     return mixture
 
 
+@implements(Perturbation)
 def random(
-    key: PRNGKeyArray,
-    loss: MixtureLoss,
-    mixture: Mixture,
-    mask: Mask,
-    radius: float | Float[Array, ""],
+    key: PRNGKeyArray, loss: MixtureLoss, mixture: Mixture, mask: Mask, radius: Scalar
 ) -> Mixture:
     """Draws p + U(-radius, radius), cut to [0, 1] and divided by its sum.
 
     SDARTS-RS (Chen and Hsieh, 2020). On an edge whose weights do not sum to 1 it
     changes their shares of the sum.
-
-    Args:
-      key: consumed.
-      loss: unused.
-      mixture: weight of every operation.
-      mask: kind -> [edge, op], False where there is no operation.
-      radius: largest change of a weight; 0 returns the mixture bit for bit.
-
-    Returns:
-      A mixture near the given one; operations that do not exist keep their 0.
     """
     del loss
     noise = _noise(key, mixture, mask)
@@ -119,12 +94,13 @@ def _noise(key: PRNGKeyArray, mixture: Mixture, mask: Mask) -> Weights:
     return {kind: draw(kind) for kind in kinds}
 
 
+@implements(Perturbation)
 def adversarial(
     key: PRNGKeyArray,
     loss: MixtureLoss,
     mixture: Mixture,
     mask: Mask,
-    radius: float | Float[Array, ""],
+    radius: Scalar,
     steps: int = PUBLISHED_STEPS,
 ) -> Mixture:
     """Computes a mixture of large loss near p, by steps of ascent from a random start.
@@ -136,15 +112,7 @@ def adversarial(
     sign alone loses to the sum all that it gains.
 
     Args:
-      key: consumed.
-      loss: training loss by the mixture, at the present weights.
-      mixture: weight of every operation.
-      mask: kind -> [edge, op], False where there is no operation.
-      radius: largest change of a weight; 0 returns the mixture bit for bit.
       steps: number of steps of ascent, each as costly as a gradient.
-
-    Returns:
-      A mixture near the given one; operations that do not exist keep their 0.
     """
     size = 2 * radius / steps
     low: Weights = {}

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from jaxtyping import Array, Float
 
+from darts_jax.documentation import implements
 from darts_jax.types import Alpha, Loss, Params
 
 
@@ -17,7 +18,7 @@ class Regime(Protocol):
     Args:
       train_loss: T, of a batch of the training half.
       valid_loss: V, of a batch of the validation half.
-      weight: scalar of the step, ``valid_weight``.
+      weight: of V, 0 or more; scalar of the step, ``valid_weight``.
 
     Returns:
       Loss by weights and architecture.
@@ -28,49 +29,25 @@ class Regime(Protocol):
     ) -> Loss: ...
 
 
+@implements(Regime)
 def split(train_loss: Loss, valid_loss: Loss, weight: float | Float[Array, ""]) -> Loss:
-    """Returns V (Liu et al., 2019, eq. 3).
-
-    Args:
-      train_loss: T; unused.
-      valid_loss: V.
-      weight: unused.
-
-    Returns:
-      Loss by weights and architecture.
-    """
+    """Returns V (Liu et al., 2019, eq. 3)."""
     del train_loss, weight
     return valid_loss
 
 
+@implements(Regime)
 def single_level(
     train_loss: Loss, valid_loss: Loss, weight: float | Float[Array, ""]
 ) -> Loss:
-    """Returns T, which the weights descend, too (Xie et al., 2019, SNAS, eq. 4).
-
-    Args:
-      train_loss: T.
-      valid_loss: V; unused.
-      weight: unused.
-
-    Returns:
-      Loss by weights and architecture.
-    """
+    """Returns T, which the weights descend, too (Xie et al., 2019, SNAS, eq. 4)."""
     del valid_loss, weight
     return train_loss
 
 
+@implements(Regime)
 def mixed(train_loss: Loss, valid_loss: Loss, weight: float | Float[Array, ""]) -> Loss:
-    """Returns T + weight * V (He et al., 2020, MiLeNAS).
-
-    Args:
-      train_loss: T.
-      valid_loss: V.
-      weight: of V, 0 or more.
-
-    Returns:
-      Loss by weights and architecture.
-    """
+    """Returns T + weight * V (He et al., 2020, MiLeNAS)."""
 
     def loss(params: Params, alpha: Alpha) -> Float[Array, ""]:
         return train_loss(params, alpha) + weight * valid_loss(params, alpha)

@@ -6,7 +6,8 @@ kinds first, so that a mean is over all edges of the architecture, as in the pap
 add one: ``TERMS["mine"] = mine``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jax.scipy.special import digamma, gammaln
 from jaxtyping import Array, Bool, Float
 
 from darts_jax.bilevel.relaxation import concentration, is_operations
+from darts_jax.documentation import implements
 from darts_jax.types import Alpha, AnyArray, Mask, Mixture
 
 Logits = Float[Array, "edge op"]
@@ -22,8 +24,23 @@ Costs = Float[Array, "edge op"]
 Allowed = Bool[Array, "edge op"]
 Scalar = Float[Array, ""]
 
-Term = Callable[[Logits, Allowed, Weights, Costs], Scalar]
-"""(parameters, mask, mixing weights, costs) of all edges -> a scalar to be added."""
+
+class Term(Protocol):
+    """Term of the architecture's loss, from the edges of all kinds of cells.
+
+    Args:
+      logits: architecture parameters a.
+      mask: False where there is no operation.
+      weights: mixing weights p.
+      costs: cost of every operation, in any unit.
+
+    Returns:
+      Scalar to be added to the loss.
+    """
+
+    def __call__(
+        self, logits: Logits, mask: Allowed, weights: Weights, costs: Costs
+    ) -> Scalar: ...
 
 
 def penalty(
@@ -54,60 +71,37 @@ def penalty(
     )
 
 
+@implements(Term)
 def logsumexp(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Scalar:
-    """Computes ``mean_e log sum_o exp(a)`` (Ye et al., 2022, beta-DARTS).
-
-    Args:
-      logits: architecture parameters a.
-      mask: False where there is no operation.
-      weights: unused.
-      costs: unused.
-    """
+    """Computes ``mean_e log sum_o exp(a)`` (Ye et al., 2022, beta-DARTS)."""
     del weights, costs
     each = jax.nn.logsumexp(jnp.where(mask, logits, -jnp.inf), axis=-1)
     return each.mean()
 
 
+@implements(Term)
 def zero_one(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Scalar:
-    """Computes ``-mean (s - 1/2)^2``, s = sigmoid(a): FairDARTS (Chu et al., 2020).
-
-    Args:
-      logits: architecture parameters a.
-      mask: False where there is no operation.
-      weights: unused.
-      costs: unused.
-    """
+    """Computes ``-mean (s - 1/2)^2``, s = sigmoid(a): FairDARTS (Chu et al., 2020)."""
     del weights, costs
     return -_mean(jnp.square(jax.nn.sigmoid(logits) - 0.5), mask)
 
 
+@implements(Term)
 def zero_one_absolute(
     logits: Logits, mask: Allowed, weights: Weights, costs: Costs
 ) -> Scalar:
-    """Computes ``-mean |s - 1/2|``, s = sigmoid(a): FairDARTS (Chu et al., 2020).
-
-    Args:
-      logits: architecture parameters a.
-      mask: False where there is no operation.
-      weights: unused.
-      costs: unused.
-    """
+    """Computes ``-mean |s - 1/2|``, s = sigmoid(a): FairDARTS (Chu et al., 2020)."""
     del weights, costs
     return -_mean(jnp.abs(jax.nn.sigmoid(logits) - 0.5), mask)
 
 
+@implements(Term)
 def anchor_kl(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Scalar:
     """Computes ``sum_e KL(Dir(c) || Dir(1))``, c = elu(a) + 1, as DrNAS.
 
     Chen et al. (2021). With C the sum of an edge's K concentrations: ``log G(C) - sum
     log G(c) - log G(K) + sum (c - 1) (psi(c) - psi(C))``. The divergence of independent
     edges is their sum.
-
-    Args:
-      logits: architecture parameters a.
-      mask: False where there is no operation.
-      weights: unused.
-      costs: unused.
     """
     del weights, costs
     # An absent operation at its anchor contributes nothing.
@@ -118,31 +112,24 @@ def anchor_kl(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> 
     return (within.sum(-1) + gammaln(total[:, 0]) - gammaln(count)).sum()
 
 
+@implements(Term)
 def anchor_l2(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Scalar:
     """Computes ``sum a^2 / 2``, DrNAS's default distance to its anchor, c = 1 at a = 0.
 
     Chen et al. (2021), code.
 
     Its gradient is that of weight decay; the weight of the term is the decay.
-
-    Args:
-      logits: architecture parameters a.
-      mask: False where there is no operation.
-      weights: unused.
-      costs: unused.
     """
     del weights, costs
     return jnp.square(jnp.where(mask, logits, 0)).sum() / 2
 
 
+@implements(Term)
 def entropy(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Scalar:
     """Computes the mean entropy of edges in nats, ``-mean_e sum_o p log p``.
 
     Args:
-      logits: unused.
-      mask: unused.
       weights: p; 0 log 0 is 0.
-      costs: unused.
     """
     del logits, mask, costs
     # The slope of p log p at 0 is infinite: a weight that is 0 is left where it is.
@@ -150,17 +137,11 @@ def entropy(logits: Logits, mask: Allowed, weights: Weights, costs: Costs) -> Sc
     return -(safe * jnp.log(safe)).sum(-1).mean()
 
 
+@implements(Term)
 def expected_cost_penalty(
     logits: Logits, mask: Allowed, weights: Weights, costs: Costs
 ) -> Scalar:
-    """Computes ``sum_e sum_o p cost`` (Xie et al., 2019, SNAS; Cai et al., 2019).
-
-    Args:
-      logits: unused.
-      mask: False where there is no operation.
-      weights: p.
-      costs: cost of every operation, in any unit.
-    """
+    """Computes ``sum_e sum_o p cost`` (Xie et al., 2019, SNAS; Cai et al., 2019)."""
     del logits
     return (jnp.where(mask, costs, 0) * weights).sum()
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from darts_jax.documentation import implements
 from darts_jax.errors import InputError
 from darts_jax.types import (
     EDGES,
@@ -114,44 +115,28 @@ def is_operations(name: str) -> bool:
     return not name.endswith(EDGES)
 
 
+@implements(RelaxationFunction)
 def softmax(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
-    """Computes ``p = softmax(a / t)`` on each edge (Liu et al., 2019, eq. 2).
-
-    Args:
-      key: unused.
-      logits: architecture parameters a.
-      mask: False where there is no operation.
-      temperature: t, a positive scalar.
-
-    Returns:
-      Weights p, 0 where ``mask`` is False.
-    """
+    """Computes ``p = softmax(a / t)`` on each edge (Liu et al., 2019, eq. 2)."""
     del key
     return jax.nn.softmax(jnp.where(mask, logits / temperature, -jnp.inf))
 
 
+@implements(RelaxationFunction)
 def sigmoid(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
     """Computes ``p = 1 / (1 + exp(-a / t))``; operations do not compete.
 
     FairDARTS (Chu et al., 2020).
-
-    Args:
-      key: unused.
-      logits: architecture parameters a.
-      mask: False where there is no operation.
-      temperature: t, a positive scalar.
-
-    Returns:
-      Weights p, 0 where ``mask`` is False.
     """
     del key
     return jnp.where(mask, jax.nn.sigmoid(logits / temperature), 0)
 
 
+@implements(RelaxationFunction)
 def gumbel_softmax(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
@@ -159,19 +144,11 @@ def gumbel_softmax(
 
     SNAS (Xie et al., 2019), FBNet (Wu et al., 2019). Logits and ``log softmax(a)``
     differ by a constant, which the softmax ignores.
-
-    Args:
-      key: consumed.
-      logits: architecture parameters a.
-      mask: False where there is no operation.
-      temperature: t, a positive scalar.
-
-    Returns:
-      Weights p, 0 where ``mask`` is False.
     """
     return softmax(key, _noisy(key, logits), mask, temperature)
 
 
+@implements(RelaxationFunction)
 def hard_gumbel(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
@@ -179,12 +156,6 @@ def hard_gumbel(
 
     GDAS (Dong and Yang, 2019). Forward ``onehot(argmax(a + g))``; backward the gradient
     of `gumbel_softmax` for the same noise g.
-
-    Args:
-      key: consumed.
-      logits: architecture parameters a.
-      mask: False where there is no operation.
-      temperature: t, a positive scalar.
 
     Returns:
       One-hot weights.
@@ -195,6 +166,7 @@ def hard_gumbel(
     return _straight_through(_one_hot(best, logits), soft)
 
 
+@implements(RelaxationFunction)
 def sampled_gumbel(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
@@ -202,12 +174,6 @@ def sampled_gumbel(
 
     GDAS as it runs (Dong and Yang, 2019, section 3.3): no other operation is computed.
     Backward ``dL/dp_i ds_i/da`` for the drawn operation i and the soft weights s.
-
-    Args:
-      key: consumed.
-      logits: architecture parameters a.
-      mask: False where there is no operation.
-      temperature: t, a positive scalar.
 
     Returns:
       One-hot weights.
@@ -217,6 +183,7 @@ def sampled_gumbel(
     return hard * (1 + (soft - jax.lax.stop_gradient(soft)))
 
 
+@implements(RelaxationFunction)
 def dirichlet(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
@@ -227,19 +194,14 @@ def dirichlet(
     density f.
 
     Args:
-      key: consumed.
-      logits: architecture parameters a.
-      mask: False where there is no operation.
       temperature: unused: concentrations have a scale of their own.
-
-    Returns:
-      Weights p, 0 where ``mask`` is False.
     """
     del temperature
     log_x = _log_gamma(key, concentration(logits))
     return jax.nn.softmax(jnp.where(mask, log_x, -jnp.inf))
 
 
+@implements(RelaxationFunction)
 def uniform_one_hot(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
@@ -248,10 +210,7 @@ def uniform_one_hot(
     The gradient by the parameters is 0.
 
     Args:
-      key: consumed.
       logits: architecture parameters a, of which only shape and type matter.
-      mask: False where there is no operation.
-      temperature: unused.
 
     Returns:
       One-hot weights.
@@ -261,6 +220,7 @@ def uniform_one_hot(
     return _one_hot(jax.random.categorical(key, flat), logits)
 
 
+@implements(RelaxationFunction)
 def two_path(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
@@ -270,12 +230,6 @@ def two_path(
     proportion to ``p = softmax(a / t)``; one of them is active with probability ``q =
     softmax(a / t)`` over the pair. Backward, within the pair (eq. 4), ``dL/da_i = sum_j
     dL/dp_j q_j (delta_ij - q_i) / t``; elsewhere 0.
-
-    Args:
-      key: consumed.
-      logits: architecture parameters a.
-      mask: False where there is no operation.
-      temperature: t, a positive scalar.
 
     Returns:
       One-hot weights.
@@ -291,6 +245,7 @@ def two_path(
     return _straight_through(active, jax.nn.softmax(among))
 
 
+@implements(RelaxationFunction)
 def simplex(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
@@ -299,13 +254,7 @@ def simplex(
     GAEA (Li et al., 2021). The update keeps them positive.
 
     Args:
-      key: unused.
       logits: architecture parameters a, positive.
-      mask: False where there is no operation.
-      temperature: unused.
-
-    Returns:
-      Weights p, 0 where ``mask`` is False.
     """
     del key, temperature
     weights = jnp.where(mask, logits, 0)

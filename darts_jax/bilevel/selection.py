@@ -7,6 +7,7 @@ mine``.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool
@@ -17,6 +18,7 @@ from darts_jax.bilevel.discretization import (
     one_hot,
     random_genotype,
 )
+from darts_jax.documentation import implements
 from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
 from darts_jax.spaces.moves import RULES
 from darts_jax.types import Mixture
@@ -45,10 +47,24 @@ class TrainedSupernet:
     tune: Callable[[HostMask], None]
 
 
-Selection = Callable[[Space, TrainedSupernet, np.random.Generator], Genotype]
-"""(space, supernet, source of random order) -> the chosen genotype."""
+class Selection(Protocol):
+    """Choice of a genotype by measurements of a trained supernet.
+
+    Args:
+      space: search space.
+      trained: the supernet, which the choice may train on.
+      rng: source of all random numbers.
+
+    Returns:
+      The genotype.
+    """
+
+    def __call__(
+        self, space: Space, trained: TrainedSupernet, rng: np.random.Generator
+    ) -> Genotype: ...
 
 
+@implements(Selection)
 def perturbation(
     space: Space, trained: TrainedSupernet, rng: np.random.Generator
 ) -> Genotype:
@@ -60,14 +76,6 @@ def perturbation(
     random order: each keeps the edges, as many as the space's genotypes keep, without
     which the accuracy is lowest. In a space whose genotypes keep all edges the second
     part is left out.
-
-    Args:
-      space: search space.
-      trained: a trained supernet.
-      rng: source of the random order.
-
-    Returns:
-      The genotype.
     """
     mask = {kind: m.copy() for kind, m in trained.mask.items()}
     edges = [(k, e) for k, cell in space.cells.items() for e in range(len(cell.edges))]
@@ -141,6 +149,7 @@ def _drop_edges(
             kept[kind, incoming[i]] = False
 
 
+@implements(Selection)
 def best_sampled(
     space: Space, trained: TrainedSupernet, rng: np.random.Generator, samples: int = 100
 ) -> Genotype:
@@ -149,19 +158,14 @@ def best_sampled(
     Random search with weight sharing (Li and Talwalkar, 2019, section 3.2).
 
     Args:
-      space: search space.
-      trained: a trained supernet.
-      rng: source of the draws.
       samples: number of genotypes, each scored once.
-
-    Returns:
-      The genotype.
     """
     drawn = [random_genotype(space, rng) for _ in range(samples)]
     scores = [trained.score(one_hot(space, genotype)) for genotype in drawn]
     return drawn[int(np.argmax(scores))]
 
 
+@implements(Selection)
 def best_of_policy(
     space: Space, trained: TrainedSupernet, rng: np.random.Generator, samples: int = 100
 ) -> Genotype:
@@ -171,13 +175,7 @@ def best_of_policy(
     Gumbel-perturbed logits, whose largest is a draw from the softmax.
 
     Args:
-      space: search space.
-      trained: a trained supernet.
-      rng: source of the draws.
       samples: number of genotypes, each scored once.
-
-    Returns:
-      The genotype.
     """
     rule = DISCRETIZATIONS[space.discretization]
     drawn = []

@@ -6,12 +6,14 @@ mine``.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from darts_jax.bilevel.discretization import HostAlpha
+from darts_jax.documentation import implements
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Cell, Genotype, Space
 
@@ -25,8 +27,7 @@ class EpochRecord:
       alpha: architecture parameters.
       genotype: read off them by a rule of discretization.
       eigenvalue: largest of the Hessian of the validation loss by alpha; None where it
-        was
-        not measured.
+        was not measured.
     """
 
     epoch: int
@@ -48,10 +49,21 @@ class Stop:
     reason: str
 
 
-StopRule = Callable[[Space, Sequence[EpochRecord]], Stop | None]
-"""(space, records of the epochs so far) -> the stop, or None to go on."""
+class StopRule(Protocol):
+    """Decision to end a search, taken after every epoch.
+
+    Args:
+      space: search space.
+      history: records of the epochs so far, in order.
+
+    Returns:
+      The stop, or None to go on.
+    """
+
+    def __call__(self, space: Space, history: Sequence[EpochRecord]) -> Stop | None: ...
 
 
+@implements(StopRule)
 def eigenvalue_ratio(
     space: Space,
     history: Sequence[EpochRecord],
@@ -69,8 +81,6 @@ def eigenvalue_ratio(
     average exists where its window is whole.
 
     Args:
-      space: unused.
-      history: records of the epochs so far, in order.
       window: number of measurements in an average, odd.
       factor: growth that stops the search.
       delta: distance of the two averages, in measurements.
@@ -78,9 +88,6 @@ def eigenvalue_ratio(
 
     Raises:
       InputError: ``window`` is even.
-
-    Returns:
-      The stop, or None to go on.
     """
     del space
     if window % 2 == 0:
@@ -100,6 +107,7 @@ def eigenvalue_ratio(
     )
 
 
+@implements(StopRule)
 def skip_count(
     space: Space, history: Sequence[EpochRecord], least: int = 2
 ) -> Stop | None:
@@ -108,12 +116,7 @@ def skip_count(
     Returns to the last epoch recorded, in which they appeared.
 
     Args:
-      space: search space, which says the kinds that reduce.
-      history: records of the epochs so far, in order.
       least: number of skips that stops the search.
-
-    Returns:
-      The stop, or None to go on.
     """
     if not history:
         return None
@@ -124,6 +127,7 @@ def skip_count(
     return None
 
 
+@implements(StopRule)
 def stable_ranking(
     space: Space, history: Sequence[EpochRecord], epochs: int = 10
 ) -> Stop | None:
@@ -133,12 +137,7 @@ def stable_ranking(
     compare with is the one ``epochs`` before it.
 
     Args:
-      space: search space.
-      history: records of the epochs so far, in order.
       epochs: number of epochs without a change.
-
-    Returns:
-      The stop, or None to go on.
     """
     if len(history) <= epochs:
         return None

@@ -5,7 +5,7 @@ supernet was trained with, so their source is a choice of its own.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
+from darts_jax.documentation import implements
 from darts_jax.engine.devices import Layout
 from darts_jax.errors import InputError
 from darts_jax.models.functional import supernet_apply
@@ -32,45 +33,45 @@ Run = Callable[[Stats, Array, bool], tuple[Array, Stats]]
 Predict = Callable[[Array], Float[Array, "batch class"]]
 
 
-def running_statistics(run: Run, stats: Stats, calibration: Array) -> Predict:
-    """Predicts with the running statistics of the supernet's mixtures.
+class PathStatistics(Protocol):
+    """Prediction of one path, by the batch statistics of a rule.
 
     Args:
-      run: forward pass of one path.
-      stats: running statistics.
-      calibration: unused.
+      run: forward pass of the path.
+      stats: running statistics of the supernet.
+      calibration: training images, normalised [image, height, width, channel].
+
+    Returns:
+      Logits of images.
     """
+
+    def __call__(self, run: Run, stats: Stats, calibration: Array) -> Predict: ...
+
+
+@implements(PathStatistics)
+def running_statistics(run: Run, stats: Stats, calibration: Array) -> Predict:
+    """Predicts with the running statistics of the supernet's mixtures."""
     del calibration
     return lambda images: run(stats, images, False)[0]
 
 
+@implements(PathStatistics)
 def batch_statistics(run: Run, stats: Stats, calibration: Array) -> Predict:
-    """Predicts with the statistics of each batch, as in training.
-
-    Args:
-      run: forward pass of one path.
-      stats: running statistics.
-      calibration: unused.
-    """
+    """Predicts with the statistics of each batch, as in training."""
     del calibration
     return lambda images: run(stats, images, True)[0]
 
 
+@implements(PathStatistics)
 def recalibrated_statistics(run: Run, stats: Stats, calibration: Array) -> Predict:
-    """Predicts with the path's own statistics (Guo et al., 2020, section 3.4).
-
-    Args:
-      run: forward pass of one path.
-      stats: running statistics, of which the structure is read.
-      calibration: training images, normalised [image, height, width, channel].
-    """
+    """Predicts with the path's own statistics (Guo et al., 2020, section 3.4)."""
     # One update moves statistics from 0 by the momentum's share of the batch's.
     _, moved = run(jax.tree.map(jnp.zeros_like, stats), calibration, True)
     own = jax.tree.map(lambda leaf: leaf / BN_MOMENTUM, moved)
     return lambda images: run(own, images, False)[0]
 
 
-STATISTICS = {
+STATISTICS: dict[str, PathStatistics] = {
     "running": running_statistics,
     "batch": batch_statistics,
     "recalibrated": recalibrated_statistics,
