@@ -1,5 +1,12 @@
-"""The persistent compilation cache: a program that was compiled once is loaded."""
+"""The persistent compilation cache: a program that was compiled once is loaded.
 
+One folder serves all platforms. JAX's key of a program is made of the lowered program,
+versions of JAX and of the platform's runtime, the kind of the devices, the compiler's
+options and flags, and, as the folder is among the options, its path: a cache that was
+moved is not read. A GPU's choices of algorithms are kept in the same folder.
+"""
+
+import re
 import warnings
 from pathlib import Path
 
@@ -29,6 +36,7 @@ def use_compilation_cache(setting: str) -> Path | None:
     warnings.filterwarnings("ignore", full)
     if setting == "off":
         return None
+    _forget_place_of_package()
     if known := cache_folder():
         return known
     folder = (
@@ -45,6 +53,18 @@ def use_compilation_cache(setting: str) -> Path | None:
         ) from None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder
+
+
+def _forget_place_of_package() -> None:
+    """Keeps the package's folder out of Pallas kernels, and so out of a program's key.
+
+    Lowered for a GPU or a TPU, a kernel names the file of each of its lines. Without
+    the folder, environments of one user share what they compiled.
+    """
+    name = "jax_hlo_source_file_canonicalization_regex"
+    if getattr(jax.config, name) is None:
+        package = re.escape(Path(__file__).parents[1].name)
+        jax.config.update(name, f"^.*/(?={package}/)")
 
 
 def cache_folder() -> Path | None:
