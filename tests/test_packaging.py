@@ -17,6 +17,7 @@ import darts_jax
 from darts_jax.cli.main import main
 from darts_jax.settings.experiments import EXPERIMENTS
 from darts_jax.settings.methods import METHODS
+from darts_jax.settings.table_experiments import TABLE_EXPERIMENTS
 from tests.support.paths import ROOT
 
 FACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -258,7 +259,9 @@ def test_an_installed_package_serves_from_an_empty_directory(installed, tmp_path
 
     resolved = json.loads(said("settings", "--config", "pc_darts"))
     assert resolved["supernet"]["partial_channels"] == 4
-    assert said("reproduce", "list").splitlines() == list(EXPERIMENTS)
+    listed = said("reproduce", "list").splitlines()
+    names = [line for line in listed if line[0] != " "]
+    assert names == [*EXPERIMENTS, *TABLE_EXPERIMENTS]
     methods = said("methods")
     assert all(f"{name}: " in methods for name in METHODS)
     assert "auxiliary head" in said("cost", "DARTS_V2")

@@ -115,6 +115,23 @@ def is_operations(name: str) -> bool:
     return not name.endswith(EDGES)
 
 
+def dropping_edges(relaxation: RelaxationFunction) -> RelaxationFunction:
+    """Returns a relaxation by which an edge without operations has no weight.
+
+    Args:
+      relaxation: function of one kind of cell, whose edges have an operation each.
+    """
+
+    def relaxed(
+        key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
+    ) -> Weights:
+        is_dropped = ~jnp.any(mask, axis=-1, keepdims=True)
+        weights = relaxation(key, logits, mask | is_dropped, temperature)
+        return jnp.where(mask, weights, 0)
+
+    return relaxed
+
+
 @implements(RelaxationFunction)
 def softmax(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature

@@ -6,7 +6,8 @@ mine``.
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ from darts_jax.bilevel.discretization import (
     random_genotype,
 )
 from darts_jax.documentation import implements
-from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
+from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
 from darts_jax.spaces.moves import RULES
 from darts_jax.types import Mixture
 
@@ -36,8 +37,8 @@ class TrainedSupernet:
       mask: operations with which it has been trained.
       mixture: weights of the operations that a mask leaves.
       score: of a mixture on held-out data; more is better.
-      tune: trains the weights with what a mask leaves; ``score`` is then of the tuned
-        supernet.
+      tune: trains the weights with what a mask leaves, nothing of an edge that is
+        dropped; ``score`` is then of the tuned supernet.
     """
 
     alpha: HostAlpha
@@ -66,87 +67,177 @@ class Selection(Protocol):
 
 @implements(Selection)
 def perturbation(
-    space: Space, trained: TrainedSupernet, rng: np.random.Generator
+    space: Space,
+    trained: TrainedSupernet,
+    rng: np.random.Generator,
+    keeps_none: bool = False,
 ) -> Genotype:
     """Keeps what hurts most to lose: DARTS-PT (Wang et al., 2021, algorithm 1).
 
-    Edges in random order: each keeps the operation without which the accuracy is
-    lowest, the others' weights as they are; ``none`` is never kept where there is
-    something else. After every such decision the supernet is tuned. Then nodes in
-    random order: each keeps the edges, as many as the space's genotypes keep, without
-    which the accuracy is lowest. In a space whose genotypes keep all edges the second
-    part is left out.
+    As its released code: an edge of every kind of cell, in random order, keeps the
+    operation without which the accuracy is lowest, the others' weights as they are.
+    Then a node of every kind, in random order, keeps the edges, as many as the space's
+    genotypes keep, without which the accuracy is lowest; in a space whose genotypes
+    keep all edges this part is left out. Between two such decisions the supernet is
+    tuned. The released code scores a node's edges again after each that it gives up,
+    but with that one still in place.
+
+    Args:
+      keeps_none: True if ``none`` may be kept where the space's genotypes have it;
+        otherwise it is kept only where there is nothing else.
     """
-    mask = {kind: m.copy() for kind, m in trained.mask.items()}
-    edges = [(k, e) for k, cell in space.cells.items() for e in range(len(cell.edges))]
-    for place in rng.permutation(len(edges)):
-        kind, e = edges[place]
-        _decide_edge(space.cells[kind], kind, e, mask, trained)
-        trained.tune(mask)
-    chosen = {
-        (kind, e): space.cells[kind].edges[e].operations[int(np.argmax(mask[kind][e]))]
-        for kind, e in edges
+    rule = RULES.get(space.discretization, RULES["two_strongest"])
+    project = _Projection(
+        space, trained, may_be_none=keeps_none and rule.keeps_none, keeps=rule.keeps
+    )
+    edges = {kind: range(len(cell.edges)) for kind, cell in space.cells.items()}
+    decisions = [
+        functools.partial(project.decide_edges, chosen)
+        for chosen in _rounds(edges, rng)
+    ]
+    if rule.keeps is not None:
+        nodes = {k: range(cell.inputs, cell.states) for k, cell in space.cells.items()}
+        decisions += [
+            functools.partial(project.decide_nodes, open_nodes)
+            for chosen in _rounds(nodes, rng)
+            if (open_nodes := project.open_nodes(chosen))
+        ]
+    for number, decide in enumerate(decisions):
+        if number:
+            project.tune()
+        decide()
+    return project.genotype()
+
+
+def _rounds(
+    members: Mapping[str, Sequence[int]], rng: np.random.Generator
+) -> list[dict[str, int]]:
+    """Returns members in random order, in each round one of every kind that has more.
+
+    Args:
+      members: kind of cell -> its members.
+      rng: source of the order.
+    """
+    orders = {
+        kind: [own[i] for i in rng.permutation(len(own))]
+        for kind, own in members.items()
     }
-    kept = dict.fromkeys(edges, True)
-    if DISCRETIZATIONS[space.discretization] is not DISCRETIZATIONS["argmax"]:
-        _drop_edges(space, mask, kept, trained, rng)
-    cells = {}
-    for kind, cell in space.cells.items():
-        choices = tuple(
-            Choice(edge.target, edge.source, chosen[kind, e])
-            for e, edge in enumerate(cell.edges)
-            if kept[kind, e]
-        )
-        cells[kind] = CellGenotype(cell.inputs, choices, cell.output)
-    return Genotype(space.name, cells)
-
-
-def _decide_edge(
-    cell: Cell, kind: str, e: int, mask: HostMask, trained: TrainedSupernet
-) -> None:
-    """Leaves one operation of an edge in the mask."""
-    left = list(np.flatnonzero(mask[kind][e]))
-    wanted = [o for o in left if cell.edges[e].operations[o] != "none"] or left
-    scores = []
-    for o in wanted if len(left) > 1 else []:
-        mixture = trained.mixture(mask)
-        mixture.weights[kind][e, o] = 0
-        scores.append(trained.score(mixture))
-    best = wanted[int(np.argmin(scores))] if scores else wanted[0]
-    mask[kind][e] = np.arange(mask[kind].shape[1]) == best
-
-
-def _drop_edges(
-    space: Space,
-    mask: HostMask,
-    kept: dict[tuple[str, int], bool],
-    trained: TrainedSupernet,
-    rng: np.random.Generator,
-) -> None:
-    """Keeps as many edges into every node as the space's genotypes have."""
-    keeps = RULES.get(space.discretization, RULES["two_strongest"]).keeps
-    nodes = [
-        (kind, target)
-        for kind, cell in space.cells.items()
-        for target in range(cell.inputs, cell.states)
+    most = max(map(len, orders.values()))
+    return [
+        {kind: own[i] for kind, own in orders.items() if i < len(own)}
+        for i in range(most)
     ]
 
-    def mixture(gone: tuple[str, int] | None = None) -> Mixture:
-        left = trained.mixture(mask)
-        for (kind, e), stays in kept.items():
-            if stays and (kind, e) != gone:
-                continue
-            left.weights[kind][e] = 0
-            if kind in left.edge_shares:
-                left.edge_shares[kind][e] = 0
-        return left
 
-    for place in rng.permutation(len(nodes)):
-        kind, target = nodes[place]
-        incoming = space.cells[kind].incoming(target)
-        scores = [trained.score(mixture((kind, e))) for e in incoming]
-        for i in np.argsort(scores, kind="stable")[keeps:]:
-            kept[kind, incoming[i]] = False
+class _Projection:
+    """Supernet of which less is left, decision by decision.
+
+    Args:
+      space: search space.
+      trained: a trained supernet.
+      may_be_none: True if an edge may keep ``none``.
+      keeps: edges that a node keeps; None: all.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        trained: TrainedSupernet,
+        may_be_none: bool,
+        keeps: int | None,
+    ) -> None:
+        self._space = space
+        self._trained = trained
+        self._may_be_none = may_be_none
+        self._keeps = keeps
+        self._mask = {kind: m.copy() for kind, m in trained.mask.items()}
+        self._kept = {
+            kind: np.ones(len(cell.edges), bool) for kind, cell in space.cells.items()
+        }
+
+    def tune(self) -> None:
+        """Tunes the supernet with what is left."""
+        left = {kind: m & self._kept[kind][:, None] for kind, m in self._mask.items()}
+        self._trained.tune(left)
+
+    def decide_edges(self, chosen: Mapping[str, int]) -> None:
+        """Leaves one operation of an edge of every kind, kind after kind.
+
+        Args:
+          chosen: kind of cell -> edge.
+        """
+        for kind, e in chosen.items():
+            mask = self._mask[kind]
+            operations = self._space.cells[kind].edges[e].operations
+            left = list(np.flatnonzero(mask[e]))
+            wanted = [o for o in left if self._may_be_none or operations[o] != "none"]
+            wanted = wanted or left
+            scores = []
+            for o in wanted if len(left) > 1 else []:
+                mixture = self._mixture()
+                mixture.weights[kind][e, o] = 0
+                scores.append(self._trained.score(mixture))
+            best = wanted[int(np.argmin(scores))] if scores else wanted[0]
+            mask[e] = np.arange(mask.shape[1]) == best
+
+    def open_nodes(self, chosen: Mapping[str, int]) -> dict[str, int]:
+        """Returns the nodes with more edges than they keep.
+
+        Args:
+          chosen: kind of cell -> node.
+        """
+        cells = self._space.cells
+        assert self._keeps is not None
+        return {
+            kind: target
+            for kind, target in chosen.items()
+            if len(cells[kind].incoming(target)) > self._keeps
+        }
+
+    def decide_nodes(self, chosen: Mapping[str, int]) -> None:
+        """Keeps as many edges into a node of every kind as genotypes have.
+
+        Args:
+          chosen: kind of cell -> node.
+        """
+        for kind, target in chosen.items():
+            incoming = self._space.cells[kind].incoming(target)
+            scores = []
+            for e in incoming:
+                mixture = self._mixture()
+                _drop_edge(mixture, kind, e)
+                scores.append(self._trained.score(mixture))
+            for i in np.argsort(scores, kind="stable")[self._keeps :]:
+                self._kept[kind][incoming[i]] = False
+
+    def genotype(self) -> Genotype:
+        """Returns the genotype of what is left."""
+        cells = {}
+        for kind, cell in self._space.cells.items():
+            choices = tuple(
+                Choice(
+                    edge.target,
+                    edge.source,
+                    edge.operations[int(np.argmax(self._mask[kind][e]))],
+                )
+                for e, edge in enumerate(cell.edges)
+                if self._kept[kind][e]
+            )
+            cells[kind] = CellGenotype(cell.inputs, choices, cell.output)
+        return Genotype(self._space.name, cells)
+
+    def _mixture(self) -> Mixture:
+        mixture = self._trained.mixture(self._mask)
+        for kind, kept in self._kept.items():
+            for e in np.flatnonzero(~kept).tolist():
+                _drop_edge(mixture, kind, e)
+        return mixture
+
+
+def _drop_edge(mixture: Mixture, kind: str, e: int) -> None:
+    mixture.weights[kind][e] = 0
+    if kind in mixture.edge_shares:
+        mixture.edge_shares[kind][e] = 0
 
 
 @implements(Selection)

@@ -40,7 +40,12 @@ from darts_jax.bilevel.microbatches import scan_microbatches
 from darts_jax.bilevel.perturbation import Perturbation, no_perturbation
 from darts_jax.bilevel.regime import Regime, split
 from darts_jax.bilevel.regularization import Term, penalty
-from darts_jax.bilevel.relaxation import Relaxation, is_operations, relax
+from darts_jax.bilevel.relaxation import (
+    Relaxation,
+    dropping_edges,
+    is_operations,
+    relax,
+)
 from darts_jax.types import (
     Alpha,
     AnyArray,
@@ -104,6 +109,7 @@ class Search:
         nothing.
       freezes_architecture: True if the architecture stays as it is in the steps whose
         scalar ``architecture.learns`` is 0.
+      drops_edges: True if the mask may leave an edge no operation; it has no weight.
       targets: kind -> state in which each edge ends; for alpha with edge logits.
       skips: kind -> [edge, op], 1.0 where the operation is a skip connection and gets
         the auxiliary weight; an absent kind gets none.
@@ -127,6 +133,7 @@ class Search:
     weight_hook: WeightHook = no_hook
     hook_cells: tuple[str, int] | None = None
     freezes_architecture: bool = False
+    drops_edges: bool = False
     targets: Targets = dataclasses.field(default_factory=dict)
     skips: Mapping[str, Float[AnyArray, "edge op"]] = dataclasses.field(
         default_factory=dict
@@ -242,8 +249,9 @@ class Search:
           scalars: of the step.
           function: replaces the function of the search's own relaxation.
         """
+        function = function or self.relaxation.function
         mixture = relax(
-            function or self.relaxation.function,
+            dropping_edges(function) if self.drops_edges else function,
             key,
             alpha,
             mask,

@@ -6,7 +6,9 @@ from darts_jax.cli.arguments import Verb, refuse_settings
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="PROTOCOL/METHOD; list: every one's name")
+    parser.add_argument(
+        "name", help="PROTOCOL/METHOD; list: every one, and where its numbers stand"
+    )
     parser.add_argument(
         "--seeds", type=int, help="how many searches; default 4, on a table 500"
     )
@@ -18,15 +20,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from darts_jax.settings.experiments import EXPERIMENTS
     from darts_jax.settings.table_experiments import RUNS, TABLE_EXPERIMENTS
+    from darts_jax.workflows.ledger import list_experiments
     from darts_jax.workflows.reproduce import reproduce
     from darts_jax.workflows.reproduce_baseline import reproduce_baseline
     from darts_jax.workflows.time_limit import time_limit
 
     refuse_settings(options, "reproduce takes no settings: those of the protocol hold")
     if options.name == "list":
-        print("\n".join([*EXPERIMENTS, *TABLE_EXPERIMENTS]))
+        print(list_experiments())
         return
     if options.name in TABLE_EXPERIMENTS:
         experiment = TABLE_EXPERIMENTS[options.name]

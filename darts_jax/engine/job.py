@@ -82,12 +82,15 @@ class Supermodel(struct.PyTreeNode):
     Attributes:
       mixture: kind -> weights of the operations [edge, op].
       key: raw data of the key from which random operations draw.
+      batch_statistics: True if it normalises by the statistics of the batch, not by
+        the running ones.
     """
 
     params: Params
     stats: Stats
     mixture: Mixture
     key: UInt[Array, " key"]
+    batch_statistics: bool = struct.field(pytree_node=False, default=False)
 
 
 @dataclasses.dataclass(frozen=True)

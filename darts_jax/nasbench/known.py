@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from darts_jax.nasbench import DATASETS, find_table, load_table
 from darts_jax.spaces.graph import Genotype
 
-_SPACES = ("nasbench201", "nasbench201_biased")
+_SPACES = ("nasbench201", "nasbench201_no_none", "nasbench201_biased")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -241,6 +241,14 @@ EXCLUSIONS: list[Exclusion] = [
         "search.discretization=edge_weighted reads search.edge_weights: want true",
     ),
     Exclusion(
+        ("search.selection.statistics", "task"),
+        lambda c: (
+            c.search.selection.statistics == "batch"
+            and c.config.task not in ("classification", "detection")
+        ),
+        "search.selection.statistics=batch is of images, and task={task}; want running",
+    ),
+    Exclusion(
         ("search.stop", "search.diagnostics.eigenvalue_every"),
         lambda c: (
             c.search.stop == "eigenvalue_ratio"

@@ -2,26 +2,27 @@
 
 An experiment is named ``protocol/method``. What a protocol fixes is written out, as
 every one of these moves results by points. A *proxy* is a protocol small enough for two
-cores; its results are not comparable with the published figure that stands beside them.
+cores; its results are not comparable with published figures, and none stands beside
+them.
 """
 
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from darts_jax.errors import unknown_name_error
 from darts_jax.settings.config import default_config, with_overrides
+from darts_jax.settings.darts_recipes import DARTS_RECIPES
 from darts_jax.settings.methods import (
     METHODS,
     apply_method,
     has_curvature,
     published_config,
 )
-
-Settings = Mapping[str, Any]
+from darts_jax.settings.nasbench201_recipes import DARTS_CONFIG, NASBENCH201_RECIPES
+from darts_jax.settings.recipe import Recipe, Settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,34 +48,33 @@ class Protocol:
 
 
 @dataclasses.dataclass(frozen=True)
-class Published:
-    """A figure of a paper, in the protocol's unit; a spread where it gives one."""
-
-    mean: float
-    spread: float | None
-    source: str
-
-    def __str__(self) -> str:
-        return f"{self.mean:.2f}" + (f" ± {self.spread:.2f}" if self.spread else "")
-
-
-@dataclasses.dataclass(frozen=True)
 class Experiment:
     """A method by a protocol.
 
     Attributes:
-      settings: over protocol and method: what the published figure was searched with.
-      facts: what a reader must know beside the protocol's.
+      name: ``protocol/method``.
+      method: of `METHODS`.
+      protocol: of `PROTOCOLS`.
+      recipe: of the published figure that stands beside its results.
     """
 
     name: str
     method: str
     protocol: Protocol
-    published: Published | None
-    settings: Settings = dataclasses.field(default_factory=dict)
-    facts: tuple[str, ...] = ()
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
 
 
+_RELEASED_CODE_FACTS = (
+    "released code draws validation images with replacement, batch by batch, and "
+    "AutoDL lists the two halves of the training images in a file; ours are the first "
+    "and the last 25,000, each drawn at most once an epoch",
+    "an epoch of released code has 391 steps, here 390: an incomplete batch is dropped",
+    "clipping in AutoDL, DrNAS and beta-DARTS counts the architecture's gradient in "
+    "the norm, ours the weights' alone",
+    "the architecture's step leaves running statistics as they are, which move with it "
+    "in released code: the supernet's own accuracy differs, the search does not",
+    "AutoDL takes one seed of the benchmark at random, ours is the mean over its seeds",
+)
 _NASBENCH201_FACTS = (
     "the architecture is validated on half of CIFAR-10's training images",
     "the genotype is the argmax over all operations, none included, unless the method "
@@ -109,16 +109,14 @@ PROTOCOLS: dict[str, Protocol] = {
             "data.flip": True,
             "supernet.cells": 5,
             "supernet.channels": 16,
-            "search.epochs": 50,
-            "search.batch_size": 64,
-            "search.weights.decay": 5e-4,
+            **DARTS_CONFIG,
         },
         retrains=False,
         facts=(
-            "50 epochs (GDAS was published with 240, DrNAS with 100), 16 channels, 5 "
-            "cells a stage",
-            "weight decay 0.0005, as published, with plain momentum where Nesterov's "
-            "was published, but for DARTS",
+            "every row by its own recipe, as `darts-jax reproduce list` shows; one "
+            "without a published figure by DARTS.config of AutoDL: 50 epochs, 16 "
+            "channels, 5 cells a stage, decay 0.0005, Nesterov's momentum",
+            *_RELEASED_CODE_FACTS,
             *_NASBENCH201_FACTS,
         ),
     ),
@@ -182,92 +180,18 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
 }
 
-_NASBENCH201 = "Dong and Yang 2020, 2001.00326, table 5"
-_DARTS_MINUS = "Chu et al. 2021, 2009.01027, table of NAS-Bench-201"
-_ON_NASBENCH201 = {
-    "darts": Published(54.30, None, _NASBENCH201),
-    "darts_second_order": Published(54.30, None, _NASBENCH201),
-    "random_sharing": Published(87.66, 1.69, _NASBENCH201),
-    "enas": Published(54.30, None, _NASBENCH201),
-    "snas": Published(92.77, 0.83, _DARTS_MINUS),
-    "pc_darts": Published(93.41, 0.30, _DARTS_MINUS),
-    "darts_minus": Published(93.80, 0.40, "Chu et al. 2021, 2009.01027"),
-    "drnas": Published(94.36, None, "Chen et al. 2021, 2006.10355"),
-    "beta_darts": Published(94.36, None, "Ye et al. 2022, 2203.01665"),
-    "darts_pt": Published(88.11, None, "Wang et al. 2021, 2108.04392"),
-    "darts_pt_fixed": Published(93.80, None, "Wang et al. 2021, 2108.04392"),
-}
-# The benchmark's own searches: AutoDL's DARTS-V1.py, DARTS-V2.py and DARTS.config.
-_AUTODL_FACTS = (
-    "AutoDL lists the two halves of the training images in a file and draws validation "
-    "images with replacement; ours are the first and the last 25,000, each drawn at "
-    "most once an epoch",
-    "AutoDL's epoch has 391 steps, here 390: an incomplete batch is dropped",
-    "AutoDL's clipping counts the architecture's gradient in the norm, ours the "
-    "weights' alone",
-)
-_RECIPE_SETTINGS: dict[str, Settings] = {
-    "nasbench201/darts": {
-        "search.weights.nesterov": True,
-        "search.first_step": "weights",
-    },
-    "nasbench201/darts_second_order": {"search.weights.nesterov": True},
-}
-_RECIPE_FACTS: dict[str, tuple[str, ...]] = {
-    "nasbench201/darts": (
-        "Nesterov's momentum, and the weights' step before the architecture's, as in "
-        "AutoDL",
-        *_AUTODL_FACTS,
-    ),
-    "nasbench201/darts_second_order": (
-        "Nesterov's momentum, as in AutoDL",
-        "AutoDL takes the mixed derivative by a finite difference, through a step of "
-        "plain momentum without clipping; ours is exact, through the real step",
-        *_AUTODL_FACTS,
-    ),
-}
-_ON_CIFAR10 = {
-    "darts": (3.00, 0.14),
-    "darts_second_order": (2.76, 0.09),
-    "snas": (2.85, 0.02),
-    "gdas": (2.93, None),
-    "p_darts": (2.50, None),
-    "pc_darts": (2.57, 0.07),
-    "r_darts_l2": (2.95, 0.21),
-    "sdarts_rs": (2.67, 0.03),
-    "sdarts_adv": (2.61, 0.02),
-    "fair_darts": (2.54, 0.05),
-    "drnas_progressive": (2.46, 0.03),
-    "darts_pt": (2.61, 0.08),
-    "darts_minus": (2.59, 0.08),
-    "beta_darts": (2.53, 0.08),
-    "lambda_darts": (2.52, 0.11),
-    "darts_plus": (2.50, 0.11),
+_RECIPES: dict[str, Mapping[str, Recipe]] = {
+    "nasbench201": NASBENCH201_RECIPES,
+    "darts_cifar10": DARTS_RECIPES,
 }
 
 
 def _experiments() -> dict[str, Experiment]:
-    cifar10 = {
-        name: Published(mean, spread, METHODS[name].source)
-        for name, (mean, spread) in _ON_CIFAR10.items()
-    }
-    figures: dict[str, dict[str, Published]] = {
-        "nasbench201": _ON_NASBENCH201,
-        "nasbench201_proxy": _ON_NASBENCH201,
-        "darts_cifar10": cifar10,
-        "fashion_mnist_proxy": {},
-    }
     found = {}
     for protocol, method in itertools.product(PROTOCOLS, METHODS):
         name = f"{protocol}/{method}"
-        found[name] = Experiment(
-            name,
-            method,
-            PROTOCOLS[protocol],
-            figures[protocol].get(method),
-            settings=_RECIPE_SETTINGS.get(name, {}),
-            facts=_RECIPE_FACTS.get(name, ()),
-        )
+        recipe = _RECIPES.get(protocol, {}).get(method, Recipe())
+        found[name] = Experiment(name, method, PROTOCOLS[protocol], recipe)
     return found
 
 
@@ -300,7 +224,7 @@ def experiment_config(experiment: Experiment, seed: int) -> ConfigDict:
     """
     settings = experiment.protocol.settings
     method = experiment.method
-    own = [f"{key}={value}" for key, value in experiment.settings.items()]
+    own = [f"{key}={value}" for key, value in experiment.recipe.settings.items()]
     overrides = [*own, f"seed={seed}"]
     if settings is None:
         return with_overrides(published_config(method), overrides)

@@ -111,7 +111,12 @@ def _changed(
 _AT_REST: Settings = {"search.warmup": 1.0}
 _NO_DECAY: Settings = {"search.architecture.decay": 0.0}
 _EIGENVALUES: Settings = {"search.diagnostics.eigenvalue_every": 2}
-_TUNED: Settings = {"search.selection.tune_epochs": 5}
+_NO_NONE: Settings = {"space": "darts_no_none"}
+_PROJECTED: Settings = {
+    **_NO_NONE,
+    "search.selection.tune_epochs": 5,
+    "search.selection.statistics": "batch",
+}
 _DRNAS: Settings = {
     "search.relaxation": "dirichlet",
     "search.terms.anchor_l2": "0.001",
@@ -201,11 +206,13 @@ METHODS: dict[str, Method] = {
         "SDARTS-RS",
         "Chen and Hsieh 2020, 2002.05283",
         {"search.perturbation": "random", "search.radius": "0.03:0.3"},
+        sizes=_NO_NONE,
     ),
     "sdarts_adv": Method(
         "SDARTS-ADV",
         "Chen and Hsieh 2020, 2002.05283",
         {"search.perturbation": "adversarial", "search.radius": "0.03:0.3"},
+        sizes=_NO_NONE,
     ),
     "r_darts_es": Method(
         "R-DARTS, early stopping (DARTS-ES)",
@@ -273,23 +280,25 @@ METHODS: dict[str, Method] = {
         "DARTS-PT",
         "Wang et al. 2021, 2108.04392",
         {"search.discretization": "perturbation"},
-        sizes=_TUNED,
+        sizes={**_PROJECTED, "search.selection.tunes_alpha": True},
     ),
     "darts_pt_fixed": Method(
         "DARTS-PT, fixed alpha",
         "Wang et al. 2021, 2108.04392",
         {"search.discretization": "perturbation", **_AT_REST},
-        sizes=_TUNED,
+        sizes=_PROJECTED,
     ),
     "beta_darts": Method(
         "beta-DARTS",
         "Ye et al. 2022, 2203.01665",
         {"search.terms.logsumexp": "0:25", **_NO_DECAY},
+        sizes=_NO_NONE,
     ),
     "lambda_darts": Method(
         "Lambda-DARTS",
         "Movahedi et al. 2023, 2210.07998",
         {"search.hook": "alignment", "search.hook_weight": "0:0.125"},
+        sizes=_NO_NONE,
     ),
     "idarts": Method(
         "iDARTS",
@@ -317,6 +326,7 @@ METHODS: dict[str, Method] = {
         "NoisyDARTS",
         "Chu et al. 2020, 2005.03566",
         {"search.corruption.kind": "gaussian", "search.corruption.strength": "0.2"},
+        sizes=_NO_NONE,
     ),
     "proxyless": Method(
         "ProxylessNAS's two paths",

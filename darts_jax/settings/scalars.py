@@ -30,7 +30,8 @@ def search_scalars(settings: ConfigDict, epoch: int) -> Scalars:
     scalars = _scalars("search", settings, epoch)
     rates = settings.weights
     cosine = Schedule(rates.learning_rate, rates.final_learning_rate, "cosine")
-    scalars["weights"]["learning_rate"] = cosine.at(epoch, settings.epochs)
+    span = rates.cosine_epochs or settings.epochs
+    scalars["weights"]["learning_rate"] = cosine.at(epoch, span)
     scalars["architecture"]["learns"] = float(epoch >= resting_epochs(settings))
     terms = scalars.get("terms", {})
     scalars["terms"] = {name: terms[name] for name in active_terms(settings)}

@@ -312,6 +312,13 @@ SCHEMA: dict[str, Setting] = {
         scalar="budget.rate",
     ),
     **_sgd("search", final_rate=0.001),
+    "search.weights.cosine_epochs": Setting(
+        0,
+        "Epochs in which the weights' rate falls by its cosine, after which it rises "
+        "again; 0: those of the search.",
+        COUNT,
+        "epochs",
+    ),
     "search.architecture.rule": Setting(
         "adam", "Update of the architecture.", Registered(ARCHITECTURE_UPDATES)
     ),
@@ -412,6 +419,15 @@ SCHEMA: dict[str, Setting] = {
     "search.selection.samples": Setting(
         100, "Genotypes that best_sampled and best_of_policy score.", POSITIVE
     ),
+    "search.selection.statistics": Setting(
+        "running",
+        "Batch statistics of the supernet that a selection scores: its running ones, "
+        "or the batch's.",
+        OneOf(("running", "batch")),
+    ),
+    "search.selection.keeps_none": Setting(
+        False, "Lets perturbation keep none, in a space whose genotypes may have it."
+    ),
     "search.selection.tune_epochs": Setting(
         0,
         "Epochs that the supernet is tuned for between two decisions.",
@@ -420,6 +436,9 @@ SCHEMA: dict[str, Setting] = {
     ),
     "search.selection.tune_rate": Setting(
         0.1, "Rate of that tuning, as a share of the first learning rate.", COUNT
+    ),
+    "search.selection.tunes_alpha": Setting(
+        False, "Lets the architecture learn in that tuning, on edges not decided yet."
     ),
     "search.diagnostics.eigenvalue_every": Setting(
         0,

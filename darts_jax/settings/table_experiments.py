@@ -9,7 +9,7 @@ epochs, over 500 searches.
 import dataclasses
 from collections.abc import Mapping
 
-from darts_jax.settings.experiments import Published
+from darts_jax.settings.recipe import Published
 
 PROTOCOL = "nasbench201_table"
 SECONDS = 12_000.0

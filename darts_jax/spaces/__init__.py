@@ -4,7 +4,11 @@ from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.spaces.darts import DARTS, DARTS_NO_NONE
 from darts_jax.spaces.graph import Space
 from darts_jax.spaces.mobile import EFFICIENTNET, FBNET, MOBILE, MOBILE_SMALL
-from darts_jax.spaces.nasbench201 import NASBENCH201, NASBENCH201_BIASED
+from darts_jax.spaces.nasbench201 import (
+    NASBENCH201,
+    NASBENCH201_BIASED,
+    NASBENCH201_NO_NONE,
+)
 from darts_jax.spaces.recurrent import RECURRENT
 from darts_jax.spaces.robust import S1, S2, S3, S4
 from darts_jax.spaces.transformer import TRANSFORMER
@@ -12,7 +16,8 @@ from darts_jax.spaces.transformer import TRANSFORMER
 SPACES: dict[str, Space] = {
     space.name: space
     for space in (
-        *(DARTS, DARTS_NO_NONE, NASBENCH201, NASBENCH201_BIASED, S1, S2, S3, S4),
+        *(DARTS, DARTS_NO_NONE, S1, S2, S3, S4),
+        *(NASBENCH201, NASBENCH201_NO_NONE, NASBENCH201_BIASED),
         *(MOBILE, MOBILE_SMALL, EFFICIENTNET, FBNET, RECURRENT, TRANSFORMER),
     )
 }

@@ -55,5 +55,6 @@ def darts_space(
 
 
 DARTS = darts_space("darts", OPERATIONS, OPERATIONS)
-# DrNAS (Chen et al., 2021) leaves `none` out of the supernet.
+# DrNAS (Chen et al., 2021) leaves `none` out of the supernet, and so does the released
+# code of SDARTS, DARTS-PT, beta-DARTS, Lambda-DARTS and NoisyDARTS.
 DARTS_NO_NONE = darts_space("darts_no_none", OPERATIONS[1:], OPERATIONS[1:])

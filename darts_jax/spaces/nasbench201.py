@@ -23,11 +23,21 @@ MACRO = Macro(
     final_norm=True,
 )
 _CELLS = {"normal": Cell(1, 3, dense_edges(1, 3, OPERATIONS), output=(3,))}
+_NO_NONE = {"normal": Cell(1, 3, dense_edges(1, 3, OPERATIONS[1:]), output=(3,))}
 
 # The benchmark's own supernet does not normalise after pooling.
 NASBENCH201 = Space(
     "nasbench201",
     _CELLS,
+    MACRO,
+    discretization="argmax",
+    supernet_variants={"avg_pool_3x3": "avg_pool_3x3_plain"},
+)
+
+# GAEA (Li et al., 2021) leaves `none` out of the supernet.
+NASBENCH201_NO_NONE = Space(
+    "nasbench201_no_none",
+    _NO_NONE,
     MACRO,
     discretization="argmax",
     supernet_variants={"avg_pool_3x3": "avg_pool_3x3_plain"},

@@ -239,8 +239,14 @@ def make_supernet_prediction(
     def predict(model: Supermodel, images: Array) -> Any:
         clean = normalize_images(dataset, images, layout)
         key = jax.random.wrap_key_data(model.key)
+        # A mixture of its own has no strength of corruption, in training either.
         outputs, _ = method.apply(
-            model.params, model.stats, model.mixture, clean, key, train=False
+            model.params,
+            model.stats,
+            model.mixture,
+            clean,
+            key,
+            train=model.batch_statistics,
         )
         return outputs
 

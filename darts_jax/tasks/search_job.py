@@ -230,6 +230,7 @@ def make_method(
         weight_hook=WEIGHT_HOOKS[settings.hook],
         hook_cells=None if settings.hook == "none" else hooked_cells(config, space),
         freezes_architecture=settings.warmup > 0 or settings.selection.tune_epochs > 0,
+        drops_edges=settings.selection.tune_epochs > 0,
         nesterov=settings.weights.nesterov,
         weights_first=settings.first_step == "weights",
         targets=_targets(space) if settings.edge_weights else {},

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -88,11 +89,14 @@ def _make_trained(config: ConfigDict, job: Job, state: Any) -> TrainedSupernet:
     last = job.scalars(job.epochs - 1)
     # What helped the search along is no part of what it found.
     scalars = last | {"auxiliary_skip": np.float32(0)}
+    settings = config.search.selection
     current = {"state": state}
-    tuner = _Tuner(config, job) if config.search.selection.tune_epochs else None
+    tuner = _Tuner(config, job) if settings.tune_epochs else None
 
     def score(mixture: Mixture) -> float:
-        model = make_model(current["state"], scalars).replace(mixture=mixture)
+        model = make_model(current["state"], scalars).replace(
+            mixture=mixture, batch_statistics=settings.statistics == "batch"
+        )
         return float(job.score.merit(evaluator.score(model)))
 
     def mixture(mask: HostMask) -> Mixture:
@@ -109,7 +113,11 @@ def _make_trained(config: ConfigDict, job: Job, state: Any) -> TrainedSupernet:
 
 
 class _Tuner:
-    """Trains the weights of a supernet while its architecture rests."""
+    """Trains the weights of a supernet with less and less to choose from.
+
+    The momentum of the search is forgotten. The architecture rests, or learns on as
+    long as an edge is undecided.
+    """
 
     def __init__(self, config: ConfigDict, job: Job) -> None:
         self.job = job
@@ -117,19 +125,27 @@ class _Tuner:
         self.chunks = job.feed.open(job.layout)
         self.epoch = job.epochs
         self.program: Any = None
+        self.is_new = True
 
     def tune(self, state: Any, mask: HostMask) -> Any:
         """Returns the state after ``tune_epochs`` with the operations of a mask."""
         state = state.replace(mask=self.job.layout.put(mask))
+        if self.is_new:
+            still = jax.tree.map(jnp.zeros_like, state.weight_optimizer)
+            state = state.replace(weight_optimizer=still)
+            self.is_new = False
+        undecided = any(np.sum(own, -1).max() > 1 for own in mask.values())
+        learns = self.settings.tunes_alpha and undecided
         # The program takes the state's memory for its own: selection keeps none of it.
         for _ in range(self.settings.tune_epochs):
-            state = self._run_epoch(state)
+            state = self._run_epoch(state, learns)
         return state
 
-    def _run_epoch(self, state: Any) -> Any:
+    def _run_epoch(self, state: Any, learns: bool) -> Any:
         job = self.job
         scalars = job.scalars(job.epochs - 1)
-        scalars["architecture"]["learns"] = np.float32(0)
+        if not learns:
+            scalars["architecture"]["learns"] = np.float32(0)
         rate = job.scalars(0)["weights"]["learning_rate"]
         scalars["weights"]["learning_rate"] = rate * np.float32(self.settings.tune_rate)
         totals = job.layout.init(lambda t: t, job.empty_totals())

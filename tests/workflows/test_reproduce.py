@@ -19,10 +19,11 @@ from darts_jax.settings.experiments import (
     EXPERIMENTS,
     PROTOCOLS,
     Experiment,
-    Published,
     experiment_config,
     get_experiment,
 )
+from darts_jax.settings.recipe import Published, Recipe
+from darts_jax.settings.scalars import search_scalars
 from darts_jax.settings.table_experiments import TABLE_EXPERIMENTS
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201, OPERATIONS
 from darts_jax.training import loop
@@ -49,7 +50,8 @@ def small(monkeypatch, name, **changed):
     """A protocol of a few steps, and its only experiment."""
     protocol = dataclasses.replace(PROTOCOLS[name], **changed)
     published = Published(54.3, None, "somebody")
-    experiment = Experiment("small/darts", "darts", protocol, published)
+    recipe = Recipe(published, differences=("it is small",))
+    experiment = Experiment("small/darts", "darts", protocol, recipe)
     monkeypatch.setitem(PROTOCOLS, "small", protocol)
     monkeypatch.setitem(EXPERIMENTS, "small/darts", experiment)
 
@@ -104,7 +106,7 @@ def test_a_search_is_looked_up_and_compared_with_all_cells(tmp_path, monkeypatch
     row = row_of(ledger(places[1]))
     assert f"| 2 | {np.mean(want):.2f} ± {np.std(want, ddof=1):.2f} |" in row
     assert "15,625" in row
-    assert "54.30 (somebody)" in row
+    assert row.endswith("| 54.30 (somebody) | it is small |")
 
 
 @pytest.mark.slow
@@ -175,26 +177,60 @@ def test_one_seed_has_no_interval(known, tmp_path):
     assert "| 1 | 54.30 | 52.00 (2) | +2.30 (one seed: no interval) |" in row
 
 
-def test_a_recipe_is_its_papers_and_its_facts_are_told(tmp_path):
-    config = experiment_config(get_experiment("nasbench201/darts"), 0)
-    assert config.search.weights.to_dict() == {
-        "learning_rate": 0.025,
-        "final_learning_rate": 0.001,
-        "momentum": 0.9,
-        "nesterov": True,
-        "decay": 5e-4,
-        "clip": 5.0,
-    }
+def config_of(method):
+    return experiment_config(get_experiment(f"nasbench201/{method}"), 0)
+
+
+def rate(search, epoch):
+    return search_scalars(search, epoch)["weights"]["learning_rate"]
+
+
+def test_a_recipe_is_its_papers():
+    shared = {"learning_rate": 0.025, "final_learning_rate": 0.001, "momentum": 0.9}
+    shared |= {"clip": 5.0, "cosine_epochs": 0}
+    config = config_of("darts")
+    assert config.search.weights.to_dict() == shared | {"nesterov": True, "decay": 5e-4}
     assert config.search.first_step == "weights"
-    second = experiment_config(get_experiment("nasbench201/darts_second_order"), 0)
-    assert second.search.weights.nesterov
-    assert second.search.first_step == "architecture"
-    assert not experiment_config(
-        get_experiment("nasbench201/drnas"), 0
-    ).search.weights.nesterov
+    assert config_of("darts_second_order").search.first_step == "architecture"
+    for method in ("drnas", "beta_darts", "lambda_darts", "darts_pt", "snas"):
+        search = config_of(method).search
+        plain = shared | {"nesterov": False, "decay": 3e-4}
+        assert (search.epochs, search.weights.to_dict()) == (100, plain)
+    assert config_of("random_sharing").search.epochs == 250
+    assert config_of("random_sharing").search.selection.statistics == "batch"
+    assert config_of("beta_darts").search.architecture.decay == 1e-3
+    gaea = config_of("gaea")
+    assert (gaea.space, gaea.supernet.channels) == ("nasbench201_no_none", 24)
+    # Halfway down a cosine of 50 epochs (GAEA); down and up one of 10 (ENAS).
+    assert rate(gaea.search, 25) == pytest.approx(0.013)
+    enas = config_of("enas").search
+    rates = [rate(enas, epoch) for epoch in (0, 10, 20)]
+    assert rates == pytest.approx([0.05, 0.0005, 0.05])
+    # GDAS's temperature and Lambda-DARTS's weight reach their ends in the last epoch.
+    gdas, aligned = config_of("gdas").search, config_of("lambda_darts").search
+    assert search_scalars(gdas, 239)["temperature"] == pytest.approx(0.1, rel=1e-5)
+    assert search_scalars(aligned, 99)["hook"] == pytest.approx(0.25, rel=1e-5)
+
+
+def test_recipes_are_listed_with_their_places_and_differences(capsys, tmp_path):
+    assert main(["reproduce", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = [line for line in lines if line[0] != " "]
+    assert names == [*EXPERIMENTS, *TABLE_EXPERIMENTS]
+    start = lines.index("nasbench201/darts")
+    figure = "54.30 (Dong and Yang 2020, 2001.00326, table 5)"
+    assert lines[start + 1] == f"  published: {figure}"
+    assert "DARTS.config: search.epochs=50, search.batch_size=64" in lines[start + 2]
     page = ledger(tmp_path)
-    for fact in EXPERIMENTS["nasbench201/darts"].facts:
-        assert page.count(f"- DARTS, first order: {fact}") == 1
+    for name, experiment in EXPERIMENTS.items():
+        recipe = experiment.recipe
+        is_proxy = experiment.protocol.scale != "full"
+        assert recipe.published is None or not is_proxy, name
+        for difference in recipe.differences:
+            assert f"  differs: {difference}" in lines
+            assert recipe.published is None or difference in page
+    proxy = page.split("## nasbench201_proxy")[1].split("## darts")[0]
+    assert "| published |" not in proxy
 
 
 @pytest.mark.parametrize("in_a_loop", [True, False])

@@ -1,0 +1,50 @@
+"""A paper's own recipe of a search, and the figure that it was published with."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+Settings = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A figure of a paper, in the protocol's unit; a spread where it gives one.
+
+    Attributes:
+      mean: the figure.
+      spread: its standard deviation over searches.
+      source: paper and place in it, or who quotes it.
+    """
+
+    mean: float
+    spread: float | None
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" + (f" ± {self.spread:.2f}" if self.spread else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Recipe of a published figure, as far as it can be read.
+
+    Attributes:
+      published: the figure.
+      numbers: where the numbers stand, as ``"owner/repository, file"`` or a section of
+        the paper -> settings, over those of protocol and method; of a setting that two
+        places have, the later one counts.
+      differences: what of the recipe is done otherwise or cannot be had, a phrase each.
+    """
+
+    published: Published | None = None
+    numbers: Mapping[str, Settings] = dataclasses.field(default_factory=dict)
+    differences: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of all places."""
+        merged: dict[str, Any] = {}
+        for settings in self.numbers.values():
+            merged |= settings
+        return merged
