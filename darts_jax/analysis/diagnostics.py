@@ -4,6 +4,8 @@ Functions take the logits [edge, op] of one kind of cell, or a genotype, in NumP
 logits take no part.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Float
 
@@ -11,6 +13,7 @@ from darts_jax.bilevel.discretization import (
     HostAlpha,
     WeightReader,
     Weights,
+    require_finite_alpha,
     softmax_weights,
 )
 from darts_jax.bilevel.stopping import rank_operations
@@ -198,3 +201,41 @@ def _parts(cell: Cell, weights: Weights) -> Float[np.ndarray, "edge op"]:
     """Returns each operation's part of its edge's weight; 0 where there is none."""
     present = np.where(cell.mask, weights, 0)
     return present / present.sum(-1, keepdims=True)
+
+
+def mean_weights(
+    space: Space,
+    alpha: Mapping[str, Float[np.ndarray, "epoch edge op"]],
+    read: WeightReader = softmax_weights,
+) -> dict[str, dict[str, Float[np.ndarray, " epoch"]]]:
+    """Returns the mean weight of each operation over the edges that have it, by epoch.
+
+    Args:
+      space: the search space.
+      alpha: kind -> architecture parameters [epoch, edge, op].
+      read: weights of the parameters of an epoch.
+
+    Returns:
+      Kind of cell -> operation -> means [epoch].
+
+    Raises:
+      InputError: the parameters of an epoch are NaN or infinite.
+    """
+    for epoch in range(len(next(iter(alpha.values())))):
+        own = {kind: alpha[kind][epoch] for kind in space.cells}
+        require_finite_alpha(space, own, f" after epoch {epoch + 1}")
+    found: dict[str, dict[str, Float[np.ndarray, " epoch"]]] = {}
+    for kind, cell in space.cells.items():
+        weights = np.stack([read(cell, epoch) for epoch in alpha[kind]])
+        found[kind] = {
+            name: np.mean(
+                [
+                    weights[:, e, edge.operations.index(name)]
+                    for e, edge in enumerate(cell.edges)
+                    if name in edge.operations
+                ],
+                axis=0,
+            )
+            for name in cell.operations
+        }
+    return found

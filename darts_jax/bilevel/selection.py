@@ -93,14 +93,17 @@ def perturbation(
     edges = {kind: range(len(cell.edges)) for kind, cell in space.cells.items()}
     decisions = [
         functools.partial(project.decide_edges, chosen)
-        for chosen in _rounds(edges, rng)
+        for chosen in _rounds(_shuffle(edges, rng))
     ]
     if rule.keeps is not None:
         nodes = {k: range(cell.inputs, cell.states) for k, cell in space.cells.items()}
+        crowded = {
+            kind: [n for n in own if len(space.cells[kind].incoming(n)) > rule.keeps]
+            for kind, own in _shuffle(nodes, rng).items()
+        }
         decisions += [
-            functools.partial(project.decide_nodes, open_nodes)
-            for chosen in _rounds(nodes, rng)
-            if (open_nodes := project.open_nodes(chosen))
+            functools.partial(project.decide_nodes, chosen)
+            for chosen in _rounds(crowded)
         ]
     for number, decide in enumerate(decisions):
         if number:
@@ -109,23 +112,21 @@ def perturbation(
     return project.genotype()
 
 
-def _rounds(
+def _shuffle(
     members: Mapping[str, Sequence[int]], rng: np.random.Generator
-) -> list[dict[str, int]]:
-    """Returns members in random order, in each round one of every kind that has more.
-
-    Args:
-      members: kind of cell -> its members.
-      rng: source of the order.
-    """
-    orders = {
+) -> dict[str, list[int]]:
+    """Returns the members of every kind in random order."""
+    return {
         kind: [own[i] for i in rng.permutation(len(own))]
         for kind, own in members.items()
     }
-    most = max(map(len, orders.values()))
+
+
+def _rounds(members: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
+    """Returns one member of every kind that has more, round by round."""
     return [
-        {kind: own[i] for kind, own in orders.items() if i < len(own)}
-        for i in range(most)
+        {kind: own[i] for kind, own in members.items() if i < len(own)}
+        for i in range(max(map(len, members.values())))
     ]
 
 
@@ -179,20 +180,6 @@ class _Projection:
                 scores.append(self._trained.score(mixture))
             best = wanted[int(np.argmin(scores))] if scores else wanted[0]
             mask[e] = np.arange(mask.shape[1]) == best
-
-    def open_nodes(self, chosen: Mapping[str, int]) -> dict[str, int]:
-        """Returns the nodes with more edges than they keep.
-
-        Args:
-          chosen: kind of cell -> node.
-        """
-        cells = self._space.cells
-        assert self._keeps is not None
-        return {
-            kind: target
-            for kind, target in chosen.items()
-            if len(cells[kind].incoming(target)) > self._keeps
-        }
 
     def decide_nodes(self, chosen: Mapping[str, int]) -> None:
         """Keeps as many edges into a node of every kind as genotypes have.

@@ -15,6 +15,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes", type=float, help="stop, saved, after so many; then run it again"
     )
+    parser.add_argument(
+        "--only-read",
+        action="store_true",
+        help="run nothing: store how far the runs are",
+    )
     parser.add_argument("--runs", default="runs/reproduce")
     parser.add_argument("--results", default="results")
 
@@ -37,7 +42,14 @@ def _run(options: argparse.Namespace) -> None:
         return
     seeds = range(4 if options.seeds is None else options.seeds)
     with time_limit(options.minutes):
-        print(reproduce(options.name, seeds, options.runs, options.results))
+        path = reproduce(
+            options.name,
+            seeds,
+            options.runs,
+            options.results,
+            only_read=options.only_read,
+        )
+    print(path)
 
 
 VERB = Verb(

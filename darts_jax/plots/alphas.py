@@ -1,6 +1,7 @@
 """Pictures of the weights of every edge's operations: by epoch, and at the end."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -8,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from darts_jax.analysis.diagnostics import mean_weights
 from darts_jax.bilevel.discretization import (
     WeightReader,
     require_finite_alpha,
@@ -32,6 +34,7 @@ from darts_jax.plots.style import (
     legend_height,
     make_figure,
     operation_styles,
+    series_style,
     style_axes,
     use_whole_numbers,
     write_heading,
@@ -55,6 +58,7 @@ _LEFT = 0.5
 _RIGHT = 0.15
 _HEADING = 0.46
 _ROW = _TITLE + _TALL
+_COURSE_TALL = 1.45
 
 
 def plot_alpha(
@@ -94,6 +98,57 @@ def plot_alpha(
         top += heights[kind]
     draw_legend(figure, styles)
     figure.set_label(_describe(space, weights))
+    return figure
+
+
+def plot_course(
+    space: Space,
+    alpha: Logits,
+    truth: Sequence[float] | None = None,
+    read: WeightReader = softmax_weights,
+) -> Figure:
+    """Plots a search at a glance, by epoch: how good its genotype is, what it prefers.
+
+    Args:
+      space: the search space.
+      alpha: kind -> architecture parameters [epoch, edge, op].
+      truth: true accuracy in percent of the genotype of each epoch, if it is known; it
+        has a panel of its own above.
+      read: weights of the parameters of an epoch.
+
+    Returns:
+      The figure; below are the weights of the operations, means over the edges that
+      have them, a panel for each kind of cell. Its label describes it in a sentence.
+
+    Raises:
+      InputError: the parameters of an epoch are NaN or infinite.
+    """
+    styles = operation_styles(_operation_names(space))
+    means = mean_weights(space, alpha, read)
+    count = len(next(iter(alpha.values())))
+    epochs = np.arange(1, count + 1)
+    # A line of one epoch is a point.
+    point: dict[str, Any] = {"marker": "."} if count == 1 else {}
+    panels = [*(["truth"] if truth is not None else []), *means]
+    width, row = 5.0, _TITLE + _COURSE_TALL + FOOT_HEIGHT
+    figure = make_figure(width, len(panels) * row + legend_height(styles, width))
+    for i, panel in enumerate(panels):
+        wide = width - _LEFT - _RIGHT
+        axes = add_axes(figure, _LEFT, i * row + _TITLE, wide, _COURSE_TALL)
+        use_whole_numbers(axes.xaxis)
+        axes.set_xlim(0, 1.02 * max(count, 2))
+        every = max(1, count // _MARKS)
+        if panel == "truth" and truth is not None:
+            style_axes(axes, "true accuracy of the genotype, %", "epoch")
+            line = point | series_style(0).line()
+            axes.plot(epochs, truth, markevery=every, **line)
+            continue
+        style_axes(axes, f"{cell_title(panel)}: mean weight of an operation", "epoch")
+        for name, values in means[panel].items():
+            line = point | styles[name].line()
+            axes.plot(epochs, values, markevery=every, **line)
+    draw_legend(figure, styles)
+    figure.set_label(_describe_course(means, truth))
     return figure
 
 
@@ -234,6 +289,26 @@ def _draw_edge(
             markevery=max(1, len(epochs) // _MARKS),
             **styles[operation].line(),
         )
+
+
+def _describe_course(
+    means: Mapping[str, Mapping[str, Float[np.ndarray, " epoch"]]],
+    truth: Sequence[float] | None,
+) -> str:
+    told = []
+    if truth is not None:
+        told.append(
+            f"The true accuracy of the genotype is {truth[0]:.2f} % after the first "
+            f"epoch and {truth[-1]:.2f} % after epoch {len(truth)}."
+        )
+    for kind, own in means.items():
+        last = {name: float(values[-1]) for name, values in own.items()}
+        best = max(last, key=lambda name: last[name])
+        told.append(
+            f"In the {cell_title(kind)} {best} weighs most in the end, "
+            f"{last[best]:.2f} on average."
+        )
+    return " ".join(told)
 
 
 def _describe(

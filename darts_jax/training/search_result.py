@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from darts_jax.analysis.diagnostics import mean_weights
 from darts_jax.bilevel.discretization import (
     WeightReader,
     kinds_with_invalid_alpha,
@@ -119,6 +120,22 @@ class SearchResult(HistoryPlots):
         from darts_jax.plots.alphas import plot_alpha
 
         return plot_alpha(self.space, self.alpha, self._read)
+
+    def mean_weights(self) -> dict[str, dict[str, np.ndarray]]:
+        """Returns kind -> operation -> its mean weight over edges, by epoch."""
+        return mean_weights(self.space, self.alpha, self._read)
+
+    def plot_course(self) -> Figure:
+        """Plots mean weights of operations by epoch, under the genotype's accuracy.
+
+        The accuracy is that of a benchmark's table; without one there is none.
+        """
+        from darts_jax.plots.alphas import plot_course
+
+        history = self.history
+        recorded = "benchmark_accuracy" in history
+        truth = history["benchmark_accuracy"].tolist() if recorded else None
+        return plot_course(self.space, self.alpha, truth, self._read)
 
     def plot_heatmap(self) -> Figure:
         """Plots the weights of all operations of every edge after the last epoch."""

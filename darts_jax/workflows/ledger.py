@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,25 +130,46 @@ def _format_figure(figure: Published) -> str:
 
 
 def _format_cells(result: dict[str, Any], experiment: Experiment) -> list[str]:
+    # Results of before there was such a list have none.
+    running = result.get("running", [])
+    cells = [_format_count(result, running), "", "", ""]
+    if result["mean"] is not None:
+        cells[1] = f"{result['mean']:.2f}"
+        if result["deviation"] is not None:
+            cells[1] += f" ± {result['deviation']:.2f}"
+    else:
+        known = [row["result"] for row in running if "result" in row]
+        told = ", ".join(f"{value:.2f}" for value in known)
+        cells[1] = f"so far {told}" if known else ""
+    if result["random_mean"] is not None:
+        cells[2] = f"{result['random_mean']:.2f} ({result['random_count']:,})"
+    if result["improvement"] is not None:
+        cells[3] = _format_improvement(result["improvement"], experiment)
+    return cells
+
+
+def _format_count(result: dict[str, Any], running: list[dict[str, Any]]) -> str:
+    count = len(result["rows"])
+    parts = [str(count)] if count else []
+    return "; ".join([*parts, *(f"running, {row['progress']}" for row in running)])
+
+
+def _format_improvement(
+    improvement: Sequence[float | None], experiment: Experiment
+) -> str:
     # Less is better where the unit is an error.
     sign = -1 if "error" in experiment.protocol.unit else 1
-    difference, *ends = result["improvement"]
-    mean = f"{result['mean']:.2f}"
+    difference, *ends = [None if end is None else sign * end for end in improvement]
     interval = "one seed: no interval"
-    if len(result["rows"]) > 1:
-        mean += f" ± {result['deviation']:.2f}"
-        low, high = sorted(sign * end for end in ends)
+    if None not in ends:
+        low, high = sorted(end for end in ends if end is not None)
         interval = f"{low:+.2f} to {high:+.2f}"
-    return [
-        str(len(result["rows"])),
-        mean,
-        f"{result['random_mean']:.2f} ({result['random_count']:,})",
-        f"{sign * difference:+.2f} ({interval})",
-    ]
+    return f"{difference:+.2f} ({interval})"
 
 
 def _format_skips(result: dict[str, Any]) -> str:
-    return ", ".join(str(row["skips"]) for row in result["rows"])
+    rows = [*result["rows"], *result.get("running", [])]
+    return ", ".join(str(row["skips"]) for row in rows if "skips" in row)
 
 
 def _format_table_section(stored: Mapping[str, dict[str, Any] | None]) -> str:

@@ -16,6 +16,7 @@ from darts_jax.analysis.comparison import (
     improvement_over_mean,
 )
 from darts_jax.analysis.intervals import PERCENT
+from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import local_path
 from darts_jax.nasbench import require_table
@@ -24,17 +25,26 @@ from darts_jax.settings.config import config_to_json
 from darts_jax.settings.experiments import Experiment, experiment_config, get_experiment
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import print_status
-from darts_jax.training.directory import atomic_write
+from darts_jax.training.directory import RunDirectory, atomic_write
+from darts_jax.training.progress import read_progress
+from darts_jax.training.restore import SavedSearch
+from darts_jax.workflows.compare import load_search
 from darts_jax.workflows.retrain import check_retraining, retrain
 from darts_jax.workflows.search import SearchResult, search
 
 
 def reproduce(
-    name: str, seeds: Sequence[int], runs: str | Path, results: str | Path
+    name: str,
+    seeds: Sequence[int],
+    runs: str | Path,
+    results: str | Path,
+    *,
+    only_read: bool = False,
 ) -> Path:
     """Runs an experiment for each seed and stores what came out.
 
-    What is finished in ``runs`` is read, not repeated, and what was stopped goes on.
+    What is finished in ``runs`` is read, not repeated, and what was stopped goes on. A
+    call that is stopped stores how far it is.
 
     Args:
       name: ``protocol/method``, of `experiments.EXPERIMENTS`.
@@ -42,6 +52,7 @@ def reproduce(
       runs: directory of run directories, ``protocol/method_seed``.
       results: directory of the stored results, ``protocol/method.json``, from which
         `ledger.ledger` is made.
+      only_read: True to run nothing: what is not finished is stored as it is.
 
     Returns:
       The file of results.
@@ -49,6 +60,7 @@ def reproduce(
     Raises:
       InputError: no such experiment, its data or its table are missing, its table
         says nothing of the data, or no seeds.
+      SystemExit: a signal or a time limit has stopped it.
     """
     experiment = get_experiment(name)
     seeds = list(dict.fromkeys(seeds))
@@ -59,27 +71,105 @@ def reproduce(
     if experiment.protocol.retrains:
         check_retraining(configs[0], dataset)
     random = None if experiment.protocol.retrains else _list_known_results(configs[0])
-    rows = []
-    for config in configs:
-        run = local_path(runs) / f"{name}_{config.seed}"
-        found = search(config, run, dataset)
+    series = _Series(experiment, configs, dataset, local_path(runs), random)
+    path = local_path(results) / f"{name}.json"
+    try:
+        for config in configs:
+            if not only_read or series.is_finished(config):
+                series.run(config)
+    except SystemExit:
+        series.store(path)
+        raise
+    series.store(path)
+    return path
+
+
+class _Series:
+    """Searches of an experiment, a seed each, and what they have come to.
+
+    Args:
+      experiment: the experiment.
+      configs: settings of each search.
+      dataset: of all.
+      runs: directory of run directories.
+      random: results of all genotypes of the space, where these are known.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        configs: Sequence[ConfigDict],
+        dataset: AnyDataset,
+        runs: Path,
+        random: list[float] | None,
+    ) -> None:
+        self._experiment = experiment
+        self._configs = configs
+        self._dataset = dataset
+        self._runs = runs
+        self._random = random
+        self._rows: list[dict[str, Any]] = []
+
+    def is_finished(self, config: ConfigDict) -> bool:
+        """Returns whether a search, and what follows it, has ended.
+
+        Args:
+          config: of the search.
+        """
+        directory = self._directory(config)
+        if not directory.genotype.with_suffix(".png").exists():
+            return False
+        retrains = self._experiment.protocol.retrains
+        return not retrains or directory.summary_json.exists()
+
+    def run(self, config: ConfigDict) -> None:
+        """Searches, retrains where the protocol does, and notes the result.
+
+        Args:
+          config: of the search.
+        """
+        run = self._directory(config).path
+        found = search(config, run, self._dataset)
         row = _describe_search(found) | {"seed": config.seed}
-        if experiment.protocol.retrains:
-            trained = retrain(config, run, found.genotype, dataset)
+        if self._experiment.protocol.retrains:
+            trained = retrain(config, run, found.genotype, self._dataset)
             row["result"] = 100 * (1 - trained.accuracy)
             row["random"] = [100 * (1 - b.score) for b in trained.baselines]
-        rows.append(row)
-        print_status(f"{name}: seed {config.seed}: {row['result']:.2f}")
-    path = local_path(results) / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stored = summarize(experiment, rows, random) | {
-        "data": dataset.name,
-        "note": dataset.note,
-        "backend": jax.default_backend(),
-        "settings": json.loads(config_to_json(configs[0])),
-    }
-    atomic_write(path, json.dumps(stored, indent=1) + "\n")
-    return path
+        self._rows.append(row)
+        print_status(
+            f"{self._experiment.name}: seed {config.seed}: {row['result']:.2f}"
+        )
+
+    def store(self, path: Path) -> None:
+        """Writes the file of results.
+
+        Args:
+          path: of the file.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stored = summarize(self._experiment, self._rows, self._random) | {
+            "running": [
+                self._describe_running(config)
+                for config in self._configs[len(self._rows) :]
+                if self._directory(config).config.exists()
+            ],
+            "data": self._dataset.name,
+            "note": self._dataset.note,
+            "backend": jax.default_backend(),
+            "settings": json.loads(config_to_json(self._configs[0])),
+        }
+        atomic_write(path, json.dumps(stored, indent=1) + "\n")
+
+    def _describe_running(self, config: ConfigDict) -> dict[str, Any]:
+        directory = self._directory(config)
+        progress = read_progress(config, directory, self._dataset)
+        row = {"seed": config.seed, "progress": str(progress)}
+        if not SavedSearch(directory.path).epochs:
+            return row
+        return row | _describe_search(load_search(directory.path))
+
+    def _directory(self, config: ConfigDict) -> RunDirectory:
+        return RunDirectory(self._runs / f"{self._experiment.name}_{config.seed}")
 
 
 def summarize(
@@ -87,7 +177,8 @@ def summarize(
 ) -> dict[str, Any]:
     """Summarizes an experiment for the ledger.
 
-    One seed has no deviation and no interval: they are None.
+    One seed has no deviation and no interval: they are None. So is what no seed and no
+    random genotype has told yet.
 
     Args:
       experiment: the experiment.
@@ -96,23 +187,22 @@ def summarize(
     """
     results = [row["result"] for row in rows]
     known = None if random is None else statistics.mean(random)
-    gained = improvement_over_random(rows, known)
     if random is None:
         random = [result for row in rows for result in row["random"]]
-    return {
+    told = {
         "experiment": experiment.name,
         "rows": rows,
-        "mean": statistics.mean(results),
+        "mean": statistics.mean(results) if results else None,
         "deviation": statistics.stdev(results) if len(results) > 1 else None,
-        "random_mean": statistics.mean(random),
+        "random_mean": statistics.mean(random) if random else None,
         "random_count": len(random),
-        # In the unit of the results: of an error, less is better.
-        "improvement": [
-            gained.difference,
-            *(None if math.isnan(end) else end for end in (gained.low, gained.high)),
-        ],
-        "pairs": gained.pairs,
     }
+    if not results or not random:
+        return told | {"improvement": None, "pairs": 0}
+    gained = improvement_over_random(rows, known)
+    # In the unit of the results: of an error, less is better.
+    ends = (None if math.isnan(end) else end for end in (gained.low, gained.high))
+    return told | {"improvement": [gained.difference, *ends], "pairs": gained.pairs}
 
 
 def improvement_over_random(
@@ -157,7 +247,26 @@ def _describe_search(found: SearchResult) -> dict[str, Any]:
         "discretization_gap": last["discretization_gap"],
         "eigenvalue": measured[-1] if measured else None,
         "epochs": len(found.records),
+        "history": _describe_history(found),
     }
     if found.known is not None:
         row["result"] = found.known
     return row
+
+
+_BY_EPOCH = ("benchmark_accuracy", "held_out_accuracy", "entropy", "skips")
+
+
+def _describe_history(found: SearchResult) -> dict[str, Any]:
+    """Returns measures and mean weights of the operations of all edges, by epoch."""
+    history = found.history
+    told: dict[str, Any] = {
+        name: [None if math.isnan(v) else round(float(v), 4) for v in history[name]]
+        for name in _BY_EPOCH
+        if name in history
+    }
+    told["weights"] = {
+        kind: {name: values.round(4).tolist() for name, values in means.items()}
+        for kind, means in found.mean_weights().items()
+    }
+    return told

@@ -27,6 +27,7 @@ from darts_jax.settings.scalars import search_scalars
 from darts_jax.settings.table_experiments import TABLE_EXPERIMENTS
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201, OPERATIONS
 from darts_jax.training import loop
+from darts_jax.training.search_observer import SearchObserver
 from darts_jax.workflows.ledger import ledger
 from darts_jax.workflows.reproduce import reproduce, summarize
 from tests.support.paths import ROOT
@@ -107,6 +108,42 @@ def test_a_search_is_looked_up_and_compared_with_all_cells(tmp_path, monkeypatch
     assert f"| 2 | {np.mean(want):.2f} ± {np.std(want, ddof=1):.2f} |" in row
     assert "15,625" in row
     assert row.endswith("| 54.30 (somebody) | it is small |")
+
+    settings["search.epochs"] = 2
+    places = tmp_path / "longer", tmp_path / "longer_results"
+
+    def stop(observer, record):
+        if record["epoch"] == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SearchObserver, "on_record", stop)
+        with pytest.raises(loop.StoppedError):
+            reproduce("small/darts", (0, 1), *places)
+    stopped = json.loads((places[1] / "small" / "darts.json").read_text())
+    assert (stopped["rows"], stopped["mean"]) == ([], None)
+    (running,) = stopped["running"]
+    assert (running["seed"], running["progress"]) == (0, "step 3 of 6")
+    so_far = running["history"]
+    assert so_far["benchmark_accuracy"] == [pytest.approx(running["result"], abs=1e-4)]
+    with np.load(
+        places[0] / "small" / "darts_0" / alpha.relative_to(alpha.parents[1])
+    ) as a:
+        shares = np.exp(a["normal"]) / np.exp(a["normal"]).sum(-1, keepdims=True)
+    got = [so_far["weights"]["normal"][name][0] for name in OPERATIONS]
+    np.testing.assert_allclose(got, shares.mean(0), atol=1e-4)
+    row = row_of(ledger(places[1]))
+    assert f"| running, step 3 of 6 | so far {running['result']:.2f} |" in row
+    drawn = tmp_path / "course"
+    run = str(places[0] / "small" / "darts_0")
+    assert main(["draw", run, "--course", "--out", str(drawn)]) == 0
+    assert drawn.with_suffix(".svg").exists()
+    # Reading runs nothing, and the same call goes on.
+    read = reproduce("small/darts", (0, 1), *places, only_read=True)
+    assert json.loads(read.read_text()) == stopped
+    done = json.loads(reproduce("small/darts", (0,), *places).read_text())
+    assert (len(done["rows"]), done["running"]) == (1, [])
+    assert len(done["rows"][0]["history"]["entropy"]) == 2
 
 
 @pytest.mark.slow
