@@ -21,6 +21,7 @@ device. Prints a table, the dearest kernels, and on the last line the same as JS
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -119,7 +120,11 @@ GPUS = {
 
 def environment(options: argparse.Namespace) -> dict[str, str]:
     del options
-    return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_gpu_autotune_level=0"}
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_gpu_autotune_level=0 {flags}",
+    }
 
 
 def devices(options: argparse.Namespace, count: int) -> Sequence[Any]:

@@ -7,7 +7,7 @@ names a parameter of an equation; all others ask it.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -202,6 +202,15 @@ def shapes(equation: Any) -> list[tuple[int, ...]]:
     return [v.aval.shape for v in (*equation.invars, *equation.outvars)]
 
 
+def dtype_of(operand: Any) -> Any:
+    """Returns the dtype of an operand of an equation.
+
+    Args:
+      operand: an entry of the equation's ``invars``.
+    """
+    return operand.aval.dtype
+
+
 def contracted_axes(equation: JaxprEqn) -> tuple[int, ...]:
     """Returns the axes of a matrix product's left operand that are summed over.
 
@@ -228,6 +237,32 @@ def has_window(equation: JaxprEqn) -> bool:
       equation: of a program.
     """
     return "window" in equation.params
+
+
+def window_of(equation: JaxprEqn) -> Any:
+    """Returns the window of one of this project's windowed primitives.
+
+    Args:
+      equation: for which `has_window` is True.
+    """
+    return equation.params["window"]
+
+
+def likeness(equation: JaxprEqn) -> Hashable:
+    """Returns what equations have in common that differ in their operands alone.
+
+    Args:
+      equation: of a program.
+
+    Returns:
+      None where that is not known, as for an equation that holds programs.
+    """
+    key = equation.primitive, tuple(sorted(equation.params.items()))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return None if bodies(equation) else key
 
 
 def kernel_shape(equation: JaxprEqn) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from darts_jax.kernels.channelwise import (
 from darts_jax.kernels.convolution import conv
 from darts_jax.kernels.cpu import describe_kernels, has_kernels
 from darts_jax.kernels.edges import PLAIN_FORMS
+from darts_jax.kernels.joined import join
 from darts_jax.kernels.rectified import relu_conv, relu_separable
 from darts_jax.kernels.sums import BN_EPSILON, Moments, moments, standardize
 
@@ -27,6 +28,7 @@ __all__ = [
     "depthwise_conv",
     "describe_kernels",
     "has_kernels",
+    "join",
     "max_pool",
     "max_pool_2x2",
     "moments",

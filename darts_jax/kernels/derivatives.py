@@ -35,6 +35,8 @@ class Derivatives:
         None: all. Second derivatives are by all of them.
       kernels: those of ``change``, ``back`` and ``back_change`` with native kernels.
       constants: name and value of the attributes of these kernels' calls.
+      closed: name of a derivative, as in ``kernels``, and its form where no CPU is; the
+        others are derived from ``plain``, as all are on CPU.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Derivatives:
     moving: int | None = None
     kernels: tuple[str, ...] = ("change", "back", "back_change")
     constants: tuple[tuple[str, Any], ...] = ()
+    closed: tuple[tuple[str, Callable[..., Any]], ...] = ()
 
     @functools.cached_property
     def change_p(self) -> Primitive:
@@ -155,7 +158,12 @@ class Derivatives:
         kernel = native_results(name, shapes, **dict(self.constants))
         native = kernel if suffix in self.kernels else None
         return make_primitive(
-            name, shape=shapes, xla=plain, native_cpu=native, several=True
+            name,
+            shape=shapes,
+            xla=dict(self.closed).get(suffix, plain),
+            xla_cpu=plain,
+            native_cpu=native,
+            several=True,
         )
 
 

@@ -19,7 +19,7 @@ from darts_jax.kernels.cpu import register
 PLAIN_FORMS: dict[Primitive, Callable[..., Array]] = {}
 """Primitive -> its form by XLA's own operations, for readers that know only these."""
 
-_IMAGE = 4  # [batch, height, width, channel]: what a primitive's first array is
+IMAGE_RANK = 4  # [batch, height, width, channel]: what a primitive's first array is
 
 
 def make_primitive(
@@ -63,7 +63,7 @@ def make_primitive(
     primitive.def_impl(implement)
 
     def abstract(*arrays: Any, **parameters: Any) -> Any:
-        bare = arrays[0].ndim == _IMAGE
+        bare = arrays[0].ndim == IMAGE_RANK
         if bare:
             arrays = tuple(_with_edge(array) for array in arrays)
         made = shape(*arrays, **parameters)
@@ -81,14 +81,15 @@ def make_primitive(
             for a, axis in zip(arrays, axes, strict=True)
             if axis is not None
         )
-        shared = shares and axes[0] is None and arrays[0].ndim == _IMAGE
+        one = arrays[0].ndim == IMAGE_RANK or len(arrays[0]) == 1
+        shared = shares and axes[0] is None and one
         leading = [
             jnp.broadcast_to(array, (1 if shared and i == 0 else size, *array.shape))
             if axis is None
             else jnp.moveaxis(array, axis, 0)
             for i, (array, axis) in enumerate(zip(arrays, axes, strict=True))
         ]
-        if leading[0].ndim == _IMAGE + 1:
+        if leading[0].ndim == IMAGE_RANK + 1:
             results = primitive.bind(*leading, **parameters)
         else:
             merged = (array.reshape(-1, *array.shape[2:]) for array in leading)
@@ -130,7 +131,7 @@ def of_any_rank(form: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def either(*arrays: Array, **parameters: Any) -> Any:
-        if arrays[0].ndim > _IMAGE:
+        if arrays[0].ndim > IMAGE_RANK:
             return form(*arrays, **parameters)
         results = form(*(array[None] for array in arrays), **parameters)
         return jax.tree.map(lambda result: result[0], results)

@@ -11,10 +11,13 @@ is the sum over all of them: kernels neither copy the image nor add up cotangent
 memory.
 """
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad
 from jaxtyping import Array, Float
@@ -23,7 +26,7 @@ from darts_jax.kernels import channelwise, convolution
 from darts_jax.kernels.derivatives import Arrays, Derivatives, native_results
 from darts_jax.kernels.edges import make_primitive, spread
 from darts_jax.kernels.sums import Moments, moments_p
-from darts_jax.kernels.windows import Window, same_window
+from darts_jax.kernels.windows import Window, Windows, same_window
 
 Image = Float[Array, "batch height width channel"]
 
@@ -96,7 +99,37 @@ def _plain_dense(x: Array, kernel: Array, *, window: Window) -> Array:
     return convolution.output_p.bind(seen, kernel, window=window)
 
 
-def _output_shape(x: Any, *kernels: Any, window: Window) -> tuple[int, ...]:
+def _split_separables(
+    x: Array, depthwise: Array, pointwise: Array, guess: Array, *, window: Windows
+) -> list[Array]:
+    count = len(window.parts)
+    edges = len(pointwise)
+    made = []
+    for i, part in enumerate(window.parts):
+        height, width = part.kernel
+        seen = x if len(x) < edges else x[i::count]
+        of_part = (
+            depthwise[i::count, :height, :width],
+            pointwise[i::count],
+            guess[i::count],
+        )
+        made.append(SEPARABLE.map_p.bind(seen, *of_part, window=part))
+    return [
+        jnp.stack(results, 1).reshape(edges, *results[0].shape[1:])
+        for results in zip(*made, strict=True)
+    ]
+
+
+def _plain_separables(
+    x: Array, depthwise: Array, pointwise: Array, *, window: Windows
+) -> Array:
+    edges, *_, features = pointwise.shape
+    guess = jnp.zeros((edges, 2, features), x.dtype)
+    y, _ = _split_separables(x, depthwise, pointwise, guess, window=window)
+    return y
+
+
+def _output_shape(x: Any, *kernels: Any, window: Window | Windows) -> tuple[int, ...]:
     edges, *_, features = kernels[-1].shape
     return (edges, x.shape[1], *window.output, features)
 
@@ -104,8 +137,15 @@ def _output_shape(x: Any, *kernels: Any, window: Window) -> tuple[int, ...]:
 # --- The primitives ----------------------------------------------------------------
 
 
+@dataclasses.dataclass(frozen=True)
 class Rectified(Derivatives):
-    """Derivatives of a map that is linear in relu(x) and in each of its kernels."""
+    """Derivatives of a map that is linear in relu(x) and in each of its kernels.
+
+    Attributes:
+      plain_map: (x, *kernels, guess) -> [image, moments]; None: made of ``plain``.
+    """
+
+    plain_map: Callable[..., list[Array]] | None = None
 
     @functools.cached_property
     def of_image(self) -> Derivatives:
@@ -115,7 +155,7 @@ class Rectified(Derivatives):
             self.plain,
             self.shape,
             moving=1,
-            kernels=("back", "back_change"),
+            kernels=("back", "back_change") if self.kernels else (),
         )
 
     @functools.cached_property
@@ -132,6 +172,8 @@ class Rectified(Derivatives):
             y = self.plain(x, *kernels, window=window)
             return [y, moments_p.bind(y, guess)]
 
+        native = native_results(self.name, shapes) if self.kernels else None
+
         def jvp(primals: Arrays, tangents: Arrays, *, window: Window) -> Any:
             y, moments = primitive.bind(*primals, window=window)
             still = all(isinstance(t, ad.Zero) for t in tangents[1:-1])
@@ -143,8 +185,8 @@ class Rectified(Derivatives):
         primitive = make_primitive(
             self.name,
             shape=shapes,
-            xla=plain,
-            native_cpu=native_results(self.name, shapes),
+            xla=self.plain_map or plain,
+            native_cpu=native,
             several=True,
             shares=True,
         )
@@ -154,3 +196,11 @@ class Rectified(Derivatives):
 
 SEPARABLE = Rectified("separable", _plain_separable, _output_shape)
 DENSE = Rectified("rectified_conv", _plain_dense, _output_shape)
+SEPARABLES = Rectified(
+    "separables",
+    _plain_separables,
+    _output_shape,
+    kernels=(),
+    plain_map=_split_separables,
+)
+"""Separable convolutions that differ in their windows, `Windows`, from edge to edge."""

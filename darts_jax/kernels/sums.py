@@ -240,11 +240,63 @@ def _weighted_xla(x: Array, moments: Array, weight: Array) -> Array:
     return y * _over_pixels(weight)
 
 
+def _means(*products: Array) -> list[Array]:
+    """Returns the means of images over the pixels, in a form to be broadcast.
+
+    They are reductions of one shape, which XLA makes in one kernel.
+    """
+    return [jnp.mean(product, (1, 2, 3), keepdims=True) for product in products]
+
+
+def _weighted_change(
+    t: Array, t_moments: Array, t_weight: Array, x: Array, moments: Array, weight: Array
+) -> list[Array]:
+    del t_moments
+    y, inverse = standardize_p.bind(x, moments)
+    mean, along = _means(t, t * y)
+    factor = _over_pixels(weight * inverse)
+    return [factor * (t - mean - y * along) + y * _over_pixels(t_weight)]
+
+
+def _weighted_back(g: Array, x: Array, moments: Array, weight: Array) -> list[Array]:
+    y, inverse = standardize_p.bind(x, moments)
+    mean, along = _means(g, g * y)
+    image = _over_pixels(weight * inverse) * (g - mean - y * along)
+    by_weight = _pixels(x) * along[:, 0, 0, 0]
+    return [image, jnp.zeros_like(moments), by_weight]
+
+
+def _weighted_back_change(
+    t_g: Array, t: Array, t_moments: Array, t_weight: Array,
+    g: Array, x: Array, moments: Array, weight: Array,
+) -> list[Array]:  # fmt: skip
+    del t_moments
+    y, inverse = standardize_p.bind(x, moments)
+    factor, t_factor, inverse = map(
+        _over_pixels, (weight * inverse, t_weight * inverse, inverse)
+    )
+    mean, along, mean_g, along_g, mean_tg, along_tg, both = _means(
+        t, t * y, g, g * y, t_g, t_g * y, g * t
+    )
+    # The means of changes follow from these, so that numbers are read twice in all.
+    t_y = inverse * (t - mean - y * along)
+    t_along_g = along_tg + inverse * (both - mean * mean_g - along * along_g)
+    image = (t_factor - factor * inverse * along) * (g - mean_g - y * along_g)
+    image += factor * (t_g - mean_tg - t_y * along_g - y * t_along_g)
+    by_weight = _pixels(x) * t_along_g[:, 0, 0, 0]
+    return [image, jnp.zeros_like(moments), by_weight]
+
+
 WEIGHTED = Derivatives(
     "weighted",
     _weighted_xla,
     _weighted_shape,
     constants=(("epsilon", np.float64(BN_EPSILON)),),
+    closed=(
+        ("change", _weighted_change),
+        ("back", _weighted_back),
+        ("back_change", _weighted_back_change),
+    ),
 )
 
 weighted_p = make_primitive("weighted", shape=_weighted_shape, xla=_weighted_xla)

@@ -70,6 +70,44 @@ class Window:
         return tuple(itertools.product(range(self.kernel[0]), range(self.kernel[1])))
 
 
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Windows of edges that slide over images of one size, all padded to "same".
+
+    Edge ``e`` has the window ``parts[e % len(parts)]``. Their kernels are square and
+    lie in an array of the largest one's size, each in its first rows and columns.
+
+    Attributes:
+      parts: of one stride.
+    """
+
+    parts: tuple[Window, ...]
+
+    @property
+    def image(self) -> tuple[int, int]:
+        """Height and width of the input, in pixels."""
+        return self.parts[0].image
+
+    @property
+    def output(self) -> tuple[int, int]:
+        """Height and width of the output, in pixels."""
+        return self.parts[0].output
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Height and width of the array that holds a kernel, in taps."""
+        return max(part.kernel for part in self.parts)
+
+    def widen(self, kernel: Array) -> Array:
+        """Returns a part's kernel [height, width, channel] in an array for any part.
+
+        Args:
+          kernel: the part's own.
+        """
+        sizes = zip(kernel.shape, (*self.kernel, kernel.shape[-1]), strict=True)
+        return jnp.pad(kernel, [(0, large - size) for size, large in sizes])
+
+
 def same_window(
     x: Array, size: tuple[int, ...], stride: tuple[int, int], dilation: int = 1
 ) -> Window:

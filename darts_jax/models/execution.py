@@ -1,14 +1,16 @@
 """Walks over the edges of a cell, in order of (source, target).
 
-The stacked parameters of edges that are alike are walked in one of two ways with
+The stacked parameters of edges that are alike are walked in one of three ways with
 equal results:
 
 - ``scan``: state after state, and edge after edge of those that leave it, by one traced
   mixed operation;
-- ``batch``: all edges that leave a state in one batched operation.
+- ``batch``: all edges that leave a state in one batched operation;
+- ``joined``: so, and like parts of their operations in one as well.
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -19,6 +21,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from darts_jax.kernels import join
 from darts_jax.models.mixed_operation import (
     EdgeSettings,
     MixedOperation,
@@ -28,7 +31,7 @@ from darts_jax.models.mixed_operation import (
 from darts_jax.models.operations.layers import Image
 from darts_jax.spaces.graph import Cell
 
-Execution = Literal["scan", "batch"]
+Execution = Literal["scan", "batch", "joined"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,8 +318,15 @@ def _zero_unless_taken(edge: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
 def _batch(
-    mixed: MixedCell, inputs: Float[Array, "input ..."]
+    mixed: MixedCell,
+    inputs: Float[Array, "input ..."],
+    *,
+    join: Callable[[Callable[..., Any]], Callable[..., Any]] = _as_it_is,
 ) -> tuple[tuple[Image, ...], dict[str, list[Any]]]:
     cell = mixed.cell
     zero = mixed.zero_node(inputs)
@@ -328,10 +338,10 @@ def _batch(
         operation = mixed.mixed_operation(group)
         variables, weights, keys = mixed.edge_inputs(group, np.arange(count))
         one, key = jax.tree.map(lambda leaf: leaf[0], (variables, keys))
-        shared, shared_stats = mixed.checkpoint(operation.shared, looped=False)(
+        shared, shared_stats = mixed.checkpoint(join(operation.shared), looped=False)(
             one, key, x
         )
-        own = mixed.checkpoint(operation.own, looped=False)
+        own = mixed.checkpoint(join(operation.own), looped=False)
         whole = mixed.checkpoint(operation.whole, looped=False)
         ys, stats = jax.vmap(own, in_axes=(0, 0, 0, None))(variables, weights, keys, x)
         # What edges share is added outside: CPU compilers are slow to sum over the edge
@@ -349,7 +359,11 @@ def _batch(
     return tuple(states[cell.inputs :]), parts
 
 
-WALKS: dict[Execution, Walk] = {"scan": _scan, "batch": _batch}
+WALKS: dict[Execution, Walk] = {
+    "scan": _scan,
+    "batch": _batch,
+    "joined": functools.partial(_batch, join=join),
+}
 
 
 def _rows(leaf: Array, indices: Int[np.ndarray, "..."]) -> Array:

@@ -163,9 +163,9 @@ SCHEMA: dict[str, Setting] = {
     ),
     "supernet.execution": Setting(
         "auto",
-        "How edges are computed: one after another (scan) or all that leave a state at "
-        "once (batch).",
-        OneOf(("auto", "scan", "batch")),
+        "How edges are computed: one after another (scan), all that leave a state at "
+        "once (batch), or so with like parts of their operations in one (joined).",
+        OneOf(("auto", "scan", "batch", "joined")),
     ),
     "supernet.remat": Setting(
         "auto",

@@ -174,6 +174,8 @@ def _execution(space: Space, dtype: Any, sampled: bool) -> Execution:
     that a sample does not run. But few edges are as little code together, and where
     kernels read their state in place, take three fifths of the time.
     """
+    if jax.default_backend() == "gpu":
+        return "joined"
     if jax.default_backend() != "cpu":
         return "batch"
     in_place = jax.device_count() == 1 and kernels.has_kernels(dtype)
