@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import re
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from darts_jax.buckets import bucket_path, describe_bucket_failure, is_in_bucket
 from darts_jax.errors import InputError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -19,27 +21,38 @@ _ELSEWHERE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?://([^/]*)|(?=/))(/?.*)", 
 _WRITING = (*_FULL, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
-def local_path(place: str | Path) -> Path:
-    """Returns a place as a path of this machine; ``file:///a`` is ``/a``.
+def open_place(place: str | Path) -> Path:
+    """Returns a place as a path: of this machine, or in a bucket.
+
+    ``file:///a`` is ``/a``. A place in a bucket, such as ``s3://bucket/a``, becomes a
+    path with the methods of `pathlib.Path` (universal_pathlib); see `buckets`.
 
     Args:
       place: path, or URL of one.
 
     Raises:
-      InputError: it is elsewhere, as ``gs://bucket/a`` is.
+      InputError: nothing is known of the scheme, or its driver is not installed.
     """
+    if is_in_bucket(place):
+        return place  # type: ignore[return-value]
     # `Path` makes one slash of two, so that a path is met that was a place elsewhere.
     match = _ELSEWHERE.match(str(place))
     if match is None:
-        return Path(place)
+        return Path(place).expanduser() if str(place).startswith("~") else Path(place)
     scheme, host, rest = match.groups()
     if scheme.lower() == "file" and host in (None, "", "localhost"):
         return Path(urllib.request.url2pathname(rest))
-    named = re.sub(":/+", "://", str(place), count=1)
-    raise InputError(
-        f"{named} is not on a local disk, where runs, data and caches must be for now "
-        "(other places come later); want a path, such as runs/a"
-    )
+    return bucket_path(re.sub(":/+", "://", str(place), count=1))
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it; buckets need none.
+
+    Args:
+      path: of the folder, which may exist.
+    """
+    if not is_in_bucket(path):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 def user_cache_directory(name: str) -> Path:
@@ -56,14 +69,17 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Writes a file so that a reader, or a crash, sees the old or the new, no mixture.
 
     Args:
-      path: of the file, in a folder that exists.
+      path: of the file, in a folder that exists, or in a bucket.
       data: all of it.
 
     Raises:
       InputError: no room on disk, or no right to write; the old file is intact.
     """
-    path = local_path(path)
+    path = open_place(path)
     with disk_errors(str(path)):
+        if is_in_bucket(path):
+            path.write_bytes(data)  # an object appears whole
+            return
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -83,7 +99,7 @@ def append_to_file(path: Path, data: bytes) -> None:
     """Writes at the end of a file, which is made with its folders if absent.
 
     On disk when this returns. Nothing is kept back for a later try, which would fail
-    again where nobody expects it.
+    again where nobody expects it. An object in a bucket is written anew as a whole.
 
     Args:
       path: of the file.
@@ -93,12 +109,24 @@ def append_to_file(path: Path, data: bytes) -> None:
       InputError: no room on disk, or no right to write; a part may have been written.
     """
     with disk_errors(str(path)):
+        if is_in_bucket(path):
+            path.write_bytes((path.read_bytes() if path.exists() else b"") + data)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as file:
             left = memoryview(data)
             while left:
                 left = left[file.write(left) :]
             os.fsync(file.fileno())
+
+
+def seekable(path: Path) -> Path | io.BytesIO:
+    """Returns what NumPy, zip and image readers can open: a bucket's file as bytes.
+
+    Args:
+      path: of the file.
+    """
+    return io.BytesIO(path.read_bytes()) if is_in_bucket(path) else path
 
 
 def read_npz(path: Path, absent: str, damaged: str) -> dict[str, np.ndarray]:
@@ -113,7 +141,7 @@ def read_npz(path: Path, absent: str, damaged: str) -> dict[str, np.ndarray]:
       InputError: either of these, in one line.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(seekable(path), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         raise InputError(absent) from None
@@ -150,6 +178,9 @@ def describe_write_failure(what: str, error: Exception) -> str | None:
       what: was written, in words.
       error: met meanwhile.
     """
+    elsewhere = describe_bucket_failure(what, error)
+    if elsewhere is not None:
+        return elsewhere
     words = str(error)
     code = error.errno if isinstance(error, OSError) else None
     if code is None:

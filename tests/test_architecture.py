@@ -6,7 +6,7 @@ from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "darts_jax"
 LAYERS = (
-    *("errors", "documentation", "types", "jaxprs", "html", "files"),
+    *("errors", "documentation", "types", "jaxprs", "html", "buckets", "files"),
     *("spaces", "kernels", "data"),
     *("bilevel", "models", "cost", "analysis", "baselines", "nasbench"),
     *("settings", "engine", "tasks", "plots"),

@@ -6,8 +6,10 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from darts_jax.buckets import is_in_bucket
 from darts_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -113,23 +115,28 @@ def read_overrides(arguments: Sequence[str]) -> list[str]:
     return [argument.removeprefix(OVERRIDE) for argument in typed]
 
 
-def make_paths_local(options: argparse.Namespace) -> None:
-    """Turns places that were given, such as ``file:///a``, into paths of this machine.
+def open_places(options: argparse.Namespace) -> None:
+    """Turns places that were given into paths, those on this machine into text.
 
     Args:
       options: of any verb; changed in place.
 
     Raises:
-      InputError: a place is on no local disk.
+      InputError: a place is in a bucket whose driver is not installed.
     """
-    from darts_jax.files import local_path
-
     for name in _PATHS:
         given = getattr(options, name, None)
         if isinstance(given, list):
-            setattr(options, name, [str(local_path(place)) for place in given])
+            setattr(options, name, [_open(place) for place in given])
         elif given:
-            setattr(options, name, str(local_path(given)))
+            setattr(options, name, _open(given))
+
+
+def _open(place: str) -> str | Path:
+    from darts_jax.files import open_place
+
+    path = open_place(place)
+    return path if is_in_bucket(path) else str(path)
 
 
 def resolve_config(options: argparse.Namespace) -> ConfigDict:

@@ -1,7 +1,6 @@
 """`convert-nasbench201`: the official NATS-Bench data as a table."""
 
 import argparse
-from pathlib import Path
 
 from darts_jax.cli.arguments import Verb, refuse_settings
 
@@ -12,10 +11,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from darts_jax.files import open_place
     from darts_jax.nasbench.convert import write_table
 
     refuse_settings(options, "convert-nasbench201 takes no settings")
-    print(write_table(Path(options.source), Path(options.out)))
+    print(write_table(open_place(options.source), open_place(options.out)))
 
 
 VERB = Verb(

@@ -1,7 +1,6 @@
 """`cost`: parameters, arithmetic and latency of a genotype's network."""
 
 import argparse
-from pathlib import Path
 
 from darts_jax.cli.arguments import GENOTYPE, Verb, read_genotype_argument
 
@@ -17,6 +16,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from darts_jax.files import open_place
     from darts_jax.settings.config_files import load_config
     from darts_jax.workflows.cost import cost, write_operation_latencies
 
@@ -24,7 +24,7 @@ def _run(options: argparse.Namespace) -> None:
     genotype = read_genotype_argument(options.genotype)
     print(cost(config, genotype, options.batch if options.latency else None), end="")
     if options.table:
-        write_operation_latencies(config, options.batch, Path(options.table))
+        write_operation_latencies(config, options.batch, open_place(options.table))
         print(f"latencies of operations: {options.table}")
 
 

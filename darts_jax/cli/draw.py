@@ -1,7 +1,6 @@
 """`draw`: a genotype as SVG and PNG, or a search by epoch."""
 
 import argparse
-from pathlib import Path
 
 from darts_jax.cli.arguments import (
     GENOTYPE,
@@ -24,6 +23,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from darts_jax.files import open_place
     from darts_jax.plots.cells import save_drawing
     from darts_jax.settings.config_files import load_config
 
@@ -38,7 +38,7 @@ def _run(options: argparse.Namespace) -> None:
         print("\n".join(map(str, save_pictures(course, Path(options.out)))))
         return
     genotype = read_genotype_argument(options.genotype)
-    print("\n".join(map(str, save_drawing(genotype, Path(options.out)))))
+    print("\n".join(map(str, save_drawing(genotype, open_place(options.out)))))
 
 
 VERB = Verb("draw", "draw a genotype as SVG and PNG", _run, _add_arguments)

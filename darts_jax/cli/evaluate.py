@@ -1,18 +1,18 @@
 """`evaluate`: the test of the network of a finished `retrain`."""
 
 import argparse
-from pathlib import Path
 
 from darts_jax.cli.arguments import Verb, add_run_directory, resolve_config
 
 
 def _run(options: argparse.Namespace) -> None:
+    from darts_jax.files import open_place
     from darts_jax.tasks.registry import get_score
     from darts_jax.training.directory import RunDirectory, load_settings
     from darts_jax.training.evaluation import read_evaluation
     from darts_jax.workflows.evaluate import evaluate
 
-    directory = RunDirectory(Path(options.run))
+    directory = RunDirectory(open_place(options.run))
     if options.config or options.method:
         config = resolve_config(options)
     else:

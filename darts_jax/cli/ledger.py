@@ -1,7 +1,6 @@
 """`ledger`: stored results beside published figures."""
 
 import argparse
-from pathlib import Path
 
 from darts_jax.cli.arguments import Verb, refuse_settings
 
@@ -12,11 +11,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from darts_jax.files import open_place
     from darts_jax.training.directory import atomic_write
     from darts_jax.workflows.ledger import ledger
 
     refuse_settings(options, "ledger takes no settings")
-    atomic_write(Path(options.out), ledger(options.results))
+    atomic_write(open_place(options.out), ledger(options.results))
     print(options.out)
 
 

@@ -18,7 +18,7 @@ from darts_jax.cli.arguments import (
     OVERRIDE,
     Verb,
     add_config,
-    make_paths_local,
+    open_places,
     read_overrides,
 )
 from darts_jax.engine import memory
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _make_parser().parse_args(others)
     warnings.formatwarning = _format_warning
     try:
-        make_paths_local(options)
+        open_places(options)
         options.overrides = read_overrides(given)
         if hasattr(options, "coordinator"):
             _join_processes(options)

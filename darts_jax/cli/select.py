@@ -1,7 +1,6 @@
 """`select`: a genotype by any rule, from a saved epoch."""
 
 import argparse
-from pathlib import Path
 
 from darts_jax.cli.arguments import Verb, require_data_places
 
@@ -16,6 +15,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from darts_jax.files import open_place
     from darts_jax.training.lock import write_locked
     from darts_jax.workflows.select import select
 
@@ -25,7 +25,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     print(genotype)
     if options.out:
-        write_locked(Path(options.out), genotype.to_json())
+        write_locked(open_place(options.out), genotype.to_json())
 
 
 VERB = Verb("select", "a genotype by any rule from a saved epoch", _run, _add_arguments)

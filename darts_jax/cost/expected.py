@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -31,6 +30,7 @@ from darts_jax.cost.sites import (
 )
 from darts_jax.cost.tables import read_cost_table
 from darts_jax.errors import InputError
+from darts_jax.files import open_place
 from darts_jax.models.functional import count_parameters
 from darts_jax.models.macro import Preprocess, Residual, make_head, make_stem
 from darts_jax.models.network import ImageNetStem, Network
@@ -163,7 +163,7 @@ def get_price(name: str) -> Price:
     """
     if name in PRICES:
         return PRICES[name]
-    if not Path(name).exists():
+    if not open_place(name).exists():
         known = ", ".join(PRICES)
         raise InputError(f"costs are {known} or in a table's file; there is no {name}")
     table = read_cost_table(name)

@@ -9,6 +9,7 @@ from typing import Any
 
 from darts_jax.cost.sites import Site
 from darts_jax.errors import InputError
+from darts_jax.files import open_place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,7 @@ def read_cost_table(path: str | Path) -> CostTable:
       InputError: there is no such file, or it is damaged.
     """
     try:
-        return CostTable.from_json(Path(path).read_text())
+        return CostTable.from_json(open_place(path).read_text())
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from darts_jax.buckets import BucketEntry, is_in_bucket, list_bucket
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.reading import (
     PLAIN,
@@ -38,6 +39,8 @@ _NAMED = 5  # classes and endings that a message names
 # Path of a file below the data set's folder, and its label. A million of them must fit
 # in memory, of which a `Path` each would take most.
 Labelled = tuple[str, int]
+
+_Entry = os.DirEntry[str] | BucketEntry
 
 
 def load_folder(path: Path, reading: Reading = PLAIN) -> Dataset:
@@ -196,14 +199,18 @@ def _find_halves(path: Path) -> tuple[list[str], list[str]]:
     return halves, notes
 
 
-def _entries(path: Path) -> list[os.DirEntry[str]]:
+def _entries(path: Path) -> list[_Entry]:
     """Lists the entries of a folder by name, without those that systems put there."""
     try:
-        with os.scandir(path) as entries:
-            return sorted(
-                (e for e in entries if e.name[0] != "." and e.name not in _JUNK),
-                key=lambda entry: entry.name,
-            )
+        if is_in_bucket(path):
+            entries: list[_Entry] = list(list_bucket(path))
+        else:
+            with os.scandir(path) as scanned:
+                entries = list(scanned)
+        return sorted(
+            (e for e in entries if e.name[0] != "." and e.name not in _JUNK),
+            key=lambda entry: entry.name,
+        )
     except OSError as error:
         raise InputError(f"cannot list {path}: {error.strerror or error}") from None
 
@@ -303,7 +310,7 @@ def _walk(path: Path) -> Iterator[str]:
     seen = set()
     while pending:
         inner = pending.pop()
-        here = os.path.realpath(path / inner)
+        here = inner if is_in_bucket(path) else os.path.realpath(path / inner)
         if here in seen:  # a link to a folder that it lies in
             continue
         seen.add(here)
@@ -314,17 +321,19 @@ def _walk(path: Path) -> Iterator[str]:
                 yield f"{inner}{entry.name}"
 
 
-def _is_folder(path: Path | os.DirEntry[str]) -> bool:
+def _is_folder(path: Path | _Entry) -> bool:
     try:
         return path.is_dir()
     except OSError:  # a link to itself, or a name that is too long
         return False
 
 
-def _is_file_or_broken(entry: os.DirEntry[str]) -> bool:
+def _is_file_or_broken(entry: _Entry) -> bool:
     """Returns whether an entry is a file or a broken link; pipes never end."""
     try:
-        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+        if entry.is_file() or isinstance(entry, BucketEntry):
+            return entry.is_file()
+        return entry.is_symlink() and not Path(entry.path).exists()
     except OSError:  # a link to itself
         return True
 

@@ -13,7 +13,7 @@ import numpy as np
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.licences import LICENCES
 from darts_jax.errors import InputError, first_line
-from darts_jax.files import user_cache_directory
+from darts_jax.files import seekable, user_cache_directory
 
 ARCHIVE = "cifar10_jpeg_q75.npz"
 NOTE = (
@@ -40,7 +40,7 @@ def load_archive(path: Path) -> Dataset:
     """
     try:
         stem = f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(seekable(path), allow_pickle=False) as archive:
             images = {
                 split: _cached_images(archive, split, f"{stem}-{split}.npy")
                 for split in ("train", "test")

@@ -10,6 +10,7 @@ from darts_jax.data.array_checks import check_images
 from darts_jax.data.dataset import Dataset, from_arrays
 from darts_jax.data.reading import PLAIN, Reading, fit_arrays
 from darts_jax.errors import DataWarning, InputError, first_line
+from darts_jax.files import seekable
 
 NAMES = (("{}_images", "{}_labels"), ("x_{}", "y_{}"), ("X_{}", "y_{}"))
 """Names of the images and labels of a part, of this project and MedMNIST, of Keras and
@@ -35,7 +36,7 @@ def load_npz(path: Path, reading: Reading = PLAIN) -> Dataset:
       InputError: the file cannot be read, lacks an array, or an array is not right.
     """
     try:
-        archive = np.load(path, allow_pickle=False)
+        archive = np.load(seekable(path), allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise InputError(
                 f"npz:{path} is one array, no file of several; save them by "

@@ -1,8 +1,9 @@
-"""Paths of data on disk."""
+"""Paths of data."""
 
 from pathlib import Path
 
-from darts_jax.files import local_path
+from darts_jax.buckets import is_in_bucket
+from darts_jax.files import open_place
 
 
 def locate(name: str, place: Path | None) -> Path:
@@ -15,9 +16,14 @@ def locate(name: str, place: Path | None) -> Path:
       place: folder of data, as `sources.find_data_directory` says.
 
     Raises:
-      InputError: the path is on no disk, such as ``gs://bucket``.
+      InputError: it is in a bucket whose driver is not installed.
     """
-    path = local_path(name).expanduser()
-    if place is None or path.exists() or not (place / path).exists():
+    path = open_place(name)
+    if (
+        place is None
+        or is_in_bucket(path)
+        or path.exists()
+        or not (place / path).exists()
+    ):
         return path
     return place / path

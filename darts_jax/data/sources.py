@@ -26,7 +26,7 @@ from darts_jax.data.places import locate
 from darts_jax.data.reading import PLAIN, Reading, fit_arrays, format_size, parse_size
 from darts_jax.data.stream import AnyDataset, StreamedDataset
 from darts_jax.errors import InputError, unknown_name_error
-from darts_jax.files import local_path
+from darts_jax.files import open_place
 
 PREFIXES = ("tfds:NAME", "folder:PATH", "npz:PATH")
 STREAMS = ("stream:tfds:NAME", "stream:folder:PATH")
@@ -77,7 +77,7 @@ def find_data_directory(directory: str | None) -> Path | None:
       directory: path; None or empty asks ``$DARTS_JAX_DATA_DIR``.
     """
     given = directory or os.environ.get("DARTS_JAX_DATA_DIR")
-    return local_path(given).expanduser() if given else None
+    return open_place(given) if given else None
 
 
 def digits(directory: Path | None = None) -> Dataset:

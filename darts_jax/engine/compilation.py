@@ -14,7 +14,7 @@ import jax
 
 from darts_jax import kernels
 from darts_jax.errors import InputError
-from darts_jax.files import local_path, user_cache_directory
+from darts_jax.files import make_folder, open_place, user_cache_directory
 
 
 def use_compilation_cache(setting: str) -> Path | None:
@@ -40,12 +40,10 @@ def use_compilation_cache(setting: str) -> Path | None:
     if known := cache_folder():
         return known
     folder = (
-        user_cache_directory("programs")
-        if setting == "auto"
-        else local_path(setting).expanduser()
+        user_cache_directory("programs") if setting == "auto" else open_place(setting)
     )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise InputError(
             f"cannot make the compilation cache {folder} ({error.strerror}); give "
@@ -70,7 +68,7 @@ def _forget_place_of_package() -> None:
 def cache_folder() -> Path | None:
     """Returns the folder of compiled programs; None without one."""
     folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
-    return Path(folder) if folder else None
+    return open_place(folder) if folder else None
 
 
 def describe_compilation(seconds: float) -> str:

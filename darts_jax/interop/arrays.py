@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from darts_jax.errors import InputError
-from darts_jax.files import write_atomically
+from darts_jax.files import open_place, seekable, write_atomically
 
 # Under these names checkpoints keep the state dict beside other things.
 _WRAPPERS = ("state_dict", "model")
@@ -29,7 +29,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
       InputError: no such file, another kind of file, a damaged one, one that holds
         more than arrays, or PyTorch is needed and not installed.
     """
-    path = Path(path)
+    path = open_place(path)
     read, _ = _format(path)
     if not path.is_file():
         raise InputError(f"no file of arrays at {path}")
@@ -55,13 +55,13 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     Raises:
       InputError: another suffix, no PyTorch, no room or no right to write.
     """
-    path = Path(path)
+    path = open_place(path)
     _, encode = _format(path)
     write_atomically(path, encode(arrays))
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(seekable(path), allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
 

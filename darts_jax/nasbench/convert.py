@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from darts_jax.buckets import is_in_bucket
 from darts_jax.errors import InputError
 from darts_jax.files import write_atomically
 from darts_jax.nasbench.nasbench201 import DATASETS, EPOCHS
@@ -53,6 +54,8 @@ def convert(
       InputError: `nats_bench` is not installed, or the files are not what they should.
     """
     topology = _topology()
+    if is_in_bucket(source):
+        raise InputError(f"{source} must be copied to a local disk to be converted")
     cells, parts = _read(Path(source))
     edges = NASBENCH201.cells["normal"].edges
     names = edges[0].operations

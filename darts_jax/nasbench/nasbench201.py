@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from darts_jax.errors import InputError, unknown_name_error
-from darts_jax.files import local_path, read_npz
+from darts_jax.files import open_place, read_npz
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
 
 TABLE = "nasbench201_table.npz"
@@ -142,11 +142,11 @@ def find_table(given: str = "", directory: str = "") -> Path | None:
       InputError: nothing lies at the path given.
     """
     if given:
-        if not local_path(given).expanduser().is_file():
+        if not open_place(given).is_file():
             raise InputError(f"no NAS-Bench-201 table at {given}")
-        return local_path(given).expanduser()
+        return open_place(given)
     place = directory or os.environ.get("DARTS_JAX_DATA_DIR")
-    found = local_path(place).expanduser() / TABLE if place else None
+    found = open_place(place) / TABLE if place else None
     return found if found is not None and found.is_file() else None
 
 
@@ -187,7 +187,7 @@ def load_table(path: str | Path) -> NASBench201:
       InputError: it cannot be read, lacks an array, or an array is not right.
     """
     arrays = read_npz(
-        Path(path),
+        open_place(path),
         f"no NAS-Bench-201 table at {path}",
         f"NAS-Bench-201 table {path} cannot be read",
     )

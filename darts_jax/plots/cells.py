@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path as Curve
 
+from darts_jax.files import open_place
 from darts_jax.plots.cell_layout import BOX, RADIUS, CellLayout, Point, Slot
 from darts_jax.plots.style import (
     FAINT_INK,
@@ -69,7 +70,7 @@ def draw_genotype(genotype: Genotype, path: str | Path | None = None) -> Figure:
     figure = _draw_cells(layouts, styles)
     figure.set_label(_describe_genotype(genotype))
     if path is not None:
-        save_figure(figure, Path(path))
+        save_figure(figure, open_place(path))
     return figure
 
 

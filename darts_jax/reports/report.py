@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
-from darts_jax.files import write_atomically
+from darts_jax.files import open_place, write_atomically
 from darts_jax.html import Table
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.reports.answers import (
@@ -81,9 +81,9 @@ def report(
         raise InputError("nothing to report on; want directories of runs")
     found = load_run(paths[0]) if len(paths) == 1 else compare(paths)
     for path in paths:
-        require_images(load_config(RunDirectory(Path(path)).config), "a report")
-    default = Path(paths[0]) if len(paths) == 1 else Path()
-    place = Path(out) if out else default / "report.html"
+        require_images(load_config(RunDirectory(open_place(path)).config), "a report")
+    default = open_place(paths[0]) if len(paths) == 1 else Path()
+    place = open_place(out) if out else default / "report.html"
     write_atomically(place, _make_page(found, dataset).encode())
     return place
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from darts_jax.buckets import is_in_bucket
 from darts_jax.errors import InputError, unknown_name_error
+from darts_jax.files import open_place
 from darts_jax.settings.config import (
     default_config,
     flatten,
@@ -74,7 +76,7 @@ def find_config(source: str | Path) -> Path | None:
       InputError: there is no such file or name (with a near one, or all that are
         known), or it can't be read.
     """
-    given = Path(source)
+    given = open_place(source)
     name = str(given)
     if _is_file(given):
         return given
@@ -131,6 +133,8 @@ def _is_file(path: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     if path.suffix != ".json":
+        if is_in_bucket(path):
+            raise InputError(f"config {path} is code in a bucket; want a .json there")
         return _call_get_config(path)
     try:
         tree = json.loads(path.read_text())

@@ -57,14 +57,14 @@ def read_genotype(
         that names the file.
     """
     text = str(source)
-    path = _file(text)
+    path = _file(source)
     if path is not None:
         return read_genotype_file(path, notify)
     if re.search(r"Genotype\(|[|{\n]", text):
         return _told(_last(text), "", notify)
     if text in NAMED:
         return NAMED[text]
-    if isinstance(source, Path) or Path(text).suffix or len(Path(text).parts) > 1:
+    if not isinstance(source, str) or Path(text).suffix or len(Path(text).parts) > 1:
         raise InputError(f"no genotype file {_short(text)}")
     name = text if len(text) <= 60 else f"{text[:57]}..."
     raise unknown_name_error("genotype", name, list(NAMED))
@@ -97,10 +97,10 @@ class _Found(NamedTuple):
     of: int = 1
 
 
-def _file(text: str) -> Path | None:
-    """Returns the genotype's file, if the text is a path of one or of a run."""
+def _file(source: str | Path) -> Path | None:
+    """Returns the genotype's file, if the source is a path of one or of a run."""
     try:
-        path = Path(text)
+        path = Path(source) if isinstance(source, str) else source
         is_run = path.is_dir()
         is_file = path.is_file()
     except (OSError, ValueError):  # a text that is too long for a name, or holds a NUL

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: written aside, sealed, renamed into place.
+"""Checkpoints that are whole or absent, each sealed by its digests.
 
 ``checkpoints/12/`` holds the state after step 12 as Orbax writes it (``state/``, a
 flat tree: dotted path -> array), the shape of every leaf (``leaves.json``), and the
@@ -9,7 +9,6 @@ and the checkpoint before the damaged one is restored.
 
 import hashlib
 import json
-import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +20,13 @@ import numpy as np
 
 from darts_jax.engine.devices import to_host
 from darts_jax.errors import InputError
-from darts_jax.files import disk_errors, sync_to_disk
+from darts_jax.files import disk_errors, open_place, sync_to_disk
+from darts_jax.training.checkpoint_store import MANIFEST, FolderStore, open_store
 from darts_jax.training.orbax_arrays import read_arrays, write_arrays
 from darts_jax.training.processes import is_writer, wait_for_all
 
 PyTree = Any
 
-_ASIDE = ".tmp-"
-_MANIFEST = "manifest.json"
 _LEAVES = "leaves.json"
 _STATE = "state"
 
@@ -46,12 +44,13 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, keep: int = 1) -> None:
-        self.directory = Path(directory).absolute()  # Orbax refuses relative paths
+        self.directory = open_place(directory)
         self.keep = keep
+        self._store = open_store(self.directory)
 
     def steps(self) -> list[int]:
         """Returns the steps of the checkpoints, damaged ones too, oldest first."""
-        return _steps(self.directory)
+        return _steps(self._store)
 
     def clean(self) -> None:
         """Removes what a killed process left half-written.
@@ -61,8 +60,7 @@ class Checkpoints:
         """
         if is_writer():
             with disk_errors(f"checkpoints in {self.directory}"):
-                for left in self.directory.glob(f"{_ASIDE}*"):
-                    shutil.rmtree(left)
+                self._store.clean()
         wait_for_all(f"{self.directory} is clean")
 
     def save(self, step: int, state: PyTree) -> None:
@@ -80,32 +78,12 @@ class Checkpoints:
         """
         arrays = named_arrays(state)
         if is_writer():
-            self._replace(step, arrays)
-            self._remove_others(step)
-        wait_for_all(f"checkpoint {step}")
-
-    def _replace(self, step: int, arrays: dict[str, np.ndarray]) -> None:
-        """Writes a checkpoint aside, and puts it in the place of one of its step."""
-        aside = self.directory / f"{_ASIDE}{step}"
-        final = self.directory / str(step)
-        replaced = self.directory / f"{_ASIDE}replaced-{step}"
-        try:
             with disk_errors(f"checkpoint {step} in {self.directory}"):
-                self.directory.mkdir(parents=True, exist_ok=True)
-                _write_sealed(aside, arrays)
-                if final.exists():
-                    final.rename(replaced)
-                aside.rename(final)
-                sync_to_disk(self.directory)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-            shutil.rmtree(replaced, ignore_errors=True)
-
-    def _remove_others(self, step: int) -> None:
-        """Removes the checkpoints after a step, and all but the newest up to it."""
-        earlier = [s for s in self.steps() if s <= step]
-        for old in set(self.steps()) - set(earlier[-self.keep :]):
-            shutil.rmtree(self.directory / str(old), ignore_errors=True)
+                self._store.put(str(step), lambda place: _write_sealed(place, arrays))
+                earlier = [s for s in self.steps() if s <= step]
+                for old in set(self.steps()) - set(earlier[-self.keep :]):
+                    self._store.remove(str(old))
+        wait_for_all(f"checkpoint {step}")
 
     def restore_latest(
         self, like: PyTree, notify: Callable[[str], None] = warnings.warn
@@ -145,7 +123,8 @@ class Checkpoints:
                 "checkpoint.keep would have kept it"
             )
         try:
-            arrays = _read_sealed(self.directory / str(step), step, like)
+            with self._store.on_disk(str(step)) as folder:
+                arrays = _read_sealed(folder, step, like)
         except _DamagedError as damage:
             raise InputError(f"checkpoint {step} is damaged ({damage})") from None
         return _place(arrays, like)
@@ -167,12 +146,13 @@ def read_newest(
     Raises:
       InputError: the checkpoint is whole, but of another state than ``like``.
     """
-    directory = directory.absolute()  # Orbax refuses relative paths
+    store = open_store(directory)
     damaged: dict[int, str] = {}
     newest = None
-    for step in reversed(_steps(directory)):
+    for step in reversed(_steps(store)):
         try:
-            newest = (step, _read_sealed(directory / str(step), step, like))
+            with store.on_disk(str(step)) as folder:
+                newest = (step, _read_sealed(folder, step, like))
         except _DamagedError as damage:
             damaged[step] = str(damage)
         else:
@@ -211,22 +191,21 @@ def _write_sealed(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     write_arrays(folder / _STATE, arrays)
     leaves = {name: signature(array) for name, array in arrays.items()}
     (folder / _LEAVES).write_text(json.dumps(leaves, indent=1))
-    (folder / _MANIFEST).write_text(json.dumps(_digests(folder), indent=1))
+    (folder / MANIFEST).write_text(json.dumps(_digests(folder), indent=1))
     for path in (folder, *folder.rglob("*")):
         sync_to_disk(path)
 
 
-def _steps(directory: Path) -> list[int]:
-    names = (path.name for path in directory.glob("*"))
-    return sorted(int(name) for name in names if name.isdecimal())
+def _steps(store: FolderStore) -> list[int]:
+    return sorted(int(name) for name in store.names() if name.isdecimal())
 
 
 def _read_sealed(folder: Path, step: int, like: PyTree | None) -> dict[str, np.ndarray]:
     """Returns the arrays of a checkpoint, after every check."""
     try:
-        manifest = dict(json.loads((folder / _MANIFEST).read_text()))
+        manifest = dict(json.loads((folder / MANIFEST).read_text()))
     except (OSError, ValueError, TypeError):
-        raise _DamagedError(f"{_MANIFEST} is missing or unreadable") from None
+        raise _DamagedError(f"{MANIFEST} is missing or unreadable") from None
     try:
         digests = _digests(folder)
     except OSError as error:
@@ -246,7 +225,7 @@ def _digests(folder: Path) -> dict[str, str]:
     """Returns file -> SHA-256, of every file but the manifest."""
     digests = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != _MANIFEST:
+        if path.is_file() and path.name != MANIFEST:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             digests[path.relative_to(folder).as_posix()] = digest

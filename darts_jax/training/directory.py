@@ -13,7 +13,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.errors import InputError
-from darts_jax.files import disk_errors, local_path, read_npz, write_atomically
+from darts_jax.files import (
+    disk_errors,
+    make_folder,
+    open_place,
+    read_npz,
+    write_atomically,
+)
 from darts_jax.settings.config_files import load_config
 from darts_jax.training.processes import is_writer
 
@@ -34,7 +40,7 @@ class RunDirectory:
     path: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", local_path(self.path))
+        object.__setattr__(self, "path", open_place(self.path))
 
     @property
     def config(self) -> Path:
@@ -161,7 +167,7 @@ def save_architecture(
     arrays: dict[str, Any] = {kind: np.asarray(value) for kind, value in alpha.items()}
     np.savez(buffer, **arrays)
     with disk_errors(str(run.architecture)):
-        run.architecture.mkdir(exist_ok=True)  # by whichever process comes first
+        make_folder(run.architecture)  # by whichever process comes first
     atomic_write(run.architecture_at(epoch), buffer.getvalue())
 
 

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
 from darts_jax.errors import InputError
-from darts_jax.files import disk_errors, local_path
+from darts_jax.files import disk_errors, open_place
 from darts_jax.training.directory import RunDirectory, atomic_write
+from darts_jax.training.lock_file import LockFile, make_lock_file
 from darts_jax.training.processes import run_in_process_zero
 
-NAME = ".lock"
 BEAT = 15.0
 SILENCE = 180.0
 
@@ -101,7 +101,7 @@ def run_lock(run: str | Path) -> Iterator[None]:
     if key in _HELD and _HELD[key][1] == me:
         yield
         return
-    lock = run_in_process_zero(lambda: _Lock(local_path(run)), f"to write in {run}")
+    lock = run_in_process_zero(lambda: _Lock(open_place(run)), f"to write in {run}")
     _HELD[key] = (lock, me)
     try:
         yield
@@ -140,6 +140,7 @@ def write_locked(path: Path, content: str) -> None:
     Raises:
       InputError: another does, or the file cannot be written.
     """
+    path = open_place(path)
     in_run = RunDirectory(path.parent).config.exists()
     with run_lock(path.parent) if in_run else contextlib.nullcontext():
         atomic_write(path, content)
@@ -162,12 +163,12 @@ def require_held(run: Path) -> None:
         lock.require()
 
 
-def _key(run: str | Path) -> Path:
-    return local_path(run).resolve()
+def _key(run: str | Path) -> str:
+    return str(open_place(run).resolve())
 
 
-_HELD: dict[Path, tuple["_Lock | None", tuple[int, int]]] = {}
-"""Resolved directory -> its lock, in process 0, and the process and thread of it."""
+_HELD: dict[str, tuple["_Lock | None", tuple[int, int]]] = {}
+"""Resolved place -> its lock, in process 0, and the process and thread of it."""
 
 
 class _Lock:
@@ -175,9 +176,10 @@ class _Lock:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.file = directory / NAME
+        self.file = make_lock_file(directory)
         self.holder = Holder.here()
-        self._made = _make_folders(directory)
+        with disk_errors(f"run directory {directory}"):
+            self._made = self.file.make_directory()
         try:
             with disk_errors(f"run directory {directory}"):
                 self._take()
@@ -197,40 +199,31 @@ class _Lock:
     def release(self) -> None:
         """Removes the lock, and the directory if it was made for it and left empty."""
         self._over.set()
-        if _read(self.file) == self.holder:
-            self.file.unlink(missing_ok=True)
+        self.file.remove(self._content)
         self._remove_folders()
 
+    @property
+    def _content(self) -> str:
+        return json.dumps(dataclasses.asdict(self.holder), indent=1)
+
     def _take(self) -> None:
-        with _examined_alone(self.directory):
-            while not self._create():
-                holder = _read(self.file)
-                writer = _describe_living(self.file, holder)
+        with self.file.examined_alone():
+            while not self.file.create(self._content):
+                content = self.file.read()
+                writer = _describe_living(self.file, _parse(content))
                 if writer:
                     raise InputError(
                         f"run directory {self.directory} is being written by {writer}; "
                         "choose another --run, or wait for its end"
                     )
-                _put_aside(self.file, holder)
-
-    def _create(self) -> bool:
-        """Makes the file, whole, where there is none; returns whether it did."""
-        aside = self.directory / f"{NAME}-{self.holder.token}"
-        try:
-            aside.write_text(json.dumps(dataclasses.asdict(self.holder), indent=1))
-            os.link(aside, self.file)
-        except FileExistsError:
-            return False
-        finally:
-            aside.unlink(missing_ok=True)
-        return True
+                self.file.remove(content)
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
             # Whoever has taken the lock is asked about where something is written.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Exception):
                 if _read(self.file) == self.holder:
-                    os.utime(self.file)
+                    self.file.touch()
 
     def _remove_folders(self) -> None:
         with contextlib.suppress(OSError):  # they are of use, or of someone else
@@ -238,11 +231,11 @@ class _Lock:
                 folder.rmdir()
 
 
-def _describe_living(file: Path, holder: Holder | None) -> str:
+def _describe_living(file: LockFile, holder: Holder | None) -> str:
     """Returns the holder in words; an empty text where it is dead."""
     if holder is not None and holder.is_here:
         return str(holder) if process_start_time(holder.pid) == holder.started else ""
-    age = _age(file)
+    age = file.age()
     if age is None or age > SILENCE:
         return ""
     return (
@@ -251,61 +244,16 @@ def _describe_living(file: Path, holder: Holder | None) -> str:
     )
 
 
-def _age(file: Path) -> float | None:
-    """Returns seconds since the last sign of life, by the clock of the file's disk."""
-    probe = file.with_name(f"{NAME}-{secrets.token_hex(8)}")
-    try:
-        probe.touch()
-        return probe.stat().st_mtime - file.stat().st_mtime
-    except FileNotFoundError:
-        return None
-    finally:
-        probe.unlink(missing_ok=True)
-
-
-def _put_aside(file: Path, dead: Holder | None) -> None:
-    """Removes a dead holder's lock, and no other's that has come meanwhile."""
-    aside = file.with_name(f"{NAME}-{secrets.token_hex(8)}")
-    with contextlib.suppress(FileNotFoundError):
-        file.rename(aside)
-        if _read(aside) != dead:
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, file)
-        aside.unlink()
-
-
-@contextlib.contextmanager
-def _examined_alone(directory: Path) -> Iterator[None]:
-    """Lets one process of this machine at a time look at a lock and take it over."""
-    with contextlib.ExitStack() as stack:
-        # Some file systems and systems lack this; what remains is a narrow race.
-        with contextlib.suppress(OSError, ImportError):
-            import fcntl
-
-            descriptor = os.open(directory, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-
-
-def _read(file: Path) -> Holder | None:
+def _read(file: LockFile) -> Holder | None:
     """Returns the holder; None where there is no lock, or it cannot be read."""
+    return _parse(file.read())
+
+
+def _parse(content: str | None) -> Holder | None:
     try:
-        return Holder(**json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError):
+        return Holder(**json.loads(content or ""))
+    except (ValueError, TypeError):
         return None
-
-
-def _make_folders(directory: Path) -> list[Path]:
-    """Makes a folder and those above it; returns the new ones, innermost first."""
-    made: list[Path] = []
-    with disk_errors(f"run directory {directory}"):
-        missing = [p for p in (directory, *directory.parents) if not p.exists()]
-        for folder in reversed(missing):
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
-                made.insert(0, folder)
-    return made
 
 
 def process_start_time(pid: int) -> str | None:

@@ -19,9 +19,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from darts_jax.buckets import is_in_bucket
 from darts_jax.data.identity import Identity, identify, read_identity
 from darts_jax.errors import InputError
-from darts_jax.files import disk_errors
+from darts_jax.files import disk_errors, make_folder, open_place
 from darts_jax.settings.config import (
     config_difference,
     config_to_json,
@@ -74,7 +75,7 @@ def open_run(
       InputError: it holds a run with other settings or other data, something that is
         no run, or it cannot be written. Nothing in it has been touched then.
     """
-    run = RunDirectory(Path(path))
+    run = RunDirectory(open_place(path))
 
     def create_or_reopen() -> None:
         data = identify(dataset)
@@ -156,7 +157,7 @@ def _create(
             f"directory {run.path} is not empty and holds no run (no config.json); "
             "choose another --run"
         )
-    run.path.mkdir(parents=True, exist_ok=True)
+    make_folder(run.path)
     atomic_write(run.config, config_to_json(config))
     if data is not None:
         atomic_write(run.data, data.to_json())
@@ -183,7 +184,7 @@ def _reopen(
                 f"({', '.join(binding.values())}); choose another --run, or the old "
                 "settings"
             )
-    if not os.access(run.path, os.W_OK):
+    if not is_in_bucket(run.path) and not os.access(run.path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     # Before the settings: a run that is killed in between has its old end again.
     for name in longer:
@@ -330,5 +331,5 @@ def _new_run_command(path: Path, verb: str, key: str, epochs: int) -> str:
     words = ["darts-jax", verb, "--config", str(path / "config.json")]
     words += [f"--config.{key}={epochs}", "--from", str(path)]
     names = (f"{path}-more{'' if n == 1 else n}" for n in itertools.count(1))
-    free = next(name for name in names if not Path(name).exists())
+    free = next(name for name in names if not open_place(name).exists())
     return shlex.join([*words, "--run", free])

@@ -13,6 +13,7 @@ from darts_jax.data.remembered import make_blank_dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
+from darts_jax.files import open_place
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces import get_space
 from darts_jax.tasks.registry import load_data, make_search
@@ -42,7 +43,7 @@ class SavedSearch:
     """
 
     def __init__(self, run: str | Path, overrides: Sequence[str] = ()) -> None:
-        self.directory = RunDirectory(Path(run))
+        self.directory = RunDirectory(open_place(run))
         if not self.directory.config.exists():
             raise InputError(f"no run in {run}: want a directory that `search` made")
         self.stages = make_stages(load_config(self.directory.config, overrides))

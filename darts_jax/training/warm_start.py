@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
+from darts_jax.files import open_place
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.training.checkpoint import (
@@ -233,7 +234,7 @@ def _has_begun(directory: RunDirectory, verb: str, source: SourceRun | None) -> 
                 "choose another --run, or leave --from out"
             )
         return has_state
-    origin = Path(str(known.get("run")))
+    origin = open_place(str(known.get("run")))
     if source is None and not has_state:
         raise InputError(
             f"the {verb} in {directory.path} starts from {origin}; want --from {origin}"

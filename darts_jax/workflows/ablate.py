@@ -17,7 +17,7 @@ from darts_jax.analysis.measures import column_range
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
-from darts_jax.files import local_path
+from darts_jax.files import open_place
 from darts_jax.html import results_table
 from darts_jax.plots.history_plots import HistoryPlots
 from darts_jax.settings.methods import apply_method
@@ -311,7 +311,7 @@ def ablate(
     for number, (choice, config) in enumerate(zip(programs, configs, strict=True), 1):
         told = _describe_choice(choice) or "one program"
         print_status(f"ablation {number}/{len(programs)}: {told}")
-        place = local_path(run) / _folder_name(choice)
+        place = open_place(run) / _folder_name(choice)
         together: dict[str, list[Any]] = {**scalars, "seed": list(seeds)}
         run_all = _search_together if _fits_population(config) else _search_each
         found += [
@@ -321,7 +321,7 @@ def ablate(
             for one in run_all(config, together, place, dataset)
         ]
     ablation = Ablation(tuple(found))
-    atomic_write(local_path(run) / "ablation.md", ablation.to_markdown())
+    atomic_write(open_place(run) / "ablation.md", ablation.to_markdown())
     return ablation
 
 

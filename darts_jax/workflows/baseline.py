@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from darts_jax.baselines import Budget, Evaluate, Trace, get_baseline
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError, unknown_name_error
-from darts_jax.files import local_path
+from darts_jax.files import make_folder, open_place
 from darts_jax.nasbench import require_table
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.settings.config import validate_config
@@ -84,11 +84,11 @@ def baseline(
     validate_config(config)
     search = get_baseline(name)
     known = known_accuracies(config)
-    path = local_path(run) / "networks"
+    path = open_place(run) / "networks"
     dataset = load_data(config) if oracle == "training" else None
     evaluate = _make_oracle(oracle, config, path, supernet, dataset)
     directory = open_run(run, config, "baseline", dataset)
-    path.mkdir(exist_ok=True)
+    make_folder(path)
     rng = np.random.default_rng(config.seed)
     trace = search(get_space(config.space), evaluate, budget, rng)
     best = trace.best.genotype

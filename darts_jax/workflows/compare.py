@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from darts_jax.analysis.measures import column_range
 from darts_jax.errors import InputError
+from darts_jax.files import open_place
 from darts_jax.html import results_table
 from darts_jax.plots.history_plots import HistoryPlots
 from darts_jax.spaces.reading import read_genotype_file
@@ -43,7 +44,7 @@ def load_run(run: str | Path) -> SearchResult | PopulationResult | RetrainResult
     Raises:
       InputError: it is no run, or nothing has ended in it.
     """
-    directory = RunDirectory(Path(run))
+    directory = RunDirectory(open_place(run))
     verbs = list_verbs(directory)
     if "population" in verbs:
         return read_population(directory)

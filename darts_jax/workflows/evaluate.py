@@ -11,6 +11,7 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
+from darts_jax.files import open_place
 from darts_jax.settings.config import validate_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
@@ -45,7 +46,7 @@ def evaluate(
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or load_data(config)
-    directory = RunDirectory(Path(run))
+    directory = RunDirectory(open_place(run))
     if (known := read_identity(directory.data)) is not None:
         dataset = _as_trained(dataset, known)
     job = make_training(config, dataset, read_run_genotype(directory))

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.errors import InputError, unknown_name_error
-from darts_jax.files import disk_errors, local_path
+from darts_jax.files import disk_errors, make_folder, open_place
 from darts_jax.interop import exported_load
 from darts_jax.interop.artifact import Program, to_jax_export, trace_program
 from darts_jax.interop.card import format_card, is_card, make_card
@@ -67,8 +67,8 @@ def export(
     for name in also:
         if name not in FORMATS:
             raise unknown_name_error("format", name, list(FORMATS))
-    directory = RunDirectory(Path(run))
-    folder = local_path(out)
+    directory = RunDirectory(open_place(run))
+    folder = open_place(out)
     summary = _read_summary(directory)
     _require_export(folder)
     # One device: the state is restored to run alone, wherever it was trained.
@@ -153,7 +153,7 @@ def _write(
         name: hashlib.sha256(data).hexdigest() for name, data in files.items()
     }
     with disk_errors(str(folder)):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for name, _ in FORMATS.values():
             if name not in files:
                 (folder / name).unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from darts_jax.baselines.equal_cost import random_of_cost
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
-from darts_jax.files import local_path
+from darts_jax.files import open_place
 from darts_jax.html import results_table
 from darts_jax.settings.config import with_overrides
 from darts_jax.spaces.graph import Genotype
@@ -125,7 +125,7 @@ def front(
         )
     dataset = dataset or load_data(config)
     check_retraining(_training_config(config), dataset)
-    path = local_path(run)
+    path = open_place(run)
     found = population(config, {TARGET: list(targets)}, path / "search", dataset)
     rng = np.random.default_rng(config.seed)
     rows = []

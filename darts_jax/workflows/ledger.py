@@ -9,6 +9,7 @@ from typing import Any
 from darts_jax.analysis.comparison import improvement
 from darts_jax.analysis.intervals import PERCENT
 from darts_jax.errors import InputError
+from darts_jax.files import open_place
 from darts_jax.settings.experiments import EXPERIMENTS, PROTOCOLS, Experiment
 from darts_jax.settings.methods import METHODS
 from darts_jax.settings.recipe import Published
@@ -45,7 +46,7 @@ def ledger(results: str | Path) -> str:
     Raises:
       InputError: a stored file is damaged.
     """
-    place = Path(results)
+    place = open_place(results)
     stored = {name: _read_results(place / f"{name}.json", name) for name in EXPERIMENTS}
     sections = [_format_section(protocol, stored) for protocol in PROTOCOLS]
     on_table = {

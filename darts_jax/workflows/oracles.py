@@ -16,6 +16,7 @@ from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.devices import Layout, to_host
 from darts_jax.errors import InputError
+from darts_jax.files import open_place
 from darts_jax.nasbench import NASBench201
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_data import split_search_data
@@ -132,7 +133,7 @@ def make_training_oracle(
     def evaluate(genotype: Genotype) -> Evaluation:
         began = time.perf_counter()
         number = known.setdefault(genotype.to_json(), len(known))
-        run = Path(place) / f"network_{number}"
+        run = open_place(place) / f"network_{number}"
         trained = retrain(alone, run, genotype, held_out)
         return Evaluation(100 * trained.score, time.perf_counter() - began)
 

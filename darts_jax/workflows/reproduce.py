@@ -18,7 +18,7 @@ from darts_jax.analysis.comparison import (
 from darts_jax.analysis.intervals import PERCENT
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
-from darts_jax.files import local_path
+from darts_jax.files import make_folder, open_place
 from darts_jax.nasbench import require_table
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.settings.config import config_to_json
@@ -71,8 +71,8 @@ def reproduce(
     if experiment.protocol.retrains:
         check_retraining(configs[0], dataset)
     random = None if experiment.protocol.retrains else _list_known_results(configs[0])
-    series = _Series(experiment, configs, dataset, local_path(runs), random)
-    path = local_path(results) / f"{name}.json"
+    series = _Series(experiment, configs, dataset, open_place(runs), random)
+    path = open_place(results) / f"{name}.json"
     try:
         for config in configs:
             if not only_read or series.is_finished(config):
@@ -146,7 +146,7 @@ class _Series:
         Args:
           path: of the file.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         stored = summarize(self._experiment, self._rows, self._random) | {
             "running": [
                 self._describe_running(config)

@@ -7,7 +7,7 @@ import numpy as np
 
 from darts_jax.baselines import Budget, get_baseline
 from darts_jax.errors import InputError
-from darts_jax.files import local_path
+from darts_jax.files import make_folder, open_place
 from darts_jax.nasbench import require_table
 from darts_jax.settings.table_experiments import SECONDS, TableExperiment
 from darts_jax.spaces import get_space
@@ -56,8 +56,8 @@ def reproduce_baseline(
                 f"{experiment.name}: {seed + 1} of {runs} searches, "
                 f"test {test[best].mean():.2f}"
             )
-    path = local_path(results) / f"{experiment.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = open_place(results) / f"{experiment.name}.json"
+    make_folder(path.parent)
     stored = {
         "experiment": experiment.name,
         "seconds": SECONDS,

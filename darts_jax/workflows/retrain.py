@@ -13,7 +13,7 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
-from darts_jax.files import local_path
+from darts_jax.files import open_place
 from darts_jax.models.functional import count_parameters
 from darts_jax.settings.config import validate_config, with_overrides
 from darts_jax.spaces import get_space
@@ -79,8 +79,8 @@ def retrain(
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or load_data(config)
-    source = None if start_from is None else SourceRun(local_path(start_from))
-    directory = RunDirectory(Path(run))
+    source = None if start_from is None else SourceRun(open_place(start_from))
+    directory = RunDirectory(open_place(run))
     if genotype is None:
         genotype = source.genotype() if source else read_run_genotype(directory)
     genotype = check_genotype(genotype)

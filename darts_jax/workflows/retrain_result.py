@@ -14,6 +14,7 @@ from darts_jax.analysis.intervals import MeasureRange
 from darts_jax.analysis.measures import column_range
 from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
+from darts_jax.files import open_place
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.written import parse_tree
@@ -201,7 +202,7 @@ def read_retrained(run: str | Path) -> RetrainResult | None:
     Raises:
       InputError: its summary is damaged.
     """
-    directory = RunDirectory(Path(run))
+    directory = RunDirectory(open_place(run))
     if not directory.summary_json.exists():
         return None
     measure = get_score(load_config(directory.config))

@@ -12,6 +12,7 @@ from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.job import Job
+from darts_jax.files import open_place
 from darts_jax.nasbench.known import known_accuracies
 from darts_jax.settings.config import validate_config, with_overrides
 from darts_jax.spaces import get_space
@@ -86,8 +87,8 @@ def search(
     known = known_accuracies(config)
     # Whatever a later stage asks is refused before the first one runs.
     jobs = [make_search(stage.config, dataset) for stage in stages]
-    source = None if start_from is None else SourceRun(Path(start_from))
-    new = RunDirectory(Path(run))
+    source = None if start_from is None else SourceRun(open_place(start_from))
+    new = RunDirectory(open_place(run))
     warm_start = make_search_warm_start(source, config, new, jobs[0])
     directory = open_run(run, config, "search", dataset)
     if warm_start is not None:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -14,35 +13,7 @@ from darts_jax.cli.main import main
 from darts_jax.spaces.published import PUBLISHED
 from darts_jax.training.directory import load_architecture
 from tests.support.paths import ROOT
-
-TINY = [  # S2 on the digits: seconds to compile
-    "--config.space=s2",
-    "--config.supernet.cells=1",
-    "--config.supernet.channels=2",
-    "--config.search.epochs=3",
-    "--config.search.batch_size=32",
-    "--config.retrain.cells=2",
-    "--config.retrain.channels=4",
-    "--config.retrain.epochs=1",
-    "--config.retrain.pad=0",
-    "--config.retrain.cutout=4",
-    "--config.retrain.flip=false",
-]
-
-
-def command(verb, run, *more):
-    return [sys.executable, "-m", "darts_jax", verb, "--run", str(run), *TINY, *more]
-
-
-def start(*arguments):
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command(*arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
+from tests.support.whole_runs import TINY, start, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -121,14 +92,6 @@ def test_same_seed_gives_the_same_bits_and_another_seed_others(finished, tmp_pat
     mine = load_architecture(finished / "architecture" / name)["reduce"]
     theirs = load_architecture(other / "architecture" / name)["reduce"]
     assert not np.array_equal(mine, theirs)
-
-
-def wait_for(condition, process, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end, "nothing happened in time"
-        time.sleep(0.02)
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from darts_jax.cli.main import main
 from darts_jax.errors import InputError
 from darts_jax.training import lock
 from darts_jax.training.lock import require_held, run_lock, write_locked
+from darts_jax.training.lock_file import NAME
 from tests.support.paths import ROOT
 
 HOLD = """
@@ -74,7 +75,7 @@ def holding(run: Path) -> Iterator["subprocess.Popen[str]"]:
 def lock_of(run: Path, age: float = 0, **other: object) -> Path:
     """Writes the lock of this process, with some things other than they are."""
     run.mkdir(exist_ok=True)
-    file = run / lock.NAME
+    file = run / NAME
     holder = lock.dataclasses.asdict(lock.Holder.here())
     file.write_text(json.dumps(holder | other))
     then = time.time() - age
@@ -107,7 +108,7 @@ def test_every_verb_that_writes_names_the_holder(
         (run / "config.json").touch()
         with pytest.raises(InputError, match=told):
             write_locked(run / "genotype.json", "")
-        assert {p.name for p in run.iterdir()} == {lock.NAME, "config.json"}
+        assert {p.name for p in run.iterdir()} == {NAME, "config.json"}
         os.kill(holder.pid, signal.SIGKILL)
         deadline = time.monotonic() + 10
         while lock.process_start_time(holder.pid) and time.monotonic() < deadline:
@@ -138,7 +139,7 @@ def test_a_holder_elsewhere_is_judged_by_its_last_sign_of_life(
     with pytest.raises(InputError, match=told):
         lock._Lock(tmp_path)
     assert file.read_text() == before
-    assert [p.name for p in tmp_path.iterdir()] == [lock.NAME]
+    assert [p.name for p in tmp_path.iterdir()] == [NAME]
     lock_of(tmp_path, silent, **other)
     with run_lock(tmp_path):
         assert json.loads(file.read_text())["pid"] == os.getpid()
@@ -152,7 +153,7 @@ def test_a_holder_gives_signs_of_life_and_notices_a_theft(
 ) -> None:
     monkeypatch.setattr(lock, "BEAT", 0.01)
     with run_lock(tmp_path):
-        file = tmp_path / lock.NAME
+        file = tmp_path / NAME
         os.utime(file, (0, 0))
         deadline = time.monotonic() + 10
         while file.stat().st_mtime == 0 and time.monotonic() < deadline:

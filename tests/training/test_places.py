@@ -1,5 +1,6 @@
-"""Places that are not on a local disk are refused in one line, on every verb."""
+"""A bucket without a driver is refused in one line, on every verb."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,11 @@ import darts_jax
 from darts_jax.cli.main import main
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.errors import InputError
-from darts_jax.files import local_path, write_atomically
+from darts_jax.files import open_place, write_atomically
 from darts_jax.training.directory import RunDirectory
 
 BUCKET = "gs://bucket/run"
-REFUSED = r"^gs://bucket/run is not on a local disk"
+REFUSED = r"^gs://bucket/run needs a driver that is not installed"
 VERBS = (
     ["search", "--run", BUCKET],
     ["search", "--run=a", "--from", BUCKET],
@@ -46,6 +47,12 @@ VERBS = (
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes Google's driver away, where it is installed."""
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+
+
 def test_every_verb_refuses_a_bucket(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -56,9 +63,9 @@ def test_every_verb_refuses_a_bucket(
     for verb in VERBS:
         assert main(verb) == 2, verb
         line = capsys.readouterr().err
-        assert line.startswith(f"darts-jax: {BUCKET} is not on a local disk"), verb
+        assert line.startswith(f"darts-jax: {BUCKET} needs a driver"), verb
         assert line.count("\n") == 1
-        assert "such as runs/a" in line
+        assert "pip install 'darts-jax[gcs]'" in line
     assert not list(tmp_path.iterdir())
 
 
@@ -80,9 +87,11 @@ def test_python_refuses_a_bucket_too(
         with pytest.raises(InputError, match=REFUSED):
             call()
     # A path has lost one of the slashes.
-    for call in (local_path, RunDirectory, lambda path: write_atomically(path, b"")):
-        with pytest.raises(InputError, match=r"^s3://bucket/run is not on"):
-            call(Path("s3://bucket/run"))
+    for call in (open_place, RunDirectory, lambda path: write_atomically(path, b"")):
+        with pytest.raises(InputError, match=REFUSED):
+            call(Path(BUCKET))
+    with pytest.raises(InputError, match="no storage is known by nowhere://"):
+        open_place("nowhere://bucket/run")
     assert not list(tmp_path.iterdir())
 
 
@@ -98,5 +107,5 @@ def test_python_refuses_a_bucket_too(
     ],
 )
 def test_local_places(place: str | Path, path: str) -> None:
-    assert local_path(place) == Path(path)
+    assert open_place(place) == Path(path)
     assert RunDirectory(Path(place)).path.name == Path(path).name
