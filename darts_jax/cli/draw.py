@@ -35,7 +35,7 @@ def _run(options: argparse.Namespace) -> None:
         from darts_jax.workflows.compare import load_search
 
         course = load_search(options.genotype).plot_course()
-        print("\n".join(map(str, save_pictures(course, Path(options.out)))))
+        print("\n".join(map(str, save_pictures(course, open_place(options.out)))))
         return
     genotype = read_genotype_argument(options.genotype)
     print("\n".join(map(str, save_drawing(genotype, open_place(options.out)))))
