@@ -10,7 +10,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "name", help="PROTOCOL/METHOD; list: every one, and where its numbers stand"
     )
     parser.add_argument(
-        "--seeds", type=int, help="how many searches; default 4, on a table 500"
+        "--seeds",
+        type=int,
+        help="how many searches; default 4, or as the recipe; on a table 500",
     )
     parser.add_argument(
         "--minutes", type=float, help="stop, saved, after so many; then run it again"
@@ -25,6 +27,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from darts_jax.settings.experiments import count_searches
     from darts_jax.settings.table_experiments import RUNS, TABLE_EXPERIMENTS
     from darts_jax.workflows.ledger import list_experiments
     from darts_jax.workflows.reproduce import reproduce
@@ -40,7 +43,8 @@ def _run(options: argparse.Namespace) -> None:
         runs = RUNS if options.seeds is None else options.seeds
         print(reproduce_baseline(experiment, runs, options.results))
         return
-    seeds = range(4 if options.seeds is None else options.seeds)
+    count = options.seeds
+    seeds = range(count_searches(options.name) if count is None else count)
     with time_limit(options.minutes):
         path = reproduce(
             options.name,

@@ -212,6 +212,19 @@ def get_experiment(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
+def count_searches(name: str) -> int:
+    """Returns how many searches an experiment has if nothing else is asked for.
+
+    Args:
+      name: ``protocol/method``.
+
+    Raises:
+      InputError: there is none; the message has the nearest name.
+    """
+    best_of = get_experiment(name).recipe.best_of
+    return best_of.searches if best_of else 4
+
+
 def experiment_config(experiment: Experiment, seed: int) -> ConfigDict:
     """Returns the settings of one of an experiment's searches.
 

@@ -26,6 +26,24 @@ class Published:
 
 
 @dataclasses.dataclass(frozen=True)
+class BestOf:
+    """Choice of the search whose cell a figure is of.
+
+    Attributes:
+      searches: from different seeds.
+      epochs: of a training from scratch of each cell, on the images that trained its
+        search; what its network does on those that validated the search decides.
+      trainings: of the best cell from different seeds, whose mean the figure is.
+      source: where that stands.
+    """
+
+    searches: int
+    epochs: int
+    trainings: int
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """Recipe of a published figure, as far as it can be read.
 
@@ -35,11 +53,13 @@ class Recipe:
         the paper -> settings, over those of protocol and method; of a setting that two
         places have, the later one counts.
       differences: what of the recipe is done otherwise or cannot be had, a phrase each.
+      best_of: choice of the search; None: every search counts.
     """
 
     published: Published | None = None
     numbers: Mapping[str, Settings] = dataclasses.field(default_factory=dict)
     differences: tuple[str, ...] = ()
+    best_of: BestOf | None = None
 
     @property
     def settings(self) -> Settings:

@@ -1,5 +1,6 @@
 """Images for networks: reading, parts of a search, feeds and augmentation."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -87,6 +88,31 @@ def split_search_data(
     joined = dataset.with_test_half()
     rows = np.arange(joined.train_size, dtype=np.int32)
     return joined, rows[: dataset.train_size], rows[dataset.train_size :]
+
+
+def search_halves(config: ConfigDict, dataset: AnyDataset) -> Dataset:
+    """Returns data that train on what trains a search, and test on what validates it.
+
+    Args:
+      config: settings of a run.
+      dataset: images in memory.
+
+    Raises:
+      InputError: the images are a stream.
+    """
+    joined, train, valid = split_search_data(config, dataset)
+    if not isinstance(joined, Dataset):
+        raise InputError(
+            f"the best of several searches is chosen on images in memory, and "
+            f"{dataset.name!r} is a stream; want data.name without stream:"
+        )
+    return dataclasses.replace(
+        joined,
+        train_images=joined.train_images[train],
+        train_labels=joined.train_labels[train],
+        test_images=joined.train_images[valid],
+        test_labels=joined.train_labels[valid],
+    )
 
 
 def make_supply(dataset: AnyDataset, config: ConfigDict) -> Supply:

@@ -12,7 +12,7 @@ from darts_jax.errors import InputError
 from darts_jax.files import open_place
 from darts_jax.settings.experiments import EXPERIMENTS, PROTOCOLS, Experiment
 from darts_jax.settings.methods import METHODS
-from darts_jax.settings.recipe import Published
+from darts_jax.settings.recipe import BestOf, Published
 from darts_jax.settings.table_experiments import (
     FACTS,
     PROTOCOL,
@@ -88,6 +88,10 @@ def list_experiments() -> str:
         for place, settings in recipe.numbers.items():
             said = ", ".join(f"{key}={value}" for key, value in settings.items())
             lines.append(f"  {place}: {said}")
+        if recipe.best_of:
+            lines.append(
+                f"  {recipe.best_of.source}: {_describe_choice(recipe.best_of)}"
+            )
         lines += [f"  differs: {difference}" for difference in recipe.differences]
     for name, baseline in TABLE_EXPERIMENTS.items():
         lines.append(name)
@@ -126,6 +130,13 @@ def _format_table(
         yield f"| {' | '.join(cells)} |"
 
 
+def _describe_choice(best_of: BestOf) -> str:
+    return (
+        f"best of {best_of.searches} searches by {best_of.epochs} epochs of training "
+        f"on their halves, trained {best_of.trainings} times"
+    )
+
+
 def _format_figure(figure: Published) -> str:
     return f"{figure} ({figure.source})"
 
@@ -152,6 +163,10 @@ def _format_cells(result: dict[str, Any], experiment: Experiment) -> list[str]:
 def _format_count(result: dict[str, Any], running: list[dict[str, Any]]) -> str:
     count = len(result["rows"])
     parts = [str(count)] if count else []
+    searches = result.get("searches", [])
+    if searches:
+        best = f"best of {len(searches)} searches"
+        parts = [f"{best}, {count} trainings" if count else f"{best}, not trained yet"]
     return "; ".join([*parts, *(f"running, {row['progress']}" for row in running)])
 
 

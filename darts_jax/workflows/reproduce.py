@@ -1,5 +1,6 @@
 """`reproduce`: a published experiment with some seeds, and its stored results."""
 
+import dataclasses
 import json
 import math
 import statistics
@@ -21,8 +22,12 @@ from darts_jax.errors import InputError
 from darts_jax.files import make_folder, open_place
 from darts_jax.nasbench import require_table
 from darts_jax.nasbench.known import known_accuracies
-from darts_jax.settings.config import config_to_json
+from darts_jax.settings.config import config_to_json, with_overrides
 from darts_jax.settings.experiments import Experiment, experiment_config, get_experiment
+from darts_jax.settings.recipe import BestOf
+from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.written import parse_tree
+from darts_jax.tasks.image_data import search_halves
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import print_status
 from darts_jax.training.directory import RunDirectory, atomic_write
@@ -68,15 +73,21 @@ def reproduce(
         raise InputError(f"{name} needs a seed, and 2 or more for an interval")
     configs = [experiment_config(experiment, seed) for seed in seeds]
     dataset = load_data(configs[0])
+    random = None
     if experiment.protocol.retrains:
         check_retraining(configs[0], dataset)
-    random = None if experiment.protocol.retrains else _list_known_results(configs[0])
-    series = _Series(experiment, configs, dataset, open_place(runs), random)
+    else:
+        random = _list_known_results(configs[0])
+    is_best_of = experiment.recipe.best_of is not None
+    make_series = _BestSeries if is_best_of else _Series
+    series = make_series(experiment, configs, dataset, open_place(runs), random)
     path = open_place(results) / f"{name}.json"
     try:
         for config in configs:
             if not only_read or series.is_finished(config):
                 series.run(config)
+        if not only_read or series.is_concluded():
+            series.conclude()
     except SystemExit:
         series.store(path)
         raise
@@ -84,31 +95,25 @@ def reproduce(
     return path
 
 
+@dataclasses.dataclass
 class _Series:
     """Searches of an experiment, a seed each, and what they have come to.
 
-    Args:
+    Attributes:
       experiment: the experiment.
       configs: settings of each search.
       dataset: of all.
       runs: directory of run directories.
       random: results of all genotypes of the space, where these are known.
+      rows: of the searches that have ended.
     """
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        configs: Sequence[ConfigDict],
-        dataset: AnyDataset,
-        runs: Path,
-        random: list[float] | None,
-    ) -> None:
-        self._experiment = experiment
-        self._configs = configs
-        self._dataset = dataset
-        self._runs = runs
-        self._random = random
-        self._rows: list[dict[str, Any]] = []
+    experiment: Experiment
+    configs: Sequence[ConfigDict]
+    dataset: AnyDataset
+    runs: Path
+    random: list[float] | None
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def is_finished(self, config: ConfigDict) -> bool:
         """Returns whether a search, and what follows it, has ended.
@@ -116,29 +121,60 @@ class _Series:
         Args:
           config: of the search.
         """
-        directory = self._directory(config)
+        directory = self.directory(config.seed)
         if not directory.genotype.with_suffix(".png").exists():
             return False
-        retrains = self._experiment.protocol.retrains
-        return not retrains or directory.summary_json.exists()
+        return not self.experiment.protocol.retrains or self.is_trained(directory)
+
+    def is_trained(self, directory: RunDirectory) -> bool:
+        """Returns whether the training that follows a search has ended.
+
+        Args:
+          directory: of the search.
+        """
+        return directory.summary_json.exists()
 
     def run(self, config: ConfigDict) -> None:
-        """Searches, retrains where the protocol does, and notes the result.
+        """Searches, trains where the protocol does, and notes the result.
 
         Args:
           config: of the search.
         """
-        run = self._directory(config).path
-        found = search(config, run, self._dataset)
+        directory = self.directory(config.seed)
+        found = search(config, directory.path, self.dataset)
         row = _describe_search(found) | {"seed": config.seed}
-        if self._experiment.protocol.retrains:
-            trained = retrain(config, run, found.genotype, self._dataset)
-            row["result"] = 100 * (1 - trained.accuracy)
-            row["random"] = [100 * (1 - b.score) for b in trained.baselines]
-        self._rows.append(row)
-        print_status(
-            f"{self._experiment.name}: seed {config.seed}: {row['result']:.2f}"
-        )
+        if self.experiment.protocol.retrains:
+            row |= self.train(config, directory, found.genotype)
+        self.rows.append(row)
+        value = row["result"] if "result" in row else row["validation"]
+        print_status(f"{self.experiment.name}: seed {config.seed}: {value:.2f}")
+
+    def train(
+        self, config: ConfigDict, directory: RunDirectory, genotype: Genotype
+    ) -> dict[str, Any]:
+        """Trains a genotype from scratch and returns its row's part of that.
+
+        Args:
+          config: of the search.
+          directory: of the search.
+          genotype: that it found.
+        """
+        trained = retrain(config, directory.path, genotype, self.dataset)
+        return {
+            "result": 100 * (1 - trained.accuracy),
+            "random": [100 * (1 - other.score) for other in trained.baselines],
+        }
+
+    def is_concluded(self) -> bool:
+        """Returns whether nothing follows the searches, or that has ended, too."""
+        return True
+
+    def conclude(self) -> None:
+        """Does what follows all searches."""
+
+    def results(self) -> dict[str, Any]:
+        """Returns what is stored of the searches and their results."""
+        return summarize(self.experiment, self.rows, self.random)
 
     def store(self, path: Path) -> None:
         """Writes the file of results.
@@ -147,29 +183,112 @@ class _Series:
           path: of the file.
         """
         make_folder(path.parent)
-        stored = summarize(self._experiment, self._rows, self._random) | {
+        stored = self.results() | {
             "running": [
-                self._describe_running(config)
-                for config in self._configs[len(self._rows) :]
-                if self._directory(config).config.exists()
+                self.describe_running(config)
+                for config in self.configs[len(self.rows) :]
+                if self.directory(config.seed).config.exists()
             ],
-            "data": self._dataset.name,
-            "note": self._dataset.note,
+            "data": self.dataset.name,
+            "note": self.dataset.note,
             "backend": jax.default_backend(),
-            "settings": json.loads(config_to_json(self._configs[0])),
+            "settings": json.loads(config_to_json(self.configs[0])),
         }
         atomic_write(path, json.dumps(stored, indent=1) + "\n")
 
-    def _describe_running(self, config: ConfigDict) -> dict[str, Any]:
-        directory = self._directory(config)
-        progress = read_progress(config, directory, self._dataset)
+    def describe_running(self, config: ConfigDict) -> dict[str, Any]:
+        """Returns how far a search is, and what it has found so far.
+
+        Args:
+          config: of the search.
+        """
+        directory = self.directory(config.seed)
+        progress = read_progress(config, directory, self.dataset)
         row = {"seed": config.seed, "progress": str(progress)}
         if not SavedSearch(directory.path).epochs:
             return row
         return row | _describe_search(load_search(directory.path))
 
-    def _directory(self, config: ConfigDict) -> RunDirectory:
-        return RunDirectory(self._runs / f"{self._experiment.name}_{config.seed}")
+    def directory(self, what: object) -> RunDirectory:
+        """Returns the directory of a run.
+
+        Args:
+          what: seed of a search, or the name of what follows all.
+        """
+        return RunDirectory(self.runs / f"{self.experiment.name}_{what}")
+
+
+@dataclasses.dataclass
+class _BestSeries(_Series):
+    """Searches of which the best one's cell is trained several times.
+
+    The best is the one whose cell, trained from scratch for a short time on what
+    trained its search, does best on what validated it (Liu et al., 2019, section 3.2).
+    """
+
+    trainings: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    @property
+    def best_of(self) -> BestOf:
+        assert self.experiment.recipe.best_of is not None
+        return self.experiment.recipe.best_of
+
+    def is_trained(self, directory: RunDirectory) -> bool:
+        return self.validation(directory).summary_json.exists()
+
+    def train(
+        self, config: ConfigDict, directory: RunDirectory, genotype: Genotype
+    ) -> dict[str, Any]:
+        halves = search_halves(config, self.dataset)
+        short = {
+            "retrain.epochs": self.best_of.epochs,
+            "baseline.random_genotypes": 0,
+            "baseline.repeats": 0,
+        }
+        trained = retrain(
+            with_overrides(config, [f"{key}={value}" for key, value in short.items()]),
+            self.validation(directory).path,
+            genotype,
+            halves,
+        )
+        return {"validation": 100 * (1 - trained.accuracy)}
+
+    def is_concluded(self) -> bool:
+        is_trained = self.directory("best").summary_json.exists()
+        return is_trained and len(self.rows) == len(self.configs)
+
+    def conclude(self) -> None:
+        best = min(range(len(self.rows)), key=lambda i: self.rows[i]["validation"])
+        genotype = parse_tree(self.rows[best]["genotype"])
+        more = {
+            "baseline.random_genotypes": 0,
+            "baseline.repeats": self.best_of.trainings - 1,
+        }
+        trained = retrain(
+            with_overrides(
+                self.configs[best], [f"{key}={value}" for key, value in more.items()]
+            ),
+            self.directory("best").path,
+            genotype,
+            self.dataset,
+        )
+        skips = self.rows[best]["skips"]
+        self.trainings = [
+            {"result": 100 * (1 - score), "random": [], "skips": skips}
+            for score in trained.scores
+        ]
+
+    def results(self) -> dict[str, Any]:
+        told = summarize(self.experiment, self.trainings, None)
+        return told | {"searches": self.rows}
+
+    def validation(self, directory: RunDirectory) -> RunDirectory:
+        """Returns the directory of the training that tells how good a search is.
+
+        Args:
+          directory: of the search.
+        """
+        return RunDirectory(directory.path / "validation")
 
 
 def summarize(

@@ -19,16 +19,17 @@ from darts_jax.settings.experiments import (
     EXPERIMENTS,
     PROTOCOLS,
     Experiment,
+    count_searches,
     experiment_config,
     get_experiment,
 )
-from darts_jax.settings.recipe import Published, Recipe
+from darts_jax.settings.recipe import BestOf, Published, Recipe
 from darts_jax.settings.scalars import search_scalars
 from darts_jax.settings.table_experiments import TABLE_EXPERIMENTS
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201, OPERATIONS
 from darts_jax.training import loop
 from darts_jax.training.search_observer import SearchObserver
-from darts_jax.workflows.ledger import ledger
+from darts_jax.workflows.ledger import ledger, list_experiments
 from darts_jax.workflows.reproduce import reproduce, summarize
 from tests.support.paths import ROOT
 
@@ -47,11 +48,11 @@ def test_the_page_is_that_of_the_stored_results():
     assert (ROOT / "REPRODUCTION.md").read_text() == ledger(ROOT / "results")
 
 
-def small(monkeypatch, name, **changed):
+def small(monkeypatch, name, best_of=None, **changed):
     """A protocol of a few steps, and its only experiment."""
     protocol = dataclasses.replace(PROTOCOLS[name], **changed)
     published = Published(54.3, None, "somebody")
-    recipe = Recipe(published, differences=("it is small",))
+    recipe = Recipe(published, differences=("it is small",), best_of=best_of)
     experiment = Experiment("small/darts", "darts", protocol, recipe)
     monkeypatch.setitem(PROTOCOLS, "small", protocol)
     monkeypatch.setitem(EXPERIMENTS, "small/darts", experiment)
@@ -146,18 +147,54 @@ def test_a_search_is_looked_up_and_compared_with_all_cells(tmp_path, monkeypatch
     assert len(done["rows"][0]["history"]["entropy"]) == 2
 
 
+RETRAIN = {f"retrain.{n}": 1 for n in ("cells", "epochs")} | {
+    "retrain.channels": 2,
+    "retrain.batch_size": 8,
+    "retrain.pad": 0,
+    "retrain.cutout": 0,
+    "retrain.auxiliary_weight": 0.0,
+    "retrain.drop_path": 0.0,
+}
+
+
+@pytest.mark.slow
+def test_the_best_of_several_searches_is_trained_several_times(tmp_path, monkeypatch):
+    settings = SIZES | RETRAIN | {"space": "tiny", "retrain.epochs": 2}
+    best_of = BestOf(searches=2, epochs=1, trainings=3, source="somebody, section 2")
+    small(monkeypatch, "fashion_mnist_proxy", best_of, settings=settings)
+    runs = tmp_path / "runs"
+    assert count_searches("small/darts") == 2
+    stored = json.loads(
+        reproduce("small/darts", (0, 1), runs, tmp_path / "results").read_text()
+    )
+    errors = []
+    for seed in (0, 1):
+        short = runs / "small" / f"darts_{seed}" / "validation"
+        assert json.loads((short / "config.json").read_text())["retrain"]["epochs"] == 1
+        # Half of the 48 images train it, the others tell how good it is.
+        data = json.loads((short / "data.json").read_text())["counts"]
+        assert (data["train"], data["test"]) == (24, 24)
+        networks = json.loads((short / "summary.json").read_text())["networks"]
+        errors += [100 * (1 - network["test_accuracy"]) for network in networks]
+    searches = stored["searches"]
+    assert [row["validation"] for row in searches] == pytest.approx(errors)
+    best = json.loads((runs / "small" / "darts_best" / "summary.json").read_text())
+    networks = best["networks"]
+    assert [network["name"] for network in networks] == [
+        *("retrain", "retrain_1", "retrain_2")
+    ]
+    kept = searches[int(np.argmin(errors))]["genotype"]
+    assert all(network["genotype"] == kept for network in networks)
+    results = [100 * (1 - network["test_accuracy"]) for network in networks]
+    assert [row["result"] for row in stored["rows"]] == pytest.approx(results)
+    row = row_of(ledger(tmp_path / "results"))
+    assert f"| best of 2 searches, 3 trainings | {np.mean(results):.2f} ± " in row
+    assert "best of 2 searches by 1 epochs" in list_experiments()
+
+
 @pytest.mark.slow
 def test_a_network_is_retrained_beside_random_ones(tmp_path, monkeypatch):
-    retrain = {f"retrain.{n}": 1 for n in ("cells", "epochs")} | {
-        "retrain.channels": 2,
-        "retrain.batch_size": 8,
-        "retrain.pad": 0,
-        "retrain.cutout": 0,
-        "retrain.auxiliary_weight": 0.0,
-        "retrain.drop_path": 0.0,
-        "baseline.random_genotypes": 2,
-    }
-    settings = SIZES | retrain | {"space": "tiny"}
+    settings = SIZES | RETRAIN | {"space": "tiny", "baseline.random_genotypes": 2}
     small(monkeypatch, "fashion_mnist_proxy", settings=settings)
     path = reproduce("small/darts", (0, 1), tmp_path / "runs", tmp_path)
     stored = json.loads(path.read_text())
