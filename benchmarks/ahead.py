@@ -100,7 +100,7 @@ def parse_options(target: Target, description: str) -> argparse.Namespace:
 
 
 def run_row(options: argparse.Namespace, choice: dict[str, Any]) -> dict[str, Any]:
-    """One row, in a process of its own."""
+    """Measures one row, in a process of its own."""
     command = [sys.executable, *sys.argv, "--row", json.dumps(choice)]
     try:
         done = subprocess.run(
@@ -119,7 +119,7 @@ def run_row(options: argparse.Namespace, choice: dict[str, Any]) -> dict[str, An
 def measure(
     target: Target, options: argparse.Namespace, choice: dict[str, Any]
 ) -> dict[str, Any]:
-    """One row, in this process."""
+    """Measures one row, in this process."""
     os.environ.update(target.environment(options))
     lowered = lower(target, options, choice)
     began, cpu_began = time.perf_counter(), _cpu_seconds()
@@ -176,7 +176,7 @@ def lower(target: Target, options: argparse.Namespace, choice: dict[str, Any]) -
 
 
 def memory(program: Any) -> dict[str, float]:
-    """On a device, in megabytes, as the compiler has planned it."""
+    """Returns megabytes on a device, as the compiler has planned them."""
     stats = program.memory_analysis()
     sizes = {
         "arguments": stats.argument_size_in_bytes,

@@ -1,4 +1,4 @@
-"""One search step of ours beside plain PyTorch and plain Flax, in one process.
+"""Compares a search step of ours with plain PyTorch and plain Flax, in one process.
 
     pip install -e '.[benchmark]'
     python benchmarks/compare.py --cells 8 --channels 16 --batch 16
@@ -108,7 +108,7 @@ def matrix_product() -> Callable[[], Any]:
 
 
 def flops_of_a_gradient(options: argparse.Namespace) -> float:
-    """Of a batch, whoever takes it."""
+    """Counts those of a batch, whoever takes it."""
     shape = options.space, options.cells, options.channels, options.batch
     config = ours.settings(*shape, "first_order")
     images = ours.random_images(2 * options.batch, options.size)

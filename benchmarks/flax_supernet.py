@@ -89,7 +89,7 @@ OPERATIONS = {"darts": DARTS, "nasbench201": NASBENCH201}
 
 
 class MixedOp(nn.Module):
-    """One edge: the weighted sum of all operations."""
+    """Edge: the weighted sum of all operations."""
 
     space: str
     c: int
@@ -220,7 +220,7 @@ class FlaxSearch:
         self.state = State(weights, alphas, stats, SGD.init(weights), ADAM.init(alphas))
 
     def parameters(self) -> int:
-        """How many weights there are, alphas not counted."""
+        """Counts the weights, without alphas."""
         return sum(w.size for w in jax.tree.leaves(self.state.weights))
 
     def compile(self, hypergradient: str) -> tuple[float, float, int]:
@@ -263,7 +263,7 @@ class FlaxSearch:
         return losses.mean(), new["batch_stats"]
 
     def gradient(self, by: Any, weights: Tree, state: State, batch: Batch) -> Tree:
-        """By the weights (0), the alphas (1), or both."""
+        """Returns the gradient by the weights (0), the alphas (1), or both."""
         by_arguments = jax.grad(self.loss, argnums=by, has_aux=True)
         return by_arguments(weights, state.alphas, state.stats, batch)[0]
 

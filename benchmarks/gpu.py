@@ -141,7 +141,7 @@ def devices(options: argparse.Namespace, count: int) -> Sequence[Any]:
 def work(
     options: argparse.Namespace, row: dict[str, Any], program: Any
 ) -> dict[str, Any]:
-    """Of one step of one device."""
+    """Returns the work of one step of one device."""
     gpu = GPUS[options.gpu]
     counted = Program(program.as_text())
     step = counted.cost()

@@ -43,7 +43,7 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """One line of a computation.
+    """Line of a computation.
 
     Attributes:
       results: its arrays, those of a tuple in a row.
@@ -81,7 +81,7 @@ class Computation:
         return self.instructions[instruction.operands[i]]
 
     def readers(self, name: str) -> list[Instruction]:
-        """Who reads a value, bitcasts looked through."""
+        """Returns who reads a value, bitcasts looked through."""
         found = []
         for user in self.uses.get(name, ()):
             transparent = user.opcode == "bitcast"
@@ -146,7 +146,7 @@ def _instruction(line: str) -> Instruction:
 
 
 def _closing(text: str) -> int:
-    """Where the parenthesis closes that the text opens with."""
+    """Finds where the parenthesis closes that the text opens with."""
     depth = 0
     for i, char in enumerate(text):
         depth += (char == "(") - (char == ")")

@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 def settings(options: argparse.Namespace, method: str, seed: int) -> Any:
-    """The same for every method, then its choices."""
+    """Returns settings that all methods share, then the choices of one."""
     config = darts_jax.default_config()
     config.space, config.seed = "nasbench201", seed
     config.data.update(name="cifar10", images=options.images, pad=4, flip=True)

@@ -54,7 +54,7 @@ def search_job(config: Any, size: int = 32, steps: int = 1) -> Job:
 
 
 class Ours:
-    """One job, a search or a population: compiled once, then run by steps.
+    """Job, a search or a population: compiled once, then run by steps.
 
     Attributes:
       trace_s: seconds to trace and lower.

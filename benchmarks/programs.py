@@ -1,4 +1,4 @@
-"""What an epoch program and a population cost beside their parts.
+"""Costs of an epoch program and of a population beside their parts.
 
     python benchmarks/programs.py --cells 3 --channels 8 --batch 16
 

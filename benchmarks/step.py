@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 def measure(options: argparse.Namespace, choice: dict[str, Any]) -> Any:
-    """One row, in this process."""
+    """Measures one row, in this process."""
     import jax
     import ours
 
@@ -56,7 +56,7 @@ def measure(options: argparse.Namespace, choice: dict[str, Any]) -> Any:
 
 
 def run_row(choice: dict[str, Any]) -> dict[str, Any]:
-    """One row, in a process of its own."""
+    """Measures one row, in a process of its own."""
     command = [sys.executable, __file__, *sys.argv[1:], "--row", json.dumps(choice)]
     output = subprocess.check_output(command, text=True)
     return json.loads(output.splitlines()[-1])

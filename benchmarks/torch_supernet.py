@@ -88,7 +88,7 @@ NASBENCH201: Operations = {
 
 
 class MixedOp(nn.Module):
-    """One edge: the weighted sum of all operations."""
+    """Edge: the weighted sum of all operations."""
 
     def __init__(self, operations: Operations, c: int, stride: int) -> None:
         super().__init__()
@@ -233,7 +233,7 @@ class TorchSearch:
         self.train, self.valid = ((x.to(memory_format=layout), labels) for x in images)
 
     def parameters(self) -> int:
-        """How many weights there are, alphas not counted."""
+        """Counts the weights, without alphas."""
         return sum(w.numel() for w in self.weights)
 
     def step(self, hypergradient: str) -> float:
@@ -280,7 +280,7 @@ class TorchSearch:
         return [d - scale * (a - b) for d, a, b in differences]
 
     def unrolled_direction(self) -> Tensors:
-        """What SGD would subtract, over its rate: momentum and decay, no clipping."""
+        """Returns what SGD subtracts over its rate: momentum and decay, no clipping."""
         direction = self.gradient(self.train, self.weights)
         for d, w in zip(direction, self.weights, strict=True):
             d.add_(w.detach(), alpha=DECAY)

@@ -42,7 +42,7 @@ COLUMNS = (
 
 
 def environment(options: argparse.Namespace) -> dict[str, str]:
-    """What libtpu asks of a machine without a TPU."""
+    """Returns what libtpu asks of a machine without a TPU."""
     del options
     return {
         "JAX_PLATFORMS": "cpu",
@@ -62,7 +62,7 @@ def devices(options: argparse.Namespace, count: int) -> Sequence[Any]:
 def work(
     options: argparse.Namespace, row: dict[str, Any], program: Any
 ) -> dict[str, Any]:
-    """Of one step, and how the count compares with the compiler's."""
+    """Returns the work of one step, and how the count compares with the compiler's."""
     del options, row
     counted, theirs = Program(program.as_text()), program.cost_analysis()
     step, once = counted.cost(), counted.cost(loops=False)

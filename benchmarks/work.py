@@ -90,7 +90,7 @@ class Program:
         self._runs: dict[tuple[str, bool], list[Run]] = {}
 
     def cost(self, *, loops: bool = True) -> Cost:
-        """Of one run, the loop over steps counted once.
+        """Returns the cost of one run, the loop over steps counted once.
 
         Args:
           loops: whether bodies of other loops count as often as they run.
@@ -98,11 +98,11 @@ class Program:
         return self._total(self.runs(loops=loops))
 
     def runs(self, *, loops: bool = True) -> list[Run]:
-        """What a step runs; arguments as for `cost`."""
+        """Returns what a step runs; arguments as for `cost`."""
         return self._list(self._entry, loops)
 
     def cost_of(self, run: Run) -> Cost:
-        """Of one time that an instruction is run."""
+        """Returns the cost of one time that an instruction is run."""
         moved = self._bytes(run.inside, run.instruction)
         arithmetic = self._arithmetic(run.inside, run.instruction)
         return dataclasses.replace(arithmetic, **moved)
@@ -244,7 +244,7 @@ def _branches(i: Instruction) -> list[str]:
 
 
 def _updated(parts: Computation, name: str, result: Shape) -> Shape:
-    """What a fusion writes of a result: all, or the slice that it updates."""
+    """Returns what a fusion writes of a result: all, or the slice that it updates."""
     i = parts.instructions[name]
     while i.opcode == "bitcast":
         i = parts.operand(i, 0)
@@ -288,7 +288,7 @@ def _multiplications(
     rhs: tuple[int, ...],
     result: tuple[int, ...],
 ) -> int:
-    """Those of a convolution that meet a pixel: neither padding nor a gap."""
+    """Counts those of a convolution that meet a pixel: neither padding nor a gap."""
     left, right, out = re.split(
         "_|->", re.search(r"dim_labels=(\S+?)(?:,|$)", i.attributes)[1]
     )

@@ -19,7 +19,7 @@ def implements(signature: type) -> Callable[[F], F]:
     """Completes a function's docstring from that of the protocol that it implements.
 
     Arguments that only the function has, and those of which it has more to say, stand
-    in its own docstring; all others, and the result, are taken from the protocol's.
+    in its own docstring; all else is the protocol's: other arguments, result, errors.
 
     Args:
       signature: protocol with Args and Returns in its docstring.
@@ -41,7 +41,7 @@ def _merge(general: dict[str, str], own: dict[str, str]) -> str:
     sections = {
         "Args": "".join(f"  {name}:{said}" for name, said in arguments.items()),
         "Returns": own.get("Returns", general["Returns"]),
-        "Raises": own.get("Raises", ""),
+        "Raises": own.get("Raises", general.get("Raises", "")),
     }
     parts = [f"{title}:\n{said.rstrip()}" for title, said in sections.items() if said]
     return "\n\n".join([own[""].strip(), *parts]) + "\n"

@@ -65,5 +65,5 @@ html_css_files = ["site.css"]
 
 
 def setup(app: Sphinx) -> None:
-    """Is called by Sphinx before it reads pages."""
+    """Prepares pages before Sphinx reads them."""
     pages.connect(app)

@@ -1,4 +1,4 @@
-"""Who may import whom: a layer knows only those below it."""
+"""Imports between layers: each knows only those below it."""
 
 import ast
 

@@ -1,5 +1,6 @@
 """Pages: commands and code run, links lead somewhere, and names are in the package."""
 
+import ast
 import importlib
 import json
 import os
@@ -19,6 +20,7 @@ from tests.support.paths import ROOT, SHARED
 
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), DOCS / "api" / "index.md"])
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BLOCK = re.compile(r"^```(\w+|{code-cell} python)\n(.*?)^```$", re.M | re.S)
 CODE_SPAN = re.compile(r"`([^`\n]+)`")
 ROOMS = {
@@ -119,6 +121,32 @@ def test_names_of_the_package_exist(page):
     assert not missing, f"{page.name} names what is not there: {sorted(missing)}"
 
 
+def python_sources(path):
+    """Yields Python code of a page or notebook, without options and magic commands."""
+    texts = [*blocks(path, "python"), *blocks(path, "{code-cell} python")]
+    if path.suffix == ".ipynb":
+        cells = json.loads(path.read_text())["cells"]
+        texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    for text in texts:
+        yield re.sub(r"^[:%!].*", "", text, flags=re.M)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=lambda page: page.name)
+def test_names_that_code_takes_from_the_package_exist(page):
+    """A name that a page imports, or takes as `darts_jax.NAME`, is there."""
+    names = set()
+    for node in (n for text in python_sources(page) for n in ast.walk(ast.parse(text))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Attribute):
+            names.add(ast.unparse(node))
+    ours = {name for name in names if re.match(r"darts_jax(\.\w+)+$", name)}
+    missing = {name for name in ours if not has_name(name)}
+    assert not missing, f"{page.name} takes what is not there: {sorted(missing)}"
+
+
 def test_the_api_has_every_exported_name_and_every_room():
     text = (DOCS / "api" / "index.md").read_text()
     entries = re.findall(r"^\.\. auto\w+:: darts_jax\.(\w+)$", text, re.M)
@@ -178,7 +206,7 @@ def test_json_blocks_are_json(page):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Where the pages' paths are: configs made small, sets of a few images."""
+    """Makes the pages' paths: configs made small, sets of a few images."""
     for path in (ROOT / "configs").rglob("*.py"):
         small = tmp_path / path.relative_to(ROOT)
         small.parent.mkdir(parents=True, exist_ok=True)
@@ -235,7 +263,7 @@ def here(command):
 @pytest.mark.docs
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_says_runs(page, place):
-    """Its commands, one after another, and then its code, which is one program."""
+    """Commands run one after another, and then the code, which is one program."""
     for command in commands(page):
         needs = any(word in command for word in NEEDS_DATA)
         if OFFICIAL in command or (needs and not SHARED.is_dir()):

@@ -169,7 +169,7 @@ def test_a_method_names_its_source_and_an_operation_says_what_it_is():
 
 PATHS = sorted(
     path.relative_to(ROOT)
-    for folder in ("darts_jax", "tests/support")
+    for folder in ("darts_jax", "tests", "benchmarks", "configs", "docs")
     for path in (ROOT / folder).rglob("*.py")
 )
 

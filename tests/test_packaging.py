@@ -105,7 +105,7 @@ def uv():
 
 
 def told(*command, place=ROOT):
-    """What a command prints."""
+    """Returns what a command prints."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=place,

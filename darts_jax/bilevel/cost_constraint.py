@@ -12,6 +12,7 @@ as little weight as it can until the genotype meets it.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
@@ -229,19 +230,18 @@ def repair_genotype(
       cost: cost of a genotype.
       target: largest cost, in the same unit.
     """
+    near = functools.partial(_neighbours_with_costs, space, cost)
     while cost(genotype) > target:
         now = cost(genotype), worth(genotype)
         cheaper = [
             (_worth_per_excess(now, (price, worth(other)), target), n, other)
-            for n, (other, price) in enumerate(
-                _neighbours_with_costs(space, genotype, cost)
-            )
+            for n, (other, price) in enumerate(near(genotype))
             if price < now[0]
         ]
         if not cheaper:
             return genotype
         genotype = min(cheaper, key=lambda change: change[:2])[2]
-    return _improve_within(space, genotype, worth, cost, target)
+    return _improve_within(genotype, worth, target, near)
 
 
 def _worth_per_excess(
@@ -253,20 +253,15 @@ def _worth_per_excess(
 
 
 def _improve_within(
-    space: Space,
     genotype: Genotype,
     worth: Callable[[Genotype], float],
-    cost: Callable[[Genotype], float],
     target: float,
+    near: Callable[[Genotype], Iterator[tuple[Genotype, float]]],
 ) -> Genotype:
     """Returns the genotype after all single changes that raise the worth."""
     while True:
         best = max(
-            (
-                g
-                for g, price in _neighbours_with_costs(space, genotype, cost)
-                if price <= target
-            ),
+            (other for other, price in near(genotype) if price <= target),
             key=worth,
             default=genotype,
         )
@@ -276,7 +271,7 @@ def _improve_within(
 
 
 def _neighbours_with_costs(
-    space: Space, genotype: Genotype, cost: Callable[[Genotype], float]
+    space: Space, cost: Callable[[Genotype], float], genotype: Genotype
 ) -> Iterator[tuple[Genotype, float]]:
     for other in moves.list_neighbours(space, genotype):
         yield other, cost(other)

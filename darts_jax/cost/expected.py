@@ -93,14 +93,7 @@ class ExpectedCost:
 
     @classmethod
     def from_json(cls, text: str) -> "ExpectedCost":
-        """Reads what `to_json` wrote.
-
-        Args:
-          text: the JSON.
-
-        Raises:
-          InputError: the text is damaged.
-        """
+        """Reads ``text``, as `to_json` wrote it; damaged, it raises InputError."""
         try:
             tree = json.loads(text)
             for name in ("tables", "around"):

@@ -50,14 +50,7 @@ class CostTable:
 
     @classmethod
     def from_json(cls, text: str) -> "CostTable":
-        """Reads what `to_json` wrote.
-
-        Args:
-          text: the JSON.
-
-        Raises:
-          InputError: the text is damaged.
-        """
+        """Reads ``text``, as `to_json` wrote it; damaged, it raises InputError."""
         try:
             tree = json.loads(text)
             pairs = [_read_row(row) for row in tree["costs"]]

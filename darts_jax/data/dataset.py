@@ -29,11 +29,23 @@ class ImageSet(Protocol):
     def std(self) -> np.ndarray: ...
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class InMemory(abc.ABC):
-    """Shapes and statistics of a set whose training images lie in memory."""
+    """Set whose training images lie in memory: shapes and statistics, words on it.
 
+    Attributes:
+      name: used in reports.
+      class_names: the name of every label.
+      note: what a reader of results on this set must know; shown beside them.
+      licence: the terms under which the images may be used.
+      statistics: mean and std in place of those of the training pixels.
+    """
+
+    name: str
     class_names: tuple[str, ...]
-    statistics: tuple[np.ndarray, np.ndarray] | None
+    note: str = ""
+    licence: str = USERS_OWN
+    statistics: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     @abc.abstractmethod
@@ -70,7 +82,7 @@ class InMemory(abc.ABC):
         return self.statistics or channel_statistics(self._pixels)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset(InMemory):
     """Images and labels to train and to test on.
 
@@ -88,15 +100,10 @@ class Dataset(InMemory):
       statistics: mean and std in place of those of the training pixels.
     """
 
-    name: str
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
-    class_names: tuple[str, ...]
-    note: str = ""
-    licence: str = USERS_OWN
-    statistics: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def _pixels(self) -> np.ndarray:

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, UInt
 
 from darts_jax.data.dataset import InMemory
-from darts_jax.data.licences import USERS_OWN
 from darts_jax.data.reading import Image, Reading, read_picture
 from darts_jax.errors import InputError
 from darts_jax.types import Scenes
@@ -31,29 +30,19 @@ class Scene:
     what: str
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class SceneSet(InMemory):
     """Scenes to train and to test on.
 
     Build its parts with `stack_scenes`, which checks what this class takes for granted.
 
     Attributes:
-      name: used in reports.
       train: scenes to train on.
       test: scenes to test on.
-      class_names: name of every label.
-      note: as of `Dataset`.
-      licence: as of `Dataset`.
-      statistics: mean and std in place of those of the training pixels.
     """
 
-    name: str
     train: Scenes
     test: Scenes
-    class_names: tuple[str, ...]
-    note: str = ""
-    licence: str = USERS_OWN
-    statistics: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def _pixels(self) -> np.ndarray:

@@ -9,6 +9,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from darts_jax.models.operations.layers import Uniform
+from darts_jax.spaces.graph import CellGenotype, Space
 
 States = Float[Array, "batch time unit"]
 
@@ -50,6 +51,38 @@ class Dropouts:
     inputs: float = 0.0
     hidden: float = 0.0
     output: float = 0.0
+
+
+class LanguageSupernet(nn.Module):
+    """A space as one network that reads text.
+
+    Attributes:
+      space: of one kind of cell.
+      vocabulary: number of words.
+      units: number of units of every state.
+      dropouts: rates.
+    """
+
+    space: Space
+    vocabulary: int
+    units: int
+    dropouts: Dropouts
+
+
+class LanguageNetwork(nn.Module):
+    """A genotype's network that reads text.
+
+    Attributes:
+      genotype: its cell.
+      vocabulary: number of words.
+      units: number of units of every state.
+      dropouts: rates.
+    """
+
+    genotype: CellGenotype
+    vocabulary: int
+    units: int
+    dropouts: Dropouts
 
 
 def weights(*shape: int) -> Any:

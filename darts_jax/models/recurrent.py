@@ -23,6 +23,8 @@ from darts_jax.models import stack
 from darts_jax.models.language import (
     HIDDEN,
     Dropouts,
+    LanguageNetwork,
+    LanguageSupernet,
     Reading,
     Vocabulary,
     dropout_mask,
@@ -31,12 +33,11 @@ from darts_jax.models.language import (
 )
 from darts_jax.models.operations.activations import ACTIVATIONS, get_activation
 from darts_jax.models.operations.layers import BN_EPSILON, BN_MOMENTUM
-from darts_jax.spaces.graph import Cell, CellGenotype, Space
+from darts_jax.spaces.graph import Cell
 from darts_jax.spaces.recurrent import KIND
 from darts_jax.types import Mixture, Text
 
 State = Float[Array, "batch unit"]
-
 
 Moments = tuple[Float[Array, "state unit"], ...]
 """Running mean and variance of every state of a cell, or nothing."""
@@ -179,57 +180,31 @@ class RecurrentReader(nn.Module):
 
     Attributes:
       vocabulary: number of words.
-
-    The others are those of `Recurrence`.
+      recurrence: the cell along the text, made with ``parent=None``.
     """
 
     vocabulary: int
-    units: int
-    nodes: int
-    output: Sequence[int]
-    normalized: bool
-    dropouts: Dropouts
-    streams: int
+    recurrence: Recurrence
 
     @nn.compact
     def __call__(self, text: Text, node: Node, train: bool) -> Reading:
-        words = Vocabulary(self.vocabulary, self.units, name="vocabulary")
-        recurrence = Recurrence(
-            units=self.units,
-            nodes=self.nodes,
-            output=self.output,
-            normalized=self.normalized,
-            dropouts=self.dropouts,
-            streams=self.streams,
-            name="recurrence",
-        )
-        rates = self.dropouts if train else Dropouts()
+        words = Vocabulary(self.vocabulary, self.recurrence.units, name="vocabulary")
+        rates = self.recurrence.dropouts if train else Dropouts()
         keys = jax.random.split(stack.key_for(self, "noise"), 3)
         embedded = words.embed(keys[0], jnp.asarray(text.tokens), rates.words)
         embedded = locked_dropout(keys[1], embedded, rates.embedding)
-        states = recurrence(embedded, text, node, train)
+        states = self.recurrence(embedded, text, node, train)
         dropped = locked_dropout(keys[2], states, rates.output)
         return Reading(
             words.losses(dropped, jnp.asarray(text.targets)), states, dropped
         )
 
 
-class RecurrentSupernet(nn.Module):
+class RecurrentSupernet(LanguageSupernet):
     """The cell of a space with every edge a mixture of its activations.
 
     Two streams go on: the text that trains and the one that validates.
-
-    Attributes:
-      space: of one kind of cell.
-      vocabulary: number of words.
-      units: number of units of every state.
-      dropouts: rates.
     """
-
-    space: Space
-    vocabulary: int
-    units: int
-    dropouts: Dropouts
 
     @nn.compact
     def __call__(self, text: Text, mixture: Mixture, train: bool) -> Reading:
@@ -253,33 +228,21 @@ class RecurrentSupernet(nn.Module):
             )
             return (whole + jax.nn.sigmoid(gate) * (mixed - whole)).sum(0)
 
-        reader = RecurrentReader(
-            vocabulary=self.vocabulary,
+        recurrence = Recurrence(
             units=self.units,
             nodes=cell.nodes,
             output=cell.output,
             normalized=True,
             dropouts=self.dropouts,
             streams=2,
-            name="reader",
+            parent=None,
         )
+        reader = RecurrentReader(self.vocabulary, recurrence, name="reader")
         return reader(text, node, train)
 
 
-class RecurrentNetwork(nn.Module):
-    """The cell of a genotype, one edge into every node, without batch norm.
-
-    Attributes:
-      genotype: the cell.
-      vocabulary: number of words.
-      units: number of units of every state.
-      dropouts: rates.
-    """
-
-    genotype: CellGenotype
-    vocabulary: int
-    units: int
-    dropouts: Dropouts
+class RecurrentNetwork(LanguageNetwork):
+    """The cell of a genotype, one edge into every node, without batch norm."""
 
     @nn.compact
     def __call__(self, text: Text, drop_rate: Array, train: bool) -> Reading:
@@ -295,16 +258,16 @@ class RecurrentNetwork(nn.Module):
             new = get_activation(choices[i].operation)(new)
             return source + jax.nn.sigmoid(gate) * (new - source)
 
-        reader = RecurrentReader(
-            vocabulary=self.vocabulary,
+        recurrence = Recurrence(
             units=self.units,
             nodes=len(choices),
             output=self.genotype.output,
             normalized=False,
             dropouts=self.dropouts,
             streams=1,
-            name="reader",
+            parent=None,
         )
+        reader = RecurrentReader(self.vocabulary, recurrence, name="reader")
         return reader(text, node, train)
 
 

@@ -20,7 +20,7 @@ from darts_jax.models.macro import (
 from darts_jax.models.mixed_edges import MixedEdges
 from darts_jax.models.operations.corruption import Corruption
 from darts_jax.models.operations.layers import Image
-from darts_jax.spaces.graph import Cell, Space
+from darts_jax.spaces.graph import Space
 from darts_jax.spaces.widths import STEM
 from darts_jax.types import Mixture, Outputs
 
@@ -32,19 +32,15 @@ whole cells around them."""
 class SuperCell(nn.Module):
     """A cell: projected inputs, mixed edges, concatenated output.
 
-    Attributes are those of `Supernet` and `MixedEdges`.
+    Attributes:
+      block: its place in the network.
+      preprocesses: whether inputs are projected.
+      edges: the mixed edges, made with ``parent=None``.
     """
 
-    cell: Cell
     block: Block
     preprocesses: bool
-    partial: int
-    variants: tuple[tuple[str, str], ...]
-    execution: Execution
-    recompute: bool
-    sampled: bool
-    corruptions: tuple[tuple[str, Corruption], ...]
-    discrete: bool
+    edges: MixedEdges
 
     @nn.compact
     def __call__(
@@ -55,24 +51,12 @@ class SuperCell(nn.Module):
         strength: Float[Array, ""],
         train: bool,
     ) -> Image:
-        inputs: tuple[Image, ...] = (earlier, last)[-self.cell.inputs :]
+        inputs: tuple[Image, ...] = (earlier, last)[-self.edges.cell.inputs :]
         if self.preprocesses:
-            inputs = Preprocess(self.block, self.discrete)(earlier, last, train)
-        edges = MixedEdges(
-            cell=self.cell,
-            channels=self.block.channels,
-            partial=self.partial,
-            variants=self.variants,
-            execution=self.execution,
-            recompute=self.recompute,
-            sampled=self.sampled,
-            corruptions=self.corruptions,
-            discrete=self.discrete,
-            name="edges",
-        )
-        nodes = edges(jnp.stack(inputs), mixture, strength, train)
+            inputs = Preprocess(self.block, self.edges.discrete)(earlier, last, train)
+        nodes = self.edges(jnp.stack(inputs), mixture, strength, train)
         states = [*inputs, *nodes]
-        return jnp.concatenate([states[i] for i in self.cell.output], axis=-1)
+        return jnp.concatenate([states[i] for i in self.edges.cell.output], axis=-1)
 
 
 class Supernet(nn.Module):
@@ -162,10 +146,9 @@ class Supernet(nn.Module):
         if block.kind not in self.space.cells:
             return Residual(block.channels)
         variants = () if self.discrete else self.space.supernet_variants.items()
-        return SuperCell(
+        edges = MixedEdges(
             cell=self.space.cells[block.kind],
-            block=block,
-            preprocesses=self.space.macro.preprocesses,
+            channels=block.channels,
             partial=self.partial,
             variants=tuple(variants),
             execution=self.execution,
@@ -173,7 +156,9 @@ class Supernet(nn.Module):
             sampled=self.sampled,
             corruptions=self.corruptions,
             discrete=self.discrete,
+            parent=None,
         )
+        return SuperCell(block, self.space.macro.preprocesses, edges)
 
 
 def _per_block(

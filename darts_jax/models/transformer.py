@@ -24,6 +24,8 @@ from darts_jax.models import stack
 from darts_jax.models.language import (
     BOUND,
     Dropouts,
+    LanguageNetwork,
+    LanguageSupernet,
     Reading,
     States,
     Vocabulary,
@@ -34,7 +36,7 @@ from darts_jax.models.operations.sequence import (
     LayerNorm,
     make_sequence_operation,
 )
-from darts_jax.spaces.graph import Cell, CellGenotype, Space
+from darts_jax.spaces.graph import Cell
 from darts_jax.spaces.transformer import KIND
 from darts_jax.types import Mixture, Text
 
@@ -114,23 +116,12 @@ def sinusoids(times: int, units: int) -> Float[np.ndarray, "time unit"]:
     return np.concatenate([np.sin(angles), np.cos(angles)], -1)[:, :units]
 
 
-class TransformerSupernet(nn.Module):
+class TransformerSupernet(LanguageSupernet):
     """The chain of a space with every edge a mixture of its operations.
 
     Edges whose operations repeat along the chain are layers, walked by one scan; their
     parameters are stacked over the layers.
-
-    Attributes:
-      space: of one kind of cell, a chain.
-      vocabulary: number of words.
-      units: number of units of every state.
-      dropouts: rates.
     """
-
-    space: Space
-    vocabulary: int
-    units: int
-    dropouts: Dropouts
 
     @nn.compact
     def __call__(self, text: Text, mixture: Mixture, train: bool) -> Reading:
@@ -182,20 +173,8 @@ def repeated_operations(cell: Cell) -> tuple[tuple[str, ...], ...]:
     return names[:count]
 
 
-class TransformerNetwork(nn.Module):
-    """The chain of a genotype; an edge that adds nothing has no parameters.
-
-    Attributes:
-      genotype: the chain.
-      vocabulary: number of words.
-      units: number of units of every state.
-      dropouts: rates.
-    """
-
-    genotype: CellGenotype
-    vocabulary: int
-    units: int
-    dropouts: Dropouts
+class TransformerNetwork(LanguageNetwork):
+    """The chain of a genotype; an edge that adds nothing has no parameters."""
 
     @nn.compact
     def __call__(self, text: Text, drop_rate: Array, train: bool) -> Reading:

@@ -1,7 +1,7 @@
 """Pictures of the weights of every edge's operations: by epoch, and at the end."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from darts_jax.bilevel.discretization import (
     require_finite_alpha,
     softmax_weights,
 )
+from darts_jax.documentation import implements
 from darts_jax.plots.cells import cell_title
 from darts_jax.plots.heatmap import (
     CELL_HEIGHT,
@@ -61,10 +62,8 @@ _ROW = _TITLE + _TALL
 _COURSE_TALL = 1.45
 
 
-def plot_alpha(
-    space: Space, alpha: Logits, read: WeightReader = softmax_weights
-) -> Figure:
-    """Plots the weight of each operation by epoch, a panel for each edge.
+class AlphaPlot(Protocol):
+    """Picture of the weights that architecture parameters give.
 
     Args:
       space: the search space.
@@ -77,6 +76,17 @@ def plot_alpha(
     Raises:
       InputError: the parameters of an epoch are NaN or infinite.
     """
+
+    def __call__(
+        self, space: Space, alpha: Logits, read: WeightReader = ...
+    ) -> Figure: ...
+
+
+@implements(AlphaPlot)
+def plot_alpha(
+    space: Space, alpha: Logits, read: WeightReader = softmax_weights
+) -> Figure:
+    """Plots the weight of each operation by epoch, a panel for each edge."""
     styles = operation_styles(_operation_names(space))
     columns = {k: _count_columns(len(cell.edges)) for k, cell in space.cells.items()}
     rows = {k: -(-len(c.edges) // columns[k]) for k, c in space.cells.items()}
@@ -101,6 +111,7 @@ def plot_alpha(
     return figure
 
 
+@implements(AlphaPlot)
 def plot_course(
     space: Space,
     alpha: Logits,
@@ -109,19 +120,12 @@ def plot_course(
 ) -> Figure:
     """Plots a search at a glance, by epoch: how good its genotype is, what it prefers.
 
+    Below are the weights of the operations, means over the edges that have them, a
+    panel for each kind of cell.
+
     Args:
-      space: the search space.
-      alpha: kind -> architecture parameters [epoch, edge, op].
       truth: true accuracy in percent of the genotype of each epoch, if it is known; it
         has a panel of its own above.
-      read: weights of the parameters of an epoch.
-
-    Returns:
-      The figure; below are the weights of the operations, means over the edges that
-      have them, a panel for each kind of cell. Its label describes it in a sentence.
-
-    Raises:
-      InputError: the parameters of an epoch are NaN or infinite.
     """
     styles = operation_styles(_operation_names(space))
     means = mean_weights(space, alpha, read)
@@ -152,23 +156,13 @@ def plot_course(
     return figure
 
 
+@implements(AlphaPlot)
 def plot_heatmap(
     space: Space, alpha: Logits, read: WeightReader = softmax_weights
 ) -> Figure:
     """Plots the weights after the last epoch, edges by operations.
 
     The strongest operation of each edge has a frame.
-
-    Args:
-      space: the search space.
-      alpha: kind -> architecture parameters [epoch, edge, op].
-      read: weights of the parameters of an epoch.
-
-    Returns:
-      The figure; its label describes it in a sentence.
-
-    Raises:
-      InputError: the parameters of an epoch are NaN or infinite.
     """
     weights = _weights(space, alpha, read)
     names = {kind: _edge_names(cell) for kind, cell in space.cells.items()}

@@ -307,10 +307,11 @@ class _ProgramCalls:
         return state, totals
 
 
+@dataclasses.dataclass
 class _Recorder:
     """Tests the model after every epoch, and writes the epoch's record.
 
-    Args:
+    Attributes:
       job: that runs.
       run: where the records lie.
       verb: that names the records.
@@ -318,47 +319,37 @@ class _Recorder:
       evaluator: of the held-out data.
       compile_seconds: told in every record.
       done: steps; records behind them are forgotten, as no checkpoint vouches for them.
-
-    Attributes:
       scores: mean score on the held-out data of every epoch that is done.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        run: RunDirectory,
-        verb: str,
-        observer: Observer,
-        evaluator: Evaluator,
-        compile_seconds: float,
-        done: int,
-    ) -> None:
-        self._job = job
-        self._run = run
-        self._verb = verb
-        self._observer = observer
-        self._evaluator = evaluator
-        self._compile_seconds = compile_seconds
-        self._model = jax.jit(job.model)
-        self._log = MetricsLog(run, verb)
-        self._log.truncate_after(done)
-        epochs_done = done // job.steps_per_epoch
+    job: Job
+    run: RunDirectory
+    verb: str
+    observer: Observer
+    evaluator: Evaluator
+    compile_seconds: float
+    done: int
+
+    def __post_init__(self) -> None:
+        self._model = jax.jit(self.job.model)
+        self._log = MetricsLog(self.run, self.verb)
+        self._log.truncate_after(self.done)
+        epochs_done = self.done // self.job.steps_per_epoch
         records = [
             record
-            for record in read_metrics(run.metrics)
-            if record["verb"] == verb and record["epoch"] <= epochs_done
+            for record in read_metrics(self.run.metrics)
+            if record["verb"] == self.verb and record["epoch"] <= epochs_done
         ]
-        self.scores = [
-            float(np.mean(record[f"held_out_{job.score.name}"])) for record in records
-        ]
-        self._losses = LossWatch(_rate_setting(verb), job.chance, records)
+        measured = f"held_out_{self.job.score.name}"
+        self.scores = [float(np.mean(record[measured])) for record in records]
+        self._losses = LossWatch(_rate_setting(self.verb), self.job.chance, records)
         self._warnings: Mapping[str, str] = {}
 
     def adapt(self, scalars: Any) -> Any:
         """Returns the scalars of the next epoch, which may follow earlier scores."""
-        if self._job.adapt is None:
+        if self.job.adapt is None:
             return scalars
-        return self._job.adapt(scalars, self.scores)
+        return self.job.adapt(scalars, self.scores)
 
     def record(
         self,
@@ -379,9 +370,9 @@ class _Recorder:
           means: of its metrics over the examples.
           speed: examples a second.
         """
-        job = self._job
+        job = self.job
         model = self._model(state, scalars)
-        evaluation = self._evaluator.evaluate(model)
+        evaluation = self.evaluator.evaluate(model)
         held_out = evaluation.measures[job.score.name]
         self.scores.append(float(np.mean(held_out)))
         values = means | {
@@ -396,27 +387,27 @@ class _Recorder:
             scalars=scalars,
             model=model,
             data=data,
-            score=self._evaluator.score,
+            score=self.evaluator.score,
             held_out=held_out,
         )
-        require_held(self._run.path)
-        measured = self._observer.measure(end)
+        require_held(self.run.path)
+        measured = self.observer.measure(end)
         record = {name: value.tolist() for name, value in values.items()} | {
             "epoch": epoch,
             f"{job.unit}_per_second": speed,
-            "compile_seconds": self._compile_seconds,
+            "compile_seconds": self.compile_seconds,
             **measured,
         }
         self._warnings = self._losses.check(epoch, values)
         if self._warnings:
             record[WARNING] = "; ".join(self._warnings.values())
         self._log.write(completed_steps(state), record)
-        self._observer.on_record(record | {"epochs": job.epochs})
+        self.observer.on_record(record | {"epochs": job.epochs})
 
     def print_warnings(self) -> None:
         """Prints the warnings of the last record that were not printed before."""
         for line in self._losses.select_new(self._warnings):
-            print_status(f"{self._verb}: warning: {line}")
+            print_status(f"{self.verb}: warning: {line}")
 
 
 def _require_finite(

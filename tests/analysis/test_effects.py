@@ -47,7 +47,7 @@ CONVOLUTIONS = Genotype.from_nasbench201(
 
 
 def searched(choice, seed, genotype=CONVOLUTIONS, **measured):
-    """One epoch of a search that never ran."""
+    """Makes the record of one epoch of a search that never ran."""
     epochs = pd.DataFrame([{"epoch": 1} | measured])
     return GridSearch(choice, seed, genotype, epochs)
 
@@ -205,7 +205,7 @@ def test_a_seed_may_be_the_unit():
 
 
 def test_pairs_of_a_seed_that_agree_are_told():
-    """Of the relaxations: seed 1 loses most by Gumbel's, by either hypergradient."""
+    """Seed 1 loses most by Gumbel's relaxation, by either hypergradient."""
     found = stored().effects("held_out_accuracy")
     sides = [
         [
@@ -260,7 +260,7 @@ def test_sides_without_pairs_are_welchs_and_say_so():
 
 
 def test_an_interaction_widens_the_interval_of_its_mean():
-    """Of an effect that turns round with another setting, the mean shows nothing."""
+    """The mean of an effect that turns round with another setting shows nothing."""
     values = {
         (a, b, s): 0.5 + (0.1 if b == "x" else -0.1) * a + 0.001 * s * (a + 1)
         for a in (0, 1)
@@ -422,7 +422,7 @@ def test_skips_end_at_the_edges_that_are_kept():
 
 
 def simulated(draw, truth, within, count, times=3000):
-    """How often the interval of a mean holds the truth, and how often it would by t."""
+    """Returns how often the interval of a mean holds the truth, and that by t would."""
     rng = np.random.default_rng(2)
     held = {"ours": 0, "student": 0}
     for _ in range(times):

@@ -46,7 +46,7 @@ def places(genotype):
 
 
 def is_valid(space, genotype):
-    """By the space's own data: all edges, or one or two a node that are not none."""
+    """Checks by the space's own data: all edges, or one or two a node, never none."""
     kept = places(genotype)
     every = space.discretization == "argmax"
     few = 1 if space.discretization == "one_strongest" else 2
@@ -66,7 +66,7 @@ def is_valid(space, genotype):
 
 
 def differences(one, other):
-    """How many decisions differ: operations of edges that both keep, other edges."""
+    """Counts decisions that differ: operations of edges that both keep, other edges."""
     a, b = places(one), places(other)
     return sum(a[p] != b[p] for p in a.keys() & b.keys()), len(a.keys() - b.keys())
 
@@ -286,7 +286,7 @@ def test_budgets_are_respected_and_two_runs_agree(name, space):
 
 
 def test_evolution_forgets_the_oldest():
-    """With a population of 1 every child is its only parent's, however bad."""
+    """Every child in a population of 1 is its only parent's, however bad."""
     space = get_space("nasbench201")
     evaluate, _ = additive(space)
     rng = np.random.default_rng(0)

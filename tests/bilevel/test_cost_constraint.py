@@ -241,7 +241,7 @@ def test_repaired_genotypes_meet_their_target(name):
 
 
 def test_a_repair_loses_as_little_as_the_best_of_all_genotypes():
-    """On a chain whose genotypes can all be listed."""
+    """The chain has so few genotypes that all are listed."""
     space = chain(())
     expected = make_expected_cost(
         space, make_empty_network(space, 10, 1, 8), (8, 8, 3), PRICES["macs"]
@@ -296,7 +296,7 @@ def images(count=96, side=8):
 
 
 def small():
-    """For what is compiled."""
+    """Returns settings of a network that is quickly compiled."""
     stages = [BlockStage(16, 2, 2, block_names((3,), (3, 5)), (0.5, 1.0))]
     return mobile_space("small", stages, stem=8, features=16, stem_stride=1)
 

@@ -97,7 +97,7 @@ def test_neumann_and_conjugate_gradients_reach_the_inverse(problem):
 
 
 def test_the_inverse_is_the_slope_of_the_solved_problem(problem):
-    """At w*(a) the implicit gradient is that of V(w*(a), a) itself."""
+    """The implicit gradient at w*(a) is that of V(w*(a), a) itself."""
     q, A = problem, problem["A"]
 
     def solved(a):

@@ -77,7 +77,7 @@ class Problem:
         return mean, stats, jnp.concatenate(logits)
 
     def hypergradient(self, rule, train, valid, count):
-        """For `exact`, by autodiff through the step of the weights."""
+        """Computes that of `exact`, by autodiff through the step of the weights."""
         where = self.params, self.alpha
         if rule == "first_order":
             return self.over_parts(self.slopes, *where, valid, count)[0][1][1]
@@ -157,7 +157,7 @@ def assert_equal(got, want):
 
 
 def check_state_and_metrics(new, metrics, problem, alpha, batch, count):
-    """What the weight step of either recipe leaves."""
+    """Checks what the weight step of either recipe leaves."""
     (loss, mean), stats, logits = problem.over_parts(
         problem.slopes, problem.params, alpha, batch, count
     )

@@ -86,7 +86,7 @@ def test_noise_is_uniform_and_any_order_of_kinds_gives_the_same():
 
 @pytest.mark.parametrize("total", [1.0, 0.2])
 def test_random_is_cut_and_put_back_on_the_simplex(total):
-    """As the released code does; of an edge with a share of its node, in its share."""
+    """The released code's cut; an edge with a share of its node keeps the share."""
     mixture = Mixture({"a": total * WEIGHTS["a"]}, {"a": jnp.full(2, total)})
     noise = np.asarray(_noise(KEY, mixture, MASK)["a"], np.float64)
     got = random(KEY, linear, mixture, MASK, 0.45)
@@ -179,7 +179,7 @@ def test_over_a_population():
 
 
 def test_the_start_is_the_nearest_point_to_the_random_one():
-    """By the condition of a projection: no feasible point lies further ahead."""
+    """No feasible point lies further ahead, the condition of a projection."""
     mixture = Mixture({"a": jnp.asarray([[0.8, 0.1, 0.06, 0.04]])})
     mask, radius = {"a": np.ones((1, 4), bool)}, 0.3
     points = np.random.default_rng(0).dirichlet(np.ones(4), 2000)

@@ -56,7 +56,7 @@ REFERENCES = {
 
 
 def value(name, alpha):
-    """By logits alone; the weights are their sigmoid."""
+    """Returns a term's value by logits alone; the weights are their sigmoid."""
     weights = {
         kind: jnp.where(jnp.asarray(MASKS[kind]), jax.nn.sigmoid(a), 0)
         for kind, a in alpha.items()

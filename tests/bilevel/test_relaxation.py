@@ -35,7 +35,7 @@ def weights(name, logits, temperature=1.0, key=KEY, dtype=jnp.float32):
 
 
 def gradient(name, logits, temperature=1.0, key=KEY, dtype=jnp.float32):
-    """Of ``sum(COST * weights)``."""
+    """Returns the gradient of ``sum(COST * weights)``."""
 
     def total(logits):
         out = weights(name, logits, temperature, key, dtype)

@@ -113,7 +113,7 @@ def test_only_the_outputs_of_chosen_operations_are_corrupted(execution):
 
 @pytest.mark.parametrize("execution", ["scan", "batch"])
 def test_every_edge_and_image_is_dropped_by_a_draw_of_its_own(execution):
-    """Of a state that skips alone lead to, by two ways: one edge, and two."""
+    """Skips alone lead to the state, by two ways: one edge, and two."""
     corruptions = (("skip_connect", CORRUPTIONS["drop_path"]),)
     net = Supernet(SPACE, 3, 1, 4, execution=execution, corruptions=corruptions)
     params, stats = initialize_supernet(net, KEY, (8, 8, 2))

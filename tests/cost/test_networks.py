@@ -191,7 +191,7 @@ def cell_of(row):
 
 
 def live_edges(row):
-    """Those on a path from the input to the output."""
+    """Returns the edges on a path from the input to the output."""
     open_edges = [
         e for e, op in zip(EDGES, row, strict=True) if OPERATIONS[op] != "none"
     ]

@@ -20,7 +20,7 @@ from tests.support.made_data import pictures, prepare
 
 
 def told(name, reading=PLAIN):
-    """What a data set that is refused is refused with."""
+    """Returns the message with which a data set is refused."""
     with pytest.raises(InputError) as caught:
         load_dataset(name, reading=reading)
     assert "\n" not in str(caught.value)

@@ -160,7 +160,7 @@ def check(data):
 
 
 def is_sound(of_classes, reading, streamed):
-    """Whether nothing is wrong with a folder: it must be read then."""
+    """Returns whether nothing is wrong with a folder: it must be read then."""
     every = [file for own in of_classes for file in own]
     readable = all(damage == "none" for *_, damage, _ in every)
     shallow = all(mode not in ("F", "I;16") for mode, *_ in every)

@@ -39,7 +39,7 @@ class Residual(nn.Module):
 
 
 class KeptCell(nn.Module):
-    """Of a network: one operation an edge, in order of (target, source)."""
+    """Cell of a network: one operation an edge, in order of (target, source)."""
 
     def __init__(self, names, c):
         super().__init__()
@@ -53,7 +53,7 @@ class KeptCell(nn.Module):
 
 
 class MixedCell(nn.Module):
-    """Of the supernet: a list of operations an edge."""
+    """Cell of the supernet: a list of operations an edge."""
 
     def __init__(self, names, c, biased):
         super().__init__()

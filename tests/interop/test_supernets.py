@@ -75,7 +75,7 @@ class MixedCell(nn.Module):
 
 
 def narrow_space():
-    """One node, edges of unequal operations; of cells like `ALIKE`."""
+    """Makes cells of one node, edges of unequal operations; like `ALIKE`."""
     operations = {
         (0, 2): ("skip_connect", "max_pool_3x3", "sep_conv_3x3", "none"),
         (1, 2): ("conv_3x1_1x3", "max_pool_3x3", "nor_conv_3x3"),

@@ -63,7 +63,7 @@ def small():
 
 
 def random_arrays(net, seed=0):
-    """Of every name; where the network shares statistics they are alike."""
+    """Draws arrays of every name, alike where the network shares statistics."""
     random = np.random.default_rng(seed)
     rows = interop.published_rows(net)
     arrays = {r.name: random.normal(size=r.shape).astype(np.float32) for r in rows}

@@ -45,7 +45,7 @@ def window_of(size, kernel, stride, dilation):
 
 
 def views(x, window):
-    """What every tap sees: [tap, edge, batch, *output, channel]."""
+    """Returns what every tap sees: [tap, edge, batch, *output, channel]."""
     (ph, pw), (sh, sw), d = window.padding, window.stride, window.dilation
     padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw), (0, 0)))
     height, width = window.output
@@ -263,7 +263,7 @@ DEFINITIONS = {SEPARABLE: (separable_of, separable_back), DENSE: (dense_of, dens
 
 
 def sizes_of(kind, size, channels, features):
-    """Of the kernels of an edge."""
+    """Returns the sizes of the kernels of an edge."""
     if kind is DENSE:
         return [(*size, channels, features)]
     return [(*size, channels), (1, 1, channels, features)]

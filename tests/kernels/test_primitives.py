@@ -238,7 +238,7 @@ def test_dense_convolution_equals_xla_in_every_derivative(
 
 
 def test_primitives_run_with_jit_disabled():
-    """As whoever looks for a mistake runs them."""
+    """Whoever looks for a mistake runs them so."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(2, 6, 6, 3)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(3, 3, 3, 4)), jnp.float32)

@@ -35,7 +35,7 @@ def registered(monkeypatch):
 
 @pytest.fixture(scope="module")
 def dataset():
-    """One batch of either half."""
+    """Makes one batch of either half."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (2 * BATCH, 8, 8, 3), dtype=np.uint8)
     labels = np.arange(2 * BATCH) % 4

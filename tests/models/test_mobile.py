@@ -205,7 +205,7 @@ def test_a_path_of_the_supernet_is_the_genotypes_network(execution):
 
 
 def element(stack, at):
-    """One edge's parameters out of those of a cell that stands alone."""
+    """Returns one edge's parameters out of those of a cell that stands alone."""
     return jax.tree.map(lambda leaf: leaf[0, at], stack)
 
 

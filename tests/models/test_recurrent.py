@@ -203,7 +203,7 @@ def network(cell, dropouts, units=UNITS):
 
 
 def test_masks_stay_the_same_along_the_text():
-    """What comes out is that of one of the constant masks, and not of no mask."""
+    """The output is that of one of the constant masks, and not of no mask."""
     units, rate = 2, 0.5
     rates = Dropouts(inputs=rate, hidden=rate)
     apply, params, stats = network(small_genotype(), rates, units)

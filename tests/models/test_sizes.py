@@ -33,7 +33,7 @@ def streams(key):
 
 
 def shapes_of(net, *arguments):
-    """What a network gives in training, without compiling it."""
+    """Returns the shapes of what a network gives in training, without compiling it."""
     return jax.eval_shape(
         lambda key: net.init_with_output(streams(key), *arguments, True)[0],
         jax.random.key(0),

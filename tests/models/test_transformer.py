@@ -73,7 +73,7 @@ def normal(x, given):
 
 
 def attention(x, given, heads):
-    """One text, head and time after another, each over what is not behind it."""
+    """Attends by one text, head and time after another, to what is not behind it."""
     queries, keys, values = np.split(x @ given["into"], 3, axis=-1)
     size, out = x.shape[-1] // heads, np.zeros_like(x)
     for b in range(len(x)):
@@ -180,7 +180,7 @@ def test_a_later_token_changes_no_earlier_output(supernet):
 
 
 def own_parameters(params, genotype):
-    """What of a supernet's parameters a genotype's network has."""
+    """Returns those of a supernet's parameters that a genotype's network has."""
     found = {"reader": params["reader"]}
     for e, choice in enumerate(genotype.cells["transformer"].choices):
         if choice.operation != "skip_connect":

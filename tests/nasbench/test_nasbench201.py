@@ -119,7 +119,7 @@ def accuracy_of(cell, dataset, part, epochs, seed):
 
 
 def official_results(api_utils, cell, text, epochs):
-    """Of one cell: seeds 777 and 888, only the first of them with 12 epochs."""
+    """Makes results of one cell: seeds 777 and 888, only the first with 12 epochs."""
     results = api_utils.ArchResults(cell, text)
     for dataset, parts in SETS.items():
         for seed in (777, 888)[: 1 if epochs == 12 else 2]:
@@ -196,7 +196,7 @@ def test_official_files_become_a_table(official, tmp_path):
 
 
 class Runs:
-    """What a pickle can do when it is opened."""
+    """An example of what a pickle can do when it is opened."""
 
     def __reduce__(self):
         return os.system, ("touch ran",)

@@ -81,7 +81,7 @@ def curves_of(axes):
 
 
 class Text(str):
-    """What is written, and whether it is tilted."""
+    """Text that is written, and whether it is tilted."""
 
     def __new__(cls, artist):
         text = super().__new__(cls, artist.get_text())

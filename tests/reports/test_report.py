@@ -264,7 +264,7 @@ def browser():
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What a browser makes of a page."""
+    """Results of a browser that opens a page."""
 
     widths: dict[int, tuple[int, int]]
     console: list[str]

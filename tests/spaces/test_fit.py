@@ -42,7 +42,7 @@ def whole(*values):
 
 
 def fits(tree):
-    """Whether JSON holds a genotype, by the definition of its space alone."""
+    """Returns whether JSON holds a genotype, by the definition of its space alone."""
     if tree in TREES:
         return True
     if not isinstance(tree, dict) or set(tree) - {"widths"} != {"space", "cells"}:
@@ -215,7 +215,7 @@ def is_expression(text):
 
 
 def meaning(text):
-    """What Python makes of the text: kind -> edges and output, of pairs and triples."""
+    """Returns what Python makes of the text: kind -> edges and output."""
     names = {"__builtins__": {}, "Genotype": dict, "range": range}
     # Whatever follows the genotype, as in a log, is no part of it.
     ends = (n for n in range(1, len(text) + 1) if is_expression(text[:n]))

@@ -40,7 +40,7 @@ def printed(genotype):
 
 
 def written(genotype):
-    """The same in a source file: a name before it, lines, comments, other quotes."""
+    """Returns a genotype as in a source file: a name, lines, comments, other quotes."""
     text = printed(genotype).replace("'", '"').replace("Genotype(", "Genotype(\n  ")
     text = text.replace("=[", " = [\n    # two of a node\n    ").replace(
         "), (", "),\n("

@@ -74,7 +74,7 @@ def test_encoded_boxes_are_decoded():
 
 
 def assigned(present, radius):
-    """On 16x16 pixels and 4x4 locations, with centres at 2, 6, 10 and 14."""
+    """Assigns on 16x16 pixels and 4x4 locations, with centres at 2, 6, 10 and 14."""
     given = jnp.array(
         [
             [0.0, 0.0, 12.0, 12.0],  # has nine locations
@@ -132,7 +132,7 @@ A, B, C = [0, 0, 10, 10], [20, 20, 30, 30], [40, 0, 50, 10]
 
 
 def precision(found, truth, thresholds=(0.5,)):
-    """Of images as lists: found (box, label, score), true (box, label[, crowd])."""
+    """Scores images as lists: found (box, label, score), true (box, label[, crowd])."""
     n, width = len(found), max(map(len, [*found, *truth]))
     arrays = [np.zeros((n, width, 4))] + [np.zeros((n, width)) for _ in range(2)]
     others = [np.zeros((n, width, 4)), np.zeros((n, width), int)]
@@ -259,7 +259,7 @@ def test_a_generated_set_follows_from_its_seed():
 
 
 def marks(**changed):
-    """Of two images, with a small box, one too far right by half a pixel, a crowd."""
+    """Makes two images, with a small box, one half a pixel too far right, a crowd."""
     content = {
         "images": [
             {"id": 7, "file_name": "a.png"},

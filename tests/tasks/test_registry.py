@@ -49,7 +49,7 @@ def functions_on_the_stack():
 def test_a_command_passes_twelve_functions_on_its_way_to_the_compiled_step(
     monkeypatch, tmp_path
 ):
-    """Those that make the job, then those that compile and call its program."""
+    """Some make the job, the others compile and call its program."""
     passed = {}
 
     def watch(owner, name):

@@ -68,7 +68,7 @@ def numbered(train=24, test=11):
 
 
 def labels(feed, epoch=0, start=0, layout=None):
-    """Of the batches of each step: [step, part, batch]."""
+    """Returns labels of the batches of each step: [step, part, batch]."""
     found, step = [], start
     for stop, data in feed.open(layout or Layout())(epoch, start):
         for i in range(step, stop):

@@ -102,7 +102,7 @@ def test_an_effect_is_a_mean_over_pairs_that_share_all_else(ablation):
 
 
 def test_an_ablation_goes_on_where_it_was_stopped(ablation):
-    """Of what is finished nothing runs; what was lost runs again, to the same end."""
+    """Nothing that is finished runs; what was lost runs again, to the same end."""
     place, found = ablation
     with counted_compilations() as compiled:
         again = darts_jax.ablate(config(), GRID, range(3), place / "a", images())

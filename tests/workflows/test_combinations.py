@@ -201,7 +201,7 @@ def of_supernet(config):
 
 
 def of_plain_network(config):
-    """The same of a step with a network that is one line: methods do not know it."""
+    """Traces a step with a network that is one line: methods do not know it."""
 
     def apply(params, stats, mixture, images, key, *, train):
         weights = jnp.broadcast_to(mixture.weights["normal"], (2, *SHAPE))

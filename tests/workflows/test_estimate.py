@@ -140,7 +140,7 @@ def macs_of_supernet(execution):
 
 
 def s2_reduction_cell_on_digits(channels):
-    """One reduction cell after the stem: 8x8 pixels to 4x4, four nodes."""
+    """Counts one reduction cell after the stem: 8x8 pixels to 4x4, four nodes."""
     stem, width = 3 * channels, 2 * channels
     separable = 2 * (16 * 9 * width + 16 * width * width)
     factorized = 16 * width * width  # two halves of the features

@@ -99,7 +99,7 @@ def strangers(code, *arguments, cwd):
 
 
 def own_logits(run, images):
-    """By the parameters as Orbax has them on disk, normalised here."""
+    """Computes logits by the parameters as Orbax has them on disk, normalised here."""
     import orbax.checkpoint as ocp
 
     folders = (run / "checkpoints" / "retrain").iterdir()

@@ -83,13 +83,13 @@ def test_what_is_compared_is_of_one_space(
 
 
 class Job:
-    """What the result of a training says of it."""
+    """Part of a job that the result of a training reads."""
 
     score = get_task(darts_jax.default_config()).scores[0]
 
 
 def test_random_networks_of_the_settings_space_are_those_of_before():
-    """Where both spaces are one, seeds draw what they drew."""
+    """Seeds draw what they drew where both spaces are one."""
     config = darts_jax.default_config()
     config.baseline.random_genotypes = 2
     genotype = get_genotype("DARTS_V1")

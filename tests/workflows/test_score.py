@@ -188,7 +188,7 @@ def test_what_cannot_be_scored_is_refused(found):
 
 @pytest.mark.slow
 def test_devices_share_the_paths(tmp_path):
-    """From the command line on 1 device and on 4."""
+    """The command line gives equal scores on 1 device and on 4."""
     settings = {
         "space": "nasbench201",
         "data.images": 64,

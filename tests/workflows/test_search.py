@@ -39,7 +39,7 @@ def test_a_stage_searches_among_what_the_one_before_has_chosen(tmp_path):
 
 
 def stop_at_two(space, history):
-    """Of every run alike, as on the digits' collapse."""
+    """Stops every run alike, like the digits' collapse."""
     return Stop(1, "two are enough") if len(history) == 2 else None
 
 

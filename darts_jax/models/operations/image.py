@@ -81,8 +81,8 @@ class Pool(nn.Module):
         return BatchNorm(affine=False)(y, train) if self.normalize else y
 
 
-class SepConv(nn.Module):
-    """Twice: ReLU, depthwise (the first time with the stride), pointwise, BN."""
+class _SizedConv(nn.Module):
+    """Convolutions of one size whose last BN takes the mixture's weight."""
 
     takes_weight: ClassVar[bool] = True
 
@@ -90,6 +90,10 @@ class SepConv(nn.Module):
     kernel: int
     stride: int
     affine: bool
+
+
+class SepConv(_SizedConv):
+    """Twice: ReLU, depthwise (the first time with the stride), pointwise, BN."""
 
     @nn.compact
     def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
@@ -101,15 +105,8 @@ class SepConv(nn.Module):
         return x
 
 
-class DilConv(nn.Module):
+class DilConv(_SizedConv):
     """ReLU, depthwise with dilation 2, pointwise, BN."""
-
-    takes_weight: ClassVar[bool] = True
-
-    channels: int
-    kernel: int
-    stride: int
-    affine: bool
 
     @nn.compact
     def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
@@ -119,15 +116,8 @@ class DilConv(nn.Module):
         return relu_separable_bn(x, depthwise, pointwise, normalize, train, weight)
 
 
-class CrossConv(nn.Module):
+class CrossConv(_SizedConv):
     """ReLU, a 1xk convolution, a kx1 convolution, BN; the stride is shared out."""
-
-    takes_weight: ClassVar[bool] = True
-
-    channels: int
-    kernel: int
-    stride: int
-    affine: bool
 
     @nn.compact
     def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:

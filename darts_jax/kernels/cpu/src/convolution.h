@@ -2,8 +2,7 @@
 //
 // A row of output pixels is a sum of matrix products, one for each tap; where the taps
 // are three by three neighbours, tiles take fewer.
-#ifndef DARTS_JAX_CONVOLUTION_H_
-#define DARTS_JAX_CONVOLUTION_H_
+#pragma once
 
 #include <optional>
 
@@ -273,5 +272,3 @@ void conv_kernel(xla::ffi::ThreadPool& pool, const T* x, const T* y, int64_t edg
 }
 
 }  // namespace darts
-
-#endif  // DARTS_JAX_CONVOLUTION_H_

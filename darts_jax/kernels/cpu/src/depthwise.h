@@ -3,8 +3,7 @@
 // Rows of pixels are cut into vectors regardless of where pixels end (`Lanes`), so that any
 // number of channels fills them. An output row is the sum, over taps, of a shifted input
 // row times the tap's numbers, kept in registers for several vectors at a time.
-#ifndef DARTS_JAX_DEPTHWISE_H_
-#define DARTS_JAX_DEPTHWISE_H_
+#pragma once
 
 #include <array>
 
@@ -371,5 +370,3 @@ void depthwise_kernel(xla::ffi::ThreadPool& pool, const T* x, const T* y, int64_
 }
 
 }  // namespace darts
-
-#endif  // DARTS_JAX_DEPTHWISE_H_

@@ -1,6 +1,5 @@
 // Sharing work among the threads of XLA's pool.
-#ifndef DARTS_JAX_PARALLEL_H_
-#define DARTS_JAX_PARALLEL_H_
+#pragma once
 
 #include <algorithm>
 #include <atomic>
@@ -75,5 +74,3 @@ void parallel_for(xla::ffi::ThreadPool& pool, int64_t count, const Work& work) {
 }
 
 }  // namespace darts
-
-#endif  // DARTS_JAX_PARALLEL_H_

@@ -1,8 +1,7 @@
 // Products of pixels and matrices, which dense convolutions are sums of.
 //
 // Several pixels by all lanes of one or two vectors of features are kept in registers.
-#ifndef DARTS_JAX_PRODUCTS_H_
-#define DARTS_JAX_PRODUCTS_H_
+#pragma once
 
 #include "parallel.h"
 #include "vectors.h"
@@ -264,5 +263,3 @@ void narrow(const T* from, int64_t rows, int64_t columns, int64_t padded, T* to)
 }
 
 }  // namespace darts
-
-#endif  // DARTS_JAX_PRODUCTS_H_

@@ -1,7 +1,6 @@
 // ReLU and a dense convolution as one pass over memory: forward with the moments of the
 // outputs, its change along tangents, and backward.
-#ifndef DARTS_JAX_RECTIFIED_CONV_H_
-#define DARTS_JAX_RECTIFIED_CONV_H_
+#pragma once
 
 #include "convolution.h"
 #include "sums.h"
@@ -141,5 +140,3 @@ void rectified_conv_back_change(xla::ffi::ThreadPool& pool, const RectifiedConv<
 }
 
 }  // namespace darts
-
-#endif  // DARTS_JAX_RECTIFIED_CONV_H_

@@ -3,8 +3,7 @@
 //
 // What lies between, a row, stays in the nearest caches. Nothing of it is kept for the
 // backward pass, which makes it again.
-#ifndef DARTS_JAX_SEPARABLE_H_
-#define DARTS_JAX_SEPARABLE_H_
+#pragma once
 
 #include "convolution.h"
 #include "depthwise.h"
@@ -147,5 +146,3 @@ void separable_change(xla::ffi::ThreadPool& pool, const Separable<T>& s,
 }
 
 }  // namespace darts
-
-#endif  // DARTS_JAX_SEPARABLE_H_

@@ -1,7 +1,6 @@
 // The ways back through ReLU, depthwise and pointwise convolution: to the image and to the
 // kernels, or to the image alone; and their changes along tangents.
-#ifndef DARTS_JAX_SEPARABLE_BACK_H_
-#define DARTS_JAX_SEPARABLE_BACK_H_
+#pragma once
 
 #include "separable.h"
 
@@ -287,5 +286,3 @@ void separable_back_change(xla::ffi::ThreadPool& pool, const Separable<T>& s, co
 }
 
 }  // namespace darts
-
-#endif  // DARTS_JAX_SEPARABLE_BACK_H_

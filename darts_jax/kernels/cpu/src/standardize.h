@@ -3,8 +3,7 @@
 //
 // With P(t) = t - mean(t) - y * mean(y * t), by channel, a change t of x changes y by
 // P(t) / deviation; P is its own transpose, so a cotangent t comes back the same way.
-#ifndef DARTS_JAX_STANDARDIZE_H_
-#define DARTS_JAX_STANDARDIZE_H_
+#pragma once
 
 #include <cmath>
 
@@ -216,5 +215,3 @@ void weighted_back_change(xla::ffi::ThreadPool& pool, const Weighted<T>& w, cons
 }
 
 }  // namespace darts
-
-#endif  // DARTS_JAX_STANDARDIZE_H_

@@ -1,6 +1,5 @@
 // Sums over the pixels of every channel.
-#ifndef DARTS_JAX_SUMS_H_
-#define DARTS_JAX_SUMS_H_
+#pragma once
 
 #include <cmath>
 #include <vector>
@@ -163,5 +162,3 @@ void channel_sums(xla::ffi::ThreadPool& pool, const T* a, const T* b, int64_t ed
 }
 
 }  // namespace darts
-
-#endif  // DARTS_JAX_SUMS_H_

@@ -1,6 +1,5 @@
 // Vectors of numbers, and how the channels of an image lie in them.
-#ifndef DARTS_JAX_VECTORS_H_
-#define DARTS_JAX_VECTORS_H_
+#pragma once
 
 #include <cstdint>
 #include <cstdlib>
@@ -165,5 +164,3 @@ struct Lanes {
 };
 
 }  // namespace darts
-
-#endif  // DARTS_JAX_VECTORS_H_

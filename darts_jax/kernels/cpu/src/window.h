@@ -1,6 +1,5 @@
 // The geometry of a sliding window, and the rows that it sees.
-#ifndef DARTS_JAX_WINDOW_H_
-#define DARTS_JAX_WINDOW_H_
+#pragma once
 
 #include <algorithm>
 #include <cstdint>
@@ -219,5 +218,3 @@ struct Edges {
 constexpr int64_t kParts = 8;
 
 }  // namespace darts
-
-#endif  // DARTS_JAX_WINDOW_H_

@@ -4,8 +4,7 @@
 //
 // Tiles, kernels and outputs are transformed along one axis and then along the other, so
 // that each transform is written for one axis: "four" or "two" of vectors.
-#ifndef DARTS_JAX_WINOGRAD_H_
-#define DARTS_JAX_WINOGRAD_H_
+#pragma once
 
 #include <utility>
 
@@ -305,5 +304,3 @@ void winograd_kernel_image(const Tiling& tiling, Rows<T>& rows, const T* y, int6
 }
 
 }  // namespace darts
-
-#endif  // DARTS_JAX_WINOGRAD_H_
