@@ -3,6 +3,7 @@
 L2 decay is coupled: it joins the gradient before momentum or moments see it.
 """
 
+import collections
 import functools
 import operator
 from collections.abc import Sequence
@@ -13,9 +14,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from darts_jax.types import Params
+from darts_jax.types import Params, Scalars
 
 Scalar = float | Float[Array, ""]
+
+
+def blank_scalars() -> Scalars:
+    """Returns scalars for a first state, as no optimizer's depends on their values."""
+    return collections.defaultdict(float, weights={"learning_rate": 0.0})
 
 
 def sgd(

@@ -9,7 +9,6 @@ for terms R_i of weight s_i, a cost C of multiplier m and a hook of weight h. `S
 has one slot for each choice. Everything here is pure and knows no network.
 """
 
-import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -168,8 +167,7 @@ class Search:
         given = {k: jnp.asarray(m) for k, m in (mask or self.mask).items()}
         _assert_shapes(alpha, given)
         dtype = jax.tree.leaves(alpha)[0].dtype
-        # No optimizer's initial state depends on a scalar.
-        blank: Scalars = collections.defaultdict(float)
+        blank = optimizers.blank_scalars()
         return SearchState(
             step=jnp.zeros((), jnp.int32),
             key=key,
@@ -179,9 +177,7 @@ class Search:
             mask=given,
             baseline=jnp.zeros((), dtype),
             multiplier=jnp.zeros((), dtype),
-            weight_optimizer=self._sgd({"weights": {"learning_rate": 0.0}}).init(
-                params
-            ),
+            weight_optimizer=self._sgd(blank).init(params),
             alpha_optimizer=self.update.transformation(blank).init(alpha),
         )
 

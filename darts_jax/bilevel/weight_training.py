@@ -100,13 +100,12 @@ class Training:
           params: initial weights.
           stats: initial running statistics.
         """
-        blank = self.optimizer(_BLANK_SCALARS)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             key=key,
             params=params,
             stats=stats,
-            optimizer=blank.init(params),
+            optimizer=self.optimizer(optimizers.blank_scalars()).init(params),
         )
 
     def step(
@@ -151,7 +150,3 @@ class Training:
             optimizer=optimizer,
         )
         return new, self.criterion.metrics(value, outputs, batch)
-
-
-# Scalars of an optimizer, of whose values its initial state is independent.
-_BLANK_SCALARS: Scalars = {"weights": {"learning_rate": 0.0}, "averages": 0.0}

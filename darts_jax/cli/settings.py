@@ -19,6 +19,8 @@ def _run(options: argparse.Namespace) -> None:
 
     config = resolve_config(options)
     if options.explain:
+        import darts_jax.tasks.registry  # noqa: F401  Registers the tasks.
+
         print(explain_settings(config))
     else:
         print(config_to_json(config), end="")

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
-from ml_collections import ConfigDict
 
 from darts_jax.nasbench import DATASETS, find_table, load_table
 from darts_jax.spaces.graph import Genotype
@@ -28,28 +27,40 @@ class Known:
     cells: Float[np.ndarray, " cell"]
 
 
-def known_accuracies(config: ConfigDict) -> Known | None:
-    """Returns the accuracies of ``config.benchmark``, if it knows the space.
+def find_known(
+    space: str,
+    dataset: str,
+    *,
+    table: str,
+    directory: str,
+    split: str,
+    epochs: int,
+) -> Known | None:
+    """Returns the true accuracies of a space's genotypes, if a table has them.
 
     Args:
-      config: of a run.
+      space: name of the space.
+      dataset: name of the data set. Of one that the benchmark lacks it knows nothing;
+        with a table that is named, its first data set stands in.
+      table: path of the table; empty looks for it in ``directory``.
+      directory: folder of data.
+      split: part of the data that the accuracies are of.
+      epochs: length of the trainings.
 
     Raises:
       InputError: the table that is named is missing, damaged or lacks the column.
     """
-    settings = config.benchmark
-    path = find_table(settings.table, config.data.directory)
-    dataset = config.data.name if settings.dataset == "auto" else settings.dataset
+    path = find_table(table, directory)
     if dataset not in DATASETS:
-        # Of other data it knows nothing; who names a table asks all the same.
-        dataset = DATASETS[0] if settings.table else None
-    if path is None or config.space not in _SPACES or dataset is None:
+        if not table:
+            return None
+        dataset = DATASETS[0]
+    if path is None or space not in _SPACES:
         return None
-    table = load_table(path)
-    cells = table.column(dataset, settings.split, settings.epochs)
+    found = load_table(path)
+    cells = found.column(dataset, split, epochs)
     return Known(
-        lambda genotype: float(cells[table.row(genotype)]),
-        f"NAS-Bench-201, {dataset} {settings.split} after {settings.epochs} epochs, "
-        "mean over its seeds",
+        lambda genotype: float(cells[found.row(genotype)]),
+        f"NAS-Bench-201, {dataset} {split} after {epochs} epochs, mean over its seeds",
         cells,
     )

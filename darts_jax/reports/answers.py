@@ -18,7 +18,6 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
 from darts_jax.files import read_npz
-from darts_jax.nasbench.known import known_accuracies
 from darts_jax.reports.verdict import (
     COLLAPSE,
     COST,
@@ -37,6 +36,7 @@ from darts_jax.reports.verdict import (
 )
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.image_networks import make_network
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.directory import RunDirectory

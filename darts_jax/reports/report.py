@@ -13,7 +13,6 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import open_place, write_atomically
 from darts_jax.html import Table
-from darts_jax.nasbench.known import known_accuracies
 from darts_jax.reports.answers import (
     Data,
     collapse_answer,
@@ -45,6 +44,7 @@ from darts_jax.reports.sections import (
 )
 from darts_jax.reports.verdict import Answer, judge_against_all_cells
 from darts_jax.settings.config_files import load_config
+from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.registry import require_images
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.restore import blank_images

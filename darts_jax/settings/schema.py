@@ -42,6 +42,7 @@ from darts_jax.settings.setting import (
     Setting,
 )
 from darts_jax.settings.task_schema import TASK_SCHEMA
+from darts_jax.spaces import SPACES
 
 DTYPES = OneOf(("float32", "bfloat16"))
 
@@ -84,10 +85,8 @@ SCHEMA: dict[str, Setting] = {
     "seed": Setting(
         0, "Seed of every random number.", Range(least=0, below=2**31), by_member=True
     ),
-    "task": Setting(
-        "classification", "What networks learn: classification, language or detection."
-    ),
-    "space": Setting("darts", "Search space, one of `SPACES`."),
+    "task": Setting("classification", "What networks learn."),
+    "space": Setting("darts", "Search space.", Registered(SPACES)),
     "data.name": Setting(
         "digits",
         "Data set: a name, or a kind and a place, such as folder:PATH, npz:PATH, "

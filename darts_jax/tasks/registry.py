@@ -1,5 +1,6 @@
 """All tasks by name; from a config to its data set and its jobs."""
 
+import dataclasses
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -8,6 +9,8 @@ from darts_jax.cost.expected import ExpectedCost
 from darts_jax.engine.devices import Layout, make_layout
 from darts_jax.engine.job import Job, Score
 from darts_jax.errors import InputError, unknown_name_error
+from darts_jax.settings.schema import SCHEMA
+from darts_jax.settings.setting import Registered
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.classification.task import CLASSIFICATION
 from darts_jax.tasks.cost_limits import Pricing, space_with_rule
@@ -17,6 +20,8 @@ from darts_jax.tasks.task import Task, choose_score
 
 TASKS: dict[str, Task] = {}
 """`task` -> data, networks, criterion and metric of a task."""
+
+SCHEMA["task"] = dataclasses.replace(SCHEMA["task"], values=Registered(TASKS))
 
 
 def register_task(task: Task) -> Task:

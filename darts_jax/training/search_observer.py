@@ -18,9 +18,9 @@ from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.stopping import EpochRecord, Stop
 from darts_jax.engine.devices import to_host
 from darts_jax.models.functional import zero_mixture
-from darts_jax.nasbench.known import known_accuracies
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.search_job import make_discretization, make_stop
 from darts_jax.training.console import print_status
 from darts_jax.training.directory import (

@@ -19,11 +19,11 @@ from darts_jax.bilevel.discretization import (
     weight_reader,
 )
 from darts_jax.html import results_table
-from darts_jax.nasbench.known import known_accuracies
 from darts_jax.plots.history_plots import HistoryPlots
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype, Space
+from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.registry import get_score
 from darts_jax.training.directory import RunDirectory, load_architecture
 from darts_jax.training.metrics import read_metrics

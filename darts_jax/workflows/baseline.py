@@ -12,9 +12,9 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import make_folder, open_place
 from darts_jax.nasbench import require_table
-from darts_jax.nasbench.known import known_accuracies
 from darts_jax.settings.config import validate_config
 from darts_jax.spaces import get_space
+from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import format_table
 from darts_jax.training.directory import RunDirectory, atomic_write

@@ -19,8 +19,8 @@ from darts_jax.bilevel.discretization import one_hot, random_genotype
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.devices import make_layout, to_host
-from darts_jax.nasbench.known import known_accuracies
 from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
+from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.console import format_table, show_progress
 from darts_jax.training.directory import atomic_write

@@ -13,11 +13,11 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.job import Job
 from darts_jax.files import open_place
-from darts_jax.nasbench.known import known_accuracies
 from darts_jax.settings.config import validate_config, with_overrides
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
+from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.registry import load_data, make_search
 from darts_jax.tasks.search_job import full_mask, make_discretization, search_start
 from darts_jax.training.checkpoint import Checkpoints

@@ -17,6 +17,7 @@ from darts_jax.settings.schema import (
     scheduled_settings,
 )
 from darts_jax.settings.setting import OneOf, Range, Registered, Scheduled, Setting
+from darts_jax.spaces import SPACES
 
 DEFAULTS = dict(flatten(default_config()))
 
@@ -116,3 +117,7 @@ def test_the_command_line_explains_every_setting(capsys):
         "differ in it"
     )
     assert lines[line + 1] == "    Temperature of the relaxation."
+    (task,) = (line for line in lines if line.startswith("task="))
+    assert task.endswith("one of classification, language, detection")
+    (space,) = (line for line in lines if line.startswith("space="))
+    assert f"one of {', '.join(SPACES)};" in space
