@@ -228,16 +228,9 @@ class RecurrentSupernet(LanguageSupernet):
             )
             return (whole + jax.nn.sigmoid(gate) * (mixed - whole)).sum(0)
 
-        recurrence = Recurrence(
-            units=self.units,
-            nodes=cell.nodes,
-            output=cell.output,
-            normalized=True,
-            dropouts=self.dropouts,
-            streams=2,
-            parent=None,
+        reader = _make_reader(
+            self, nodes=cell.nodes, output=cell.output, normalized=True, streams=2
         )
-        reader = RecurrentReader(self.vocabulary, recurrence, name="reader")
         return reader(text, node, train)
 
 
@@ -258,17 +251,24 @@ class RecurrentNetwork(LanguageNetwork):
             new = get_activation(choices[i].operation)(new)
             return source + jax.nn.sigmoid(gate) * (new - source)
 
-        recurrence = Recurrence(
-            units=self.units,
+        reader = _make_reader(
+            self,
             nodes=len(choices),
             output=self.genotype.output,
             normalized=False,
-            dropouts=self.dropouts,
             streams=1,
-            parent=None,
         )
-        reader = RecurrentReader(self.vocabulary, recurrence, name="reader")
         return reader(text, node, train)
+
+
+def _make_reader(
+    net: LanguageSupernet | LanguageNetwork, **settings: Any
+) -> RecurrentReader:
+    """Makes the reader of a network; ``settings`` are those of its `Recurrence`."""
+    recurrence = Recurrence(
+        units=net.units, dropouts=net.dropouts, parent=None, **settings
+    )
+    return RecurrentReader(net.vocabulary, recurrence, name="reader")
 
 
 def _activation_weights(

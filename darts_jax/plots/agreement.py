@@ -7,14 +7,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from darts_jax.errors import InputError
-from darts_jax.plots.heatmap import (
-    CELL_HEIGHT,
-    CELL_WIDTH,
-    draw_heatmap,
-    names_height,
-    names_overhang,
-    names_width,
-)
+from darts_jax.plots import heatmap
 from darts_jax.plots.style import make_figure, write_heading
 
 _HEADING = 0.4
@@ -41,12 +34,12 @@ def plot_agreement(
         raise InputError(f"{len(labels)} labels of {members} members; want one each")
     names = [str(label) for label in labels]
     shares = np.asarray(agreement, float)
-    left = names_width(names) + 0.1
-    top = _HEADING + names_height(names)
-    width = left + members * CELL_WIDTH + names_overhang(names, _MARGIN)
-    figure = make_figure(max(3.6, width), top + members * CELL_HEIGHT + _MARGIN)
+    left = heatmap.names_width(names) + 0.1
+    top = _HEADING + heatmap.names_height(names)
+    width = left + members * heatmap.CELL_WIDTH + heatmap.names_overhang(names, _MARGIN)
+    figure = make_figure(max(3.6, width), top + members * heatmap.CELL_HEIGHT + _MARGIN)
     write_heading(figure, "Share of choices in common")
-    draw_heatmap(figure, left, top, shares, rows=names, columns=names)
+    heatmap.draw_heatmap(figure, left, top, shares, rows=names, columns=names)
     figure.set_label(_describe(shares, names))
     return figure
 

@@ -12,21 +12,7 @@ from matplotlib.transforms import Bbox
 
 from darts_jax.analysis.pareto import pareto_front
 from darts_jax.errors import InputError
-from darts_jax.plots.style import (
-    FAINT_INK,
-    FOOT_HEIGHT,
-    MARKERS,
-    TITLE_HEIGHT,
-    Style,
-    add_axes,
-    draw_legend,
-    legend_height,
-    make_figure,
-    series_style,
-    style_axes,
-    text_width,
-    write_text,
-)
+from darts_jax.plots import style
 
 _FRONT = "Pareto front"
 
@@ -75,11 +61,11 @@ def plot_front(points: pd.DataFrame, cost: str, accuracy: str, label: str) -> Fi
     if "group" in known:
         groups = known["group"].astype(str)
     styles = _group_styles(list(dict.fromkeys(groups)))
-    legend = {name: style for name, style in styles.items() if name}
-    top = TITLE_HEIGHT + _TALL + FOOT_HEIGHT
-    figure = make_figure(_WIDTH, top + legend_height(legend, _WIDTH))
-    axes = add_axes(figure, _LEFT, TITLE_HEIGHT, _WIDE, _TALL)
-    style_axes(axes, accuracy, cost)
+    legend = {name: look for name, look in styles.items() if name}
+    top = style.TITLE_HEIGHT + _TALL + style.FOOT_HEIGHT
+    figure = style.make_figure(_WIDTH, top + style.legend_height(legend, _WIDTH))
+    axes = style.add_axes(figure, _LEFT, style.TITLE_HEIGHT, _WIDE, _TALL)
+    style.style_axes(axes, accuracy, cost)
 
     on_front = pareto_front(x, y)
     _draw_front(axes, x[on_front], y[on_front], x.max(), styles[_FRONT])
@@ -101,18 +87,18 @@ def plot_front(points: pd.DataFrame, cost: str, accuracy: str, label: str) -> Fi
     names = known[label].astype(str).tolist()
     places = axes.transLimits.transform(np.column_stack([x, y])) * (_WIDE, _TALL)
     _write_labels(axes, places, names, on_front)
-    draw_legend(figure, legend)
+    style.draw_legend(figure, legend)
     figure.set_label(_describe(x, y, names, on_front, cost, accuracy))
     return figure
 
 
-def _group_styles(groups: Sequence[str]) -> dict[str, Style]:
-    marks = itertools.cycle(MARKERS)
+def _group_styles(groups: Sequence[str]) -> dict[str, style.Style]:
+    marks = itertools.cycle(style.MARKERS)
     styles = {
-        group: Style(series_style(i).color, width=0.0, marker=mark)
+        group: style.Style(style.series_style(i).color, width=0.0, marker=mark)
         for i, (group, mark) in enumerate(zip(groups, marks, strict=False))
     }
-    return styles | {_FRONT: Style(FAINT_INK, (4.5, 2.2), width=1.4)}
+    return styles | {_FRONT: style.Style(style.FAINT_INK, (4.5, 2.2), width=1.4)}
 
 
 def _draw_front(
@@ -120,7 +106,7 @@ def _draw_front(
     cost: Float[np.ndarray, " point"],
     accuracy: Float[np.ndarray, " point"],
     most: float,
-    style: Style,
+    look: style.Style,
 ) -> None:
     """Draws the best accuracy at each cost as steps.
 
@@ -129,7 +115,7 @@ def _draw_front(
       cost: cost of the points of the front.
       accuracy: accuracy of the points of the front.
       most: cost at which the line ends.
-      style: look of the line.
+      look: of the line.
     """
     order = np.lexsort((accuracy, cost))
     x = cost[order]
@@ -137,7 +123,7 @@ def _draw_front(
     if x[-1] < most:
         x = np.append(x, most)
         y = np.append(y, y[-1])
-    axes.step(x, y, where="post", zorder=2, **style.line())
+    axes.step(x, y, where="post", zorder=2, **look.line())
 
 
 def _write_labels(
@@ -158,7 +144,7 @@ def _write_labels(
     taken += _step_boxes(places[on_front], places[:, 0].max())
     whole = Bbox.from_bounds(0, 0, _WIDE, _TALL)
     for i in np.argsort(~on_front, kind="stable"):
-        for box in _label_boxes(places[i], text_width(names[i]) + 0.08):
+        for box in _label_boxes(places[i], style.text_width(names[i]) + 0.08):
             is_inside = whole.x0 <= box.x0 and box.x1 <= whole.x1
             is_inside = is_inside and whole.y0 <= box.y0 and box.y1 <= whole.y1
             if is_inside and not any(box.overlaps(other) for other in taken):
@@ -201,11 +187,11 @@ def _write_label(
             ends[:, 0],
             ends[:, 1],
             transform=beside,
-            color=FAINT_INK,
+            color=style.FAINT_INK,
             linewidth=0.6,
             zorder=1,
         )
-    write_text(axes, x, y, name, transform=beside, ha="center", zorder=5)
+    style.write_text(axes, x, y, name, transform=beside, ha="center", zorder=5)
 
 
 def _describe(

@@ -9,16 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from darts_jax.plots.style import (
-    FAMILY,
-    INK,
-    LABEL_SIZE,
-    PALE,
-    TEXT_SIZE,
-    add_axes,
-    widest_text,
-    write_text,
-)
+from darts_jax.plots import style
 
 SHADES = colormaps["cividis"]
 """Colours of shares; their lightness rises, in colour and in grey."""
@@ -35,17 +26,17 @@ def names_height(names: Sequence[str]) -> float:
     Args:
       names: the names.
     """
-    return (widest_text(names) + 0.12) * float(np.sin(_TILT)) + 0.06
+    return (style.widest_text(names) + 0.12) * float(np.sin(_TILT)) + 0.06
 
 
-def names_width(names: Sequence[str], size: float = TEXT_SIZE) -> float:
+def names_width(names: Sequence[str], size: float = style.TEXT_SIZE) -> float:
     """Returns the width in inches of the names beside the rows.
 
     Args:
       names: the names.
       size: size of their letters, in points.
     """
-    return widest_text(names, size) + 0.12
+    return style.widest_text(names, size) + 0.12
 
 
 def names_overhang(names: Sequence[str], margin: float = 0.1) -> float:
@@ -57,7 +48,7 @@ def names_overhang(names: Sequence[str], margin: float = 0.1) -> float:
       names: the names over the columns.
       margin: room beyond the name.
     """
-    return max(margin, 0.75 * widest_text(names) - CELL_WIDTH / 2 + margin)
+    return max(margin, 0.75 * style.widest_text(names) - CELL_WIDTH / 2 + margin)
 
 
 def draw_heatmap(
@@ -79,9 +70,9 @@ def draw_heatmap(
       columns: names of the columns.
     """
     height, width = shares.shape
-    axes = add_axes(figure, left, top, width * CELL_WIDTH, height * CELL_HEIGHT)
+    axes = style.add_axes(figure, left, top, width * CELL_WIDTH, height * CELL_HEIGHT)
     highest = max(float(np.nanmax(np.append(shares, 0.0))), 1e-9)
-    axes.set_facecolor(PALE)
+    axes.set_facecolor(style.PALE)
     axes.pcolormesh(
         np.ma.masked_invalid(shares),
         cmap=SHADES,
@@ -92,22 +83,22 @@ def draw_heatmap(
     )
     axes.set_ylim(height, 0)
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelcolor=INK, labelfontfamily=FAMILY)
+    axes.tick_params(length=0, labelcolor=style.INK, labelfontfamily=style.FAMILY)
     axes.xaxis.tick_top()
     axes.set_xticks(
         np.arange(width) + 0.5,
         columns,
-        size=LABEL_SIZE,
+        size=style.LABEL_SIZE,
         rotation=45,
         ha="left",
         rotation_mode="anchor",
     )
-    axes.set_yticks(np.arange(height) + 0.5, rows, size=TEXT_SIZE)
+    axes.set_yticks(np.arange(height) + 0.5, rows, size=style.TEXT_SIZE)
     for row, column in np.argwhere(np.isfinite(shares)):
         share = float(shares[row, column])
         ink = _ink(share / highest)
         text = f"{share:.2f}"
-        write_text(axes, column + 0.5, row + 0.5, text, color=ink, ha="center")
+        style.write_text(axes, column + 0.5, row + 0.5, text, color=ink, ha="center")
     return axes
 
 

@@ -1,6 +1,7 @@
 """Terminal and notebook output: status lines, a progress bar, tables."""
 
 import contextlib
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,26 +20,26 @@ def print_status(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+@dataclasses.dataclass
 class Progress:
     """Progress bar on a terminal or in a notebook; elsewhere, one line an epoch.
 
-    Args:
+    Attributes:
       bar: of tqdm; None where lines are printed.
       total: steps of the whole loop.
-      done: number of them that an earlier process did.
+      first: number of them that an earlier process did.
       description: stands before the bar or the line.
       unit: of the examples that steps read.
     """
 
-    def __init__(
-        self, bar: Any, total: int, done: int, description: str, unit: str = "images"
-    ) -> None:
-        self._bar = bar
-        self._description = description
-        self._unit = unit
-        self._total = total
-        self._first = done
-        self._done = done
+    bar: Any
+    total: int
+    first: int
+    description: str
+    unit: str = "images"
+
+    def __post_init__(self) -> None:
+        self._done = self.first
         self._began = self._before = time.perf_counter()
         self._shown: dict[str, str] = {}
 
@@ -55,10 +56,10 @@ class Progress:
         self._before = now
         self._done += steps
         self._shown |= {name: f"{value:.4f}" for name, value in values.items()}
-        self._shown |= {f"{self._unit}/s": f"{rate:.0f}"}
-        if self._bar is not None:
-            self._bar.set_postfix(self._shown, refresh=False)
-            self._bar.update(steps)
+        self._shown |= {f"{self.unit}/s": f"{rate:.0f}"}
+        if self.bar is not None:
+            self.bar.set_postfix(self._shown, refresh=False)
+            self.bar.update(steps)
 
     def end_epoch(self, epoch: int, epochs: int, **values: float) -> None:
         """Shows that an epoch is over.
@@ -69,17 +70,17 @@ class Progress:
           **values: known only now, as the score on held-out data.
         """
         self._shown |= {name: f"{value:.4f}" for name, value in values.items()}
-        if self._bar is not None:
-            self._bar.set_postfix(self._shown)
+        if self.bar is not None:
+            self.bar.set_postfix(self._shown)
             return
         shown = "  ".join(f"{name} {value}" for name, value in self._shown.items())
-        line = f"{self._description} {epoch}/{epochs}  {shown}  {self._left()} left"
+        line = f"{self.description} {epoch}/{epochs}  {shown}  {self._left()} left"
         print_status(line)
 
     def _left(self) -> str:
         elapsed = time.perf_counter() - self._began
-        steps = max(self._done - self._first, 1)
-        seconds = round(elapsed / steps * (self._total - self._done))
+        steps = max(self._done - self.first, 1)
+        seconds = round(elapsed / steps * (self.total - self._done))
         minutes, seconds = divmod(max(seconds, 0), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02}:{seconds:02}"

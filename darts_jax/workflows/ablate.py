@@ -18,13 +18,12 @@ from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import open_place
-from darts_jax.html import results_table
 from darts_jax.plots.history_plots import HistoryPlots
 from darts_jax.settings.methods import apply_method
 from darts_jax.settings.schema import population_settings
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import load_data
-from darts_jax.training.console import format_table, print_status, short_name
+from darts_jax.training.console import print_status, short_name
 from darts_jax.training.directory import atomic_write
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.workflows.population import (
@@ -34,6 +33,7 @@ from darts_jax.workflows.population import (
     population,
 )
 from darts_jax.workflows.search import search
+from darts_jax.workflows.shown_table import ShownTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ class GridSearch:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Ablation(HistoryPlots):
+class Ablation(ShownTable, HistoryPlots):
     """Searches of a grid. A notebook shows their table.
 
     Attributes:
@@ -213,19 +213,12 @@ class Ablation(HistoryPlots):
 
     def to_markdown(self) -> str:
         """Formats the table in Markdown."""
-        rows = self._format_rows()
+        rows = self.rows()
         lines = [list(rows[0]), ["---"] * len(rows[0]), *(r.values() for r in rows)]
         return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
-    def __str__(self) -> str:
-        rows = self._format_rows()
-        return format_table(rows, list(rows[0]))
-
     def __repr__(self) -> str:
         return f"Ablation({self.choices}, searches={len(self.searches)})"
-
-    def _repr_html_(self) -> str:
-        return results_table(self._format_rows())
 
     def _require_measure(self, measure: str) -> str:
         measure = measure or self.measures[1]
@@ -241,7 +234,8 @@ class Ablation(HistoryPlots):
             groups.setdefault(tuple(one.choice.values()), []).append(one)
         return [*groups.values()]
 
-    def _format_rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns a row for each combination, its measures in words."""
         written = []
         rows = self.table.to_dict("records")
         for own, row in zip(self._combinations(), rows, strict=True):

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 from darts_jax.analysis.measures import column_range
 from darts_jax.errors import InputError
 from darts_jax.files import open_place
-from darts_jax.html import results_table
 from darts_jax.plots.history_plots import HistoryPlots
 from darts_jax.spaces.reading import read_genotype_file
-from darts_jax.training.console import format_table
 from darts_jax.training.directory import RunDirectory, list_verbs
 from darts_jax.training.restore import SavedSearch
 from darts_jax.training.search_result import (
@@ -26,6 +24,7 @@ from darts_jax.training.search_result import (
 from darts_jax.workflows.population import PopulationResult, agreement, read_population
 from darts_jax.workflows.retrain_result import RetrainResult, read_retrained
 from darts_jax.workflows.select import select
+from darts_jax.workflows.shown_table import ShownTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +75,7 @@ def load_search(run: str | Path) -> SearchResult:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Comparison(HistoryPlots):
+class Comparison(ShownTable, HistoryPlots):
     """Searches beside each other. A notebook shows their table.
 
     Attributes:
@@ -180,16 +179,8 @@ class Comparison(HistoryPlots):
         found = [one.genotype for one in self.searches.values()]
         return plot_agreement(agreement(found), list(self.searches))
 
-    def __str__(self) -> str:
-        rows = self.rows()
-        return format_table(rows, _columns(rows))
-
     def __repr__(self) -> str:
         return f"Comparison({list(self.searches)})"
-
-    def _repr_html_(self) -> str:
-        rows = self.rows()
-        return results_table([{c: row.get(c) for c in _columns(rows)} for row in rows])
 
 
 def compare(runs: Iterable[str | Path] | Mapping[str, str | Path]) -> Comparison:
@@ -225,7 +216,3 @@ def _retrained_cells(found: RetrainResult | None) -> dict[str, Any]:
     if found.baselines:
         told["random, mean"] = found.measure.scaled(found.random_mean)
     return told
-
-
-def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(column for row in rows for column in row))

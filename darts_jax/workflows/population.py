@@ -19,7 +19,6 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
-from darts_jax.html import results_table
 from darts_jax.plots.history_plots import HistoryPlots
 from darts_jax.settings.config import get_setting, with_overrides
 from darts_jax.settings.config_files import load_config
@@ -28,7 +27,7 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.tasks.search_job import make_discretization
-from darts_jax.training.console import format_table, short_name
+from darts_jax.training.console import short_name
 from darts_jax.training.directory import RunDirectory, atomic_write, load_architecture
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.loop import run_epochs
@@ -48,6 +47,7 @@ from darts_jax.training.stages import Stage
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+from darts_jax.workflows.shown_table import ShownTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Member:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class PopulationResult(HistoryPlots):
+class PopulationResult(ShownTable, HistoryPlots):
     """Result of a population. A notebook shows it as a table.
 
     Attributes:
@@ -137,15 +137,8 @@ class PopulationResult(HistoryPlots):
             for i, member in enumerate(self.members)
         ]
 
-    def __str__(self) -> str:
-        rows = self.rows()
-        return format_table(rows, list(rows[0]))
-
     def __repr__(self) -> str:
         return f"PopulationResult({str(self.run.path)!r}, members={len(self.members)})"
-
-    def _repr_html_(self) -> str:
-        return results_table(self.rows())
 
 
 @holds_run_lock
