@@ -17,11 +17,14 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 AnyArray = Array | np.ndarray
 """An array on a device or on the host."""
 
-Params = Any
-"""Weights of a network: a tree of arrays, as Flax's ``params``."""
+Variables = Mapping[str, "AnyArray | Variables"]
+"""Tree of arrays by name, as Flax's collections of variables are."""
 
-Stats = Any
-"""Running statistics of a network: a tree of arrays, as Flax's ``batch_stats``."""
+Params = Variables
+"""Weights of a network, as Flax's ``params``."""
+
+Stats = Variables
+"""Running statistics of a network, as Flax's ``batch_stats``."""
 
 Batch = Any
 """Examples of one step: a tree of arrays [batch, ...], such as `Examples`."""

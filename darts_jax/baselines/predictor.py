@@ -7,7 +7,7 @@ edges, not by paths.
 
 import functools
 from collections.abc import Hashable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,9 @@ from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.spaces.moves import decision_nodes, genotype_key, mutate, sample_genotype
-from darts_jax.types import Params
 
 _Features = Float[np.ndarray, "genotype feature"]
+_Params = Any  # of one member, as Flax gives them
 
 
 @budgeted
@@ -202,14 +202,14 @@ def _ensemble(
     network = _Perceptron(widths)
     optimizer = optax.adam(learning_rate)
 
-    def predict(params: Params, of: Float[Array, "n feature"]) -> Float[Array, " n"]:
+    def predict(params: _Params, of: Float[Array, "n feature"]) -> Float[Array, " n"]:
         return cast(Array, network.apply(params, of))
 
-    def loss(params: Params) -> Float[Array, ""]:
+    def loss(params: _Params) -> Float[Array, ""]:
         error = jnp.abs(predict(params, features) - scores)
         return jnp.sum(counts * error) / jnp.sum(counts)
 
-    def step(state: tuple[Params, optax.OptState], _: None) -> tuple[Params, None]:
+    def step(state: tuple[_Params, optax.OptState], _: None) -> tuple[Any, None]:
         params, moments = state
         slope = jax.grad(loss)(params)
         # optax raises the betas to an integer count.

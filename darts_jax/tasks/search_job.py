@@ -374,11 +374,11 @@ def _hypergradient_cosine(
 ) -> Metrics:
     """Computes the cosine between the first-order and the exact hypergradient."""
     keys = jax.random.split(step_key(state.key, state.step))
-    problem = {
-        "train_loss": method.loss_on(state, train, keys[0], scalars),
-        "valid_loss": method.loss_on(state, valid, keys[1], scalars),
-        "params": state.params,
-        "alpha": state.alpha,
-        "inner_step": method.inner_step(state, scalars),
-    }
-    return {"hypergradient_cosine": cosine(first_order(**problem), exact(**problem))}
+    train_loss = method.loss_on(state, train, keys[0], scalars)
+    valid_loss = method.loss_on(state, valid, keys[1], scalars)
+    step = method.inner_step(state, scalars)
+    first, full = (
+        gradient(train_loss, valid_loss, state.params, state.alpha, step)
+        for gradient in (first_order, exact)
+    )
+    return {"hypergradient_cosine": cosine(first, full)}
