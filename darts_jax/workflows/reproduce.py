@@ -21,12 +21,12 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import make_folder, open_place
 from darts_jax.nasbench import require_table
-from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.settings.config import config_to_json, with_overrides
 from darts_jax.settings.experiments import Experiment, experiment_config, get_experiment
 from darts_jax.settings.recipe import BestOf
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.written import parse_tree
+from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.image_data import search_halves
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import print_status

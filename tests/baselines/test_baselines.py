@@ -1,6 +1,5 @@
-"""Baselines on objectives whose optimum is known, and the moves they are made of."""
+"""Baselines on objectives whose optimum is known, and within their budgets."""
 
-import itertools
 import math
 
 import numpy as np
@@ -14,17 +13,17 @@ from darts_jax.baselines import (
     get_baseline,
     improvement,
 )
-from darts_jax.baselines.predictor import encode
-from darts_jax.baselines.reinforce import _log_slope, _Policy
 from darts_jax.errors import InputError
 from darts_jax.nasbench import load_table
-from darts_jax.spaces import SPACES, get_space
-from darts_jax.spaces.graph import Cell, Genotype, Macro, Space, dense_edges
+from darts_jax.spaces import get_space
 from darts_jax.spaces.moves import (
-    genotype_key,
-    list_neighbours,
     mutate,
     sample_genotype,
+)
+from tests.support.genotypes import (
+    additive,
+    is_valid,
+    tiny_space,
 )
 from tests.support.paths import SHARED
 
@@ -34,178 +33,6 @@ QUICK = {
     "predictor_search": {"batch": 20, "steps": 50},
 }
 SEARCHES = [name for name in BASELINES if name != "random_search"]
-
-
-def places(genotype):
-    """{(kind, target, source): operation} of what is kept."""
-    return {
-        (kind, c.target, c.source): c.operation
-        for kind, cell in genotype.cells.items()
-        for c in cell.choices
-    }
-
-
-def is_valid(space, genotype):
-    """Checks by the space's own data: all edges, or one or two a node, never none."""
-    kept = places(genotype)
-    every = space.discretization == "argmax"
-    few = 1 if space.discretization == "one_strongest" else 2
-    for kind, cell in space.cells.items():
-        known = {(e.source, e.target): e.operations for e in cell.edges}
-        for target in range(cell.inputs, cell.states):
-            into = {s: op for (k, t, s), op in kept.items() if (k, t) == (kind, target)}
-            ends_here = sum(t == target for _, t in known)
-            if len(into) != (ends_here if every else few):
-                return False
-            if not all(op in known[source, target] for source, op in into.items()):
-                return False
-            if not every and "none" in into.values():
-                return False
-    listed = sum(len(cell.choices) for cell in genotype.cells.values())
-    return listed == len(kept) and genotype.space == space.name
-
-
-def differences(one, other):
-    """Counts decisions that differ: operations of edges that both keep, other edges."""
-    a, b = places(one), places(other)
-    return sum(a[p] != b[p] for p in a.keys() & b.keys()), len(a.keys() - b.keys())
-
-
-def draws(name, count=20):
-    space = get_space(name)
-    rng = np.random.default_rng(0)
-    return space, [sample_genotype(space, rng) for _ in range(count)]
-
-
-@pytest.mark.parametrize("name", list(SPACES))
-def test_neighbours_are_valid_distinct_and_differ_in_one_decision(name):
-    space, drawn = draws(name)
-    for genotype in drawn:
-        assert is_valid(space, genotype)
-        near = list_neighbours(space, genotype)
-        assert len({genotype_key(g) for g in [genotype, *near]}) == len(near) + 1
-        for other in near:
-            assert is_valid(space, other)
-            assert differences(genotype, other) in [(1, 0), (0, 1)]
-
-
-@pytest.mark.parametrize("name", ["nasbench201", "darts", "s2"])
-def test_neighbours_are_counted_by_hand(name):
-    space, drawn = draws(name)
-    # NAS-Bench-201: 6 edges, 4 other operations. DARTS: in each of two cells, 8 edges
-    # with 6 other operations, and 0 + 2 x 1 + 2 x 2 + 2 x 3 other sources. S2: 1 other.
-    wanted = {"nasbench201": 24, "darts": 2 * (48 + 12), "s2": 2 * (8 + 12)}[name]
-    assert {len(list_neighbours(space, genotype)) for genotype in drawn} == {wanted}
-
-
-def test_neighbours_are_mutual_where_all_edges_have_the_same_operations():
-    space, (genotype, *_) = draws("darts")
-    for other in list_neighbours(space, genotype):
-        back = {genotype_key(g) for g in list_neighbours(space, other)}
-        assert genotype_key(genotype) in back
-
-
-@pytest.mark.parametrize("name", list(SPACES))
-def test_mutations_are_neighbours_and_reach_all(name):
-    space, (genotype, *_) = draws(name)
-    rng = np.random.default_rng(1)
-    near = {genotype_key(g) for g in list_neighbours(space, genotype)}
-    found = {genotype_key(mutate(space, genotype, rng)) for _ in range(30 * len(near))}
-    assert found == near
-
-
-def test_mutation_takes_nodes_edges_and_kinds_of_change_alike():
-    space, (genotype, *_) = draws("darts")
-    rng = np.random.default_rng(2)
-    changes = [differences(genotype, mutate(space, genotype, rng)) for _ in range(4000)]
-    # The first node has no other source; of the other three half of the changes are.
-    share = np.mean([sources for _, sources in changes])
-    assert abs(share - 3 / 8) < 4 * math.sqrt(3 / 8 * 5 / 8 / 4000)
-    space, (genotype, *_) = draws("nasbench201")
-    before = places(genotype)
-    moved = [places(mutate(space, genotype, rng)) for _ in range(4000)]
-    share = np.mean([m["normal", 1, 0] != before["normal", 1, 0] for m in moved])
-    assert abs(share - 1 / 3) < 4 * math.sqrt(1 / 3 * 2 / 3 / 4000)
-
-
-def test_uniform_draws_are_uniform():
-    space = tiny_space()
-    rng = np.random.default_rng(0)
-    counts = {}
-    for _ in range(6000):
-        drawn = genotype_key(sample_genotype(space, rng))
-        counts[drawn] = counts.get(drawn, 0) + 1
-    # Node 2: 2 x 2 operations. Node 3: 3 pairs of sources, 2 x 2 operations.
-    assert len(counts) == 4 * 3 * 4
-    expected = 6000 / 48
-    statistic = sum((n - expected) ** 2 / expected for n in counts.values())
-    assert statistic < 47 + 4 * math.sqrt(2 * 47)
-
-
-def test_order_of_edges_is_no_decision():
-    space = get_space("darts")
-    rng = np.random.default_rng(0)
-    genotype = sample_genotype(space, rng)
-    turned = Genotype.from_json(genotype.to_json())
-    for cell in turned.cells.values():
-        object.__setattr__(cell, "choices", cell.choices[::-1])
-    assert turned != genotype
-    assert genotype_key(turned) == genotype_key(genotype)
-    assert len(list_neighbours(space, turned)) == len(list_neighbours(space, genotype))
-
-
-def test_moves_refuse_what_is_not_of_the_space():
-    darts, bench = get_space("darts"), get_space("nasbench201")
-    rng = np.random.default_rng(0)
-    with pytest.raises(InputError, match="its space wants"):
-        list_neighbours(darts, sample_genotype(bench, rng))
-    with pytest.raises(InputError, match="its space wants"):
-        mutate(bench, sample_genotype(darts, rng), rng)
-    strange = Space("strange", bench.cells, bench.macro, "few_skips")
-    with pytest.raises(InputError, match="few_skips"):
-        sample_genotype(strange, rng)
-    cell = Cell(1, 1, dense_edges(1, 1, ("skip_connect",)), output=(1,))
-    alone = Space("alone", {"normal": cell}, bench.macro, "argmax")
-    with pytest.raises(InputError, match="no other"):
-        mutate(alone, sample_genotype(alone, rng), rng)
-
-
-def tiny_space():
-    """48 genotypes, with edges to leave out."""
-    cell = Cell(2, 2, dense_edges(2, 2, ("none", "skip_connect", "sep")), output=(2, 3))
-    macro = Macro(lambda cells: ("normal",) * cells, (), 1, True, False)
-    return Space("tiny", {"normal": cell}, macro, "two_strongest")
-
-
-def additive(space, seed=0):
-    """A worth for every operation of every edge, summed, and the best that there is."""
-    rng = np.random.default_rng(seed)
-    worth = {
-        (kind, e.target, e.source, op): rng.normal()
-        for kind, cell in space.cells.items()
-        for e in cell.edges
-        for op in e.operations
-    }
-
-    def evaluate(genotype):
-        kept = places(genotype).items()
-        return Evaluation(sum(worth[(*place, op)] for place, op in kept))
-
-    best = 0.0
-    for kind, cell in space.cells.items():
-        for target in range(cell.inputs, cell.states):
-            tops = [
-                max(
-                    worth[kind, target, e.source, op]
-                    for op in e.operations
-                    if op != "none" or space.discretization == "argmax"
-                )
-                for e in cell.edges
-                if e.target == target
-            ]
-            kept = len(tops) if space.discretization == "argmax" else 2
-            best += sum(sorted(tops)[-kept:])
-    return evaluate, best
 
 
 def bests(name, space, evaluations, repeats, **settings):
@@ -283,92 +110,6 @@ def test_budgets_are_respected_and_two_runs_agree(name, space):
     asked.clear()
     get_baseline(name)(space, costly, budget, np.random.default_rng(0))
     assert len(asked) == 7
-
-
-def test_evolution_forgets_the_oldest():
-    """Every child in a population of 1 is its only parent's, however bad."""
-    space = get_space("nasbench201")
-    evaluate, _ = additive(space)
-    rng = np.random.default_rng(0)
-    budget = Budget(evaluations=50)
-    trace = BASELINES["evolution"](space, evaluate, budget, rng, population=1)
-    walk = [one.genotype for one in trace.asked]
-    steps = [differences(a, b) for a, b in itertools.pairwise(walk)]
-    assert set(steps) == {(1, 0)}
-    scores = [one.score for one in trace.asked]
-    assert min(np.diff(scores)) < 0
-
-
-def test_local_search_asks_for_nothing_twice_until_it_starts_again():
-    space = get_space("nasbench201")
-    evaluate, best = additive(space)
-    rng = np.random.default_rng(0)
-    budget = Budget(evaluations=1000)
-    trace = BASELINES["local_search"](space, evaluate, budget, rng)
-    known = [genotype_key(one.genotype) for one in trace.asked]
-    top = next(i for i, one in enumerate(trace.asked) if abs(one.score - best) < 1e-9)
-    near = {genotype_key(g) for g in list_neighbours(space, trace.asked[top].genotype)}
-    climb = known[: max(known.index(g) for g in near) + 1]
-    assert len(set(climb)) == len(climb)
-
-
-def test_slope_of_the_policy_is_that_of_its_log_probability():
-    space = get_space("s3")
-    policy = _Policy(space)
-    rng = np.random.default_rng(0)
-    logits = np.where(policy.mask, rng.normal(size=policy.mask.shape), -np.inf)
-    actions = (logits + rng.gumbel(size=logits.shape)).argmax(-1)
-    genotype, used = policy.decide(actions)
-    assert is_valid(space, genotype)
-    # 8 nodes, each with two kept edges.
-    assert used.sum() == 8 + 16
-
-    def log_probability(at):
-        parts = at - np.log(np.exp(at).sum(-1, keepdims=True))
-        return parts[np.arange(len(at)), actions][used].sum()
-
-    slope = _log_slope(logits, actions, used)
-    for place in np.argwhere(policy.mask):
-        step = np.zeros(logits.shape)
-        step[tuple(place)] = 1e-6
-        rise = log_probability(logits + step) - log_probability(logits - step)
-        assert slope[tuple(place)] == pytest.approx(rise / 2e-6, abs=1e-8)
-    assert not slope[~policy.mask].any()
-
-
-def test_one_step_of_reinforce_by_hand():
-    """After one step of Adam every logit that learns has moved by the rate."""
-    space = get_space("nasbench201")
-    shares = []
-    for seed in range(300):
-        scores = iter([1.0, 3.0, 3.0])
-        rng = np.random.default_rng(seed)
-        trace = BASELINES["reinforce"](
-            space,
-            lambda _, scores=scores: Evaluation(next(scores)),
-            Budget(evaluations=3),
-            rng,
-            learning_rate=2.0,
-        )
-        second, third = (places(trace.asked[i].genotype) for i in (1, 2))
-        shares += [third[p] == second[p] for p in second]
-    # The first score is its own baseline: no step. The second step adds 2 to what was
-    # taken and takes 2 from the rest, by Adam's bias corrections times a factor:
-    # m / (1 - 0.9^2) over sqrt(v / (1 - 0.999^2)) of one gradient is 0.7442.
-    factor = (0.1 / 0.19) / math.sqrt(0.001 / (1 - 0.999**2))
-    odds = math.exp(2 * 2.0 * factor)
-    share = odds / (odds + 4)
-    assert abs(np.mean(shares) - share) < 4 * math.sqrt(share * (1 - share) / 1800)
-
-
-def test_encoding_tells_genotypes_apart():
-    space, drawn = draws("darts", 40)
-    features = encode(space, drawn)
-    assert features.shape == (40, 2 * 14 * 7)
-    assert (features.sum(1) == 16).all()
-    alike = [differences(a, b) == (0, 0) for a in drawn for b in drawn]
-    same = (features[:, None] == features).all(-1).ravel()
-    assert same.tolist() == alike
 
 
 def test_a_baseline_of_ones_own_is_one_line(monkeypatch):

@@ -44,10 +44,9 @@ from darts_jax.models.network import Network
 from darts_jax.spaces import get_space, moves
 from darts_jax.spaces.mobile import BlockStage, block_names, mobile_space
 from darts_jax.tasks.cost_limits import Limit, Pricing, budget_of_space
-from darts_jax.tasks.registry import TASKS
 from darts_jax.training.search_observer import SearchObserver
-from darts_jax.workflows.front import Front, front
 from tests.support import tiny
+from tests.support.budgets import images, settings, small
 from tests.support.tiny import quick_jit, ragged_space
 
 
@@ -288,30 +287,6 @@ def test_a_table_prices_operations_and_nothing_else():
     assert expected(one) > 0
 
 
-def images(count=96, side=8):
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 255, (count, side, side), dtype=np.uint8)
-    labels = rng.integers(0, 3, count)
-    return darts_jax.from_arrays(pixels[:64], labels[:64], pixels[64:], labels[64:])
-
-
-def small():
-    """Returns settings of a network that is quickly compiled."""
-    stages = [BlockStage(16, 2, 2, block_names((3,), (3, 5)), (0.5, 1.0))]
-    return mobile_space("small", stages, stem=8, features=16, stem_stride=1)
-
-
-def settings(**search):
-    config = darts_jax.default_config()
-    config.space = "small"
-    config.supernet.update(cells=1, channels=8)
-    config.search.update(epochs=2, batch_size=16, costs="macs", **search)
-    config.search.architecture.learning_rate = 0.1
-    config.retrain.update(cells=1, channels=8, epochs=1, batch_size=16, pad=0, cutout=0)
-    config.retrain.auxiliary_weight = 0.0
-    return config
-
-
 @pytest.fixture
 def registered(monkeypatch):
     monkeypatch.setitem(darts_jax.SPACES, "small", small())
@@ -391,24 +366,6 @@ def test_the_budget_holds_for_networks_of_one_size(registered, tmp_path):
         darts_jax.search(config, tmp_path / "run", images())
 
 
-@pytest.mark.slow
-def test_a_front_has_random_networks_of_equal_cost_beside_it(registered, tmp_path):
-    config = settings()
-    config.search.budget.update(rule="augmented")
-    config.baseline.random_genotypes = 1
-    found = front(config, [0.045, 0.09], tmp_path / "front", images())
-    assert [row["group"] for row in found.rows] == ["searched", "random"] * 2
-    for searched, other in zip(found.rows[::2], found.rows[1::2], strict=True):
-        assert searched["cost"] <= searched["target"]
-        assert 0.95 * searched["cost"] <= other["cost"] <= searched["cost"]
-        assert 0 <= searched["accuracy"] <= 100
-    again = front(config, [0.045, 0.09], tmp_path / "front", images())
-    assert again.rows == found.rows
-    rows = json.loads((tmp_path / "front" / "front.json").read_text())
-    assert rows == list(found.rows)
-    assert (tmp_path / "front" / "front.png").stat().st_size > 5000
-
-
 def test_random_genotypes_of_a_cost_come_near_it():
     space = chain()
     blank = make_empty_network(space, 10, 1, 8)
@@ -421,44 +378,12 @@ def test_random_genotypes_of_a_cost_come_near_it():
         assert 0.95 * cost <= limit.cost(other) <= cost
 
 
-def test_a_front_is_drawn_and_shown(tmp_path):
-    values = (
-        (1.0, 0.9, 88.5, "searched", "searched_0"),
-        (1.0, 0.88, 87.0, "random", "random_0_0"),
-        (2.0, 1.9, 90.5, "searched", "searched_1"),
-    )
-    columns = "target", "cost", "accuracy", "group", "name"
-    rows = tuple(dict(zip(columns, row, strict=True)) for row in values)
-    measure = TASKS["classification"].scores[0]
-    found = Front(rows, "million parameters", tmp_path, measure)
-    assert found.columns == columns
-    (axes,) = found.plot().axes
-    assert axes.get_xlabel() == "cost, million parameters"
-    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0.88, 0.9, 1.9])
-    assert "3 networks" in found.plot().get_label()
-    assert "random_0_0" in found._repr_html_()
-    assert "million parameters" in str(found)
-
-
-def test_the_front_of_a_text_is_refused(tmp_path):
-    config = darts_jax.default_config()
-    config.task = "language"
-    config.search.budget.rule = "augmented"
-    with pytest.raises(InputError, match="has perplexity"):
-        front(config, [1.0], tmp_path / "front")
-
-
 def test_a_genotype_of_another_space_has_no_cost():
     space = chain()
     blank = make_empty_network(space, 10, 1, 8)
     expected = make_expected_cost(space, blank, (8, 8, 3), PRICES["macs"])
     with pytest.raises(InputError, match="choices that space 'chain' has not"):
         Pricing(space, expected).cost(darts_jax.get_genotype("DARTS_V2"))
-
-
-def test_a_front_needs_a_budget(tmp_path):
-    with pytest.raises(InputError, match=r"budget\.rule"):
-        front(settings(), [1.0], tmp_path / "front", images())
 
 
 def test_damaged_costs_are_refused():

@@ -1,6 +1,4 @@
-"""Searches over epochs: stages, stops, restarts, selection, measures, populations."""
-
-import json
+"""Searches over epochs: stages, stops, restarts, selection, measures."""
 
 import numpy as np
 import pytest
@@ -9,10 +7,8 @@ import darts_jax
 from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.stopping import STOP_RULES, Stop
-from darts_jax.cli.main import main
 from darts_jax.errors import InputError
 from darts_jax.settings.config import validate_config
-from darts_jax.training.directory import load_architecture
 from tests.support.paths import ROOT
 from tests.support.small_runs import config, images
 
@@ -129,23 +125,6 @@ def test_a_supernet_that_a_stop_would_miss_is_refused_at_once():
         validate_config(config(**settings, **others))
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    measured = {
-        "search.diagnostics.eigenvalue_every": 2,
-        "search.diagnostics.cosine_every": 1,
-        "search.diagnostics.products": 6,
-        "search.warmup": 0.5,
-    }
-    run = tmp_path_factory.mktemp("runs") / "run"
-    return darts_jax.search(config(**measured), run, images())
-
-
-@pytest.fixture
-def finished(found):
-    return found.run.path
-
-
 def test_the_record_of_an_epoch_says_how_the_search_fares(found):
     first, last = found.records
     assert first["gradient_norm"] == 0 < last["gradient_norm"]
@@ -159,37 +138,6 @@ def test_the_record_of_an_epoch_says_how_the_search_fares(found):
     assert last["discretization_gap"] == pytest.approx(gap)
 
 
-def test_a_saved_search_is_measured_as_it_was_when_it_ran(finished):
-    record = json.loads((finished / "metrics.jsonl").read_text().splitlines()[-1])
-    told = darts_jax.diagnose(finished, dataset=images())
-    for name in ("entropy", "skip_share", "held_out_accuracy", "discretization_gap"):
-        assert told[name] == pytest.approx(record[name], rel=1e-6), name
-    for name in ("eigenvalue", "hypergradient_cosine"):
-        assert np.isfinite(told[name])
-
-
-def test_select_takes_any_rule_of_any_epoch(finished, tmp_path, capsys):
-    saved = load_architecture(finished / "architecture" / "epoch_0001.npz")["normal"]
-    out = tmp_path / "g.json"
-    given = ["select", str(finished), "--rule", "argmax", "--epoch", "1"]
-    assert main([*given, "--out", str(out)]) == 0
-    chosen = darts_jax.Genotype.from_json(out.read_text()).cells["normal"].choices
-    names = ("none", "skip_connect", "nor_conv_1x1")
-    assert [c.operation for c in chosen] == [names[o] for o in saved.argmax(-1)]
-    for rule in ("perturbation", "best_sampled", "best_of_policy"):
-        found = darts_jax.select(finished, rule, dataset=images())
-        assert len(found.cells["normal"].choices) == 2
-    for rule, epoch, told in (
-        ("argmx", "0", "did you mean 'argmax'?"),
-        ("argmax", "7", "no architecture parameters at"),
-    ):
-        given = ["select", str(finished), "--rule", rule, "--epoch", epoch]
-        assert main(given) == 2
-        assert told in capsys.readouterr().err
-    with pytest.raises(InputError, match=r"checkpoint.keep"):
-        darts_jax.select(finished, "perturbation", 9, images())
-
-
 def test_the_supernet_is_tuned_between_decisions(tmp_path):
     settings = {
         "search.discretization": "perturbation",
@@ -199,24 +147,6 @@ def test_the_supernet_is_tuned_between_decisions(tmp_path):
     kept = [c.operation for c in found.genotype.cells["normal"].choices]
     assert len(kept) == 2
     assert "none" not in kept
-
-
-@pytest.mark.slow
-def test_members_may_differ_in_every_schedule(tmp_path):
-    grid = {"search.terms.logsumexp": ["0", "0:2"], "search.temperature": ["1", "4"]}
-    together = darts_jax.population(config(), grid, tmp_path / "all", images())
-    for member in together.members:
-        alone = darts_jax.search(
-            config(**member.settings),
-            tmp_path / json.dumps(member.settings).replace("/", ""),
-            images(),
-        )
-        np.testing.assert_allclose(
-            member.alpha["normal"], alone.alpha["normal"], rtol=1e-4, atol=1e-6
-        )
-        assert member.genotype == alone.genotype
-    alphas = [m.alpha["normal"] for m in together.members]
-    assert not np.allclose(alphas[0], alphas[2], atol=1e-4)
 
 
 def test_the_example_of_the_docs_is_a_method(tmp_path):

@@ -6,11 +6,13 @@ import pytest
 
 import darts_jax
 from darts_jax.bilevel.selection import TrainedSupernet, perturbation
+from darts_jax.cli.main import main
 from darts_jax.errors import InputError
 from darts_jax.models.functional import supernet_apply
 from darts_jax.settings.config import validate_config, with_overrides
 from darts_jax.tasks.image_networks import make_supernet
 from darts_jax.tasks.search_job import full_mask
+from darts_jax.training.directory import load_architecture
 from darts_jax.training.restore import SavedSearch
 from darts_jax.types import Mixture
 from darts_jax.workflows import select as selecting
@@ -167,3 +169,26 @@ def test_batch_statistics_are_of_images():
         InputError, match="is of images, and task=language; want running"
     ):
         validate_config(with_overrides(darts_jax.default_config(), asked))
+
+
+def test_select_takes_any_rule_of_any_epoch(tiny, found, tmp_path, capsys):
+    path = found.run.path
+    saved = load_architecture(path / "architecture" / "epoch_0001.npz")["normal"]
+    out = tmp_path / "g.json"
+    given = ["select", str(path), "--rule", "argmax", "--epoch", "1"]
+    assert main([*given, "--out", str(out)]) == 0
+    chosen = darts_jax.Genotype.from_json(out.read_text()).cells["normal"].choices
+    names = ("none", "skip_connect", "nor_conv_1x1")
+    assert [c.operation for c in chosen] == [names[o] for o in saved.argmax(-1)]
+    for rule in ("perturbation", "best_sampled", "best_of_policy"):
+        chosen = darts_jax.select(path, rule, dataset=images())
+        assert len(chosen.cells["normal"].choices) == 2
+    for rule, epoch, told in (
+        ("argmx", "0", "did you mean 'argmax'?"),
+        ("argmax", "7", "no architecture parameters at"),
+    ):
+        given = ["select", str(path), "--rule", rule, "--epoch", epoch]
+        assert main(given) == 2
+        assert told in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"checkpoint.keep"):
+        darts_jax.select(path, "perturbation", 9, images())

@@ -1,0 +1,87 @@
+"""Genotypes as dicts of what they keep, and scores whose optimum is known."""
+
+import numpy as np
+
+from darts_jax.baselines import Evaluation
+from darts_jax.spaces import get_space
+from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
+from darts_jax.spaces.moves import sample_genotype
+
+
+def places(genotype):
+    """{(kind, target, source): operation} of what is kept."""
+    return {
+        (kind, c.target, c.source): c.operation
+        for kind, cell in genotype.cells.items()
+        for c in cell.choices
+    }
+
+
+def is_valid(space, genotype):
+    """Checks by the space's own data: all edges, or one or two a node, never none."""
+    kept = places(genotype)
+    every = space.discretization == "argmax"
+    few = 1 if space.discretization == "one_strongest" else 2
+    for kind, cell in space.cells.items():
+        known = {(e.source, e.target): e.operations for e in cell.edges}
+        for target in range(cell.inputs, cell.states):
+            into = {s: op for (k, t, s), op in kept.items() if (k, t) == (kind, target)}
+            ends_here = sum(t == target for _, t in known)
+            if len(into) != (ends_here if every else few):
+                return False
+            if not all(op in known[source, target] for source, op in into.items()):
+                return False
+            if not every and "none" in into.values():
+                return False
+    listed = sum(len(cell.choices) for cell in genotype.cells.values())
+    return listed == len(kept) and genotype.space == space.name
+
+
+def differences(one, other):
+    """Counts decisions that differ: operations of edges that both keep, other edges."""
+    a, b = places(one), places(other)
+    return sum(a[p] != b[p] for p in a.keys() & b.keys()), len(a.keys() - b.keys())
+
+
+def draws(name, count=20):
+    space = get_space(name)
+    rng = np.random.default_rng(0)
+    return space, [sample_genotype(space, rng) for _ in range(count)]
+
+
+def tiny_space():
+    """48 genotypes, with edges to leave out."""
+    cell = Cell(2, 2, dense_edges(2, 2, ("none", "skip_connect", "sep")), output=(2, 3))
+    macro = Macro(lambda cells: ("normal",) * cells, (), 1, True, False)
+    return Space("tiny", {"normal": cell}, macro, "two_strongest")
+
+
+def additive(space, seed=0):
+    """A worth for every operation of every edge, summed, and the best that there is."""
+    rng = np.random.default_rng(seed)
+    worth = {
+        (kind, e.target, e.source, op): rng.normal()
+        for kind, cell in space.cells.items()
+        for e in cell.edges
+        for op in e.operations
+    }
+
+    def evaluate(genotype):
+        kept = places(genotype).items()
+        return Evaluation(sum(worth[(*place, op)] for place, op in kept))
+
+    best = 0.0
+    for kind, cell in space.cells.items():
+        for target in range(cell.inputs, cell.states):
+            tops = [
+                max(
+                    worth[kind, target, e.source, op]
+                    for op in e.operations
+                    if op != "none" or space.discretization == "argmax"
+                )
+                for e in cell.edges
+                if e.target == target
+            ]
+            kept = len(tops) if space.discretization == "argmax" else 2
+            best += sum(sorted(tops)[-kept:])
+    return evaluate, best
