@@ -14,7 +14,8 @@ from darts_jax import load_config
 def get_config() -> ConfigDict:
     config = load_config(Path(__file__).with_name("darts_ptb.py"))
     config.language.update(tokens=100_000, window=20, longer=8, patience=2)
-    rates = {"embedding": 0.0, "inputs": 0.1, "hidden": 0.1, "output": 0.1}
+    rates = {"words": 0.0, "embedding": 0.0}
+    rates |= dict.fromkeys(("inputs", "hidden", "output"), 0.1)
     for part in (config.language.supernet, config.language.network):
         part.units = 64
         part.dropouts.update(rates)

@@ -6,6 +6,7 @@ alone. To add one: ``ARCHITECTURE_UPDATES["mine"] = ArchitectureUpdate(mine)``.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
@@ -14,8 +15,9 @@ import optax
 from jaxtyping import Array, Float
 
 from darts_jax.bilevel.optimizers import Scalar, adam, sgd
+from darts_jax.bilevel.relaxation import edge_simplex, edge_softmax
 from darts_jax.documentation import implements
-from darts_jax.types import Alpha, Mask, Mixture, Scalars
+from darts_jax.types import EDGES, Alpha, Mask, Mixture, Scalars, Targets
 
 
 class Transformation(Protocol):
@@ -40,33 +42,44 @@ class ArchitectureUpdate:
         architecture by name.
       rewards: True if the gradient is that of `reinforce_gradient`, not a derivative.
       simplex: True if alpha itself is the mixture.
+      with_edges: state in which each edge ends, by kind -> the transformation where
+        edges have shares of their own on the simplex.
     """
 
     transformation: Transformation
     rewards: bool = False
     simplex: bool = False
+    with_edges: Callable[[Targets], Transformation] | None = None
 
 
 LEAST_WEIGHT = 1e-5  # of an operation on the simplex
 
 
 def exponentiated_gradient(
-    *, learning_rate: Scalar, least_weight: Scalar = LEAST_WEIGHT
+    *,
+    learning_rate: Scalar,
+    least_weight: Scalar = LEAST_WEIGHT,
+    targets: Targets | None = None,
 ) -> optax.GradientTransformation:
     """Returns alpha <- alpha * exp(-rate * gradient), each edge divided by its sum.
 
     GAEA (Li et al., 2021), section 3: mirror descent by the entropy. Alpha itself is
     the mixture, each edge [op] on the simplex; `uniform_simplex` is its start. What is
-    0 stays 0, so that operations that do not exist need no mask.
+    0 stays 0, so that operations that do not exist need no mask. Shares of edges are
+    divided by their sum over the edges into a node, without a least one, as in the
+    paper's code.
 
     Args:
       learning_rate: rate, 0 or more.
       least_weight: of an operation that exists, from which it can return; by default
         that of the paper's code.
+      targets: kind -> state in which each edge ends; alpha then has shares of edges
+        [edge] of these kinds, too, by the kind's name + `EDGES`.
 
     Raises:
       ValueError: an update without the present alpha.
     """
+    shared = {kind + EDGES: ends for kind, ends in (targets or {}).items()}
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         if params is None:
@@ -78,19 +91,35 @@ def exponentiated_gradient(
             kept = jnp.where(weights > 0, jnp.maximum(weighted, least_weight), 0)
             return kept / kept.sum(-1, keepdims=True) - weights
 
-        return jax.tree.map(change, updates, params), state
+        if not shared:
+            return jax.tree.map(change, updates, params), state
+        return {
+            name: edge_softmax(
+                jnp.log(weights) - learning_rate * updates[name], shared[name]
+            )
+            - weights
+            if name in shared
+            else change(updates[name], weights)
+            for name, weights in params.items()
+        }, state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def uniform_simplex(mask: Mask) -> Alpha:
+def uniform_simplex(mask: Mask, targets: Targets | None = None) -> Alpha:
     """Returns equal weights for an edge's operations, float32 [edge, op] by kind.
 
     Args:
       mask: kind -> [edge, op], False where there is no operation.
+      targets: kind -> state in which each edge ends; adds equal shares [edge] of the
+        edges into a node, by the kind's name + `EDGES`.
     """
     exists = {kind: jnp.asarray(m, jnp.float32) for kind, m in mask.items()}
-    return {kind: m / m.sum(-1, keepdims=True) for kind, m in exists.items()}
+    weights = {kind: m / m.sum(-1, keepdims=True) for kind, m in exists.items()}
+    return weights | {
+        kind + EDGES: edge_simplex(jnp.ones(len(ends), jnp.float32), ends)
+        for kind, ends in (targets or {}).items()
+    }
 
 
 def reinforce_gradient(
@@ -165,14 +194,26 @@ def _sgd(scalars: Scalars) -> optax.GradientTransformation:
 @implements(Transformation)
 def _exponentiated_gradient(scalars: Scalars) -> optax.GradientTransformation:
     """Returns `exponentiated_gradient` (Li et al., 2021)."""
+    return _exponentiate_edges({})(scalars)
+
+
+def _exponentiate_edges(targets: Targets) -> Transformation:
+    """Returns `exponentiated_gradient` for edges with shares of their own, too."""
     names = ("learning_rate", "least_weight")
-    return exponentiated_gradient(**{name: scalars[name] for name in names})
+
+    def transformation(scalars: Scalars) -> optax.GradientTransformation:
+        chosen = {name: scalars[name] for name in names}
+        return exponentiated_gradient(**chosen, targets=targets)
+
+    return transformation
 
 
 ARCHITECTURE_UPDATES: dict[str, ArchitectureUpdate] = {
     "adam": ArchitectureUpdate(_adam),
     "sgd": ArchitectureUpdate(_sgd),
-    "exponentiated_gradient": ArchitectureUpdate(_exponentiated_gradient, simplex=True),
+    "exponentiated_gradient": ArchitectureUpdate(
+        _exponentiated_gradient, simplex=True, with_edges=_exponentiate_edges
+    ),
     "reinforce": ArchitectureUpdate(_adam, rewards=True),
 }
 """`search.architecture.rule` -> update of alpha by its gradient."""

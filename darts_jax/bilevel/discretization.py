@@ -160,11 +160,13 @@ def edge_weighted(
 
     Xu et al. (2020), section 3.3. An operation's softmax weight is multiplied by the
     softmax of its edge's logit over the edges that end in the same node; then as
-    `two_strongest`.
+    `two_strongest`. Both are shares on the simplex where ``read`` reads those (GAEA).
 
     Raises:
       InputError: a kind without edge logits.
     """
+
+    share = _simplex_edge_shares if read is simplex_weights else _edge_shares
 
     def rule(kind: str, cell: Cell, weights: Weights) -> tuple[Choice, ...]:
         if kind + EDGES not in alpha:
@@ -172,7 +174,7 @@ def edge_weighted(
                 f"edge_weighted needs edge logits, and {kind!r} has none; "
                 "two_strongest does without"
             )
-        shares = _edge_shares(cell, alpha[kind + EDGES])
+        shares = share(cell, alpha[kind + EDGES])
         return _best_edges(cell, weights * shares[:, None], 2)
 
     return _genotype(space, alpha, read, rule)
@@ -372,3 +374,12 @@ def _edge_shares(
     rivals = np.where(ends[:, None] == ends, np.asarray(logits, np.float64), -np.inf)
     powers = np.exp(rivals - rivals.max(-1, keepdims=True))
     return np.diagonal(powers) / powers.sum(-1)
+
+
+def _simplex_edge_shares(
+    cell: Cell, shares: Float[np.ndarray, " edge"]
+) -> Float[np.ndarray, " edge"]:
+    """Divides parameters by their sum over edges into the same node."""
+    ends = np.array([edge.target for edge in cell.edges])
+    exact = np.asarray(shares, np.float64)
+    return exact / ((ends[:, None] == ends) @ exact)

@@ -7,9 +7,11 @@ op] that are 0 there. `relax` applies one to all kinds. To add one:
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import digamma
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
@@ -30,6 +32,9 @@ Weights = Float[Array, "edge op"]
 Allowed = Bool[Array, "edge op"]
 Temperature = Float[Array, ""]
 
+EdgeFunction = Callable[[Float[Array, " edge"], tuple[int, ...]], Float[Array, " edge"]]
+"""(parameters of the edges, state in which each ends) -> share of each edge."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Relaxation:
@@ -49,6 +54,7 @@ class Relaxation:
       weight_relaxation: replaces ``function`` in the step of the weights.
       cost_relaxation: replaces ``function`` where costs are computed: the same draws
         with gradients by all operations, as costs are known of all.
+      edge_function: shares of the edges into a node from their own parameters.
     """
 
     function: RelaxationFunction
@@ -59,6 +65,7 @@ class Relaxation:
     simplex: bool = False
     weight_relaxation: RelaxationFunction | None = None
     cost_relaxation: RelaxationFunction | None = None
+    edge_function: EdgeFunction | None = None
 
 
 def relax(
@@ -68,6 +75,8 @@ def relax(
     mask: Mask,
     temperature: Float[AnyArray, ""] | float = 1.0,
     targets: Targets | None = None,
+    edge_function: EdgeFunction | None = None,
+    edges_per_node: int = 0,
 ) -> Mixture:
     """Returns the mixture of all kinds of cells; each kind draws with a key of its own.
 
@@ -78,7 +87,11 @@ def relax(
         `edge_softmax` multiplies the weights of that kind and is in the mixture, too.
       mask: kind -> [edge, op], False where there is no operation.
       temperature: a positive scalar.
-      targets: kind -> state in which each edge ends; needed for edge logits.
+      targets: kind -> state in which each edge ends; needed for edge logits and for
+        ``edges_per_node``.
+      edge_function: replaces `edge_softmax`.
+      edges_per_node: edges into each node that are drawn, all equally likely, while the
+        others weigh 0; 0 draws none and keeps all.
 
     Raises:
       InputError: edge logits of a kind without targets.
@@ -101,8 +114,14 @@ def relax(
                 raise InputError(
                     f"edge logits of {kind!r}, but no targets of its edges"
                 )
-            edge_shares[kind] = edge_softmax(edges, targets[kind])
+            shares = edge_function or edge_softmax
+            edge_shares[kind] = shares(edges, targets[kind])
             weights[kind] = weights[kind] * edge_shares[kind][:, None]
+        if edges_per_node:
+            drawn = draw_edges(
+                jax.random.fold_in(key, len(alpha) + i), targets[kind], edges_per_node
+            )
+            weights[kind] = jnp.where(drawn[:, None], weights[kind], 0)
     return Mixture(weights, edge_shares)
 
 
@@ -278,6 +297,65 @@ def simplex(
     return weights / weights.sum(-1, keepdims=True)
 
 
+def edge_softmax(
+    logits: Float[Array, " edge"], targets: tuple[int, ...]
+) -> Float[Array, " edge"]:
+    """Computes the softmax over edges into the same state (Xu et al., 2020, eq. 3).
+
+    Args:
+      logits: one per edge.
+      targets: state in which each edge ends.
+
+    Returns:
+      Share of each edge; shares of edges into one state sum to 1.
+    """
+    rivals = jnp.asarray(_rivals(targets))
+    return jnp.diagonal(jax.nn.softmax(jnp.where(rivals, logits, -jnp.inf)))
+
+
+def edge_simplex(
+    shares: Float[Array, " edge"], targets: tuple[int, ...]
+) -> Float[Array, " edge"]:
+    """Returns the parameters, divided by their sum over edges into the same state.
+
+    GAEA (Li et al., 2021, code). The update keeps them positive.
+
+    Args:
+      shares: one per edge, positive.
+      targets: state in which each edge ends.
+
+    Returns:
+      Share of each edge; shares of edges into one state sum to 1.
+    """
+    return shares / (_rivals(targets).astype(shares.dtype) @ shares)
+
+
+def draw_edges(
+    key: PRNGKeyArray, targets: tuple[int, ...], count: int
+) -> Bool[Array, " edge"]:
+    """Draws edges into every state without replacement, all equally likely.
+
+    Random search with weight sharing (Li and Talwalkar, 2019, code).
+
+    Args:
+      key: consumed.
+      targets: state in which each edge ends.
+      count: number of edges into a state; all where it has no more.
+
+    Returns:
+      True for the edges that are drawn.
+    """
+    noise = jax.random.uniform(key, (len(targets),))
+    before = _rivals(targets) & (noise < noise[:, None])
+    return before.sum(-1) < count
+
+
+def _rivals(targets: tuple[int, ...]) -> Bool[np.ndarray, "edge edge"]:
+    """Returns whether two edges end in the same state."""
+    ends = np.asarray(targets)
+    return ends[:, None] == ends
+
+
 RELAXATIONS: dict[str, Relaxation] = {
     "softmax": Relaxation(softmax),
     "sigmoid": Relaxation(sigmoid),
@@ -299,26 +377,13 @@ RELAXATIONS: dict[str, Relaxation] = {
     "two_path": Relaxation(
         two_path, random=True, hard=True, weight_relaxation=hard_gumbel
     ),
-    "simplex": Relaxation(simplex, simplex=True),
+    "simplex": Relaxation(simplex, simplex=True, edge_function=edge_simplex),
+    # Its weights train on one path of all, drawn without regard to alpha (SETN's code).
+    "uniform_path_weights": Relaxation(
+        softmax, random=True, weight_relaxation=uniform_one_hot
+    ),
 }
 """`search.relaxation` -> mixing weights from architecture parameters."""
-
-
-def edge_softmax(
-    logits: Float[Array, " edge"], targets: tuple[int, ...]
-) -> Float[Array, " edge"]:
-    """Computes the softmax over edges into the same state (Xu et al., 2020, eq. 3).
-
-    Args:
-      logits: one per edge.
-      targets: state in which each edge ends.
-
-    Returns:
-      Share of each edge; shares of edges into one state sum to 1.
-    """
-    ends = jnp.asarray(targets)
-    rivals = ends[:, None] == ends
-    return jnp.diagonal(jax.nn.softmax(jnp.where(rivals, logits, -jnp.inf)))
 
 
 # Below, float32 has no use for it: the draw is 0 to every precision, and the slope of

@@ -7,7 +7,9 @@ mine``.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -18,10 +20,11 @@ from darts_jax.bilevel.discretization import (
     HostAlpha,
     one_hot,
     random_genotype,
+    softmax_weights,
 )
 from darts_jax.documentation import implements
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
-from darts_jax.spaces.moves import RULES
+from darts_jax.spaces.moves import RULES, assemble_genotype, decision_nodes
 from darts_jax.types import Mixture
 
 HostMask = dict[str, Bool[np.ndarray, "edge op"]]
@@ -267,9 +270,86 @@ def best_of_policy(
     return drawn[int(np.argmax(scores))]
 
 
+@implements(Selection)
+def most_probable(
+    space: Space, trained: TrainedSupernet, rng: np.random.Generator, samples: int = 100
+) -> Genotype:
+    """Returns the best, with shared weights, of the genotypes likeliest by alpha.
+
+    SETN (Dong and Yang, 2019), as its code on NAS-Bench-201. The probability of a
+    genotype is the product of the softmax weights of the operations that it keeps.
+
+    Args:
+      rng: unused.
+      samples: number of genotypes, each scored once.
+    """
+    del rng
+    likeliest = _by_probability(_decisions(space, trained.alpha))
+    genotypes = [
+        assemble_genotype(space, kept) for kept in itertools.islice(likeliest, samples)
+    ]
+    scores = [trained.score(one_hot(space, genotype)) for genotype in genotypes]
+    return genotypes[int(np.argmax(scores))]
+
+
+_Kept = tuple[tuple[str, Choice], ...]
+"""Kind of cell and choice, of each edge that is kept."""
+
+
+def _decisions(space: Space, alpha: HostAlpha) -> list[list[tuple[float, _Kept]]]:
+    """Returns independent decisions, each as its options with their log probabilities.
+
+    They stand likeliest first. A node decides on all of its edges at once where it
+    keeps some; where it keeps all, each edge is a decision of its own.
+    """
+    decisions = []
+    for node in decision_nodes(space):
+        cell = space.cells[node.kind]
+        weights = softmax_weights(cell, alpha[node.kind])
+        rows = {cell.edges[e].source: e for e in cell.incoming(node.target)}
+        options = {
+            source: [
+                (np.log(weights[e, o]), (node.kind, Choice(node.target, source, op)))
+                for o, op in enumerate(cell.edges[e].operations)
+                if op in node.operations[source] and weights[e, o] > 0
+            ]
+            for source, e in rows.items()
+        }
+        keeps_all = len(node.sources) == 1
+        for sets in [((s,),) for s in rows] if keeps_all else [node.sources]:
+            combined = [
+                (sum(log for log, _ in each), tuple(kept for _, kept in each))
+                for sources in sets
+                for each in itertools.product(*(options[s] for s in sources))
+            ]
+            decisions.append(sorted(combined, key=lambda option: -option[0]))
+    return decisions
+
+
+def _by_probability(decisions: list[list[tuple[float, _Kept]]]) -> Iterator[_Kept]:
+    """Yields one option of every decision, the most probable combination first."""
+
+    def cost(ranks: tuple[int, ...]) -> float:
+        return -sum(own[r][0] for own, r in zip(decisions, ranks, strict=True))
+
+    first = (0,) * len(decisions)
+    heap = [(cost(first), first)]
+    while heap:
+        _, ranks = heapq.heappop(heap)
+        chosen = [own[r][1] for own, r in zip(decisions, ranks, strict=True)]
+        yield tuple(itertools.chain.from_iterable(chosen))
+        # Every combination is reached once: by the last decision that was moved.
+        last = max((i for i, r in enumerate(ranks) if r), default=0)
+        for i in range(last, len(decisions)):
+            if ranks[i] + 1 < len(decisions[i]):
+                moved = (*ranks[:i], ranks[i] + 1, *ranks[i + 1 :])
+                heapq.heappush(heap, (cost(moved), moved))
+
+
 SELECTIONS: dict[str, Selection] = {
     "perturbation": perturbation,
     "best_sampled": best_sampled,
     "best_of_policy": best_of_policy,
+    "most_probable": most_probable,
 }
 """`search.discretization` -> genotype by measurements of the trained supernet."""

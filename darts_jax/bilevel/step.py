@@ -109,12 +109,14 @@ class Search:
       freezes_architecture: True if the architecture stays as it is in the steps whose
         scalar ``architecture.learns`` is 0.
       drops_edges: True if the mask may leave an edge no operation; it has no weight.
-      targets: kind -> state in which each edge ends; for alpha with edge logits.
+      targets: kind -> state in which each edge ends; for alpha with parameters of
+        edges, and for ``edges_per_node``.
       skips: kind -> [edge, op], 1.0 where the operation is a skip connection and gets
         the auxiliary weight; an absent kind gets none.
       costs: kind -> cost of each operation [edge, op], for ``TERMS["expected_cost"]``.
       cost_constraint: limit on the cost of the genotype; None is no limit.
       criterion: loss, metrics and rewards of the supernet's outputs.
+      edges_per_node: edges into each node of a drawn network; 0 keeps all.
       nesterov: True if the momentum of the weights is Nesterov's.
       weights_first: True if the weights' step comes first; the architecture's gradient
         is then taken at the new weights.
@@ -140,6 +142,7 @@ class Search:
     costs: Mapping[str, Float[AnyArray, "edge op"]] | None = None
     cost_constraint: CostConstraint | None = None
     criterion: Criterion = CLASSIFICATION_CRITERION
+    edges_per_node: int = 0
     nesterov: bool = False
     weights_first: bool = False
 
@@ -253,6 +256,8 @@ class Search:
             mask,
             scalars["temperature"],
             self.targets,
+            self.relaxation.edge_function,
+            self.edges_per_node,
         )
         # An auxiliary skip (Chu et al., 2021, DARTS-) joins the one that there is.
         weights = {
@@ -454,11 +459,17 @@ class Search:
                 state.mask,
                 scalars["temperature"],
                 self.targets,
+                self.relaxation.edge_function,
             )
             return constraint.excess(choice_probabilities, mixture, state.mask, target)
 
         read = relax(
-            constraint.read, key, state.alpha, state.mask, targets=self.targets
+            constraint.read,
+            key,
+            state.alpha,
+            state.mask,
+            targets=self.targets,
+            edge_function=self.relaxation.edge_function,
         )
         excess = constraint.excess(hard_choices, read, state.mask, target)
         slope = jax.grad(expected_excess)(state.alpha)

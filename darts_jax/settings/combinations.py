@@ -12,7 +12,7 @@ from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, ArchitectureUpd
 from darts_jax.bilevel.relaxation import RELAXATIONS, Relaxation
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.errors import InputError
-from darts_jax.settings.schedules import Schedule
+from darts_jax.settings.schedules import FLAT_EPOCHS, FLATTENED, Schedule
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Space
 
@@ -121,6 +121,15 @@ EXCLUSIONS: list[Exclusion] = [
         "retrain.batch_size, {retrain.batch_size}",
     ),
     Exclusion(
+        ("retrain.schedule", "retrain.epochs"),
+        lambda c: (
+            c.config.retrain.schedule == FLATTENED
+            and c.config.retrain.epochs <= FLAT_EPOCHS
+        ),
+        "retrain.schedule=flattened ends with 5 flat epochs, and retrain.epochs is "
+        "{retrain.epochs}; want more than 5",
+    ),
+    Exclusion(
         ("supernet.partial_channels", "supernet.channels"),
         lambda c: c.config.supernet.channels % c.config.supernet.partial_channels != 0,
         "setting supernet.partial_channels is {supernet.partial_channels}; want a "
@@ -138,12 +147,6 @@ EXCLUSIONS: list[Exclusion] = [
         lambda c: c.update.simplex and not c.relaxation.simplex,
         "search.architecture.rule={search.architecture.rule} updates weights on the "
         "simplex, and search.relaxation={search.relaxation} takes logits; want simplex",
-    ),
-    Exclusion(
-        ("search.relaxation", "search.edge_weights"),
-        lambda c: c.relaxation.simplex and c.search.edge_weights,
-        "search.edge_weights are logits, which the update of search.relaxation="
-        "{search.relaxation} would take for weights; want edge_weights=false",
     ),
     Exclusion(
         ("search.relaxation", "search.hypergradient"),

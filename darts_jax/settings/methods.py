@@ -158,7 +158,12 @@ METHODS: dict[str, Method] = {
         "GDAS",
         "Dong and Yang 2019, 1910.04465",
         {"search.relaxation": "sampled_gumbel", "search.temperature": "10:0.1"},
-        sizes={"search.epochs": 250, "search.weights.decay": 0.0005},
+        sizes={
+            "search.epochs": 250,
+            "search.batch_size": 256,
+            "search.weights.decay": 0.0005,
+            "search.weights.nesterov": True,
+        },
     ),
     "pc_darts": Method(
         "PC-DARTS",
@@ -261,6 +266,7 @@ METHODS: dict[str, Method] = {
             "search.batch_size": 128,
             "search.weights.learning_rate": 0.005,
             "search.architecture.learning_rate": 0.003,
+            "retrain.epochs": 1600,
         },
     ),
     "drnas": Method(
@@ -291,7 +297,7 @@ METHODS: dict[str, Method] = {
     "beta_darts": Method(
         "beta-DARTS",
         "Ye et al. 2022, 2203.01665",
-        {"search.terms.logsumexp": "0:25", **_NO_DECAY},
+        {"search.terms.logsumexp": "0:25"},
         sizes=_NO_NONE,
     ),
     "lambda_darts": Method(
@@ -313,6 +319,16 @@ METHODS: dict[str, Method] = {
             "search.architecture.rule": "exponentiated_gradient",
             "search.architecture.learning_rate": 0.1,
         },
+        # Of GAEA PC-DARTS, its search on CIFAR-10.
+        sizes={
+            "supernet.partial_channels": 4,
+            "search.edge_weights": True,
+            "search.discretization": "edge_weighted",
+            "search.batch_size": 256,
+            "search.weights.learning_rate": 0.1,
+            "search.weights.final_learning_rate": 0.0,
+            "retrain.drop_path": 0.3,
+        },
     ),
     "milenas": Method(
         "MiLeNAS",
@@ -326,7 +342,11 @@ METHODS: dict[str, Method] = {
         "NoisyDARTS",
         "Chu et al. 2020, 2005.03566",
         {"search.corruption.kind": "gaussian", "search.corruption.strength": "0.2"},
-        sizes=_NO_NONE,
+        sizes={
+            **_NO_NONE,
+            "search.batch_size": 128,
+            "search.weights.learning_rate": 0.05,
+        },
     ),
     "proxyless": Method(
         "ProxylessNAS's two paths",
@@ -337,6 +357,15 @@ METHODS: dict[str, Method] = {
             "search.architecture.beta1": 0.0,
             **_NO_DECAY,
         },
+        # Of its search on ImageNet: 40 epochs of the weights alone, then 120, in the
+        # first of which the architecture still rests.
+        sizes={
+            "search.epochs": 160,
+            "search.warmup": 41 / 160,
+            "search.batch_size": 256,
+            "search.weights.nesterov": True,
+            "search.weights.decay": 4e-5,
+        },
     ),
     "random_sharing": Method(
         "random search with weight sharing",
@@ -346,7 +375,21 @@ METHODS: dict[str, Method] = {
             "search.discretization": "best_sampled",
             **_AT_REST,
         },
-        sizes={"search.selection.samples": 1000},
+        sizes={
+            "search.epochs": 100,
+            "search.edges_per_node": 2,
+            "search.weights.clip": 0.25,
+            "search.selection.samples": 1000,
+        },
+    ),
+    "setn": Method(
+        "SETN",
+        "Dong and Yang 2019, 1910.05733",
+        {
+            "search.relaxation": "uniform_path_weights",
+            "search.first_step": "weights",
+            "search.discretization": "most_probable",
+        },
     ),
     "enas": Method(
         "ENAS-style REINFORCE",

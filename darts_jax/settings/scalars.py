@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.settings.config import flatten
-from darts_jax.settings.schedules import Schedule
+from darts_jax.settings.schedules import FLAT_EPOCHS, FLATTENED, Schedule
 from darts_jax.settings.schema import all_settings
 from darts_jax.types import Scalars
 
@@ -60,11 +60,17 @@ def training_scalars(settings: ConfigDict, epoch: int) -> Scalars:
 def learning_rate(settings: ConfigDict, epoch: int) -> float:
     """Returns the learning rate of a retraining's epoch, after a linear warm-up.
 
+    The schedule begins behind the warm-up; ``flattened`` begins with it, and the
+    warm-up takes a share of it that rises (PC-DARTS, Xu et al., 2020, code).
+
     Args:
       settings: ``config.retrain``.
       epoch: from 0.
     """
     rates = settings.weights
+    if settings.schedule == FLATTENED:
+        rise = min(1.0, (epoch + 1) / max(settings.warmup_epochs, 1))
+        return rise * rates.learning_rate * flattened_share(epoch, settings.epochs)
     if epoch < settings.warmup_epochs:
         return rates.learning_rate * (epoch + 1) / settings.warmup_epochs
     if settings.schedule == "exponential":
@@ -72,6 +78,23 @@ def learning_rate(settings: ConfigDict, epoch: int) -> float:
     span = max(settings.epochs - settings.warmup_epochs, 1)
     fall = Schedule(rates.learning_rate, rates.final_learning_rate, settings.schedule)
     return fall.at(epoch - settings.warmup_epochs, span)
+
+
+def flattened_share(epoch: int, epochs: int) -> float:
+    """Returns the share of the first rate by ImageNet's schedule of PC-DARTS's code.
+
+    It falls on a line that would end at 0 five epochs early; the last five fall from a
+    fifth of a step on that line to 0 behind the last.
+
+    Args:
+      epoch: from 0.
+      epochs: how many there are, more than `FLAT_EPOCHS`.
+    """
+    left = epochs - epoch
+    line = epochs - FLAT_EPOCHS
+    if left > FLAT_EPOCHS:
+        return (left - FLAT_EPOCHS) / line
+    return left / (FLAT_EPOCHS * line)
 
 
 def resting_epochs(settings: ConfigDict) -> int:

@@ -29,6 +29,12 @@ SHAPES: dict[str, Shape] = {
 }
 
 
+FLATTENED = "flattened"
+"""Schedule of a learning rate alone; see `scalars.flattened_share`."""
+FLAT_EPOCHS = 5
+"""Epochs at the end of `FLATTENED` in which the rate falls slowly."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Schedule:
     """A number that goes from ``initial`` at epoch 0 to ``final`` after the last epoch.

@@ -26,7 +26,7 @@ from darts_jax.bilevel.stopping import STOP_RULES
 from darts_jax.data.reading import FITS, parse_size
 from darts_jax.models.operations.corruption import CORRUPTIONS
 from darts_jax.settings.evidence_schema import EVIDENCE_SCHEMA
-from darts_jax.settings.schedules import SHAPES
+from darts_jax.settings.schedules import FLATTENED, SHAPES
 from darts_jax.settings.setting import (
     ABOVE_0,
     COUNT,
@@ -201,6 +201,12 @@ SCHEMA: dict[str, Setting] = {
     ),
     "search.edge_weights": Setting(
         False, "Weighs the edges that end in one node (PC-DARTS)."
+    ),
+    "search.edges_per_node": Setting(
+        0,
+        "Edges into a node that each drawn network uses, all equally likely; 0: all.",
+        COUNT,
+        "edges",
     ),
     "search.auxiliary_skip": Setting(
         "0",
@@ -416,7 +422,9 @@ SCHEMA: dict[str, Setting] = {
         COUNT,
     ),
     "search.selection.samples": Setting(
-        100, "Genotypes that best_sampled and best_of_policy score.", POSITIVE
+        100,
+        "Genotypes that best_sampled, best_of_policy and most_probable score.",
+        POSITIVE,
     ),
     "search.selection.statistics": Setting(
         "running",
@@ -498,7 +506,9 @@ SCHEMA: dict[str, Setting] = {
         0.0, "Share of a label that all classes get.", SHARE, scalar="label_smoothing"
     ),
     "retrain.schedule": Setting(
-        "cosine", "Fall of the learning rate.", OneOf(tuple(SHAPES))
+        "cosine",
+        "Fall of the learning rate; flattened: ImageNet's linear one of PC-DARTS.",
+        OneOf((*SHAPES, FLATTENED)),
     ),
     "retrain.warmup_epochs": Setting(
         0, "Epochs in which the learning rate rises.", COUNT, "epochs"

@@ -13,7 +13,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.alignment import WEIGHT_HOOKS
-from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, uniform_simplex
+from darts_jax.bilevel.architecture import (
+    ARCHITECTURE_UPDATES,
+    ArchitectureUpdate,
+    uniform_simplex,
+)
 from darts_jax.bilevel.curvature import cosine, top_eigenvalue
 from darts_jax.bilevel.discretization import (
     DISCRETIZATIONS,
@@ -53,6 +57,7 @@ from darts_jax.types import (
     Metrics,
     Scalars,
     SearchState,
+    Targets,
     step_key,
 )
 
@@ -216,6 +221,7 @@ def make_method(
     space = net.space
     settings = config.search
     terms = {name: TERMS[name] for name in active_terms(settings)}
+    targets = edge_targets(space) if settings.edge_weights else {}
     auxiliary = not Schedule.parse(settings.auxiliary_skip).is_zero
     return Search(
         functional.supernet_apply(net),
@@ -223,7 +229,7 @@ def make_method(
         bind_settings(HYPERGRADIENTS[settings.hypergradient], settings.inner),
         full_mask(space),
         settings.microbatches,
-        update=ARCHITECTURE_UPDATES[settings.architecture.rule],
+        update=_bind_targets(ARCHITECTURE_UPDATES[settings.architecture.rule], targets),
         regime=REGIMES[settings.regime],
         terms=terms,
         perturbation=PERTURBATIONS[settings.perturbation],
@@ -233,11 +239,19 @@ def make_method(
         drops_edges=settings.selection.tune_epochs > 0,
         nesterov=settings.weights.nesterov,
         weights_first=settings.first_step == "weights",
-        targets=_targets(space) if settings.edge_weights else {},
+        targets=targets or (edge_targets(space) if settings.edges_per_node else {}),
+        edges_per_node=settings.edges_per_node,
         skips=_skips(space) if auxiliary else {},
         costs=costs(settings.costs, net, size) if "expected_cost" in terms else None,
         criterion=criterion,
     )
+
+
+def _bind_targets(update: ArchitectureUpdate, targets: Targets) -> ArchitectureUpdate:
+    """Returns an update of the edges' shares, too, if it has one and they have any."""
+    if not targets or update.with_edges is None:
+        return update
+    return dataclasses.replace(update, transformation=update.with_edges(targets))
 
 
 def _operation_costs(name: str, net: Supernet, size: tuple[int, int]) -> Costs:
@@ -310,7 +324,8 @@ def initial_alpha(space: Space, settings: ConfigDict, seed: Any, scale: Any) -> 
       [edge].
     """
     if RELAXATIONS[settings.relaxation].simplex:
-        return uniform_simplex(full_mask(space))
+        targets = edge_targets(space) if settings.edge_weights else {}
+        return uniform_simplex(full_mask(space), targets)
     keys = jax.random.split(seeds.stream_key(seed, seeds.ALPHA), len(space.cells))
     alpha: Alpha = {
         kind: scale * jax.random.normal(key, cell.shape)
@@ -328,7 +343,12 @@ def _edge_noise(key: Any, cell: Cell) -> Float[Array, " edge"]:
     return jax.random.normal(jax.random.fold_in(key, 1), (len(cell.edges),))
 
 
-def _targets(space: Space) -> dict[str, tuple[int, ...]]:
+def edge_targets(space: Space) -> Targets:
+    """Returns the state in which each edge ends, by kind of cell.
+
+    Args:
+      space: the space that is searched.
+    """
     return {
         kind: tuple(edge.target for edge in cell.edges)
         for kind, cell in space.cells.items()

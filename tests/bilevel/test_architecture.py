@@ -17,6 +17,7 @@ from darts_jax.bilevel.architecture import (
     reinforce_gradient,
     uniform_simplex,
 )
+from darts_jax.bilevel.relaxation import edge_simplex
 from darts_jax.settings.config import default_config
 from darts_jax.settings.scalars import search_scalars
 from darts_jax.types import Mixture
@@ -69,6 +70,39 @@ def test_exponentiated_gradient_is_mirror_descent():
     assert lowest == pytest.approx(closed_form, rel=1e-10)
     for other in RNG.dirichlet(np.ones(3), 50):
         assert objective(other[None]) > lowest
+
+
+def test_shares_of_edges_are_exponentiated_by_node():
+    """The released code of GAEA, on shares that enter the network as they are."""
+    targets = {"cell": (2, 2, 3, 3, 3)}
+    rng = np.random.default_rng(1)
+    mask = {"cell": np.ones((5, 3), bool)}
+    alpha = uniform_simplex(mask, targets)
+    shares = np.array([1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3])
+    np.testing.assert_allclose(alpha["cell.edges"], shares, rtol=1e-6)
+    alpha = jax.tree.map(jnp.float64, alpha)
+    bends = jnp.asarray(rng.normal(size=(5, 3)))
+
+    def loss(weights, edges):
+        return jnp.sum(jnp.tanh(edges[:, None] * weights * bends) * bends)
+
+    def through_network(alpha):
+        shares = edge_simplex(alpha["cell.edges"], targets["cell"])
+        return loss(alpha["cell"], shares)
+
+    update = exponentiated_gradient(learning_rate=0.7, targets=targets)
+    weights, ends = np.asarray(alpha["cell"]), np.array(targets["cell"])
+    for _ in range(3):
+        slopes = jax.grad(loss, (0, 1))(jnp.asarray(weights), jnp.asarray(shares))
+        weights = weights * np.exp(-0.7 * slopes[0])
+        weights /= weights.sum(-1, keepdims=True)
+        shares = shares * np.exp(-0.7 * slopes[1])
+        shares /= (ends[:, None] == ends) @ shares
+        change, _ = update.update(jax.grad(through_network)(alpha), (), alpha)
+        alpha = optax.apply_updates(alpha, change)
+    np.testing.assert_allclose(alpha["cell"], weights, rtol=1e-10)
+    np.testing.assert_allclose(alpha["cell.edges"], shares, rtol=1e-10)
+    assert np.ptp(shares[2:]) > 0.05
 
 
 def test_exponentiated_gradient_at_its_limits():

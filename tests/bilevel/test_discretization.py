@@ -94,6 +94,28 @@ def test_edge_weighted_multiplies_by_the_edges_share(space, seed):
         assert genotype.cells[kind].choices == flat(two_of(weights, cell))
 
 
+def test_edge_weighted_reads_shares_on_the_simplex():
+    """GAEA PC-DARTS multiplies shares of operations by shares of edges."""
+    rng = np.random.default_rng(0)
+    cell = DARTS.cells["normal"]
+    ends = np.array([edge.target for edge in cell.edges])
+    alpha = {}
+    for kind in DARTS.cells:
+        alpha[kind] = rng.dirichlet(np.ones(8), 14)
+        edges = rng.uniform(size=14)
+        alpha[kind + ".edges"] = edges / ((ends[:, None] == ends) @ edges)
+    found = edge_weighted(DARTS, alpha, simplex_weights).cells["normal"]
+    both = alpha["normal"][:, 1:] * alpha["normal.edges"][:, None]
+    for target in range(2, 6):
+        rows = sorted(cell.incoming(target), key=lambda e: -both[e].max())[:2]
+        want = {
+            (cell.edges[e].source, cell.edges[e].operations[1 + both[e].argmax()])
+            for e in rows
+        }
+        got = {(c.source, c.operation) for c in found.choices if c.target == target}
+        assert got == want
+
+
 def test_edge_logits_decide_whatever_their_size():
     alpha = random_alpha(DARTS, 0)
     wanted = {2: (1, 0), 3: (2, 0), 4: (3, 1), 5: (0, 4)}

@@ -351,3 +351,37 @@ def test_at_temperature_one_softmax_is_bit_for_bit_the_plain_one():
     plain = jax.nn.softmax(jnp.where(jnp.asarray(MASK), alpha["normal"], -jnp.inf))
     mixture = relax(RELAXATIONS["softmax"].function, KEY, alpha, mask)
     np.testing.assert_array_equal(mixture.weights["normal"], plain)
+
+
+def test_edges_into_a_node_are_drawn_in_pairs_all_alike():
+    alpha = {"normal": jnp.zeros((9, 4))}
+    mask = {"normal": np.ones((9, 4), bool)}
+    targets = {"normal": (2, 2, 3, 3, 3, 4, 4, 4, 4)}
+
+    def draw(key):
+        return relax(
+            RELAXATIONS["uniform_one_hot"].function,
+            key,
+            alpha,
+            mask,
+            targets=targets,
+            edges_per_node=2,
+        ).weights["normal"]
+
+    drawn = np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(KEY, 3000)))
+    kept = drawn.sum(-1)
+    np.testing.assert_array_equal(kept[:, :2], 1)
+    for node in (slice(2, 5), slice(5, 9)):
+        np.testing.assert_array_equal(kept[:, node].sum(-1), 2)
+    # Every pair of the last node's four edges, and every operation on a kept edge.
+    codes = kept[:, 5:] @ (1, 2, 4, 8)
+    pairs, counts = np.unique(codes, return_counts=True)
+    assert len(pairs) == 6
+    np.testing.assert_allclose(counts / 3000, 1 / 6, atol=0.03)
+    np.testing.assert_allclose(drawn[:, 5:].mean((0, 1)), 1 / 8, atol=0.01)
+
+
+def test_weights_of_setn_train_on_paths_that_ignore_alpha():
+    chosen = RELAXATIONS["uniform_path_weights"]
+    assert chosen.function is RELAXATIONS["softmax"].function
+    assert chosen.weight_relaxation is RELAXATIONS["uniform_one_hot"].function

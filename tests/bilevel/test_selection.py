@@ -1,13 +1,26 @@
 """Perturbation-based selection on a trained supernet, decision by decision by hand."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
 
 import darts_jax
+from darts_jax.bilevel.discretization import one_hot
+from darts_jax.bilevel.selection import TrainedSupernet, most_probable
 from darts_jax.models.functional import supernet_apply
 from darts_jax.settings.config import with_overrides
-from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
+from darts_jax.spaces import moves
+from darts_jax.spaces.graph import (
+    Cell,
+    CellGenotype,
+    Choice,
+    Genotype,
+    Macro,
+    Space,
+    dense_edges,
+)
 from darts_jax.tasks.image_networks import make_supernet
 from darts_jax.training.restore import SavedSearch
 from darts_jax.types import Mixture
@@ -113,3 +126,68 @@ def test_perturbation_keeps_what_the_network_misses_most(tmp_path, seed):
     got = {(c.target, c.source, c.operation) for c in found.cells["normal"].choices}
     rng = np.random.default_rng(seed)
     assert got == by_hand(*accuracy_of(tmp_path / "run", dataset), rng)
+
+
+def every_genotype(space):
+    """All genotypes of a space with one kind of cell, node by node."""
+    rule = moves.RULES[space.discretization]
+    (kind, cell), *_ = space.cells.items()
+    nodes = []
+    for target in range(cell.inputs, cell.states):
+        incoming = [cell.edges[e] for e in cell.incoming(target)]
+        nodes.append(
+            [
+                tuple(
+                    Choice(target, edge.source, op)
+                    for edge, op in zip(kept, chosen, strict=True)
+                )
+                for kept in itertools.combinations(
+                    incoming, rule.keeps or len(incoming)
+                )
+                for chosen in itertools.product(
+                    *(
+                        [o for o in e.operations if rule.keeps_none or o != "none"]
+                        for e in kept
+                    )
+                )
+            ]
+        )
+    for combined in itertools.product(*nodes):
+        choices = tuple(itertools.chain.from_iterable(combined))
+        cells = {kind: CellGenotype(cell.inputs, choices, cell.output)}
+        yield Genotype(space.name, cells)
+
+
+@pytest.mark.parametrize("name", ["five_edges", "nasbench201"])
+def test_the_likeliest_genotypes_are_scored_and_no_others(name):
+    """SETN's code sorts all genotypes; here every one is listed, too."""
+    space = darts_jax.get_space(name)
+    rng = np.random.default_rng(0)
+    (kind, cell), *_ = space.cells.items()
+    alpha = {kind: rng.normal(size=cell.shape)}
+    powers = np.exp(alpha[kind])
+    table = powers / powers.sum(-1, keepdims=True)
+    edges = {(edge.source, edge.target): e for e, edge in enumerate(cell.edges)}
+
+    def probability(genotype):
+        return np.prod(
+            [
+                table[e, cell.edges[e].operations.index(choice.operation)]
+                for choice in genotype.cells[kind].choices
+                for e in [edges[choice.source, choice.target]]
+            ]
+        )
+
+    every = sorted(every_genotype(space), key=probability, reverse=True)
+    seen = []
+
+    def score(mixture):
+        seen.append(mixture.weights[kind])
+        return float(len(seen) == 3)
+
+    trained = TrainedSupernet(alpha, {}, score=score, mixture=None, tune=None)
+    chosen = most_probable(space, trained, rng, samples=20)
+    for weights, genotype in zip(seen, every[:20], strict=True):
+        np.testing.assert_array_equal(weights, one_hot(space, genotype).weights[kind])
+    got = one_hot(space, chosen).weights[kind]
+    np.testing.assert_array_equal(got, seen[2])

@@ -11,10 +11,12 @@ import pytest
 
 from darts_jax.bilevel.discretization import argmax, random_genotype, two_strongest
 from darts_jax.bilevel.losses import cross_entropy
+from darts_jax.errors import InputError
 from darts_jax.models.network import AuxiliaryHead, Network
 from darts_jax.models.operations.corruption import drop_path
 from darts_jax.models.operations.layers import draw
 from darts_jax.settings.config import default_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.settings.scalars import learning_rate, search_scalars, training_scalars
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
@@ -45,6 +47,22 @@ def test_exponential_and_linear_rates_and_the_warm_up():
     rates = [learning_rate(linear, epoch) for epoch in range(10)]
     assert rates[:5] == pytest.approx([0.005, 0.01, 0.015, 0.02, 0.025])
     assert rates[5:] == pytest.approx([0.025, 0.02, 0.015, 0.01, 0.005])
+
+
+def test_imagenets_linear_rate_is_that_of_pc_darts():
+    """Line, flat end and warm-up, number by number as train_imagenet.py has them."""
+    imagenet = settings(schedule="flattened", warmup_epochs=5)
+    imagenet.update(epochs=250)
+    imagenet.weights.update(learning_rate=0.5)
+    want = [
+        0.5 * (245 - e) / 245 if 250 - e > 5 else 0.5 * (250 - e) / (245 * 5)
+        for e in range(250)
+    ]
+    for e in range(5):
+        want[e] *= (e + 1) / 5.0
+    assert [learning_rate(imagenet, e) for e in range(250)] == pytest.approx(want)
+    with pytest.raises(InputError, match=r"retrain\.epochs is 5; want more than 5"):
+        load_config(None, ["retrain.schedule=flattened", "retrain.epochs=5"])
 
 
 def test_drop_path_grows_linearly():
