@@ -3,18 +3,19 @@
 An experiment is named ``protocol/method``. What a protocol fixes is written out, as
 every one of these moves results by points. A *proxy* is a protocol small enough for two
 cores; its results are not comparable with published figures, and none stands beside
-them.
+them but counts of operations in RobustDARTS's spaces, with all that differs.
 """
 
 import dataclasses
-import itertools
+import math
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
+from darts_jax.analysis.intervals import PERCENT, MeasureRange
 from darts_jax.errors import unknown_name_error
 from darts_jax.settings.config import default_config, with_overrides
-from darts_jax.settings.darts_recipes import DARTS_RECIPES
+from darts_jax.settings.darts_recipes import DARTS_RECIPES, PTB_RECIPES, PTB_SETTINGS
 from darts_jax.settings.methods import (
     METHODS,
     apply_method,
@@ -23,6 +24,7 @@ from darts_jax.settings.methods import (
 )
 from darts_jax.settings.nasbench201_recipes import DARTS_CONFIG, NASBENCH201_RECIPES
 from darts_jax.settings.recipe import Recipe, Settings
+from darts_jax.settings.robust_recipes import NORMAL_EDGES, ROBUST_RECIPES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Protocol:
         `published_config`, with the sizes and rates of the method's paper.
       retrains: whether the genotype is trained from scratch, rather than looked up.
       facts: what a reader of its results must know.
+      counts: operation whose number in the normal cell is the result; empty: the score
+        of the genotype is.
+      methods: those that are searched by it; empty: all.
     """
 
     title: str
@@ -45,6 +50,20 @@ class Protocol:
     settings: Settings | None
     retrains: bool
     facts: tuple[str, ...]
+    counts: str = ""
+    methods: tuple[str, ...] = ()
+
+    @property
+    def less_is_better(self) -> bool:
+        """Says whether a lower result is the better one."""
+        return "accuracy" not in self.unit
+
+    @property
+    def result_range(self) -> MeasureRange:
+        """Least and greatest result that there can be."""
+        if self.counts:
+            return MeasureRange(0.0, NORMAL_EDGES)
+        return MeasureRange(1.0, math.inf) if "perplexity" in self.unit else PERCENT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +116,27 @@ _PROXY_SIZES = {
     "search.architecture.learning_rate": 0.01,
     "search.diagnostics.eigenvalue_every": 5,
 }
+
+
+def _robust_proxy(space: str) -> Protocol:
+    """Returns the proxy of a space of RobustDARTS, whose result is a count."""
+    counted = "noise" if space == "s4" else "skip_connect"
+    return Protocol(
+        f"RobustDARTS's space {space.upper()}, CIFAR-10",
+        "proxy, as each row says",
+        f"{counted} in the normal cell, of {NORMAL_EDGES} operations",
+        {"space": space, "data.name": "cifar10", "data.pad": 4, "data.flip": True},
+        retrains=False,
+        facts=(
+            f"a search that collapses keeps {counted} nearly everywhere",
+            "random: 1,000 genotypes of the space",
+            "published: of the cells that RobustDARTS's code lists, not of a table",
+        ),
+        counts=counted,
+        methods=("darts", "r_darts_l2"),
+    )
+
+
 PROTOCOLS: dict[str, Protocol] = {
     "nasbench201": Protocol(
         "NAS-Bench-201, CIFAR-10",
@@ -178,20 +218,41 @@ PROTOCOLS: dict[str, Protocol] = {
             "test error after the last epoch, not of the best one",
         ),
     ),
+    "darts_ptb": Protocol(
+        "recurrent cell, Penn Treebank",
+        "full",
+        "test perplexity",
+        PTB_SETTINGS,
+        retrains=True,
+        facts=(
+            "the validation text's next hidden state is that after the step; the "
+            "released code takes it before, at second order at the trial weights",
+            "the trial step of second order descends the slowness term, too, and "
+            "embeds by the words that it predicts with; the released code's embeds by "
+            "the old ones",
+            "the average of the weights after the last epoch is tested, in ten rows; "
+            "the released code tests the best epoch's, in one",
+        ),
+        methods=("darts", "darts_second_order"),
+    ),
+    **{f"{space}_proxy": _robust_proxy(space) for space in ROBUST_RECIPES},
 }
 
 _RECIPES: dict[str, Mapping[str, Recipe]] = {
     "nasbench201": NASBENCH201_RECIPES,
     "darts_cifar10": DARTS_RECIPES,
+    "darts_ptb": PTB_RECIPES,
+    **{f"{space}_proxy": recipes for space, recipes in ROBUST_RECIPES.items()},
 }
 
 
 def _experiments() -> dict[str, Experiment]:
     found = {}
-    for protocol, method in itertools.product(PROTOCOLS, METHODS):
-        name = f"{protocol}/{method}"
-        recipe = _RECIPES.get(protocol, {}).get(method, Recipe())
-        found[name] = Experiment(name, method, PROTOCOLS[protocol], recipe)
+    for name, protocol in PROTOCOLS.items():
+        for method in protocol.methods or METHODS:
+            recipe = _RECIPES.get(name, {}).get(method, Recipe())
+            own = f"{name}/{method}"
+            found[own] = Experiment(own, method, protocol, recipe)
     return found
 
 

@@ -156,6 +156,19 @@ NASBENCH201_RECIPES: dict[str, Recipe] = {
             "derivative of the network; ours gives it to the drawn one alone",
         ),
     ),
+    "setn": Recipe(
+        Published(87.64, None, _BENCHMARK),
+        {
+            f"{_AUTODL_CONFIGS}/SETN.config": _weights(250, 5e-4, nesterov=True),
+            f"{_AUTODL}, scripts-search/algos/SETN.sh": {
+                **_SIZES,
+                **_ADAM,
+                "search.selection.samples": 100,
+            },
+            f"{_AUTODL}, exps/algos/SETN.py": _WEIGHTS_FIRST,
+        },
+        (_BEST_ON_A_BATCH, _TWO_FIGURES),
+    ),
     "snas": Recipe(
         Published(92.77, 0.83, _DRNAS_TABLE),
         {

@@ -54,16 +54,30 @@ class Recipe:
         places have, the later one counts.
       differences: what of the recipe is done otherwise or cannot be had, a phrase each.
       best_of: choice of the search; None: every search counts.
+      departures: settings that are others than those of ``numbers``, for want of time.
     """
 
     published: Published | None = None
     numbers: Mapping[str, Settings] = dataclasses.field(default_factory=dict)
     differences: tuple[str, ...] = ()
     best_of: BestOf | None = None
+    departures: Settings = dataclasses.field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
-        """Settings of all places."""
+        """Settings of all places, and what departs from them."""
+        return {**self._read(), **self.departures}
+
+    @property
+    def all_differences(self) -> tuple[str, ...]:
+        """All that differs from the paper's own search: departures, then the rest."""
+        read = self._read()
+        said = [
+            f"{key} {ours} for {read[key]}" for key, ours in self.departures.items()
+        ]
+        return (*said, *self.differences)
+
+    def _read(self) -> dict[str, Any]:
         merged: dict[str, Any] = {}
         for settings in self.numbers.values():
             merged |= settings

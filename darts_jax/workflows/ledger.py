@@ -10,7 +10,13 @@ from darts_jax.analysis.comparison import improvement
 from darts_jax.analysis.intervals import PERCENT
 from darts_jax.errors import InputError
 from darts_jax.files import open_place
-from darts_jax.settings.experiments import EXPERIMENTS, PROTOCOLS, Experiment
+from darts_jax.settings.config import default_config, flatten
+from darts_jax.settings.experiments import (
+    EXPERIMENTS,
+    PROTOCOLS,
+    Experiment,
+    experiment_config,
+)
 from darts_jax.settings.methods import METHODS
 from darts_jax.settings.recipe import BestOf, Published
 from darts_jax.settings.table_experiments import (
@@ -30,7 +36,9 @@ mean of the random genotypes that were trained with its seed, or, where all cell
 space are known, of the mean over seeds beside theirs. A published figure stands beside
 a search by its own paper's recipe, whose numbers and their places `darts-jax reproduce
 list` shows; what differs from it is said in the row. A proxy is smaller than what was
-published, as its line says, and no published figure stands beside it.
+published, as its line says, and no published figure stands beside it but counts of
+operations in RobustDARTS's spaces, whose rows say all that differs. A row whose search
+had other settings than it has now says which.
 """
 
 
@@ -92,7 +100,7 @@ def list_experiments() -> str:
             lines.append(
                 f"  {recipe.best_of.source}: {_describe_choice(recipe.best_of)}"
             )
-        lines += [f"  differs: {difference}" for difference in recipe.differences]
+        lines += [f"  differs: {difference}" for difference in recipe.all_differences]
     for name, baseline in TABLE_EXPERIMENTS.items():
         lines.append(name)
         figures = {"validation": baseline.valid, "test": baseline.test}
@@ -118,6 +126,8 @@ def _format_table(
     for name, experiment in experiments.items():
         result = stored[name]
         cells = [METHODS[experiment.method].title]
+        if result is not None and (changed := changed_settings(result, experiment)):
+            cells = [f"{cells[0]} (run with {', '.join(changed)})"]
         if result is None:
             cells += ["not run", "", "", "", ""]
         else:
@@ -126,7 +136,7 @@ def _format_table(
             recipe = experiment.recipe
             figure = recipe.published
             cells.append(_format_figure(figure) if figure else "")
-            cells.append("; ".join(recipe.differences) if figure else "")
+            cells.append("; ".join(recipe.all_differences) if figure else "")
         yield f"| {' | '.join(cells)} |"
 
 
@@ -135,6 +145,32 @@ def _describe_choice(best_of: BestOf) -> str:
         f"best of {best_of.searches} searches by {best_of.epochs} epochs of training "
         f"on their halves, trained {best_of.trainings} times"
     )
+
+
+def changed_settings(result: dict[str, Any], experiment: Experiment) -> list[str]:
+    """Returns the settings that an experiment's stored search did not have as now.
+
+    Args:
+      result: as stored.
+      experiment: whose search it was.
+
+    Returns:
+      Phrases such as ``search.epochs=4, now 5``.
+    """
+    if "settings" not in result:
+        return []
+    config = experiment_config(experiment, result["rows"][0]["seed"])
+    now = dict(flatten(config.to_dict()))
+    # What was no setting then was as its default has it.
+    then = dict(flatten(default_config().to_dict())) | dict(flatten(result["settings"]))
+    return [
+        f"{key}={then[key]}, now {value}"
+        for key, value in now.items()
+        if then[key] != value and key not in _PLACES
+    ]
+
+
+_PLACES = ("data.directory", "compilation_cache")
 
 
 def _format_figure(figure: Published) -> str:
@@ -173,8 +209,7 @@ def _format_count(result: dict[str, Any], running: list[dict[str, Any]]) -> str:
 def _format_improvement(
     improvement: Sequence[float | None], experiment: Experiment
 ) -> str:
-    # Less is better where the unit is an error.
-    sign = -1 if "error" in experiment.protocol.unit else 1
+    sign = -1 if experiment.protocol.less_is_better else 1
     difference, *ends = [None if end is None else sign * end for end in improvement]
     interval = "one seed: no interval"
     if None not in ends:

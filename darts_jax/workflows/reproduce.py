@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.analysis.comparison import (
@@ -16,7 +17,7 @@ from darts_jax.analysis.comparison import (
     improvement_by_run,
     improvement_over_mean,
 )
-from darts_jax.analysis.intervals import PERCENT
+from darts_jax.analysis.intervals import PERCENT, MeasureRange
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import make_folder, open_place
@@ -24,7 +25,9 @@ from darts_jax.nasbench import require_table
 from darts_jax.settings.config import config_to_json, with_overrides
 from darts_jax.settings.experiments import Experiment, experiment_config, get_experiment
 from darts_jax.settings.recipe import BestOf
+from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.moves import sample_genotype
 from darts_jax.spaces.written import parse_tree
 from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.image_data import search_halves
@@ -35,7 +38,11 @@ from darts_jax.training.progress import read_progress
 from darts_jax.training.restore import SavedSearch
 from darts_jax.workflows.compare import load_search
 from darts_jax.workflows.retrain import check_retraining, retrain
+from darts_jax.workflows.retrain_result import RetrainResult
 from darts_jax.workflows.search import SearchResult, search
+
+RANDOM_CELLS = 1000
+"""Random genotypes whose operations are counted."""
 
 
 def reproduce(
@@ -73,11 +80,9 @@ def reproduce(
         raise InputError(f"{name} needs a seed, and 2 or more for an interval")
     configs = [experiment_config(experiment, seed) for seed in seeds]
     dataset = load_data(configs[0])
-    random = None
     if experiment.protocol.retrains:
         check_retraining(configs[0], dataset)
-    else:
-        random = _list_known_results(configs[0])
+    random = _list_random_results(experiment, configs[0])
     is_best_of = experiment.recipe.best_of is not None
     make_series = _BestSeries if is_best_of else _Series
     series = make_series(experiment, configs, dataset, open_place(runs), random)
@@ -142,7 +147,7 @@ class _Series:
         """
         directory = self.directory(config.seed)
         found = search(config, directory.path, self.dataset)
-        row = _describe_search(found) | {"seed": config.seed}
+        row = self.describe(found) | {"seed": config.seed}
         if self.experiment.protocol.retrains:
             row |= self.train(config, directory, found.genotype)
         self.rows.append(row)
@@ -160,10 +165,7 @@ class _Series:
           genotype: that it found.
         """
         trained = retrain(config, directory.path, genotype, self.dataset)
-        return {
-            "result": 100 * (1 - trained.accuracy),
-            "random": [100 * (1 - other.score) for other in trained.baselines],
-        }
+        return _describe_training(trained)
 
     def is_concluded(self) -> bool:
         """Returns whether nothing follows the searches, or that has ended, too."""
@@ -207,7 +209,17 @@ class _Series:
         row = {"seed": config.seed, "progress": str(progress)}
         if not SavedSearch(directory.path).epochs:
             return row
-        return row | _describe_search(load_search(directory.path))
+        return row | self.describe(load_search(directory.path))
+
+    def describe(self, found: SearchResult) -> dict[str, Any]:
+        """Returns a row's part of a search, with its result where that is a count.
+
+        Args:
+          found: by the search.
+        """
+        counted = self.experiment.protocol.counts
+        result = {"result": _count(found.genotype, counted)} if counted else {}
+        return _describe_search(found) | result
 
     def directory(self, what: object) -> RunDirectory:
         """Returns the directory of a run.
@@ -318,30 +330,59 @@ def summarize(
     }
     if not results or not random:
         return told | {"improvement": None, "pairs": 0}
-    gained = improvement_over_random(rows, known)
-    # In the unit of the results: of an error, less is better.
+    gained = improvement_over_random(rows, known, experiment.protocol.result_range)
+    # In the unit of the results, of which less may be better.
     ends = (None if math.isnan(end) else end for end in (gained.low, gained.high))
     return told | {"improvement": [gained.difference, *ends], "pairs": gained.pairs}
 
 
 def improvement_over_random(
-    rows: list[dict[str, Any]], known: float | None
+    rows: list[dict[str, Any]], known: float | None, within: MeasureRange = PERCENT
 ) -> Improvement:
-    """Computes by how much results, in percent, are above those of random genotypes.
+    """Computes by how much results are above those of random genotypes.
 
     One row has no interval: its ends are NaN.
 
     Args:
       rows: of each seed, with its ``result`` and, if retrained, ``random`` ones.
       known: the mean over all genotypes of the space, where that is known.
+      within: range of a result.
     """
     results = [row["result"] for row in rows]
     if len(rows) == 1:
         random = statistics.mean(rows[0]["random"]) if known is None else known
         return Improvement(results[0] - random, math.nan, math.nan)
     if known is not None:
-        return improvement_over_mean(results, known, PERCENT)
-    return improvement_by_run(results, [row["random"] for row in rows], PERCENT)
+        return improvement_over_mean(results, known, within)
+    return improvement_by_run(results, [row["random"] for row in rows], within)
+
+
+def _list_random_results(
+    experiment: Experiment, config: ConfigDict
+) -> list[float] | None:
+    """Returns results of genotypes that no search chose; None if they are trained."""
+    protocol = experiment.protocol
+    if protocol.retrains:
+        return None
+    if not protocol.counts:
+        return _list_known_results(config)
+    space, rng = get_space(config.space), np.random.default_rng(0)
+    drawn = (sample_genotype(space, rng) for _ in range(RANDOM_CELLS))
+    return [_count(genotype, protocol.counts) for genotype in drawn]
+
+
+def _count(genotype: Genotype, operation: str) -> float:
+    """Returns how often the normal cell has an operation."""
+    choices = genotype.cells["normal"].choices
+    return float(sum(choice.operation == operation for choice in choices))
+
+
+def _describe_training(trained: RetrainResult) -> dict[str, Any]:
+    """Returns the error in percent, or the score of a task without an accuracy."""
+    scores = [trained.score, *(network.score for network in trained.baselines)]
+    if trained.measure.more_is_better:
+        scores = [100 * (1 - share) for share in [trained.accuracy, *scores[1:]]]
+    return {"result": scores[0], "random": scores[1:]}
 
 
 def _list_known_results(config: ConfigDict) -> list[float]:

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import time
+import types
 from contextlib import nullcontext
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 import darts_jax
 from darts_jax.cli.main import main
 from darts_jax.errors import InputError
-from darts_jax.settings.config import validate_config
+from darts_jax.settings.config import config_to_json, flatten, validate_config
+from darts_jax.settings.config_files import load_config
 from darts_jax.settings.experiments import (
     EXPERIMENTS,
     PROTOCOLS,
@@ -23,14 +25,18 @@ from darts_jax.settings.experiments import (
     experiment_config,
     get_experiment,
 )
+from darts_jax.settings.methods import METHODS
 from darts_jax.settings.recipe import BestOf, Published, Recipe
 from darts_jax.settings.scalars import search_scalars
 from darts_jax.settings.table_experiments import TABLE_EXPERIMENTS
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201, OPERATIONS
+from darts_jax.spaces.published import get_genotype
+from darts_jax.tasks.language.metric import PERPLEXITY
 from darts_jax.training import loop
 from darts_jax.training.search_observer import SearchObserver
-from darts_jax.workflows.ledger import ledger, list_experiments
-from darts_jax.workflows.reproduce import reproduce, summarize
+from darts_jax.workflows.ledger import changed_settings, ledger, list_experiments
+from darts_jax.workflows.reproduce import _describe_training, reproduce, summarize
+from darts_jax.workflows.retrain_result import RetrainResult, TrainedNetwork
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -299,12 +305,102 @@ def test_recipes_are_listed_with_their_places_and_differences(capsys, tmp_path):
     for name, experiment in EXPERIMENTS.items():
         recipe = experiment.recipe
         is_proxy = experiment.protocol.scale != "full"
-        assert recipe.published is None or not is_proxy, name
-        for difference in recipe.differences:
+        counts = bool(experiment.protocol.counts)
+        assert recipe.published is None or is_proxy == counts, name
+        for difference in recipe.all_differences:
             assert f"  differs: {difference}" in lines
             assert recipe.published is None or difference in page
     proxy = page.split("## nasbench201_proxy")[1].split("## darts")[0]
     assert "| published |" not in proxy
+
+
+def test_a_published_figure_stands_beside_its_own_recipe_or_the_difference():
+    """By the rows' own data: settings, recipes and what was stored of a search."""
+    page = (ROOT / "REPRODUCTION.md").read_text()
+    sections = dict(part.split("\n", 1) for part in page.split("\n## ")[1:])
+    for name, experiment in EXPERIMENTS.items():
+        recipe = experiment.recipe
+        if recipe.published is None:
+            continue
+        protocol, _ = name.split("/")
+        title = f"| {METHODS[experiment.method].title}"
+        (row,) = (
+            line
+            for line in sections[protocol].splitlines()
+            if line.startswith((f"{title} |", f"{title} (run with"))
+        )
+        asked = dict(flatten(experiment_config(experiment, 0).to_dict()))
+        read = {k: v for part in recipe.numbers.values() for k, v in part.items()}
+        departed = {key for key, value in read.items() if asked[key] != value}
+        assert departed == {k for k, v in recipe.departures.items() if read[k] != v}
+        for key in departed:
+            assert f"{key} {asked[key]} for {read[key]}" in row
+        stored = ROOT / "results" / f"{name}.json"
+        if stored.exists():
+            for said in changed_settings(json.loads(stored.read_text()), experiment):
+                assert said in row, "run by another recipe, which the row does not say"
+
+
+def test_a_search_by_an_earlier_recipe_is_told(tmp_path):
+    experiment = EXPERIMENTS["nasbench201_proxy/beta_darts"]
+    config = experiment_config(experiment, 0)
+    settings = json.loads(config_to_json(config))
+    rows = [{"result": 90.0, "skips": 1, "seed": 0}]
+    told = summarize(experiment, rows, [50.0]) | {"note": "", "settings": settings}
+    stored = tmp_path / "nasbench201_proxy" / "beta_darts.json"
+    stored.parent.mkdir()
+    stored.write_text(json.dumps(told))
+    assert "| beta-DARTS | 1 |" in ledger(tmp_path)
+    settings["search"]["architecture"]["decay"] = 0.0
+    del settings["search"]["weights"]["nesterov"]  # As before there was this setting.
+    stored.write_text(json.dumps(told))
+    changed = "(run with search.architecture.decay=0.0, now 0.001)"
+    assert f"| beta-DARTS {changed} | 1 |" in ledger(tmp_path)
+
+
+def test_skips_are_counted_beside_random_and_published_cells(tmp_path, monkeypatch):
+    """Fewer are better; the row says all in which the proxy departs from its paper."""
+    experiment = EXPERIMENTS["s2_proxy/darts"]
+    chosen = get_genotype("DARTS_V1")
+    found = types.SimpleNamespace(
+        genotype=chosen,
+        known=None,
+        records=[{"held_out_accuracy": 0.5, "discretization_gap": 0.1}],
+    )
+    monkeypatch.setattr("darts_jax.workflows.reproduce.search", lambda *given: found)
+    monkeypatch.setattr(
+        "darts_jax.workflows.reproduce.load_data",
+        lambda config: types.SimpleNamespace(name="cifar10", note="a note"),
+    )
+    path = reproduce("s2_proxy/darts", (0, 1), tmp_path / "runs", tmp_path)
+    stored = json.loads(path.read_text())
+    skips = sum(c.operation == "skip_connect" for c in chosen.cells["normal"].choices)
+    assert skips == 3
+    assert [row["result"] for row in stored["rows"]] == [skips, skips]
+    assert stored["random_count"] == 1000
+    assert stored["random_mean"] == pytest.approx(4.0, abs=0.2)
+    page = ledger(tmp_path).split("## s2_proxy")[1].split("## ")[0]
+    row = next(line for line in page.splitlines() if line.startswith("| DARTS, first"))
+    gain = stored["random_mean"] - skips
+    assert f"| 3.00 ± 0.00 | {stored['random_mean']:.2f} (1,000) | {gain:+.2f}" in row
+    assert "| 7.00 (automl/RobustDARTS" in row
+    assert "search.epochs 20 for 50; search.batch_size 32 for 64" in row
+    assert experiment.protocol.less_is_better
+
+
+def test_a_protocol_of_text_is_its_config_and_is_measured_by_perplexity():
+    config = experiment_config(EXPERIMENTS["darts_ptb/darts"], 0)
+    assert config.to_dict() == load_config("darts_ptb").to_dict()
+    assert config.language.network.dropouts.words == 0.1
+    assert load_config("ptb").language.network.dropouts.words == 0.0
+    network = TrainedNetwork("retrain", get_genotype("DARTS_V1_recurrent"), 1, 60.0)
+    other = dataclasses.replace(network, name="random_0", score=70.0)
+    trained = RetrainResult((network, other), "", None, PERPLEXITY)
+    told = _describe_training(trained)
+    assert told == {"result": 60.0, "random": [70.0]}
+    rows = [told | {"skips": 0}] * 2
+    summary = summarize(EXPERIMENTS["darts_ptb/darts"], rows, None)
+    assert (summary["mean"], summary["random_mean"]) == (60.0, 70.0)
 
 
 @pytest.mark.parametrize("in_a_loop", [True, False])
