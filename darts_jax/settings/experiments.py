@@ -179,9 +179,12 @@ PROTOCOLS: dict[str, Protocol] = {
         None,
         retrains=True,
         facts=(
-            "searched with the sizes and rates of the method's paper, retrained with "
-            "its batch and drop path",
-            "retrained for 600 epochs with cutout, drop path and an auxiliary head",
+            "every row by its own recipe, as `darts-jax reproduce list` shows; one "
+            "without a published figure with the sizes and rates of `--config NAME`",
+            "retrained for 600 epochs (FairDARTS for 1,600) with cutout, drop path and "
+            "an auxiliary head",
+            "released code draws validation images with replacement, and an epoch of "
+            "it has an incomplete batch at its end; ours draws each once, and none",
             "test error after the last epoch, not of the best one",
         ),
     ),

@@ -80,7 +80,9 @@ def test_shares_of_edges_are_exponentiated_by_node():
     alpha = uniform_simplex(mask, targets)
     shares = np.array([1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3])
     np.testing.assert_allclose(alpha["cell.edges"], shares, rtol=1e-6)
-    alpha = jax.tree.map(jnp.float64, alpha)
+    weights, ends = np.full((5, 3), 1 / 3), np.array(targets["cell"])
+    np.testing.assert_allclose(alpha["cell"], weights, rtol=1e-6)
+    alpha = {"cell": jnp.asarray(weights), "cell.edges": jnp.asarray(shares)}
     bends = jnp.asarray(rng.normal(size=(5, 3)))
 
     def loss(weights, edges):
@@ -91,7 +93,6 @@ def test_shares_of_edges_are_exponentiated_by_node():
         return loss(alpha["cell"], shares)
 
     update = exponentiated_gradient(learning_rate=0.7, targets=targets)
-    weights, ends = np.asarray(alpha["cell"]), np.array(targets["cell"])
     for _ in range(3):
         slopes = jax.grad(loss, (0, 1))(jnp.asarray(weights), jnp.asarray(shares))
         weights = weights * np.exp(-0.7 * slopes[0])
