@@ -379,9 +379,7 @@ RELAXATIONS: dict[str, Relaxation] = {
     ),
     "simplex": Relaxation(simplex, simplex=True, edge_function=edge_simplex),
     # Its weights train on one path of all, drawn without regard to alpha (SETN's code).
-    "uniform_path_weights": Relaxation(
-        softmax, random=True, weight_relaxation=uniform_one_hot
-    ),
+    "uniform_path_weights": Relaxation(softmax, weight_relaxation=uniform_one_hot),
 }
 """`search.relaxation` -> mixing weights from architecture parameters."""
 

@@ -13,7 +13,9 @@ from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.bilevel.hypergradient import first_order
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.step import Search
+from darts_jax.settings.scalars import search_scalars
 from darts_jax.tasks.registry import load_data, make_search, make_training
+from darts_jax.tasks.search_job import full_mask, initial_alpha
 from darts_jax.training.shared_job import make_shared_training
 from tests.support.supernets import KEY, SCALARS, examples, to64
 from tests.support.tiny import tiny_space
@@ -132,3 +134,33 @@ def test_the_settings_reach_every_task(settings, nesterov, tmp_path, monkeypatch
         sgd = method.optimizer({"weights": weights, "averages": 0.0})
         updates, _ = sgd.update(ones, sgd.init(ones), ones)
         np.testing.assert_allclose(updates, -1.5 if nesterov else -1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["gaea", "random_sharing"])
+def test_the_recipes_in_the_space_of_darts_reach_the_step(method):
+    """Shares of edges on the simplex (GAEA PC-DARTS); two edges into a node (RSWS)."""
+    config = load_config(method, ["data.name=digits"])
+    method = make_search(config, load_data(config)).method
+    space = darts_jax.get_space(config.space)
+    alpha = initial_alpha(space, config.search, 0, 1e-3)
+    scalars = search_scalars(config.search, 0)
+    mask = {kind: jnp.asarray(m) for kind, m in full_mask(space).items()}
+    mixture = jax.jit(method.mixture)(KEY, alpha, mask, scalars)
+    for kind, cell in space.cells.items():
+        ends = np.array([edge.target for edge in cell.edges])
+        weights = np.asarray(mixture.weights[kind]).sum(-1)
+        into = np.array([weights[ends == node].sum() for node in range(2, 6)])
+        if config.search.edges_per_node:
+            np.testing.assert_array_equal(into, 2)
+            assert set(weights) == {0, 1}
+            continue
+        np.testing.assert_allclose(into, 1, rtol=1e-5)
+        assert alpha[f"{kind}.edges"].shape == (14,)
+        slopes = {name: np.zeros(np.shape(a), "f") for name, a in alpha.items()}
+        slopes[f"{kind}.edges"][0] = 1.0  # Against the first edge into the first node.
+        update = method.update.transformation(scalars["architecture"]).update
+        change, _ = jax.jit(update)(slopes, (), alpha)
+        rest = 1 / (1 + np.exp(-0.1))
+        got = alpha[f"{kind}.edges"] + change[f"{kind}.edges"]
+        np.testing.assert_allclose(got[:2], [1 - rest, rest], rtol=1e-5)
+        np.testing.assert_allclose(got[2:5], 1 / 3, rtol=1e-5)
