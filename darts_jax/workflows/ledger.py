@@ -159,7 +159,7 @@ def changed_settings(result: dict[str, Any], experiment: Experiment) -> list[str
     """
     if "settings" not in result:
         return []
-    config = experiment_config(experiment, result["rows"][0]["seed"])
+    config = experiment_config(experiment, result["settings"]["seed"])
     now = dict(flatten(config.to_dict()))
     # What was no setting then was as its default has it.
     then = dict(flatten(default_config().to_dict())) | dict(flatten(result["settings"]))

@@ -362,16 +362,15 @@ def test_skips_are_counted_beside_random_and_published_cells(tmp_path, monkeypat
     """Fewer are better; the row says all in which the proxy departs from its paper."""
     experiment = EXPERIMENTS["s2_proxy/darts"]
     chosen = get_genotype("DARTS_V1")
-    found = types.SimpleNamespace(
-        genotype=chosen,
-        known=None,
-        records=[{"held_out_accuracy": 0.5, "discretization_gap": 0.1}],
-    )
-    monkeypatch.setattr("darts_jax.workflows.reproduce.search", lambda *given: found)
-    monkeypatch.setattr(
-        "darts_jax.workflows.reproduce.load_data",
-        lambda config: types.SimpleNamespace(name="cifar10", note="a note"),
-    )
+    found = types.SimpleNamespace(genotype=chosen)
+    data = types.SimpleNamespace(name="cifar10", note="a note")
+    for name, result in {
+        "search": found,
+        "load_data": data,
+        "_describe_search": {"skips": 3},
+    }.items():
+        place = f"darts_jax.workflows.reproduce.{name}"
+        monkeypatch.setattr(place, lambda *given, result=result: result)
     path = reproduce("s2_proxy/darts", (0, 1), tmp_path / "runs", tmp_path)
     stored = json.loads(path.read_text())
     skips = sum(c.operation == "skip_connect" for c in chosen.cells["normal"].choices)
@@ -405,7 +404,7 @@ def test_a_protocol_of_text_is_its_config_and_is_measured_by_perplexity():
 
 @pytest.mark.parametrize("in_a_loop", [True, False])
 def test_a_time_limit_ends_a_command_as_sigterm_does(in_a_loop, monkeypatch, capsys):
-    def waits(*given):
+    def waits(*given, **settings):
         caught = loop._caught_signals() if in_a_loop else nullcontext(())
         with caught as numbers:
             end = time.monotonic() + 30
