@@ -41,7 +41,7 @@ def _darts(counts: tuple[int, ...], source: str, *said: str) -> Recipe:
         Published(mean, None, f"{source}: {', '.join(map(str, counts))}"),
         _NUMBERS,
         (_IMAGES, *said),
-        _PROXY,
+        departures=_PROXY,
     )
 
 
@@ -57,7 +57,7 @@ ROBUST_RECIPES: dict[str, dict[str, Recipe]] = {
             Published(2.0, None, f"{_LOGGED}, 0.0_0.0081: 2, 2, 2"),
             _L2,
             (_IMAGES,),
-            _PROXY,
+            departures=_PROXY,
         ),
     },
     "s2": {
