@@ -3,7 +3,7 @@
 import pytest
 
 import darts_jax
-from tests.support.small_runs import config, images
+from tests.support.small_runs import competing, config, images
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,9 @@ def found(tmp_path_factory):
         "search.warmup": 0.5,
     }
     run = tmp_path_factory.mktemp("runs") / "run"
-    return darts_jax.search(config(**measured), run, images())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(darts_jax.SPACES, "tiny", competing())
+        return darts_jax.search(config(**measured), run, images())
 
 
 @pytest.fixture
