@@ -60,12 +60,17 @@ def read_progress(
 
 def _last_training(directory: RunDirectory) -> str:
     begun = [
-        path
+        path.name
         for pattern in ("retrain*", "random*", "baselines")
         for path in directory.checkpoints.glob(pattern)
     ]
-    newest = max(begun, key=lambda path: path.stat().st_mtime, default=None)
-    return "retrain" if newest is None else newest.name
+    return max(begun, key=_place_in_order, default="retrain")
+
+
+def _place_in_order(verb: str) -> tuple[int, int]:
+    """Returns what trainings of one run are sorted by, to come as they are trained."""
+    name, _, number = verb.partition("_")
+    return ("retrain", "random", "baselines").index(name), int(number or 0)
 
 
 def _saved_step(directory: RunDirectory, verb: str) -> int:

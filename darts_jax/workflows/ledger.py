@@ -35,10 +35,11 @@ way, with a 95 % interval within what an accuracy can be: by pairs of a search a
 mean of the random genotypes that were trained with its seed, or, where all cells of the
 space are known, of the mean over seeds beside theirs. A published figure stands beside
 a search by its own paper's recipe, whose numbers and their places `darts-jax reproduce
-list` shows; what differs from it is said in the row. A proxy is smaller than what was
-published, as its line says, and no published figure stands beside it but counts of
-operations in RobustDARTS's spaces, whose rows say all that differs. A row whose search
-had other settings than it has now says which.
+list` shows; what differs from it is said in the row, or above the table for all rows. A
+search that has not ended says how far it is, and what is known so far. A proxy is
+smaller than what was published, as its line says, and no published figure stands beside
+it but counts of operations in RobustDARTS's spaces, whose rows say all that differs. A
+row whose search had other settings than it has now says which.
 """
 
 
