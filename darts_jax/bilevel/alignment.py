@@ -81,7 +81,8 @@ def mean_cosine(gradients: Cells) -> Float[Array, ""]:
     nonzero = square > 0
     # The derivative of the branch not taken must be finite, too.
     unit = jnp.where(nonzero, flat / jnp.sqrt(jnp.where(nonzero, square, 1)), 0)
-    pairs = jnp.sum(jnp.triu(unit @ unit.T, 1))
+    cosines = jnp.matmul(unit, unit.T, precision="highest")
+    pairs = jnp.sum(jnp.triu(cosines, 1))
     return 2 * pairs / (cells * (cells - 1))
 
 

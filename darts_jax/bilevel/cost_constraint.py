@@ -181,7 +181,7 @@ def choice_probabilities(
     count = np.ones(len(cell.edges))
     if rule.keeps is not None:
         count = np.minimum(rule.keeps, rivals.sum(-1))
-        sums = jnp.asarray(rivals, sums.dtype) @ sums
+        sums = jnp.matmul(jnp.asarray(rivals, sums.dtype), sums, precision="highest")
     safe = jnp.where(sums > 0, sums, 1)
     return present * (jnp.asarray(count, sums.dtype) / safe)[:, None]
 

@@ -72,7 +72,8 @@ def lanczos(
         closed = size <= small * scale
         fresh = _unit(_orthogonal(spare[i + 1], basis))
         following = jnp.where(closed, fresh, _unit(rest))
-        return (basis, following, scale), (vector @ image, size)
+        along = jnp.vdot(vector, image, precision="highest")
+        return (basis, following, scale), (along, size)
 
     start = (jnp.zeros_like(spare[1:]), _unit(spare[0]), jnp.zeros((), flat.dtype))
     _, (diagonal, beside) = jax.lax.scan(step, start, jnp.arange(products))
@@ -97,7 +98,8 @@ def _orthogonal(
 ) -> Float[Array, " n"]:
     # Once leaves what cancellation lost; twice is enough (Parlett, 1998).
     for _ in range(2):
-        vector = vector - basis.T @ (basis @ vector)
+        along = jnp.matmul(basis, vector, precision="highest")
+        vector = vector - jnp.matmul(basis.T, along, precision="highest")
     return vector
 
 

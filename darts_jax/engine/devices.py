@@ -1,7 +1,10 @@
 """Places of a job's arrays: one device, a mesh that shares a batch, or members.
 
-Everything runs under `jit` with global arrays, so that N devices compute what one does:
-batch norm sees the whole batch, and random numbers don't depend on their number.
+Everything runs under `jit` with global arrays, so that N devices compute what one does.
+A network itself is mapped over the parts of a batch, as kernels are calls that can't be
+divided. By the name of that axis its layers know whether batch norm is over the whole
+batch, and random numbers do not depend on the number of devices; or each device has
+batch statistics and random numbers of its own.
 """
 
 import dataclasses
@@ -12,11 +15,11 @@ import jax
 import numpy as np
 from jax import lax
 from jax.experimental import multihost_utils
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from darts_jax.errors import InputError
-
-AXIS = "device"
+from darts_jax.models.batch_axis import BATCH_NORMS, DEVICE
 
 PyTree = Any
 
@@ -37,11 +40,18 @@ class Layout:
     split_state: bool = False
     members: bool = False
 
+    @property
+    def axis(self) -> str:
+        """Name of the mesh's axis."""
+        assert self.mesh is not None
+        name: str = self.mesh.axis_names[0]
+        return name
+
     def spread(self, batch: PyTree) -> PyTree:
         """Divides the leading axis among the devices, inside a program."""
         if self.mesh is None:
             return batch
-        sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        sharding = NamedSharding(self.mesh, PartitionSpec(self.axis))
         return jax.tree.map(lambda x: lax.with_sharding_constraint(x, sharding), batch)
 
     def put(self, tree: PyTree) -> PyTree:
@@ -145,7 +155,7 @@ class Layout:
 
         if self.mesh is None:
             return all_members
-        split = PartitionSpec(AXIS)
+        split = PartitionSpec(self.axis)
         return jax.shard_map(
             all_members,
             mesh=self.mesh,
@@ -154,10 +164,74 @@ class Layout:
             check_vma=False,
         )
 
+    def over_batch(
+        self, apply: Callable[..., Any], place: int, *, divisible: bool
+    ) -> Callable[..., Any]:
+        """Maps a network over the parts of a batch, one a device.
+
+        What all devices read is handed to them as one vector an argument, so that its
+        gradient is joined by one message.
+
+        Args:
+          apply: ``(*arguments, key, train=...) -> (outputs, statistics)``.
+          place: number of the argument that is the batch [example, ...].
+          divisible: whether layers go by `models.batch_axis`, so that parts give what
+            the whole batch gives. Else the compiler divides it, if batch norm is
+            global.
+
+        Returns:
+          The same function of whole batches. If batch norm is by device, each part has
+          a key of its own, and statistics are the mean of the devices'.
+        """
+        mesh = self.mesh
+        if mesh is None or self.members:
+            return apply
+        alone = self.axis == DEVICE
+        if not (alone or divisible):
+            return apply
+        split = PartitionSpec(self.axis)
+        whole = PartitionSpec()
+
+        def mapped(*arguments: PyTree, train: bool) -> tuple[PyTree, PyTree]:
+            *shared, key = arguments
+            batch = shared.pop(place)
+            _require_even(batch, mesh.size)
+            flat = [ravel_pytree(argument) for argument in shared]
+
+            def part(
+                vectors: list[jax.Array], batch: PyTree, key: jax.Array
+            ) -> tuple[PyTree, PyTree]:
+                given = [
+                    restore(vector)
+                    for vector, (_, restore) in zip(vectors, flat, strict=True)
+                ]
+                given.insert(place, batch)
+                outputs, stats = apply(*given, key[0] if alone else key, train=train)
+                return outputs, self._join(stats) if alone else stats
+
+            return jax.shard_map(
+                part,
+                mesh=mesh,
+                in_specs=(whole, split, split if alone else whole),
+                out_specs=(split, whole),
+                check_vma=False,
+            )(
+                [vector for vector, _ in flat],
+                batch,
+                jax.random.split(key, mesh.size) if alone else key,
+            )
+
+        return mapped
+
+    def _join(self, stats: PyTree) -> PyTree:
+        """Returns the mean of the devices' statistics, by one message."""
+        vector, restore = ravel_pytree(stats)
+        return restore(lax.pmean(vector, self.axis)) if vector.size else stats
+
     @property
     def _step_spec(self) -> PartitionSpec:
         # The members of a population all need the whole batch.
-        return PartitionSpec() if self.members else PartitionSpec(None, AXIS)
+        return PartitionSpec() if self.members else PartitionSpec(None, self.axis)
 
     def _shapes(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
         if self.mesh is None:
@@ -171,14 +245,23 @@ class Layout:
 
         def sharding(leaf: Any) -> NamedSharding:
             if self.members:
-                return NamedSharding(mesh, PartitionSpec(AXIS))
+                return NamedSharding(mesh, PartitionSpec(self.axis))
             axes = [i for i, n in enumerate(leaf.shape) if n % mesh.size == 0]
             if not (self.split_state and axes):
                 return NamedSharding(mesh, PartitionSpec())
             largest = max(axes, key=lambda i: leaf.shape[i])
-            return NamedSharding(mesh, PartitionSpec(*[None] * largest, AXIS))
+            return NamedSharding(mesh, PartitionSpec(*[None] * largest, self.axis))
 
         return jax.tree.map(sharding, tree)
+
+
+def _require_even(batch: PyTree, devices: int) -> None:
+    size = jax.tree.leaves(batch)[0].shape[0]
+    if size % devices:
+        raise InputError(
+            f"{devices} devices cannot share {size} images, a batch or a part of one, "
+            "evenly; want another number as devices"
+        )
 
 
 def _placed(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
@@ -197,6 +280,7 @@ def make_layout(
     *,
     split_state: bool = False,
     members: bool = False,
+    batch_norm: str = "global",
 ) -> Layout:
     """Makes the layout for a number of devices.
 
@@ -206,6 +290,7 @@ def make_layout(
       what: name of these things, for the error.
       split_state: whether parameters and optimizer are divided among the devices.
       members: whether a population's members are shared out, and not a batch.
+      batch_norm: batch that batch norm is over, a key of `BATCH_NORMS`.
 
     Raises:
       InputError: there are fewer devices, or they cannot share the work evenly.
@@ -228,7 +313,9 @@ def make_layout(
         return Layout()
     # Devices of one process side by side, so that its part of a batch is one piece.
     chosen = sorted(devices[:count], key=lambda device: device.process_index)
-    return Layout(Mesh(np.array(chosen), (AXIS,)), split_state, members)
+    return Layout(
+        Mesh(np.array(chosen), (BATCH_NORMS[batch_norm],)), split_state, members
+    )
 
 
 def to_host(tree: PyTree) -> PyTree:

@@ -16,17 +16,24 @@ from darts_jax.kernels.convolution import conv
 from darts_jax.kernels.cpu import describe_kernels, has_kernels
 from darts_jax.kernels.edges import PLAIN_FORMS
 from darts_jax.kernels.joined import join
+from darts_jax.kernels.precision import (
+    PRECISIONS,
+    describe_precision,
+    use_precision,
+)
 from darts_jax.kernels.rectified import relu_conv, relu_separable
 from darts_jax.kernels.sums import BN_EPSILON, Moments, moments, standardize
 
 __all__ = [
     "BN_EPSILON",
     "PLAIN_FORMS",
+    "PRECISIONS",
     "Moments",
     "avg_pool",
     "conv",
     "depthwise_conv",
     "describe_kernels",
+    "describe_precision",
     "has_kernels",
     "join",
     "max_pool",
@@ -35,4 +42,5 @@ __all__ = [
     "relu_conv",
     "relu_separable",
     "standardize",
+    "use_precision",
 ]

@@ -52,8 +52,10 @@ def make_primitive(
     primitive = Primitive(name)
     primitive.multiple_results = several
     compiled = jax.jit(primitive.bind, static_argnames="window")
-    plain = of_any_rank(xla)
-    plain_cpu = plain if xla_cpu is None else of_any_rank(xla_cpu)
+    plain = of_any_rank(_in_precision_of_window(xla))
+    plain_cpu = (
+        plain if xla_cpu is None else of_any_rank(_in_precision_of_window(xla_cpu))
+    )
 
     def implement(*arrays: Array, **parameters: Any) -> Any:
         # With `jit` disabled, as in debugging, this function would call itself forever.
@@ -137,6 +139,23 @@ def of_any_rank(form: Callable[..., Any]) -> Callable[..., Any]:
         return jax.tree.map(lambda result: result[0], results)
 
     return either
+
+
+def _in_precision_of_window(form: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a form whose products have the precision of its window, if it has one.
+
+    Forms are traced when a program is lowered, where the precision that it was traced
+    in is forgotten.
+    """
+
+    def precise(*arrays: Array, **parameters: Any) -> Any:
+        window = parameters.get("window")
+        if window is None:
+            return form(*arrays, **parameters)
+        with jax.default_matmul_precision(window.precision):
+            return form(*arrays, **parameters)
+
+    return precise
 
 
 def _with_edge(array: Any) -> jax.ShapeDtypeStruct:

@@ -122,7 +122,8 @@ def _likeness(equation: JaxprEqn) -> Hashable:
     if equation.primitive is not SEPARABLE.map_p:
         return jaxprs.likeness(equation), shapes, dtype
     window = jaxprs.window_of(equation)
-    return equation.primitive, window.stride, shapes[0], shapes[2:], dtype
+    shape = window.stride, shapes[0], shapes[2:], dtype
+    return equation.primitive, window.precision, shape
 
 
 def _groups(

@@ -18,6 +18,7 @@ from jaxtyping import Array
 
 from darts_jax.kernels.cpu import call_kernel
 from darts_jax.kernels.edges import make_primitive
+from darts_jax.kernels.precision import convolution_precision
 
 # Layouts of images, kernels and results for XLA's convolutions.
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
@@ -33,6 +34,7 @@ class Window:
       stride: down and across, in pixels.
       dilation: distance of neighbouring taps, in pixels.
       padding: rows above and below, columns left and right.
+      precision: JAX's name of the precision of products; None: JAX's default.
     """
 
     image: tuple[int, int]
@@ -40,6 +42,7 @@ class Window:
     stride: tuple[int, int]
     dilation: int
     padding: tuple[int, int]
+    precision: str | None = None
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -78,7 +81,7 @@ class Windows:
     lie in an array of the largest one's size, each in its first rows and columns.
 
     Attributes:
-      parts: of one stride.
+      parts: of one stride and one precision.
     """
 
     parts: tuple[Window, ...]
@@ -98,6 +101,11 @@ class Windows:
         """Height and width of the array that holds a kernel, in taps."""
         return max(part.kernel for part in self.parts)
 
+    @property
+    def precision(self) -> str | None:
+        """JAX's name of the precision of products; None: JAX's default."""
+        return self.parts[0].precision
+
     def widen(self, kernel: Array) -> Array:
         """Returns a part's kernel [height, width, channel] in an array for any part.
 
@@ -113,6 +121,8 @@ def same_window(
 ) -> Window:
     """Returns a window that is padded so that stride 1 keeps the image's size.
 
+    Its precision is that in which convolutions are traced here.
+
     Args:
       x: images [..., height, width, channel].
       size: height and width of the window, odd.
@@ -122,7 +132,12 @@ def same_window(
     height, width = size
     padding = dilation * (height // 2), dilation * (width // 2)
     return Window(
-        (x.shape[-3], x.shape[-2]), (height, width), stride, dilation, padding
+        (x.shape[-3], x.shape[-2]),
+        (height, width),
+        stride,
+        dilation,
+        padding,
+        convolution_precision(),
     )
 
 

@@ -22,6 +22,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from darts_jax.kernels import join
+from darts_jax.models.batch_axis import keep_joined
 from darts_jax.models.mixed_operation import (
     EdgeSettings,
     MixedOperation,
@@ -225,7 +226,7 @@ class MixedCell:
         """
         if not self.recompute:
             return function
-        return jax.checkpoint(function, prevent_cse=not looped)
+        return jax.checkpoint(function, prevent_cse=not looped, policy=keep_joined)
 
     def zero_node(self, inputs: Float[Array, "input ..."]) -> Image:
         """Returns a node of zeros for these inputs."""

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from darts_jax.kernels import use_precision
 from darts_jax.models import stack
 from darts_jax.models.network import Logits, Network
 from darts_jax.models.operations.layers import STREAMS, Image, draw
@@ -78,11 +79,12 @@ def zero_mixture(space: Space) -> Mixture:
     return Mixture({k: jnp.zeros(cell.shape) for k, cell in space.cells.items()})
 
 
-def supernet_apply(net: Supernet) -> SupernetApply:
+def supernet_apply(net: Supernet, precision: str = "default") -> SupernetApply:
     """Returns the supernet's forward pass.
 
     Args:
       net: the supernet.
+      precision: of its products and of their derivatives', a key of `PRECISIONS`.
 
     Returns:
       A pure function; see `types.SupernetApply`.
@@ -98,16 +100,18 @@ def supernet_apply(net: Supernet) -> SupernetApply:
         train: bool,
     ) -> tuple[Float[Array, "batch class"], Stats]:
         variables = {"params": params, "batch_stats": stats}
-        return stack.apply(net, variables, key, inputs, mixture, train=train)
+        with use_precision(precision):
+            return stack.apply(net, variables, key, inputs, mixture, train=train)
 
     return apply
 
 
-def network_apply(net: Network) -> NetworkApply:
+def network_apply(net: Network, precision: str = "default") -> NetworkApply:
     """Returns the forward pass of a genotype's network.
 
     Args:
       net: the network.
+      precision: of its products and of their derivatives', a key of `PRECISIONS`.
 
     Returns:
       A pure function; see `types.NetworkApply`.
@@ -123,9 +127,10 @@ def network_apply(net: Network) -> NetworkApply:
         train: bool,
     ) -> tuple[Logits, Stats]:
         variables = {"params": params, "batch_stats": stats}
-        logits, changed = stack.apply(
-            net, variables, key, inputs, drop_rate, train=train
-        )
+        with use_precision(precision):
+            logits, changed = stack.apply(
+                net, variables, key, inputs, drop_rate, train=train
+            )
         # Statistics of what did not run, the auxiliary head, stay as they were.
         return logits, {**stats, **changed}
 

@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from darts_jax.models import stack
+from darts_jax.models.batch_axis import keep_joined
 from darts_jax.models.operations.layers import (
     BatchNorm,
     Conv,
@@ -232,7 +233,9 @@ def run_blocks(
 
         call: Callable[..., Any] = functools.partial(stack.apply, module, train=train)
         if recompute:
-            call = jax.checkpoint(call, prevent_cse=len(indices) == 1)
+            call = jax.checkpoint(
+                call, prevent_cse=len(indices) == 1, policy=keep_joined
+            )
 
         def step(
             states: tuple[Image, Image], x: Any, call: Callable[..., Any] = call

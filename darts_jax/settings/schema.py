@@ -24,6 +24,8 @@ from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.stopping import STOP_RULES
 from darts_jax.data.reading import FITS, parse_size
+from darts_jax.kernels import PRECISIONS
+from darts_jax.models.batch_axis import BATCH_NORMS
 from darts_jax.models.operations.corruption import CORRUPTIONS
 from darts_jax.settings.evidence_schema import EVIDENCE_SCHEMA
 from darts_jax.settings.schedules import FLATTENED, SHAPES
@@ -524,6 +526,18 @@ SCHEMA: dict[str, Setting] = {
         "Devices that share a batch, or a population; 0: all that can.",
         COUNT,
         "devices",
+    ),
+    "batch_norm": Setting(
+        "global",
+        "Images that batch norm is over, if devices share a batch: all (global), or "
+        "each device's own (device).",
+        OneOf(tuple(BATCH_NORMS)),
+    ),
+    "precision": Setting(
+        "default",
+        "Precision of float32 products; by default bfloat16 on TPU, TF32 on NVIDIA, "
+        "float32 on CPU.",
+        OneOf(tuple(PRECISIONS)),
     ),
     "population.execution": Setting(
         "auto",

@@ -5,7 +5,8 @@ that are called as `Supernet` and `Network` are. To add one: a row in each table
 """
 
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -31,8 +32,9 @@ from darts_jax.errors import InputError
 from darts_jax.models import functional
 from darts_jax.models.execution import Execution
 from darts_jax.models.network import Network
-from darts_jax.models.operations.corruption import CORRUPTIONS
+from darts_jax.models.operations.corruption import CORRUPTIONS, TAKES_PARTS
 from darts_jax.models.operations.image import get_operation, require_operation
+from darts_jax.models.operations.operation import traits
 from darts_jax.models.operations.soundness import require_operation_sound
 from darts_jax.models.supernet import Supernet
 from darts_jax.settings.combinations import corruption_operations
@@ -41,8 +43,9 @@ from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Cell, Genotype, Space
 from darts_jax.tasks.image_data import normalize_images
 from darts_jax.tasks.task import require_family
-from darts_jax.types import TrainState, step_key
+from darts_jax.types import NetworkApply, SupernetApply, TrainState, step_key
 
+_ANY_CHANNELS = 8
 _FEW_EDGES = 8  # between NAS-Bench-201's 6 and DARTS's 14
 
 
@@ -156,6 +159,15 @@ def _operations_of(space: Space) -> set[str]:
     return {name for cell in space.cells.values() for name in cell.operations}
 
 
+def _take_parts(names: Iterable[str]) -> bool:
+    """Returns whether devices may compute parts of a batch by these operations."""
+    modules = (
+        get_operation(name)(_ANY_CHANNELS, stride, discrete)
+        for name, stride, discrete in itertools.product(names, (1, 2), (False, True))
+    )
+    return all(traits(module).takes_parts for module in modules)
+
+
 def _require_sound(site: Site, *, discrete: bool) -> None:
     require_operation_sound(
         site.operation,
@@ -224,6 +236,40 @@ def _network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Netwo
     return net
 
 
+def make_supernet_apply(
+    config: ConfigDict, net: Supernet, layout: Layout
+) -> SupernetApply:
+    """Returns the forward pass of a supernet on the devices that share a batch.
+
+    Args:
+      config: settings of a run.
+      net: the supernet.
+      layout: the devices.
+    """
+    apply = functional.supernet_apply(net, config.precision)
+    variants = net.space.supernet_variants
+    names = {variants.get(name, name) for name in _operations_of(net.space)}
+    corruptions = {corruption for _, corruption in net.corruptions}
+    divisible = _take_parts(names) and corruptions <= TAKES_PARTS
+    return layout.over_batch(apply, place=3, divisible=divisible)
+
+
+def make_network_apply(
+    config: ConfigDict, net: Network, layout: Layout
+) -> NetworkApply:
+    """Returns the forward pass of a genotype's network on devices that share a batch.
+
+    Args:
+      config: settings of a run.
+      net: the network.
+      layout: the devices.
+    """
+    apply = functional.network_apply(net, config.precision)
+    cells = net.genotype.cells.values()
+    names = {choice.operation for cell in cells for choice in cell.choices}
+    return layout.over_batch(apply, place=2, divisible=_take_parts(names))
+
+
 def make_supernet_prediction(
     method: Search, dataset: ImageSet, layout: Layout
 ) -> Callable[[Supermodel, Array], Any]:
@@ -256,19 +302,18 @@ def make_supernet_prediction(
 
 
 def make_network_prediction(
-    net: Network, dataset: ImageSet, layout: Layout
+    apply: NetworkApply, dataset: ImageSet, layout: Layout
 ) -> Callable[[TrainState, Array], Any]:
     """Returns the forward pass of a genotype's network as it is tested.
 
     Args:
-      net: the network.
+      apply: forward pass of the network.
       dataset: images, of which mean and deviation are read.
       layout: devices that share a batch.
 
     Returns:
       (state, stored images [batch, height, width, channel]) -> the main outputs.
     """
-    apply = functional.network_apply(net)
 
     def predict(state: TrainState, images: Array) -> Any:
         outputs, _ = apply(

@@ -91,8 +91,12 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
       InputError: an unknown name, data that do not suit the network, a batch too
         large, or a budget of networks that have none.
     """
-    size = config.search.batch_size
-    layout = layout or make_layout(config.devices, size, "search.batch_size")
+    layout = layout or make_layout(
+        config.devices,
+        config.search.batch_size,
+        "search.batch_size",
+        batch_norm=config.batch_norm,
+    )
     return get_task(config).make_search(config, dataset, layout)
 
 
@@ -113,6 +117,7 @@ def make_training(config: ConfigDict, dataset: Any, genotype: Genotype) -> Job:
         config.retrain.batch_size,
         "retrain.batch_size",
         split_state=config.retrain.split_state,
+        batch_norm=config.batch_norm,
     )
     return get_task(config).make_training(config, dataset, genotype, layout)
 

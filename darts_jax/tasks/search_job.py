@@ -57,6 +57,7 @@ from darts_jax.types import (
     Metrics,
     Scalars,
     SearchState,
+    SupernetApply,
     Targets,
     step_key,
 )
@@ -202,6 +203,7 @@ def make_method(
     size: tuple[int, int],
     costs: Callable[[str, Any, tuple[int, int]], Costs] | None = None,
     criterion: Criterion = CLASSIFICATION_CRITERION,
+    apply: SupernetApply | None = None,
 ) -> Search:
     """Makes the step of a search, every slot filled as the settings say.
 
@@ -212,6 +214,7 @@ def make_method(
       costs: (``search.costs``, net, size) -> cost of every operation, for the term
         ``expected_cost``; by default that of a `Supernet`'s.
       criterion: loss and metrics of the task.
+      apply: forward pass of ``net``, if it is mapped over devices.
 
     Raises:
       InputError: the table of costs that is asked for is not at hand or not of this
@@ -224,7 +227,7 @@ def make_method(
     targets = edge_targets(space) if settings.edge_weights else {}
     auxiliary = not Schedule.parse(settings.auxiliary_skip).is_zero
     return Search(
-        functional.supernet_apply(net),
+        apply or functional.supernet_apply(net, config.precision),
         RELAXATIONS[settings.relaxation],
         bind_settings(HYPERGRADIENTS[settings.hypergradient], settings.inner),
         full_mask(space),

@@ -48,13 +48,15 @@ EPOCHS = {"search.epochs": "search", "retrain.epochs": "retrain"}
 
 # Of the settings, those that say what is learned from what.
 _DATA = ("seed", "task", "space", "data", "language", "detection")
+# Those that say how any network is computed.
+_COMPUTATION = ("precision", "batch_norm")
 # What a verb's results depend on; a verb that is not listed depends on everything.
 # Settings in no used section, as those of checkpoints, may change between calls.
 _SECTIONS = {
-    "search": (*_DATA, "supernet", "search"),
-    "population": (*_DATA, "supernet", "search"),
-    "baseline": (*_DATA, "search", "retrain", "benchmark"),
-    "retrain": (*_DATA, "retrain", "baseline"),
+    "search": (*_DATA, *_COMPUTATION, "supernet", "search"),
+    "population": (*_DATA, *_COMPUTATION, "supernet", "search"),
+    "baseline": (*_DATA, *_COMPUTATION, "search", "retrain", "benchmark"),
+    "retrain": (*_DATA, *_COMPUTATION, "retrain", "baseline"),
 }
 # Where data lie, which may change while the data are the same.
 _PLACES = ("data.name", "data.directory", "data.images")
@@ -78,12 +80,13 @@ def open_run(
     run = RunDirectory(open_place(path))
 
     def create_or_reopen() -> None:
+        facts = _describe_environment(config)
         data = identify(dataset)
         with disk_errors(f"run directory {run.path}"):
             if run.config.exists():
-                _reopen(run, config, verb, data)
+                _reopen(run, config, verb, data, facts)
             else:
-                _create(run, config, verb, data)
+                _create(run, config, verb, data, facts)
 
     run_in_process_zero(create_or_reopen, f"to open {run.path}")
     return run
@@ -147,7 +150,11 @@ def extendable_verbs(
 
 
 def _create(
-    run: RunDirectory, config: ConfigDict, verb: str, data: Identity | None
+    run: RunDirectory,
+    config: ConfigDict,
+    verb: str,
+    data: Identity | None,
+    facts: dict[str, Any],
 ) -> None:
     # Hidden files are no one's work, but a folder view's or a killed atomic_write's.
     if run.path.exists() and any(
@@ -161,11 +168,15 @@ def _create(
     atomic_write(run.config, config_to_json(config))
     if data is not None:
         atomic_write(run.data, data.to_json())
-    _record_versions(run, {}, config, verb)
+    _record_facts(run, {}, verb, facts)
 
 
 def _reopen(
-    run: RunDirectory, config: ConfigDict, verb: str, data: Identity | None
+    run: RunDirectory,
+    config: ConfigDict,
+    verb: str,
+    data: Identity | None,
+    facts: dict[str, Any],
 ) -> None:
     old = load_config(run.config)
     versions = read_versions(run)
@@ -195,7 +206,7 @@ def _reopen(
         # A verb that began without this file may have begun on other data.
         if known is None and data is not None:
             atomic_write(run.data, data.to_json())
-        _record_versions(run, versions, config, verb)
+        _record_facts(run, versions, verb, facts)
 
 
 def _binding_differences(
@@ -242,25 +253,34 @@ def _forget_end(run: RunDirectory, verb: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def _record_versions(
-    run: RunDirectory, before: Mapping[str, Any], config: ConfigDict, verb: str
+def _record_facts(
+    run: RunDirectory, before: Mapping[str, Any], verb: str, facts: dict[str, Any]
 ) -> None:
+    text = json.dumps({**before, verb: facts}, indent=1, sort_keys=True)
+    atomic_write(run.versions, text + "\n")
+
+
+def _describe_environment(config: ConfigDict) -> dict[str, Any]:
+    """Returns versions, the device, and how it multiplies.
+
+    Raises:
+      InputError: it does not have the precision that is asked for.
+    """
     import jax
 
     from darts_jax import kernels
 
     device = jax.devices()[0]
     on_cpu = device.platform == "cpu"
-    facts = {
+    return {
         **installed_versions(),
         "platform": platform.platform(),
         "backend": device.platform,
         "device": device.device_kind,
         **({"kernels": kernels.describe_kernels()} if on_cpu else {}),
+        "precision": kernels.describe_precision(config.precision, device),
         "seed": config.seed,
     }
-    text = json.dumps({**before, verb: facts}, indent=1, sort_keys=True)
-    atomic_write(run.versions, text + "\n")
 
 
 def _reasons_against(

@@ -103,7 +103,7 @@ def make_path_scores(
     net = make_supernet(config, dataset).clone(
         sampled=True, corruptions=(), remat="none"
     )
-    apply = supernet_apply(net)
+    apply = supernet_apply(net, config.precision)
     rule = STATISTICS[settings.statistics]
     valid, calibration = _images(config, dataset)
     balanced = get_score(config).name == "balanced_accuracy"

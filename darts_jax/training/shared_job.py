@@ -144,7 +144,7 @@ class SharedTraining:
 def _make_member_job(config: ConfigDict, dataset: AnyDataset, net: Supernet) -> Job:
     """Makes the job of one member, whose scalars lack the mixture."""
     settings = config.retrain
-    apply = functional.supernet_apply(net)
+    apply = functional.supernet_apply(net, config.precision)
     criterion = auxiliary_criterion(class_weights(config, dataset))
     optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
     supply = make_supply(dataset, config)

@@ -15,6 +15,7 @@ from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import describe_compilation, use_compilation_cache
 from darts_jax.engine.job import Job
 from darts_jax.errors import InputError
+from darts_jax.kernels import describe_precision
 from darts_jax.models.functional import count_parameters, supernet_apply
 from darts_jax.settings.config import validate_config, with_overrides
 from darts_jax.spaces import get_space
@@ -87,6 +88,7 @@ class Estimate:
       macs: multiply-accumulates of its forward pass on one image; None if a loop's
         length is not known.
       device: its kind.
+      precision: numbers that it multiplies where an array is float32.
       device_memory: bytes of one device; None if the backend does not tell.
       trials: the search as configured; then, until one fits, with changes.
     """
@@ -94,6 +96,7 @@ class Estimate:
     parameters: int
     macs: int | None
     device: str
+    precision: str
     device_memory: int | None
     trials: tuple[Trial, ...]
 
@@ -116,6 +119,7 @@ class Estimate:
             ("multiply-accumulates, one image forward", macs),
             *_memory_rows(first.memory),
             (f"memory of the device, {self.device}", _format_size(total)),
+            ("products of float32 numbers", self.precision),
             ("seconds to compile", f"{first.compile_seconds:.1f}"),
         ]
         label = max(len(a) for a, _ in rows)
@@ -172,6 +176,7 @@ def estimate(
     require_images(config, "an estimate")
     if memory is not None and not 0 < memory < math.inf:
         raise InputError(f"a memory of {memory} GB; want a number above 0")
+    precision = describe_precision(config.precision, jax.local_devices()[0])
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or load_data(config)
     job = make_search(config, dataset)
@@ -182,6 +187,7 @@ def estimate(
         parameters=count_parameters(state.params),
         macs=forward_macs(config, dataset, state),
         device="as given" if memory else jax.local_devices()[0].device_kind,
+        precision=precision,
         device_memory=available,
         trials=tuple(_run_trials(config, dataset, available)),
     )
@@ -267,7 +273,6 @@ def forward_macs(config: ConfigDict, dataset: AnyDataset, state: Any) -> int | N
     # The scan's conditionals, idle in some slots, would count as if they never were.
     walked = with_overrides(config, ["supernet.execution=batch"])
     apply = supernet_apply(make_supernet(walked, dataset))
-
     kinds = get_space(config.space).cells
 
     def forward(state: Any, images: Any) -> Any:

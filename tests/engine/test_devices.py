@@ -1,5 +1,6 @@
 """Many devices, processes and members compute what one does."""
 
+import json
 import shutil
 import signal
 import time
@@ -40,8 +41,9 @@ def searched(out, processes, per_process, *how):
 @pytest.mark.parametrize(
     ("how", "clusters"),
     [
-        (("float64", "first_order"), ((1, 8), (2, 4))),
-        (("float64", "exact"), ((1, 8),)),
+        (("float64", "first_order", "parts"), ((1, 8), (2, 4))),
+        (("float64", "first_order", "compiler"), ((1, 8),)),
+        (("float64", "exact", "parts"), ((1, 8),)),
     ],
 )
 def test_devices_and_processes_give_the_architecture_of_one_device(
@@ -54,6 +56,25 @@ def test_devices_and_processes_give_the_architecture_of_one_device(
         many = searched(tmp_path / f"{processes}.npz", processes, devices, *how)
         for kind, values in alone.items():
             np.testing.assert_allclose(many[kind], values, rtol=0, atol=TOLERANCE)
+
+
+def test_batch_norm_by_device_is_the_mean_of_the_parts_alone():
+    process = launch(4, ROOT / "tests" / "support" / "parts.py", 4)
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    assert output.splitlines()[-1] == "equal"
+
+
+@pytest.mark.parametrize(("batch_norm", "most"), [("global", 60), ("device", 3)])
+def test_devices_send_few_messages(batch_norm, most):
+    program = ROOT / "tests" / "support" / "collectives.py"
+    process = launch(4, program, 4, batch_norm)
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    counted = json.loads(output.splitlines()[-1])
+    # Sums alone. A compiler that divides a batch gathers it again at convolutions.
+    assert counted.keys() == {"all-reduce"}
+    assert counted["all-reduce"] <= most
 
 
 TINY = [

@@ -1,6 +1,9 @@
 """Program that searches over some devices and processes, for `test_devices`.
 
-    python searcher.py OUT DEVICES PRECISION HYPERGRADIENT [COORDINATOR COUNT INDEX]
+    python searcher.py OUT DEVICES PRECISION HYPERGRADIENT DIVIDED \
+        [COORDINATOR COUNT INDEX]
+
+DIVIDED is "parts", if devices compute parts of a batch each, or "compiler".
 
 Writes the architecture parameters after 20 steps. In float64 the images are made here,
 as the data pipeline's are float32.
@@ -18,7 +21,7 @@ from tests.support.tiny import tiny_space
 STEPS, BATCH = 20, 64
 
 
-def main(out, devices, precision, hypergradient, *cluster):
+def main(out, devices, precision, hypergradient, divided, *cluster):
     from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
     from darts_jax.bilevel.relaxation import RELAXATIONS
     from darts_jax.bilevel.step import Search
@@ -36,8 +39,10 @@ def main(out, devices, precision, hypergradient, *cluster):
     net = Supernet(space, 10, 2, 4)
     rule = HYPERGRADIENTS[hypergradient]
     masks = {kind: cell.mask for kind, cell in space.cells.items()}
-    search = Search(supernet_apply(net), RELAXATIONS["softmax"], rule, masks)
     layout = make_layout(int(devices), BATCH, "the batch")
+    apply = supernet_apply(net)
+    apply = layout.over_batch(apply, place=3, divisible=divided == "parts")
+    search = Search(apply, RELAXATIONS["softmax"], rule, masks)
 
     def init(seed):
         key = jax.random.key(seed)

@@ -13,7 +13,7 @@ import darts_jax
 from darts_jax.cli.main import main
 from darts_jax.cost import macs
 from darts_jax.data.sources import load_dataset
-from darts_jax.engine.devices import AXIS, Layout
+from darts_jax.engine.devices import Layout
 from darts_jax.kernels import channelwise, convolution, rectified, sums
 from darts_jax.kernels.edges import PLAIN_FORMS
 from darts_jax.tasks.registry import make_search
@@ -159,7 +159,7 @@ def test_a_supernet_is_the_sum_of_its_parts(execution):
 
 
 def test_shapes_are_those_of_what_a_run_makes():
-    layout = Layout(Mesh(np.array(jax.devices()[:1]), (AXIS,)), split_state=True)
+    layout = Layout(Mesh(np.array(jax.devices()[:1]), ("batch",)), split_state=True)
     state = {"weights": np.zeros((3, 4), np.float32), "step": np.int32(0)}
     data = np.zeros((5, 2), np.uint8)
     made = layout.init(lambda t: t, state), layout.put(data)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from darts_jax.models.batch_axis import draw_for_images, mean_over_parts
 from darts_jax.models.operations.layers import Image
 
 Corruption = Callable[[PRNGKeyArray, Image, Float[Array, ""]], Image]
@@ -40,8 +41,12 @@ def gaussian(key: PRNGKeyArray, output: Image, strength: Float[Array, ""]) -> Im
       output: of an operation.
       strength: standard deviation of the noise over that of the output's values.
     """
-    noise = jax.random.normal(key, output.shape, output.dtype)
-    width = strength * jnp.std(jax.lax.stop_gradient(output), dtype=strength.dtype)
+    noise = draw_for_images(
+        lambda shape: jax.random.normal(key, shape, output.dtype), output.shape
+    )
+    values = jax.lax.stop_gradient(output).astype(strength.dtype)
+    centred = values - mean_over_parts(jnp.mean(values))
+    width = strength * jnp.sqrt(mean_over_parts(jnp.mean(jnp.square(centred))))
     return output + width.astype(output.dtype) * noise
 
 
@@ -65,6 +70,8 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 SAME_FOR_EDGE: set[Corruption] = {drop_path}
 """Corruptions of which all operations of an edge have the same draw."""
+TAKES_PARTS: set[Corruption] = {dropout, drop_path, gaussian}
+"""Corruptions that go by `models.batch_axis`; see `operation.Traits.takes_parts`."""
 
 
 def _drop(
@@ -74,6 +81,8 @@ def _drop(
     shape: tuple[int, ...],
 ) -> Image:
     """Drops with a draw for every entry of a shape that broadcasts to the output's."""
-    kept = jax.random.bernoulli(key, 1 - strength, shape)
+    kept = draw_for_images(
+        lambda shape: jax.random.bernoulli(key, 1 - strength, shape), shape
+    )
     scaled = output / (1 - strength).astype(output.dtype)
     return jnp.where(kept, scaled, jnp.zeros_like(output))

@@ -14,6 +14,7 @@ from flax import linen as nn
 
 from darts_jax.errors import unknown_name_error
 from darts_jax.kernels import avg_pool, max_pool
+from darts_jax.models.batch_axis import draw_for_images
 from darts_jax.models.operations.layers import (
     BatchNorm,
     Conv,
@@ -32,6 +33,8 @@ from darts_jax.spaces.widths import width_share
 class Zero(nn.Module):
     """No connection."""
 
+    takes_parts: ClassVar[bool] = True
+
     stride: int
 
     @nn.compact
@@ -44,6 +47,7 @@ class Identity(nn.Module):
     """The input itself."""
 
     edge_independent: ClassVar[bool] = True
+    takes_parts: ClassVar[bool] = True
 
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Image:
@@ -57,19 +61,25 @@ class Noise(nn.Module):
     Takes a key from the stream ``noise``.
     """
 
+    takes_parts: ClassVar[bool] = True
+
     stride: int
 
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Image:
         del train
         shape = x[:, :: self.stride, :: self.stride].shape
-        return jax.random.normal(self.make_rng("noise"), shape, x.dtype)
+        key = self.make_rng("noise")
+        return draw_for_images(
+            lambda shape: jax.random.normal(key, shape, x.dtype), shape
+        )
 
 
 class Pool(nn.Module):
     """A 3x3 pooling, with BN behind it in a supernet."""
 
     edge_independent: ClassVar[bool] = True
+    takes_parts: ClassVar[bool] = True
 
     pool: Callable[..., Image]
     stride: int
@@ -85,6 +95,7 @@ class _SizedConv(nn.Module):
     """Convolutions of one size whose last BN takes the mixture's weight."""
 
     takes_weight: ClassVar[bool] = True
+    takes_parts: ClassVar[bool] = True
 
     channels: int
     kernel: int

@@ -27,6 +27,7 @@ from darts_jax.kernels import (
     relu_separable,
     standardize,
 )
+from darts_jax.models.batch_axis import count_parts, standardize_jointly
 
 Image = Float[Array, "batch height width channel"]
 Weight = Float[Array, " channel"]
@@ -190,19 +191,25 @@ class BatchNorm(nn.Module):
         Args:
           x: the images.
           train: whether by the batch's own moments.
-          moments_of_x: mean and biased variance of every channel, if they are known.
+          moments_of_x: mean and biased variance of every channel, if they are known;
+            of a part of a batch they are of no use.
           weight: factors of the output's channels.
         """
         running = self.variable("batch_stats", MOMENTS, _standard_moments, x.shape[-1])
         wide = x.astype(at_least_float32(x.dtype))
         weight, bias = self._weighed(x.shape[-1], wide.dtype, weight)
         if train:
-            if moments_of_x is None:
-                moments_of_x = moments(wide, self.guess(x.shape[-1], wide.dtype))
+            guess = self.guess(x.shape[-1], wide.dtype)
+            parts = count_parts()
+            if parts > 1:
+                y, moments_of_x = standardize_jointly(wide, guess, weight)
+            else:
+                if moments_of_x is None:
+                    moments_of_x = moments(wide, guess)
+                y = standardize(wide, moments_of_x, weight)
             if not self.is_initializing():
-                pixels = x.size // x.shape[-1]
+                pixels = parts * (x.size // x.shape[-1])
                 running.value = _moved(running.value, moments_of_x, pixels)
-            y = standardize(wide, moments_of_x, weight)
         else:
             mean, var = jnp.unstack(running.value.astype(wide.dtype))
             inverse = lax.rsqrt(var + BN_EPSILON)
@@ -297,6 +304,7 @@ class ReLUConvBN(nn.Module):
     """
 
     takes_weight: ClassVar[bool] = True
+    takes_parts: ClassVar[bool] = True
 
     channels: int
     kernel: tuple[int, int] = (1, 1)
@@ -329,6 +337,7 @@ class FactorizedReduce(nn.Module):
     """
 
     takes_weight: ClassVar[bool] = True
+    takes_parts: ClassVar[bool] = True
 
     channels: int
     affine: bool = True

@@ -79,6 +79,7 @@ class InvertedResidual(nn.Module):
     """
 
     adds_input: ClassVar[bool] = True
+    takes_parts: ClassVar[bool] = True
 
     channels: int
     stride: int

@@ -35,11 +35,15 @@ class Traits(NamedTuple):
       adds_input: whether the module is the inner part of a residual block: its input is
         added to its output where both have one shape, behind drop path and corruption,
         which spare the input.
+      takes_parts: whether all that the module draws or averages over the images of a
+        batch goes by `models.batch_axis`, as in `BatchNorm`. Devices that share a batch
+        and join its statistics then compute a part each.
     """
 
     edge_independent: bool = False
     takes_weight: bool = False
     adds_input: bool = False
+    takes_parts: bool = False
 
 
 def traits(module: nn.Module) -> Traits:
@@ -52,6 +56,7 @@ def traits(module: nn.Module) -> Traits:
         edge_independent=getattr(module, "edge_independent", False),
         takes_weight=getattr(module, "takes_weight", False),
         adds_input=getattr(module, "adds_input", False),
+        takes_parts=getattr(module, "takes_parts", False),
     )
 
 

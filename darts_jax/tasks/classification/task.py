@@ -33,8 +33,10 @@ from darts_jax.tasks.image_data import (
 from darts_jax.tasks.image_networks import (
     expected_image_cost,
     make_network,
+    make_network_apply,
     make_network_prediction,
     make_supernet,
+    make_supernet_apply,
     make_supernet_prediction,
 )
 from darts_jax.tasks.search_job import make_method, make_search_job
@@ -51,7 +53,13 @@ def _make_search(config: ConfigDict, dataset: AnyDataset, layout: Layout) -> Job
     expected_cost = functools.partial(expected_image_cost, config, dataset)
     dataset, train, valid = split_search_data(config, dataset)
     net = make_supernet(config, dataset)
-    method = make_method(config, net, dataset.image_shape[:2], criterion=criterion)
+    method = make_method(
+        config,
+        net,
+        dataset.image_shape[:2],
+        criterion=criterion,
+        apply=make_supernet_apply(config, net, layout),
+    )
     supply = make_supply(dataset, config)
     size = config.search.batch_size
     require_whole_batch(size, len(train), "the training half")
@@ -83,7 +91,7 @@ def _make_training(
     settings = config.retrain
     net = make_network(config, dataset, genotype)
     criterion = auxiliary_criterion(class_weights(config, dataset))
-    apply = functional.network_apply(net)
+    apply = make_network_apply(config, net, layout)
     supply = make_supply(dataset, config)
     size = settings.batch_size
     require_whole_batch(size, supply.images, "the training set")
@@ -91,7 +99,7 @@ def _make_training(
     def init_network(key: PRNGKeyArray) -> Initialized:
         return functional.initialize_network(net, key, dataset.image_shape)
 
-    predict = make_network_prediction(net, dataset, layout)
+    predict = make_network_prediction(apply, dataset, layout)
     optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
     return make_training_job(
         config,
@@ -126,8 +134,9 @@ def make_inference(
     Raises:
       InputError: an unknown operation, or an image too small.
     """
-    net = make_network(config, dataset, genotype)
-    predict = make_network_prediction(net.clone(auxiliary=False), dataset, Layout())
+    net = make_network(config, dataset, genotype).clone(auxiliary=False)
+    apply = make_network_apply(config, net, Layout())
+    predict = make_network_prediction(apply, dataset, Layout())
     return lambda state, images: predict(state, images).astype(jnp.float32)
 
 

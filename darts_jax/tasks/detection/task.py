@@ -36,8 +36,10 @@ from darts_jax.tasks.image_data import make_reading, normalize_images
 from darts_jax.tasks.image_networks import (
     expected_image_cost,
     make_network,
+    make_network_apply,
     make_network_prediction,
     make_supernet,
+    make_supernet_apply,
     make_supernet_prediction,
 )
 from darts_jax.tasks.search_job import make_method, make_search_job
@@ -48,7 +50,7 @@ from darts_jax.tasks.task import (
     require_settings,
 )
 from darts_jax.tasks.training_job import make_training_job
-from darts_jax.types import Params, Scenes, Stats, TrainState
+from darts_jax.types import NetworkApply, Params, Scenes, Stats, TrainState
 
 SCORES = (AVERAGE_PRECISION,)
 
@@ -75,7 +77,13 @@ def _make_search(config: ConfigDict, dataset: SceneSet, layout: Layout) -> Job:
     net = make(config, dataset).clone(top=_make_head(config, dataset))
     size = config.search.batch_size
     criterion = make_detection_criterion(config.detection)
-    method = make_method(config, net, dataset.image_shape[:2], criterion=criterion)
+    method = make_method(
+        config,
+        net,
+        dataset.image_shape[:2],
+        criterion=criterion,
+        apply=make_supernet_apply(config, net, layout),
+    )
     train, valid = (
         take_rows(dataset.train, rows)
         for rows in split_train(dataset.train_size, config.search.train_fraction)
@@ -115,13 +123,14 @@ def _make_training(
     def init_network(key: PRNGKeyArray) -> Initialized:
         return functional.initialize_network(net, key, dataset.image_shape)
 
-    locate = make_network_prediction(net, dataset, layout)
+    apply = make_network_apply(config, net, layout)
+    locate = make_network_prediction(apply, dataset, layout)
     criterion = make_detection_criterion(config.detection)
     optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
     return make_training_job(
         config,
         layout,
-        Training(_main_apply(net), settings.microbatches, criterion, optimizer),
+        Training(_main_output(apply), settings.microbatches, criterion, optimizer),
         score=choose_score(config, SCORES),
         init_network=init_network,
         feed=shuffled_feed([dataset.train], size),
@@ -149,7 +158,8 @@ def make_detector(
       InputError: an unknown operation, or an image too small.
     """
     net = _make_detection_network(config, dataset, genotype)
-    locate = make_network_prediction(net, dataset, Layout())
+    apply = make_network_apply(config, net, Layout())
+    locate = make_network_prediction(apply, dataset, Layout())
     reading = _reading(config)
     size = dataset.image_shape[:2]
     return lambda state, images: detect(locate(state, images), size, reading)
@@ -163,9 +173,8 @@ def _make_detection_network(
     return net.clone(top=_make_head(config, dataset))
 
 
-def _main_apply(net: Network) -> Callable[..., tuple[Located, Stats]]:
+def _main_output(apply: NetworkApply) -> Callable[..., tuple[Located, Stats]]:
     """Returns the forward pass of a network that has no auxiliary head."""
-    apply = functional.network_apply(net)
 
     def main(
         params: Params,

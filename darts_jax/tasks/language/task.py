@@ -109,7 +109,7 @@ def _make_training(
     space = get_space(check_genotype(genotype).space)
     net = require_family(space, NETWORKS)(settings, corpus, genotype)
     method = training.Training(
-        functional.network_apply(net),
+        functional.network_apply(net, config.precision),
         criterion=make_text_criterion(settings),
         optimizer=functools.partial(
             _averaged_sgd, nesterov=config.retrain.weights.nesterov
