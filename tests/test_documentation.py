@@ -10,6 +10,7 @@ import textwrap
 import pytest
 
 import darts_jax
+from darts_jax.documentation import implements
 from tests.support.paths import ROOT
 from tests.support.programs import run_quickly
 
@@ -158,6 +159,43 @@ def test_a_published_choice_names_its_source(table, name):
     function = function_of(getattr(darts_jax, table)[name])
     doc = inspect.getdoc(function)
     assert re.search(r"\b(19|20)\d\d\b", doc)
+
+
+class Slot:
+    """Signature of a slot.
+
+    Args:
+      x: a number.
+      y: a number,
+        in two lines.
+
+    Returns:
+      A number.
+
+    Raises:
+      ValueError: there is none.
+    """
+
+
+def test_a_function_takes_from_its_slot_what_it_does_not_say():
+    @implements(Slot)
+    def add(x, y, z):
+        """Adds three.
+
+        Args:
+          y: its own.
+          z: another.
+
+        Returns:
+          The sum.
+        """
+        return x + y + z
+
+    assert " ".join(inspect.getdoc(add).split()) == (
+        "Adds three. Args: x: a number. y: its own. z: another. Returns: The sum. "
+        "Raises: ValueError: there is none."
+    )
+    assert add(1, 2, 3) == 6
 
 
 def test_a_method_names_its_source_and_an_operation_says_what_it_is():
