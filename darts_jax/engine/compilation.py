@@ -78,7 +78,5 @@ def describe_compilation(seconds: float) -> str:
       seconds: time that compilation took.
     """
     kept = f"cache: {folder}" if (folder := cache_folder()) else "no cache"
-    computes = (
-        f"; {kernels.describe_kernels()}" if jax.default_backend() == "cpu" else ""
-    )
-    return f"compiled in {seconds:.1f} s ({kept}{computes})"
+    facts = "; ".join(filter(None, (kept, kernels.describe_kernels())))
+    return f"compiled in {seconds:.1f} s ({facts})"

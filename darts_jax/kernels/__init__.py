@@ -2,8 +2,9 @@
 
 Each is a function of images [batch, height, width, channel] that `jit`, `vmap` and
 derivatives of any order take. On CPU they are lowered to kernels in C++ where these can
-be built, else to forms that XLA's CPU backend runs well; elsewhere to XLA's own
-operations. Nothing outside this folder needs more than what is named here.
+be built, on NVIDIA's GPUs to kernels in Pallas, else to forms that XLA's backend runs
+well; elsewhere to XLA's own operations. Nothing outside this folder needs more than
+what is named here.
 """
 
 from darts_jax.kernels.channelwise import (
@@ -13,8 +14,10 @@ from darts_jax.kernels.channelwise import (
     max_pool_2x2,
 )
 from darts_jax.kernels.convolution import conv
-from darts_jax.kernels.cpu import describe_kernels, has_kernels
+from darts_jax.kernels.cpu import has_kernels
+from darts_jax.kernels.description import describe_kernels
 from darts_jax.kernels.edges import PLAIN_FORMS
+from darts_jax.kernels.gpu import use_gpu_kernels
 from darts_jax.kernels.joined import join
 from darts_jax.kernels.precision import (
     PRECISIONS,
@@ -42,5 +45,6 @@ __all__ = [
     "relu_conv",
     "relu_separable",
     "standardize",
+    "use_gpu_kernels",
     "use_precision",
 ]

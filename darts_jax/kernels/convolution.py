@@ -115,16 +115,27 @@ def _output_xla(x: Array, kernel: Array, *, window: Window) -> Array:
             "enhwc,ecf->enhwf", tap_view(x, window, (0, 0)), kernel[:, 0, 0]
         )
 
-    def one(x: Array, kernel: Array) -> Array:
-        return lax.conv_general_dilated(
-            x,
-            kernel,
-            window_strides=window.stride,
-            padding=[(p, p) for p in window.padding],
-            dimension_numbers=DIMENSIONS,
-        )
+    if len(x) == 1:
+        return _conv_xla(x[0], kernel[0], window)[None]
+    return jax.vmap(lambda x, kernel: _conv_xla(x, kernel, window))(x, kernel)
 
-    return one(x[0], kernel[0])[None] if len(x) == 1 else jax.vmap(one)(x, kernel)
+
+def _output_gpu(x: Array, kernel: Array, *, window: Window) -> Array:
+    """Computes a convolution for every edge: cuDNN is slow at those of groups."""
+    if window.kernel == (1, 1) or len(x) == 1:
+        return _output_xla(x, kernel, window=window)
+    pairs = zip(x, kernel, strict=True)
+    return jnp.stack([_conv_xla(*pair, window) for pair in pairs])
+
+
+def _conv_xla(x: Array, kernel: Array, window: Window) -> Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=window.stride,
+        padding=[(p, p) for p in window.padding],
+        dimension_numbers=DIMENSIONS,
+    )
 
 
 def _output_shape(x: Array, kernel: Array, *, window: Window) -> tuple[int, ...]:
@@ -145,4 +156,5 @@ output_p, input_p, kernel_p = make_window_products(
     output=Form(_output_shape, _output_cpu),
     by_input=Form(_input_shape, _input_cpu),
     by_kernel=Form(_kernel_shape, _kernel_cpu),
+    xla_gpu=_output_gpu,
 )

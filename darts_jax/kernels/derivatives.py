@@ -8,7 +8,7 @@ are those of the plain forms.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,13 +17,13 @@ from jax.interpreters import ad
 from jaxtyping import Array
 
 from darts_jax.kernels.cpu import call_kernel
-from darts_jax.kernels.edges import make_primitive, of_any_rank
+from darts_jax.kernels.edges import PallasForm, make_primitive, of_any_rank
 from darts_jax.kernels.windows import geometry_of
 
 Arrays = Sequence[Any]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Derivatives:
     """Derivatives of a map from an image and other arrays to an image.
 
@@ -37,6 +37,7 @@ class Derivatives:
       constants: name and value of the attributes of these kernels' calls.
       closed: name of a derivative, as in ``kernels``, and its form where no CPU is; the
         others are derived from ``plain``, as all are on CPU.
+      pallas: forms by Pallas kernels of the map, as "", and of these derivatives.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Derivatives:
     kernels: tuple[str, ...] = ("change", "back", "back_change")
     constants: tuple[tuple[str, Any], ...] = ()
     closed: tuple[tuple[str, Callable[..., Any]], ...] = ()
+    pallas: Mapping[str, PallasForm] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def change_p(self) -> Primitive:
@@ -163,6 +165,7 @@ class Derivatives:
             xla=dict(self.closed).get(suffix, plain),
             xla_cpu=plain,
             native_cpu=native,
+            pallas=self.pallas.get(suffix),
             several=True,
         )
 

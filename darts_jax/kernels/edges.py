@@ -5,6 +5,8 @@ edge axis, so `vmap` over edges costs no transpose. A lone edge has no such axis
 that a program need not add and remove it at every use.
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,10 +16,26 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 from jaxtyping import Array
 
-from darts_jax.kernels.cpu import register
+from darts_jax.kernels import cpu
+from darts_jax.kernels.gpu import lowering as gpu
 
 PLAIN_FORMS: dict[Primitive, Callable[..., Array]] = {}
 """Primitive -> its form by XLA's own operations, for readers that know only these."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PallasForm:
+    """A primitive's form by Pallas kernels.
+
+    Attributes:
+      form: takes the arrays, and by keyword the primitive's parameters and
+        ``interpret``, whether JAX's interpreter runs the kernels.
+      fits: whether the kernels can compute with arrays of these shapes.
+    """
+
+    form: Callable[..., Any]
+    fits: Callable[..., bool]
+
 
 IMAGE_RANK = 4  # [batch, height, width, channel]: what a primitive's first array is
 
@@ -29,6 +47,8 @@ def make_primitive(
     xla: Callable[..., Any],
     xla_cpu: Callable[..., Any] | None = None,
     native_cpu: Callable[..., Any] | None = None,
+    xla_gpu: Callable[..., Any] | None = None,
+    pallas: PallasForm | None = None,
     several: bool = False,
     shares: bool = False,
 ) -> Primitive:
@@ -41,10 +61,12 @@ def make_primitive(
       name: of the primitive.
       shape: returns the shape of the result, which has the first array's dtype, or a
         `jax.ShapeDtypeStruct`.
-      xla: its form by XLA's operations, on every platform but CPU.
+      xla: its form by XLA's operations, on every platform that has none of its own.
       xla_cpu: its form by XLA's operations on CPU; None: ``xla``.
       native_cpu: its form by kernels of our own on CPU, where these are built; None:
         there is none.
+      xla_gpu: its form by XLA's operations on GPUs; None: ``xla``.
+      pallas: its form by kernels of our own on NVIDIA's GPUs; None: there is none.
       several: whether shapes and forms are lists, of several results.
       shares: whether the image, as well as its tangents and cotangents, may have fewer
         edges than the last array: each of its edges is then read by as many neighbours.
@@ -52,10 +74,6 @@ def make_primitive(
     primitive = Primitive(name)
     primitive.multiple_results = several
     compiled = jax.jit(primitive.bind, static_argnames="window")
-    plain = of_any_rank(_in_precision_of_window(xla))
-    plain_cpu = (
-        plain if xla_cpu is None else of_any_rank(_in_precision_of_window(xla_cpu))
-    )
 
     def implement(*arrays: Array, **parameters: Any) -> Any:
         # With `jit` disabled, as in debugging, this function would call itself forever.
@@ -103,14 +121,67 @@ def make_primitive(
 
     primitive.def_abstract_eval(abstract)
     batching.primitive_batchers[primitive] = batch
-    PLAIN_FORMS[primitive] = plain
-    mlir.register_lowering(primitive, mlir.lower_fun(plain, multiple_results=several))
+    PLAIN_FORMS[primitive] = of_any_rank(_in_precision_of_window(xla))
+    on_cpu: list[_Special] = []
+    on_cuda: list[_Special] = []
+    if pallas is not None:
+        for specials, serves, interpret in (
+            (on_cpu, gpu.is_interpreted, True),
+            (on_cuda, gpu.may_serve, False),
+        ):
+            # One trace for all programs: what differs in nothing is compiled once.
+            form = jax.jit(
+                functools.partial(pallas.form, interpret=interpret),
+                static_argnames=("window",),
+            )
+            specials.append((functools.partial(serves, fits=pallas.fits), form))
     if native_cpu is not None:
-        register(primitive, of_any_rank(native_cpu), plain_cpu)
-    else:
-        lower_cpu = mlir.lower_fun(plain_cpu, multiple_results=several)
-        mlir.register_lowering(primitive, lower_cpu, platform="cpu")
+        on_cpu.append((cpu.may_serve, native_cpu))
+    _register(primitive, None, [], xla)
+    _register(primitive, "cpu", on_cpu, xla_cpu or xla)
+    _register(primitive, "cuda", on_cuda, xla_gpu or xla)
+    _register(primitive, "rocm", [], xla_gpu or xla)
     return primitive
+
+
+_Special = tuple[Callable[[Any], bool], Callable[..., Any]]
+"""A form, and whether it serves in the context of a lowering."""
+
+
+def _register(
+    primitive: Primitive,
+    platform: str | None,
+    specials: Sequence[_Special],
+    otherwise: Callable[..., Any],
+) -> None:
+    """Lowers a primitive for a platform by the first form that serves.
+
+    Args:
+      primitive: to be lowered.
+      platform: its name; None: every platform that has no rule of its own.
+      specials: forms that serve in places.
+      otherwise: a form that serves everywhere.
+    """
+
+    def always(context: Any) -> bool:
+        del context
+        return True
+
+    forms = [
+        (
+            serves,
+            mlir.lower_fun(
+                of_any_rank(_in_precision_of_window(form)), primitive.multiple_results
+            ),
+        )
+        for serves, form in [*specials, (always, otherwise)]
+    ]
+
+    def lower(context: Any, *operands: Any, **parameters: Any) -> Any:
+        form = next(form for serves, form in forms if serves(context))
+        return form(context, *operands, **parameters)
+
+    mlir.register_lowering(primitive, lower, platform=platform)
 
 
 def spread(image: Array, kernel: Array) -> Array:

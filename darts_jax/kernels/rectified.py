@@ -24,7 +24,8 @@ from jaxtyping import Array, Float
 
 from darts_jax.kernels import channelwise, convolution
 from darts_jax.kernels.derivatives import Arrays, Derivatives, native_results
-from darts_jax.kernels.edges import make_primitive, spread
+from darts_jax.kernels.edges import PallasForm, make_primitive, spread
+from darts_jax.kernels.gpu import separable
 from darts_jax.kernels.sums import Moments, moments_p
 from darts_jax.kernels.windows import Window, Windows, same_window
 
@@ -137,7 +138,7 @@ def _output_shape(x: Any, *kernels: Any, window: Window | Windows) -> tuple[int,
 # --- The primitives ----------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Rectified(Derivatives):
     """Derivatives of a map that is linear in relu(x) and in each of its kernels.
 
@@ -156,6 +157,11 @@ class Rectified(Derivatives):
             self.shape,
             moving=1,
             kernels=("back", "back_change") if self.kernels else (),
+            pallas={
+                name.removeprefix("image_"): form
+                for name, form in self.pallas.items()
+                if name.startswith("image_")
+            },
         )
 
     @functools.cached_property
@@ -187,6 +193,7 @@ class Rectified(Derivatives):
             shape=shapes,
             xla=self.plain_map or plain,
             native_cpu=native,
+            pallas=self.pallas.get(""),
             several=True,
             shares=True,
         )
@@ -194,13 +201,33 @@ class Rectified(Derivatives):
         return primitive
 
 
-SEPARABLE = Rectified("separable", _plain_separable, _output_shape)
+def _pallas_separable(kernel: Callable[..., list[Array]]) -> PallasForm:
+    def form(*arrays: Array, window: Window | Windows, interpret: bool) -> list[Array]:
+        windows = window.parts if isinstance(window, Windows) else (window,)
+        return kernel(*arrays, windows=windows, interpret=interpret)
+
+    return PallasForm(form, separable.fits)
+
+
+_PALLAS_SEPARABLE = {
+    "": _pallas_separable(separable.separable),
+    "change": _pallas_separable(separable.separable_change),
+    "back": _pallas_separable(separable.separable_back),
+    "back_change": _pallas_separable(separable.separable_back),
+    "image_back": _pallas_separable(separable.separable_image_back),
+    "image_back_change": _pallas_separable(separable.separable_image_back),
+}
+
+SEPARABLE = Rectified(
+    "separable", _plain_separable, _output_shape, pallas=_PALLAS_SEPARABLE
+)
 DENSE = Rectified("rectified_conv", _plain_dense, _output_shape)
 SEPARABLES = Rectified(
     "separables",
     _plain_separables,
     _output_shape,
     kernels=(),
+    pallas=_PALLAS_SEPARABLE,
     plain_map=_split_separables,
 )
 """Separable convolutions that differ in their windows, `Windows`, from edge to edge."""

@@ -339,6 +339,7 @@ def make_window_products(
     output: Form,
     by_input: Form,
     by_kernel: Form,
+    xla_gpu: Callable[..., Array] | None = None,
 ) -> tuple[Primitive, Primitive, Primitive]:
     """Makes the primitives of a product of images and kernels, and of its transposes.
 
@@ -348,28 +349,39 @@ def make_window_products(
 
     Args:
       name: of the first primitive, and of its native kernel.
-      xla: the product by XLA's operations, on every platform but CPU.
+      xla: the product by XLA's operations, where a platform has no form of its own.
       output: the product.
       by_input: its transpose by the images.
       by_kernel: its transpose by the kernels.
+      xla_gpu: the product by XLA's operations on GPUs; None: all three have the forms
+        there that they have on CPU.
 
     Returns:
       The primitives in this order.
     """
 
-    def make(name: str, form: Form, xla: Callable[..., Array]) -> Primitive:
+    def make(
+        name: str,
+        form: Form,
+        xla: Callable[..., Array],
+        xla_gpu: Callable[..., Array],
+    ) -> Primitive:
         return make_primitive(
             name,
             shape=form.shape,
             xla=xla,
             xla_cpu=form.xla_cpu,
             native_cpu=_native_form(name, form.shape),
+            xla_gpu=xla_gpu,
         )
 
-    input_xla, kernel_xla = _transposes(xla, by_input.shape, by_kernel.shape)
-    output_p = make(name, output, xla)
-    input_p = make(f"{name}_input", by_input, input_xla)
-    kernel_p = make(f"{name}_kernel", by_kernel, kernel_xla)
+    def all_by(product: Callable[..., Array]) -> tuple[Callable[..., Array], ...]:
+        return product, *_transposes(product, by_input.shape, by_kernel.shape)
+
+    forms = (output, by_input, by_kernel)
+    names = (name, f"{name}_input", f"{name}_kernel")
+    on_gpu = all_by(xla_gpu) if xla_gpu else [form.xla_cpu for form in forms]
+    output_p, input_p, kernel_p = map(make, names, forms, all_by(xla), on_gpu)
     _close_under_transposition(output_p, input_p, kernel_p)
     return output_p, input_p, kernel_p
 

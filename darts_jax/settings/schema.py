@@ -544,6 +544,12 @@ SCHEMA: dict[str, Setting] = {
         "How members are computed: one after another (map, on CPU) or side by side.",
         OneOf(("auto", "map", "vmap")),
     ),
+    "gpu_kernels": Setting(
+        "auto",
+        "What computes on a GPU: Pallas kernels (auto: where a card can run them), or "
+        "XLA's own operations. interpret: Pallas kernels, slowly, on CPU.",
+        OneOf(("auto", "pallas", "xla", "interpret")),
+    ),
     "compilation_cache": Setting(
         "auto", "Folder of compiled programs; auto: the user's cache; off: none."
     ),

@@ -9,6 +9,7 @@ from darts_jax.cost.expected import ExpectedCost
 from darts_jax.engine.devices import Layout, make_layout
 from darts_jax.engine.job import Job, Score
 from darts_jax.errors import InputError, unknown_name_error
+from darts_jax.kernels import use_gpu_kernels
 from darts_jax.settings.schema import SCHEMA
 from darts_jax.settings.setting import Registered
 from darts_jax.spaces.graph import Genotype
@@ -91,6 +92,7 @@ def make_search(config: ConfigDict, dataset: Any, layout: Layout | None = None) 
       InputError: an unknown name, data that do not suit the network, a batch too
         large, or a budget of networks that have none.
     """
+    use_gpu_kernels(config.gpu_kernels)
     layout = layout or make_layout(
         config.devices,
         config.search.batch_size,
@@ -112,6 +114,7 @@ def make_training(config: ConfigDict, dataset: Any, genotype: Genotype) -> Job:
       InputError: an unknown operation, data that do not suit the network, or a batch
         too large.
     """
+    use_gpu_kernels(config.gpu_kernels)
     layout = make_layout(
         config.devices,
         config.retrain.batch_size,

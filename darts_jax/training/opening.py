@@ -271,13 +271,13 @@ def _describe_environment(config: ConfigDict) -> dict[str, Any]:
     from darts_jax import kernels
 
     device = jax.devices()[0]
-    on_cpu = device.platform == "cpu"
+    computes = kernels.describe_kernels()
     return {
         **installed_versions(),
         "platform": platform.platform(),
         "backend": device.platform,
         "device": device.device_kind,
-        **({"kernels": kernels.describe_kernels()} if on_cpu else {}),
+        **({"kernels": computes} if computes else {}),
         "precision": kernels.describe_precision(config.precision, device),
         "seed": config.seed,
     }

@@ -8,6 +8,6 @@ programs that are exported, XLA's own operations serve.
 """
 
 from darts_jax.kernels.cpu.library import call_kernel, describe_kernels, has_kernels
-from darts_jax.kernels.cpu.lowering import register
+from darts_jax.kernels.cpu.lowering import may_serve
 
-__all__ = ["call_kernel", "describe_kernels", "has_kernels", "register"]
+__all__ = ["call_kernel", "describe_kernels", "has_kernels", "may_serve"]
