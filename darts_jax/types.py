@@ -82,16 +82,30 @@ class Mixture(struct.PyTreeNode):
     strength: Float[Array, ""] | None = None
 
 
+class Partners(struct.PyTreeNode):
+    """Images that those of a batch are mixed with (mixup).
+
+    Attributes:
+      labels: number of the class of each.
+      shares: share of its own that each image of the batch keeps, 0 to 1.
+    """
+
+    labels: Int[AnyArray, " n"]
+    shares: Float[AnyArray, " n"]
+
+
 class Examples(struct.PyTreeNode):
     """Images and their labels.
 
     Attributes:
       images: uint8 as stored, or float as the network takes them.
       labels: number of the class, from 0.
+      partners: of mixed images; None where they are not mixed.
     """
 
     images: UInt[AnyArray, "n height width channel"] | Float[AnyArray, "n h w channel"]
     labels: Int[AnyArray, " n"]
+    partners: Partners | None = None
 
 
 class Scenes(struct.PyTreeNode):
@@ -169,6 +183,8 @@ class TrainState(struct.PyTreeNode):
       params: weights of the network.
       stats: running statistics of the network.
       optimizer: state of the optimizer of ``params``.
+      ema: exponential moving averages of weights and statistics, which are tested in
+        their place; None without them.
     """
 
     step: Int[Array, ""]
@@ -176,6 +192,12 @@ class TrainState(struct.PyTreeNode):
     params: Params
     stats: Stats
     optimizer: optax.OptState
+    ema: tuple[Params, Stats] | None = None
+
+    @property
+    def tested(self) -> tuple[Params, Stats]:
+        """The weights and the statistics with which the network is tested."""
+        return self.ema or (self.params, self.stats)
 
 
 class SupernetApply(Protocol):

@@ -56,6 +56,36 @@ def cross_entropy(
     return jnp.mean(each if weights is None else weight_by_class(weights, labels, each))
 
 
+def batch_loss(
+    logits: Float[Array, "batch class"],
+    batch: Examples,
+    smoothing: float | Float[Array, ""] = 0.0,
+    weights: Float[AnyArray, " class"] | None = None,
+) -> Float[Array, ""]:
+    """Computes the mean cross entropy of a batch whose images may be mixed.
+
+    A mixed image has the loss of either label, by the shares (Zhang et al., 2018).
+
+    Args:
+      logits: outputs of the network.
+      batch: its labels, and its partners where it is mixed.
+      smoothing: as of `cross_entropy`.
+      weights: as of `cross_entropy`.
+    """
+    partners = batch.partners
+    if partners is None:
+        return cross_entropy(logits, batch.labels, smoothing, weights)
+
+    def losses(labels: AnyArray) -> Array:
+        each = cross_entropies(logits, labels, smoothing)
+        return each if weights is None else weight_by_class(weights, labels, each)
+
+    shares = jnp.asarray(partners.shares)
+    return jnp.mean(
+        shares * losses(batch.labels) + (1 - shares) * losses(partners.labels)
+    )
+
+
 def cross_entropies(
     logits: Float[Array, "batch class"],
     labels: AnyArray,
@@ -111,19 +141,24 @@ def focal_loss(
     return -weight * jax.nn.sigmoid(-sign * logits) ** gamma * log_p
 
 
-def sum_metrics(loss: Array, logits: Array, labels: AnyArray) -> Metrics:
+def sum_metrics(loss: Array, logits: Array, batch: Examples) -> Metrics:
     """Returns sums over a batch, so that a mean over any number of batches is exact.
 
     Args:
       loss: mean loss of the batch.
       logits: outputs of the network, [batch, class].
-      labels: numbers of classes, [batch].
+      batch: labels; a mixed image is correct by the share of the label predicted.
 
     Returns:
       ``loss``, ``correct`` predictions and ``count`` of examples, float32.
     """
-    count = jnp.asarray(labels.shape[0], jnp.float32)
-    correct = jnp.sum(is_correct(logits, labels)).astype(jnp.float32)
+    count = jnp.asarray(batch.labels.shape[0], jnp.float32)
+    correct = is_correct(logits, batch.labels)
+    if batch.partners is not None:
+        shares = jnp.asarray(batch.partners.shares)
+        is_partner = is_correct(logits, batch.partners.labels)
+        correct = jnp.where(correct, shares, 0) + jnp.where(is_partner, 1 - shares, 0)
+    correct = jnp.sum(correct).astype(jnp.float32)
     return {
         "loss": loss.astype(jnp.float32) * count,
         "correct": correct,
@@ -167,7 +202,7 @@ def classification_criterion(
     return Criterion(
         inputs=lambda batch: batch.images,
         loss=loss,
-        metrics=lambda loss, logits, batch: sum_metrics(loss, logits, batch.labels),
+        metrics=lambda loss, logits, batch: sum_metrics(loss, logits, batch),
         rewards=rewards,
     )
 

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray, UInt
 
 from darts_jax.bilevel import optimizers
-from darts_jax.bilevel.losses import Criterion, classification_criterion, cross_entropy
+from darts_jax.bilevel.losses import Criterion, batch_loss, classification_criterion
 from darts_jax.bilevel.microbatches import scan_microbatches
 from darts_jax.types import (
     AnyArray,
@@ -56,9 +56,9 @@ def auxiliary_criterion(weights: Float[AnyArray, " class"] | None = None) -> Cri
 
     def loss(logits: Outputs, batch: Examples, scalars: Scalars) -> Float[Array, ""]:
         smoothing = scalars["label_smoothing"]
-        value = cross_entropy(logits.main, batch.labels, smoothing, weights)
+        value = batch_loss(logits.main, batch, smoothing, weights)
         if logits.auxiliary is not None:
-            extra = cross_entropy(logits.auxiliary, batch.labels, smoothing, weights)
+            extra = batch_loss(logits.auxiliary, batch, smoothing, weights)
             value = value + scalars["auxiliary_weight"] * extra
         return value
 
@@ -83,12 +83,14 @@ class Training:
       microbatches: number of equal parts in which a batch is computed.
       criterion: loss and metrics of the network's outputs.
       optimizer: change of the weights; its initial state depends on no scalar.
+      ema: whether exponential moving averages are kept, by the scalar ``ema_decay``.
     """
 
     apply: NetworkApply
     microbatches: int = 1
     criterion: Criterion = AUXILIARY_CLASSIFICATION
     optimizer: Optimizer = make_sgd
+    ema: bool = False
 
     def init(
         self, key: UInt[Array, " key"], params: Params, stats: Stats
@@ -106,6 +108,7 @@ class Training:
             params=params,
             stats=stats,
             optimizer=self.optimizer(optimizers.blank_scalars()).init(params),
+            ema=(params, stats) if self.ema else None,
         )
 
     def step(
@@ -149,4 +152,27 @@ class Training:
             stats=stats,
             optimizer=optimizer,
         )
+        if self.ema:
+            new = move_averages(new, scalars["ema_decay"])
         return new, self.criterion.metrics(value, outputs, batch)
+
+
+def move_averages(state: TrainState, decay: Float[Array, ""]) -> TrainState:
+    """Returns the state whose averages have moved towards its weights and statistics.
+
+    average <- d * average + (1 - d) * value, d the least of ``decay`` and
+    (1 + t) / (10 + t) after t steps, so that the first weights are soon forgotten
+    (TensorFlow's `ExponentialMovingAverage`, with which EfficientNets were trained).
+
+    Args:
+      state: after a step.
+      decay: 0 to 1.
+    """
+    steps = state.step.astype(jnp.float32)
+    decay = jnp.minimum(decay, (1 + steps) / (10 + steps))
+
+    def move(average: Array, value: Array) -> Array:
+        return average + (1 - decay).astype(average.dtype) * (value - average)
+
+    now = (state.params, state.stats)
+    return state.replace(ema=jax.tree.map(move, state.ema, now))

@@ -32,8 +32,14 @@ from darts_jax.cost.tables import read_cost_table
 from darts_jax.errors import InputError
 from darts_jax.files import open_place
 from darts_jax.models.functional import count_parameters
-from darts_jax.models.macro import Preprocess, Residual, make_head, make_stem
-from darts_jax.models.network import ImageNetStem, Network
+from darts_jax.models.macro import (
+    ImageNetStem,
+    Preprocess,
+    Residual,
+    make_head,
+    make_stem,
+)
+from darts_jax.models.network import Network
 from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
 from darts_jax.spaces.widths import rounded
 

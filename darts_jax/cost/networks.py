@@ -15,8 +15,14 @@ from flax import linen as nn
 from darts_jax.cost.modules import Cost, ImageShape, module_cost, module_macs
 from darts_jax.cost.sites import PlacedBlock, Site, network_site, placed_blocks
 from darts_jax.models.functional import count_parameters
-from darts_jax.models.macro import Preprocess, Residual, make_head, make_stem
-from darts_jax.models.network import AuxiliaryHead, ImageNetStem, Network
+from darts_jax.models.macro import (
+    ImageNetStem,
+    Preprocess,
+    Residual,
+    make_head,
+    make_stem,
+)
+from darts_jax.models.network import AuxiliaryHead, Network
 from darts_jax.models.operations.image import get_operation, make_operation
 from darts_jax.models.operations.layers import STREAMS
 

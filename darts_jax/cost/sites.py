@@ -106,7 +106,8 @@ def supernet_sites(net: Supernet, size: Size) -> Iterator[ChoiceSite]:
       size: height and width of the images.
     """
     space = net.space
-    for block, before, after in _sized_blocks(net.blocks(), space.macro, size):
+    entering = _halve(size, 3) if net.imagenet else size
+    for block, before, after in _sized_blocks(net.blocks(), space.macro, entering):
         if block.kind not in space.cells:
             continue
         cell = space.cells[block.kind]

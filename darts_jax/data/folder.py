@@ -383,7 +383,7 @@ def _read_all(files: Sequence[Path], reading: Reading) -> np.ndarray:
         if reading.channels:
             picture = picture.convert("L" if reading.channels == 1 else "RGB")
         if reading.size:
-            picture = scale_picture(picture, reading.size, reading.fit)
+            picture = scale_picture(picture, reading.size, reading)
         return np.asarray(picture)
 
     with ThreadPoolExecutor() as pool:

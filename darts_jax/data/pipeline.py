@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
+from darts_jax.data.colour import NO_JITTER, Jitter, jitter_colours
+from darts_jax.data.random_crop import TRIES, choose_box
 from darts_jax.errors import InputError
-from darts_jax.types import Scenes
+from darts_jax.types import Examples, Partners, Scenes
 
 Images = UInt[Array, "batch height width channel"]
 Pixels = Float[Array, "batch height width channel"]
@@ -29,11 +31,16 @@ class Augmentation:
       flip: mirror left and right with probability 1/2.
       cutout: side of a square that is set to zero after normalization, its centre
         uniform over the image, clipped at the border (DeVries & Taylor, 2017).
+      crop_area: least share of an image that is cropped at random and scaled to the
+        image's size, as `choose_box` chooses it; 1: no such crop.
+      jitter: changes of colour.
     """
 
     pad: int = 0
     flip: bool = False
     cutout: int = 0
+    crop_area: float = 1.0
+    jitter: Jitter = NO_JITTER
 
     def __post_init__(self) -> None:
         for name in ("pad", "cutout"):
@@ -41,13 +48,18 @@ class Augmentation:
                 raise InputError(
                     f"augmentation {name}={getattr(self, name)} must be 0 (off) or more"
                 )
+        if not 0 < self.crop_area <= 1:
+            raise InputError(
+                f"augmentation crop_area={self.crop_area} must be above 0, and 1 (off) "
+                "at most"
+            )
 
 
-def normalize(images: Images, mean: Channels, std: Channels) -> Pixels:
-    """Scales bytes to float32 of mean 0 and deviation 1.
+def normalize(images: Images | Pixels, mean: Channels, std: Channels) -> Pixels:
+    """Scales levels of 0 to 255 to float32 of mean 0 and deviation 1.
 
     Args:
-      images: uint8 [batch, height, width, channel].
+      images: uint8 or float32 [batch, height, width, channel].
       mean: [channel], in units of 0..1.
       std: [channel], in units of 0..1.
 
@@ -66,7 +78,7 @@ def augment(
     mean: Channels,
     std: Channels,
 ) -> Pixels:
-    """Crops, mirrors, normalizes and cuts out, each image by its own draw.
+    """Crops, mirrors, colours, normalizes and cuts out, each image by its own draw.
 
     Cropping pads the bytes with black before normalization, as published.
 
@@ -81,16 +93,46 @@ def augment(
       float32 [batch, height, width, channel].
     """
     crop_key, flip_key, cutout_key = jax.random.split(key, 3)
+    if augmentation.crop_area < 1:
+        box_key = jax.random.fold_in(key, 3)
+        images = _crop_and_scale(box_key, images, augmentation.crop_area)
     if augmentation.pad:
         images = _crop(crop_key, images, augmentation.pad)
     if augmentation.flip:
         mirrored = jax.random.bernoulli(flip_key, shape=(len(images), 1, 1, 1))
         images = jnp.where(mirrored, images[:, :, ::-1], images)
+    if augmentation.jitter.is_on:
+        jitter_key = jax.random.fold_in(key, 4)
+        images = jitter_colours(jitter_key, images, augmentation.jitter)
     pixels = normalize(images, mean, std)
     if augmentation.cutout:
         hole = _squares(cutout_key, pixels.shape, augmentation.cutout)
         pixels = jnp.where(hole, 0, pixels)
     return pixels
+
+
+def mix_up(key: PRNGKeyArray, batch: Examples, alpha: float) -> Examples:
+    """Mixes every image with another of its batch (Zhang et al., 2018).
+
+    ``share * x + (1 - share) * x'`` for one share of the whole batch, drawn from
+    Beta(alpha, alpha), and x' in the order of a random permutation, as in the authors'
+    code.
+
+    Args:
+      key: consumed.
+      batch: images as the network takes them.
+      alpha: above 0.
+
+    Returns:
+      The batch with mixed images and their partners.
+    """
+    share_key, order_key = jax.random.split(key)
+    share = jax.random.beta(share_key, alpha, alpha)
+    order = jax.random.permutation(order_key, len(batch.labels))
+    return batch.replace(
+        images=share * batch.images + (1 - share) * batch.images[order],
+        partners=Partners(batch.labels[order], jnp.full(len(order), share)),
+    )
 
 
 def mirror(key: PRNGKeyArray, scenes: Scenes) -> Scenes:
@@ -186,6 +228,45 @@ def _crop(key: PRNGKeyArray, images: Images, pad: int) -> Images:
         )
 
     return jax.vmap(crop)(padded, offsets)
+
+
+def _crop_and_scale(key: PRNGKeyArray, images: Images, least_area: float) -> Images:
+    """Returns random parts of images, scaled to their size as Pillow does: bilinearly.
+
+    A row of the result is a mean of rows of the part, by weights that fall linearly
+    with the distance; likewise a column.
+    """
+    _, height, width, _ = images.shape
+
+    def crop(key: PRNGKeyArray, image: Array) -> Array:
+        draws = jax.random.uniform(key, (TRIES, 4))
+        box = choose_box(draws, height, width, least_area)
+        down = _scaling_weights(box.top, box.height, height)
+        across = _scaling_weights(box.left, box.width, width)
+        exact = jax.lax.Precision.HIGHEST  # fewer bits would move bytes
+        scaled = jnp.einsum("oh,hwc,pw->opc", down, image, across, precision=exact)
+        return jnp.round(scaled).astype(jnp.uint8)
+
+    keys = jax.random.split(key, len(images))
+    return jax.vmap(crop)(keys, images.astype(jnp.float32))
+
+
+def _scaling_weights(start: Array, length: Array, size: int) -> Float[Array, "out in"]:
+    """Returns weights of the pixels of a line in those that a part is scaled to.
+
+    Args:
+      start: of the part.
+      length: of the part in pixels.
+      size: of the line and of its scaled part.
+    """
+    middles_in = jnp.arange(size, dtype=jnp.float32) + 0.5
+    scale = length.astype(jnp.float32) / size
+    middles_out = start.astype(jnp.float32) + middles_in * scale
+    distance = jnp.abs(middles_in - middles_out[:, None]) / jnp.maximum(scale, 1)
+    places = jnp.arange(size)
+    inside = (places >= start) & (places < start + length)
+    weights = jnp.where(inside, jnp.maximum(1 - distance, 0), 0)
+    return weights / weights.sum(1, keepdims=True)
 
 
 def _squares(

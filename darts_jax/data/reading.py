@@ -3,13 +3,15 @@
 import contextlib
 import dataclasses
 import io
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from darts_jax.data.random_crop import Box
 from darts_jax.errors import InputError, first_line
 
 Image = np.ndarray | bytes | Path
@@ -41,6 +43,8 @@ class Reading:
       size: height and width that all images are brought to; None: as they are stored.
       fit: "crop" scales an image to cover the size and crops it at the centre,
         "squeeze" scales both sides on their own.
+      short_side: shorter side that an image is scaled to before it is cropped; 0: the
+        shortest that covers the size.
       channels: 1 is gray, 3 are RGB, 0 is gray where all images are.
       bits: that the numbers of files with more than 8 bits a channel use, 9 to 16,
         of which the upper 8 are taken; 8 refuses such files.
@@ -56,6 +60,20 @@ class Reading:
     background: int = 255
     skip_unreadable: bool = False
     upright: bool = True
+    short_side: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size and 0 < self.short_side < max(self.size):
+            raise InputError(
+                f"data.short_side is {self.short_side}, and images of "
+                f"{format_size(self.size)} are cropped out of it; want "
+                f"{max(self.size)} or more, or 0"
+            )
+        if self.short_side and self.fit != "crop":
+            raise InputError(
+                f"data.fit={self.fit} crops nothing, and data.short_side is "
+                f"{self.short_side}; want data.fit=crop, or 0"
+            )
 
 
 PLAIN = Reading()
@@ -117,21 +135,8 @@ def read_picture(
       InputError: it cannot be read, is too large for Pillow to trust, or has more bits
         a channel than ``reading.bits`` allows.
     """
-    try:
-        with _open(image) as stored:
-            deep = _is_deep(stored)
-            if near is not None:
-                height, width = _stored_size(stored, near) if reading.upright else near
-                stored.draft(None, (3 * width, 3 * height))
-            stored.load()
-            picture = _to_eight_bits(stored, deep, reading.bits)
-            picture = _make_opaque(picture, reading.background)
-            # Asked for after the pixels: Pillow turns a TIFF as it loads it.
-            turn = _TURNS.get(_orientation(stored)) if reading.upright else None
-            return picture if turn is None else _turn(picture, turn)
-    except Exception as error:  # damaged files raise half a dozen types
-        name = image if isinstance(image, Path) else what
-        raise InputError(f"cannot read the image {name}: {first_line(error)}") from None
+    with _open(image, what) as stored:
+        return _decode(stored, reading, near)
 
 
 def fit(
@@ -158,19 +163,64 @@ def fit(
       InputError: as `read_picture`.
     """
     height, width, channels = image_shape
-    picture = read_picture(image, what, reading, near=(height, width))
+    side = reading.short_side
+    near = (max(height, side), max(width, side))
+    picture = read_picture(image, what, reading, near)
     picture = picture.convert("L" if channels == 1 else "RGB")
-    scaled = scale_picture(picture, (height, width), reading.fit)
+    scaled = scale_picture(picture, (height, width), reading)
     return np.asarray(scaled).reshape(image_shape)
 
 
-def scale_picture(picture: Any, size: tuple[int, int], how: str) -> Any:
+def crop_to_fit(
+    image: Image,
+    image_shape: tuple[int, int, int],
+    what: str,
+    reading: Reading,
+    choose: Callable[[int, int], Box],
+) -> np.ndarray:
+    """Brings a part of an image to a shape: decoded, cropped, scaled bilinearly.
+
+    Args:
+      image: see `Image`.
+      image_shape: height, width, channels; 1 channel is gray, 3 are RGB.
+      what: as for `fit`.
+      reading: how images are read; its size and fit are not asked.
+      choose: (height, width of the upright image) -> the part.
+
+    Returns:
+      uint8 of ``image_shape``.
+
+    Raises:
+      InputError: as `read_picture`.
+    """
+    from PIL.Image import Resampling
+
+    height, width, channels = image_shape
+    with _open(image, what) as stored:
+        tall, wide = _upright_size(stored, reading)
+        box = choose(tall, wide)
+        near = (-(-height * tall // box.height), -(-width * wide // box.width))
+        picture = _decode(stored, reading, near)
+    # A JPEG that is decoded smaller has the box between its pixels.
+    across = picture.width / wide
+    down = picture.height / tall
+    left, right = (across * x for x in (box.left, box.left + box.width))
+    top, bottom = (down * y for y in (box.top, box.top + box.height))
+    first = (math.floor(left), math.floor(top))
+    part = picture.crop((*first, math.ceil(right), math.ceil(bottom)))
+    inner = (left - first[0], top - first[1], right - first[0], bottom - first[1])
+    part = part.convert("L" if channels == 1 else "RGB")
+    scaled = part.resize((width, height), Resampling.BILINEAR, box=inner)
+    return np.asarray(scaled).reshape(image_shape)
+
+
+def scale_picture(picture: Any, size: tuple[int, int], reading: Reading) -> Any:
     """Brings a picture to a size, bilinearly.
 
     Args:
       picture: Pillow's.
       size: height and width.
-      how: as `Reading.fit`.
+      reading: of which ``fit`` and ``short_side`` are read.
 
     Returns:
       Pillow's image of that size.
@@ -178,8 +228,10 @@ def scale_picture(picture: Any, size: tuple[int, int], how: str) -> Any:
     from PIL.Image import Resampling
 
     height, width = size
+    if reading.short_side:
+        return _crop_centre(_scale_short_side(picture, reading.short_side), size)
     crop_width, crop_height = picture.size
-    if how == "crop":
+    if reading.fit == "crop":
         scale = max(height / picture.height, width / picture.width)
         crop_width = min(width / scale, picture.width)
         crop_height = min(height / scale, picture.height)
@@ -222,23 +274,68 @@ def fit_arrays(images: np.ndarray, reading: Reading) -> np.ndarray:
         for c, plane in enumerate(np.moveaxis(np.atleast_3d(image), -1, 0)):
             picture = pillow.fromarray(np.ascontiguousarray(plane))
             row[..., c] = np.asarray(
-                scale_picture(picture, (size[0], size[1]), reading.fit)
+                scale_picture(picture, (size[0], size[1]), reading)
             )
     return fitted
 
 
+def _scale_short_side(picture: Any, side: int) -> Any:
+    """Returns a picture whose shorter side has a length, rounded as in torchvision."""
+    from PIL.Image import Resampling
+
+    short = min(picture.size)
+    width, height = (int(side * length / short) for length in picture.size)
+    return picture.resize((width, height), Resampling.BILINEAR)
+
+
+def _crop_centre(picture: Any, size: tuple[int, int]) -> Any:
+    height, width = size
+    left = round((picture.width - width) / 2)
+    top = round((picture.height - height) / 2)
+    return picture.crop((left, top, left + width, top + height))
+
+
 @contextlib.contextmanager
-def _open(image: Image) -> Iterator[Any]:
-    """Opens a file, its bytes or an array with Pillow; nothing is decoded yet."""
+def _open(image: Image, what: str) -> Iterator[Any]:
+    """Opens a file, its bytes or an array with Pillow; nothing is decoded yet.
+
+    Whatever is raised while it is open is an `InputError` with the image's name.
+    """
     from PIL import Image as pillow
 
-    if isinstance(image, np.ndarray):
-        yield _make_picture(image)
-        return
-    # Not by its name: Pillow 13 maps a TIFF of that into memory and turns it wrongly.
-    whole = io.BytesIO(image) if isinstance(image, bytes) else image.open("rb")
-    with whole, pillow.open(whole) as stored:
-        yield stored
+    try:
+        if isinstance(image, np.ndarray):
+            yield _make_picture(image)
+            return
+        # Not by its name: Pillow 13 maps a TIFF of that and turns it wrongly.
+        whole = io.BytesIO(image) if isinstance(image, bytes) else image.open("rb")
+        with whole, pillow.open(whole) as stored:
+            yield stored
+    except Exception as error:  # damaged files raise half a dozen types
+        name = image if isinstance(image, Path) else what
+        raise InputError(f"cannot read the image {name}: {first_line(error)}") from None
+
+
+def _decode(stored: Any, reading: Reading, near: tuple[int, int] | None) -> Any:
+    """Returns an open image in mode L or RGB, upright; see `read_picture`."""
+    deep = _is_deep(stored)
+    if near is not None:
+        height, width = _stored_size(stored, near) if reading.upright else near
+        stored.draft(None, (3 * width, 3 * height))
+    stored.load()
+    picture = _to_eight_bits(stored, deep, reading.bits)
+    picture = _make_opaque(picture, reading.background)
+    # Asked for after the pixels: Pillow turns a TIFF as it loads it.
+    turn = _TURNS.get(_orientation(stored)) if reading.upright else None
+    return picture if turn is None else _turn(picture, turn)
+
+
+def _upright_size(stored: Any, reading: Reading) -> tuple[int, int]:
+    """Returns the height and width that an open image has once it is upright."""
+    size = (stored.height, stored.width)
+    # Pillow opens a TIFF upright, with the orientation that it was stored with.
+    is_turned = reading.upright and stored.format != "TIFF"
+    return _stored_size(stored, size) if is_turned else size
 
 
 def _make_picture(image: np.ndarray) -> Any:

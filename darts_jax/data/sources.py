@@ -55,6 +55,11 @@ def load_dataset(
       InputError: the name is unknown, or the data are missing or damaged.
     """
     place = find_data_directory(directory)
+    if reading.short_side and not (reading.size or name.startswith("stream:")):
+        raise InputError(
+            f"data.short_side is {reading.short_side}, and no data.size says what is "
+            "cropped out of it; want both, as data.size=224"
+        )
     if name in SOURCES:
         return _fit_dataset(SOURCES[name](place), reading)
     prefix, _, rest = name.partition(":")

@@ -14,7 +14,8 @@ import numpy as np
 
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.licences import USERS_OWN
-from darts_jax.data.reading import PLAIN, Reading, fit
+from darts_jax.data.random_crop import RandomCrop
+from darts_jax.data.reading import PLAIN, Reading, crop_to_fit, fit
 from darts_jax.errors import InputError
 
 # Statistics of ImageNet's training pixels in units of 0..1, as in nearly all code.
@@ -108,6 +109,34 @@ class _FirstImages:
         return self.source[index]
 
 
+def _read_cropped(
+    source: Source, index: int, crop: RandomCrop
+) -> tuple[np.ndarray, int]:
+    """Reads an image as a `_Fitted` source does, but a part that is chosen at random.
+
+    Args:
+      source: of a `StreamedDataset`.
+      index: number of the image.
+      crop: chooses the part.
+    """
+    if isinstance(source, _FirstImages):
+        return _read_cropped(source.source, index, crop)
+    if not isinstance(source, _Fitted):
+        raise InputError(
+            f"a {type(source).__name__} has no images as they are stored, to crop at "
+            "random; want a data set of from_sources"
+        )
+    image, label = source.source[index]
+    cropped = crop_to_fit(
+        image,
+        source.image_shape,
+        f"{source.what} {index}",
+        source.reading,
+        lambda height, width: crop.choose(index, height, width),
+    )
+    return cropped, source.check_label(label, index)
+
+
 def _read_label(source: Source, index: int) -> int:
     if isinstance(source, _FirstImages):
         return _read_label(source.source, index)
@@ -147,7 +176,7 @@ def from_sources(
       std: standard deviation, likewise.
       note: what a reader of results on this set must know.
       licence: the terms under which the images may be used.
-      reading: how images are read; its size and channels are not asked.
+      reading: how images are read; its size and channels are those of ``image_shape``.
 
     Raises:
       InputError: a part is empty, or the shape or the statistics do not fit.
@@ -162,6 +191,7 @@ def from_sources(
             f"{name}: image shape {shape} must be (height, width, channels), "
             "each at least 1, with 1 or 3 channels"
         )
+    reading = dataclasses.replace(reading, size=shape[:2], channels=shape[2])
     for what, values in (("mean", mean), ("std", std)):
         if len(values) != shape[2] or (what == "std" and min(values) <= 0):
             raise InputError(
@@ -209,6 +239,7 @@ def batches(
     prefetch: int = 2,
     rows: np.ndarray | None = None,
     fill_last: bool = False,
+    crop: RandomCrop | None = None,
 ) -> Iterator[Batch]:
     """Reads one process's part of an epoch's batches, from batch ``start`` on.
 
@@ -233,6 +264,7 @@ def batches(
         default all.
       fill_last: keep the images that fill no batch: images that do not count fill up
         theirs, with the label -1. For a test, which must see each image once.
+      crop: chooses a part of each image at random; None reads it as it is stored.
 
     Returns:
       An iterator of (uint8 [local, height, width, channel], int32 [local]), where
@@ -259,6 +291,7 @@ def batches(
         process_index=process_index,
         process_count=process_count,
         fill_last=fill_last,
+        crop=crop,
     )
     local = batch_size // process_count
     images = grain.MapDataset.source(part)
@@ -331,6 +364,7 @@ class _Part:
     process_index: int
     process_count: int
     fill_last: bool
+    crop: RandomCrop | None
 
     def __post_init__(self) -> None:
         if not 0 <= self.process_index < self.process_count:
@@ -369,8 +403,11 @@ class _Part:
         step, place = divmod(index, self.local)
         position = (self.start + step) * self.batch_size
         position += self.process_index * self.local + place
-        row = self.rows[self.order[position % len(self.rows)]]
-        image, label = self.source[int(row)]
+        row = int(self.rows[self.order[position % len(self.rows)]])
+        if self.crop is None:
+            image, label = self.source[row]
+        else:
+            image, label = _read_cropped(self.source, row, self.crop)
         return image, np.int32(label if position < len(self.rows) else PADDING)
 
 

@@ -35,6 +35,8 @@ class Score:
       confusion: the sums -> examples by true and by predicted class, where the task has
         classes.
       loss: (the sums, number of examples) -> their mean loss, where it is known.
+      top: (the sums, number of examples) -> share of the examples whose class is among
+        the most likely ones, where that can be asked for.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Score:
     )
     confusion: Callable[[Any], Int[np.ndarray, "true predicted"]] | None = None
     loss: Callable[[Any, int], float] | None = None
+    top: Callable[[Any, int], float] | None = None
 
     @property
     def words(self) -> str:

@@ -8,6 +8,7 @@ from jaxtyping import Array, PRNGKeyArray
 # The number of each stream, which is folded into its key. A job of several parts of a
 # data set counts on from SHUFFLE and AUGMENT, a number for each part.
 INIT, ALPHA, STEPS, SHUFFLE = range(4)
+MIX = 91
 AUGMENT = 101
 
 

@@ -12,6 +12,7 @@ from flax import struct
 from jax import lax
 from jaxtyping import Array, Int
 
+from darts_jax.data.random_crop import RandomCrop
 from darts_jax.data.stream import (
     PADDING,
     Batch,
@@ -47,12 +48,15 @@ class Streamed:
       seed: number that, with epoch and part, fixes the order.
       chunk: number of steps whose batches are put on the devices at once.
       workers: processes that decode; 0 for threads.
+      crop_area: share of a training image that is cropped at random and scaled, at
+        least; 1 for no such crop.
     """
 
     dataset: StreamedDataset
     seed: int
     chunk: int
     workers: int
+    crop_area: float = 1.0
 
     @property
     def images(self) -> int:
@@ -61,7 +65,14 @@ class Streamed:
     def training(self, parts: Sequence[np.ndarray], size: int) -> Feed:
         source = self.dataset.train
         readers = [
-            _Reader(source, rows, size, self._seed(part), self.workers)
+            _Reader(
+                source,
+                rows,
+                size,
+                self._seed(part),
+                self.workers,
+                crop_area=self.crop_area,
+            )
             for part, rows in enumerate(parts)
         ]
         return self._feed(readers)
@@ -116,6 +127,7 @@ class _Reader:
     seed: int
     workers: int
     fill_last: bool = False
+    crop_area: float = 1.0
 
     @property
     def steps(self) -> int:
@@ -126,8 +138,8 @@ class _Reader:
         self, epoch: int, start: int, share: tuple[int, int], ahead: int
     ) -> Iterator[Batch]:
         """Yields this process's share of the batches from ``start`` on, without end."""
-        start %= self.steps
-        while True:
+        first_pass, start = divmod(start, self.steps)
+        for pass_ in itertools.count(first_pass):
             yield from batches(
                 self.source,
                 seed=self.seed,
@@ -140,8 +152,14 @@ class _Reader:
                 prefetch=ahead,
                 rows=self.rows,
                 fill_last=self.fill_last,
+                crop=self._crop(epoch, pass_),
             )
             start = 0
+
+    def _crop(self, epoch: int, pass_: int) -> RandomCrop | None:
+        if self.crop_area == 1:
+            return None
+        return RandomCrop(self.crop_area, (self.seed, epoch, pass_))
 
 
 def _chunk_shapes(

@@ -14,9 +14,9 @@ from flax import linen as nn
 
 from darts_jax.interop.rows import Layer
 from darts_jax.models.functional import Initialized
-from darts_jax.models.macro import Head, Residual, Stem
+from darts_jax.models.macro import Head, ImageNetStem, Residual, Stem
 from darts_jax.models.mixed_operation import stack_name
-from darts_jax.models.network import AuxiliaryHead, ImageNetStem, Network
+from darts_jax.models.network import AuxiliaryHead, Network
 from darts_jax.models.operations.image import (
     CrossConv,
     DilConv,
@@ -183,8 +183,10 @@ def supernet_layers(net: Supernet, trees: Initialized) -> Iterator[Layer]:
         del reduces  # every edge of the cell says its stride
         return _mixed(naming_scheme(macro), cells[kind], variants, place)
 
-    yield from _Place("stem", "").layers(Stem(net.channels))
-    yield from _blocks(macro, macro.layout(net.cells), trees, cells, inside)
+    stem = ImageNetStem(net.channels) if net.imagenet else Stem(net.channels)
+    yield from _Place("stem", "").layers(stem)
+    kinds = macro.layout(net.cells)
+    yield from _blocks(macro, kinds, trees, cells, inside, net.imagenet)
     yield from _Place("head", "").layers(Head(net.classes, macro.final_norm))
 
 

@@ -100,6 +100,20 @@ class Stem(nn.Module):
         return BLOCK_ACTIVATIONS[self.activation](BatchNorm(affine=True)(x, train))
 
 
+class ImageNetStem(nn.Module):
+    """Two states at a quarter and an eighth of the image's side."""
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, images: Image, train: bool) -> tuple[Image, Image]:
+        x = Conv(self.channels // 2, (3, 3), (2, 2))(images)
+        x = nn.relu(BatchNorm(affine=True)(x, train))
+        first = BatchNorm(affine=True)(Conv(self.channels, (3, 3), (2, 2))(x), train)
+        second = Conv(self.channels, (3, 3), (2, 2))(nn.relu(first))
+        return first, BatchNorm(affine=True)(second, train)
+
+
 def make_stem(macro: Macro, widths: Mapping[str, int]) -> Stem:
     """Returns the first layer of a network.
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from darts_jax.kernels import depthwise_conv
 from darts_jax.models.macro import (
     Block,
+    ImageNetStem,
     Preprocess,
     Residual,
     make_head,
@@ -133,20 +134,6 @@ class _ConvValid(nn.Module):
             for j in range(self.size)
         ]
         return Conv(self.features)(jnp.concatenate(patches, axis=-1))
-
-
-class ImageNetStem(nn.Module):
-    """Two states at a quarter and an eighth of the image's side."""
-
-    channels: int
-
-    @nn.compact
-    def __call__(self, images: Image, train: bool) -> tuple[Image, Image]:
-        x = Conv(self.channels // 2, (3, 3), (2, 2))(images)
-        x = nn.relu(BatchNorm(affine=True)(x, train))
-        first = BatchNorm(affine=True)(Conv(self.channels, (3, 3), (2, 2))(x), train)
-        second = Conv(self.channels, (3, 3), (2, 2))(nn.relu(first))
-        return first, BatchNorm(affine=True)(second, train)
 
 
 class Network(nn.Module):

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from darts_jax.models.execution import Execution
 from darts_jax.models.macro import (
     Block,
+    ImageNetStem,
     Preprocess,
     Residual,
     make_head,
@@ -88,6 +89,8 @@ class Supernet(nn.Module):
       discrete: whether operations are those of a genotype's network, with affine BN:
         at the one-hot mixture of a genotype this is its network, without drop path.
       top: in place of the classifier, called as ``(last state, train)``.
+      imagenet: the stem of convolutions of stride 2, for large images, of as many
+        channels as the other stem.
     """
 
     space: Space
@@ -102,6 +105,7 @@ class Supernet(nn.Module):
     corruptions: tuple[tuple[str, Corruption], ...] = ()
     discrete: bool = False
     top: nn.Module | None = None
+    imagenet: bool = False
 
     @nn.compact
     def __call__(self, images: Image, mixture: Mixture, train: bool) -> Outputs:
@@ -115,13 +119,11 @@ class Supernet(nn.Module):
         macro = self.space.macro
         blocks = self.blocks()
         widths = macro.widths_at(self.channels)
-        stem = make_stem(macro, widths).clone(name="stem", parent=self)
-        x = stem(images.astype(self.dtype or images.dtype), train)
         _, x = run_blocks(
             self,
             blocks,
             self._block,
-            (x, x),
+            self._stem(images.astype(self.dtype or images.dtype), train),
             _per_block(blocks, mixture, shares=self.partial > 1),
             train,
             recompute=self.remat == "cell",
@@ -139,8 +141,17 @@ class Supernet(nn.Module):
             cells=self.cells,
             channels=self.channels,
             stem=(widths[STEM], widths[STEM]),
+            after_reduction=self.imagenet,
             given=widths,
         )
+
+    def _stem(self, images: Image, train: bool) -> tuple[Image, Image]:
+        widths = self.space.macro.widths_at(self.channels)
+        if self.imagenet:
+            return ImageNetStem(widths[STEM], name="stem")(images, train)
+        stem = make_stem(self.space.macro, widths)
+        x = stem.clone(name="stem", parent=self)(images, train)
+        return x, x
 
     def _block(self, block: Block) -> nn.Module:
         if block.kind not in self.space.cells:

@@ -23,15 +23,16 @@ def search_scalars(settings: ConfigDict, epoch: int) -> Scalars:
 
     Returns:
       The tree of numbers that the schema names: by its name each setting's number or
-      what its schedule has reached. ``weights.learning_rate`` falls by a cosine,
-      ``architecture.learns`` is 0 while the architecture rests, and ``terms`` are those
-      that some epoch weighs.
+      what its schedule has reached. ``weights.learning_rate`` falls by a cosine, of
+      which a warm-up takes a share that rises, ``architecture.learns`` is 0 while the
+      architecture rests, and ``terms`` are those that some epoch weighs.
     """
     scalars = _scalars("search", settings, epoch)
     rates = settings.weights
     cosine = Schedule(rates.learning_rate, rates.final_learning_rate, "cosine")
     span = rates.cosine_epochs or settings.epochs
-    scalars["weights"]["learning_rate"] = cosine.at(epoch, span)
+    rise = min(1.0, (epoch + 1) / max(rates.warmup_epochs, 1))
+    scalars["weights"]["learning_rate"] = rise * cosine.at(epoch, span)
     scalars["architecture"]["learns"] = float(epoch >= resting_epochs(settings))
     terms = scalars.get("terms", {})
     scalars["terms"] = {name: terms[name] for name in active_terms(settings)}

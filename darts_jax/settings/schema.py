@@ -28,6 +28,12 @@ from darts_jax.kernels import PRECISIONS
 from darts_jax.models.batch_axis import BATCH_NORMS
 from darts_jax.models.operations.corruption import CORRUPTIONS
 from darts_jax.settings.evidence_schema import EVIDENCE_SCHEMA
+from darts_jax.settings.image_schema import (
+    NETWORKS,
+    READING_SCHEMA,
+    RETRAIN_SCHEMA,
+    augmentations,
+)
 from darts_jax.settings.schedules import FLATTENED, SHAPES
 from darts_jax.settings.setting import (
     ABOVE_0,
@@ -128,16 +134,8 @@ SCHEMA: dict[str, Setting] = {
     "data.skip_unreadable": Setting(
         False, "Leaves out files of a folder that cannot be read, and names them."
     ),
-    "data.pad": Setting(
-        0, "Padding of a search's images, before a crop at random.", COUNT, "pixels"
-    ),
-    "data.flip": Setting(False, "Mirrors a search's images at random."),
-    "data.cutout": Setting(
-        0,
-        "Side of a square that is cut out of a search's images at random; 0: none.",
-        COUNT,
-        "pixels",
-    ),
+    **READING_SCHEMA,
+    **augmentations("data", "a search's images"),
     "data.chunk": Setting(
         8,
         "Steps of a stream whose images are put on the device at once.",
@@ -154,6 +152,11 @@ SCHEMA: dict[str, Setting] = {
         "auto",
         "Score of a network; auto: the task's own.",
         OneOf(("auto", "accuracy", "balanced_accuracy")),
+    ),
+    "supernet.network": Setting(
+        "cifar",
+        "Stem of the supernet: one convolution, or imagenet, three of stride 2.",
+        OneOf(NETWORKS),
     ),
     "supernet.cells": Setting(8, "Cells of the supernet.", POSITIVE, "cells"),
     "supernet.channels": Setting(
@@ -188,6 +191,9 @@ SCHEMA: dict[str, Setting] = {
         "Share of the training images that weights learn from; the architecture "
         "learns from the others.",
         Range(above=0, below=1),
+    ),
+    "search.images": Setting(
+        0, "The first training images that a search splits; 0: all.", COUNT, "images"
     ),
     "search.validation": Setting(
         "train",
@@ -323,6 +329,12 @@ SCHEMA: dict[str, Setting] = {
         0,
         "Epochs in which the weights' rate falls by its cosine, after which it rises "
         "again; 0: those of the search.",
+        COUNT,
+        "epochs",
+    ),
+    "search.weights.warmup_epochs": Setting(
+        0,
+        "Epochs in which the weights' learning rate rises to its cosine.",
         COUNT,
         "epochs",
     ),
@@ -465,7 +477,7 @@ SCHEMA: dict[str, Setting] = {
         20, "Products with the Hessian for an eigenvalue.", POSITIVE
     ),
     "retrain.network": Setting(
-        "cifar", "Stem and head of the network.", OneOf(("cifar", "imagenet"))
+        "cifar", "Stem and head of the network.", OneOf(NETWORKS)
     ),
     "retrain.cells": Setting(20, "Cells of the network.", POSITIVE, "cells"),
     "retrain.channels": Setting(
@@ -482,16 +494,8 @@ SCHEMA: dict[str, Setting] = {
     "retrain.split_state": Setting(
         False, "Divides parameters among devices rather than repeating them."
     ),
-    "retrain.pad": Setting(
-        4, "Padding of images, before a crop at random.", COUNT, "pixels"
-    ),
-    "retrain.flip": Setting(True, "Mirrors images at random."),
-    "retrain.cutout": Setting(
-        16,
-        "Side of a square that is cut out of images at random; 0: none.",
-        COUNT,
-        "pixels",
-    ),
+    **augmentations("retrain", "images", pad=4, flip=True, cutout=16),
+    **RETRAIN_SCHEMA,
     "retrain.drop_path": Setting(
         0.2,
         "Rate at which paths are dropped, reached by a linear ramp.",

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
+from darts_jax.data.colour import Jitter
 from darts_jax.data.dataset import Dataset, ImageSet
-from darts_jax.data.pipeline import Augmentation, augment, split_train
+from darts_jax.data.pipeline import Augmentation, augment, mix_up, split_train
 from darts_jax.data.reading import Reading, parse_size
 from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
@@ -53,6 +54,7 @@ def make_reading(settings: ConfigDict) -> Reading:
         bits=settings.bits,
         background=settings.background,
         skip_unreadable=settings.skip_unreadable,
+        short_side=settings.short_side,
     )
 
 
@@ -78,7 +80,8 @@ def split_search_data(
     """
     settings = config.search
     if settings.validation == "train":
-        train, valid = split_train(dataset.train_size, settings.train_fraction)
+        images = min(settings.images or dataset.train_size, dataset.train_size)
+        train, valid = split_train(images, settings.train_fraction)
         return dataset, train, valid
     if not isinstance(dataset, Dataset):
         raise InputError(
@@ -87,7 +90,8 @@ def split_search_data(
         )
     joined = dataset.with_test_half()
     rows = np.arange(joined.train_size, dtype=np.int32)
-    return joined, rows[: dataset.train_size], rows[dataset.train_size :]
+    images = settings.images or dataset.train_size
+    return joined, rows[: dataset.train_size][:images], rows[dataset.train_size :]
 
 
 def search_halves(config: ConfigDict, dataset: AnyDataset) -> Dataset:
@@ -115,17 +119,26 @@ def search_halves(config: ConfigDict, dataset: AnyDataset) -> Dataset:
     )
 
 
-def make_supply(dataset: AnyDataset, config: ConfigDict) -> Supply:
+def make_supply(
+    dataset: AnyDataset, config: ConfigDict, settings: ConfigDict
+) -> Supply:
     """Makes the feeds of a data set, whether it is in memory or a stream.
 
     Args:
-      dataset: images by class.
+      dataset: images by class. Those of a stream are cropped at random as they are
+        decoded; those in memory on the device, by `make_preparation`.
       config: settings of a run.
+      settings: section of the config with ``crop_area``.
     """
     if isinstance(dataset, Dataset):
         return Resident(dataset)
-    settings = config.data
-    return Streamed(dataset, config.seed, settings.chunk, settings.workers)
+    return Streamed(
+        dataset,
+        config.seed,
+        config.data.chunk,
+        config.data.workers,
+        settings.crop_area,
+    )
 
 
 def make_preparation(
@@ -135,13 +148,21 @@ def make_preparation(
 
     Args:
       dataset: images, of which mean and deviation are read.
-      settings: section of the config with ``pad``, ``flip`` and ``cutout``.
+      settings: section of the config with ``pad``, ``flip``, ``cutout``,
+        ``crop_area`` and ``jitter``.
       layout: devices that share a batch.
 
     Returns:
       (key of the step, stored batches) -> batches as the network sees them.
     """
-    augmentation = Augmentation(settings.pad, settings.flip, settings.cutout)
+    augmentation = Augmentation(
+        settings.pad,
+        settings.flip,
+        settings.cutout,
+        # Parts of a stream's images come cropped.
+        settings.crop_area if isinstance(dataset, Dataset) else 1.0,
+        Jitter(**settings.jitter),
+    )
     mean = jnp.asarray(dataset.mean)
     std = jnp.asarray(dataset.std)
 
@@ -155,6 +176,25 @@ def make_preparation(
         return tuple(prepare_part(key, part, b) for part, b in enumerate(stored))
 
     return prepare
+
+
+def mix_images(
+    prepare: Callable[[Array, Batches], Batches], alpha: float
+) -> Callable[[Array, Batches], Batches]:
+    """Returns a preparation after which images are mixed with others of their batch.
+
+    Args:
+      prepare: as `make_preparation` makes it, of one part.
+      alpha: as of `mix_up`; 0: they are not mixed.
+    """
+    if not alpha:
+        return prepare
+
+    def prepare_and_mix(key: Array, stored: Batches) -> Batches:
+        (batch,) = prepare(key, stored)
+        return (mix_up(jax.random.fold_in(key, seeds.MIX), batch, alpha),)
+
+    return prepare_and_mix
 
 
 def normalize_images(dataset: ImageSet, images: Array, layout: Layout) -> Array:

@@ -120,7 +120,9 @@ def expected_image_cost(
 def _supernet(config: ConfigDict, dataset: ImageSet) -> Supernet:
     space = get_space(config.space)
     settings = config.supernet
-    _require_size(dataset, space.macro.halvings(settings.cells))
+    imagenet = settings.network == "imagenet"
+    _require_plain_stem("supernet", imagenet, space)
+    _require_size(dataset, space.macro.halvings(settings.cells) + 3 * imagenet)
     sampled = RELAXATIONS[config.search.relaxation].sampled
     dtype = jnp.dtype(settings.dtype)
     kind = config.search.corruption.kind
@@ -139,6 +141,7 @@ def _supernet(config: ConfigDict, dataset: ImageSet) -> Supernet:
         corruptions=tuple(
             (name, CORRUPTIONS[kind]) for name in corruption_operations(config)
         ),
+        imagenet=imagenet,
     )
     _require_operations(net, dataset.image_shape)
     return net
@@ -215,11 +218,7 @@ def _network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Netwo
             f"space {genotype.space!r} needs {sorted(missing)} too"
         )
     imagenet = settings.network == "imagenet"
-    if imagenet and macro.widths:
-        raise InputError(
-            f"retrain.network=imagenet has a stem of its own, and space "
-            f"{genotype.space!r} another; want cifar, which is for any size"
-        )
+    _require_plain_stem("retrain", imagenet, get_space(genotype.space))
     _require_size(dataset, macro.halvings(settings.cells) + 3 * imagenet)
     net = Network(
         genotype,
@@ -316,9 +315,10 @@ def make_network_prediction(
     """
 
     def predict(state: TrainState, images: Array) -> Any:
+        params, stats = state.tested
         outputs, _ = apply(
-            state.params,
-            state.stats,
+            params,
+            stats,
             normalize_images(dataset, images, layout),
             jnp.zeros(()),
             step_key(state.key, state.step),
@@ -327,6 +327,22 @@ def make_network_prediction(
         return outputs.main
 
     return predict
+
+
+def _require_plain_stem(part: str, imagenet: bool, space: Space) -> None:
+    if not imagenet:
+        return
+    if space.macro.widths:
+        raise InputError(
+            f"{part}.network=imagenet has a stem of its own, and space "
+            f"{space.name!r} another; want cifar, which is for any size"
+        )
+    # The stem's two states differ in size, which a projection mends.
+    if not space.macro.preprocesses and any(c.inputs > 1 for c in space.cells.values()):
+        raise InputError(
+            f"{part}.network=imagenet gives cells two inputs that differ in size, and "
+            f"space {space.name!r} projects none; want cifar"
+        )
 
 
 def _require_size(dataset: ImageSet, halvings: int) -> None:

@@ -51,23 +51,32 @@ class Task:
 def choose_score(config: ConfigDict, scores: Sequence[Score]) -> Score:
     """Returns the score that ``data.metric`` names: by default the first.
 
+    Beside it stands what ``data.top`` asks for.
+
     Args:
       config: settings of a run.
       scores: those of its task.
 
     Raises:
-      InputError: the task has no such score.
+      InputError: the task has no such score, or no classes.
     """
     named = config.data.metric
-    if named == "auto":
-        return scores[0]
     known = {score.name: score for score in scores}
-    if named not in known:
+    if named != "auto" and named not in known:
         raise InputError(
             f"setting data.metric is {named}; task={config.task} is measured by "
             f"{', '.join(known)}: want auto"
         )
-    return known[named]
+    score = scores[0] if named == "auto" else known[named]
+    if not config.data.top:
+        return score
+    if score.top is None:
+        raise InputError(
+            f"setting data.top is {config.data.top}; task={config.task} does not rank "
+            "classes: want 0"
+        )
+    beside = {f"top_{config.data.top}_accuracy": score.top}
+    return dataclasses.replace(score, extras={**score.extras, **beside})
 
 
 def require_family(space: Space, known: Mapping[str, Any]) -> Any:

@@ -122,11 +122,14 @@ class ByClass:
       data: the name of the data set.
       names: of the classes.
       confusion: images by true class (row) and predicted class (column).
+      top: name -> share of the images whose class is among the most likely ones, where
+        the settings ask for it.
     """
 
     data: str
     names: tuple[str, ...]
     confusion: Confusion
+    top: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def results(self) -> list[ClassResult]:
@@ -162,8 +165,11 @@ class ByClass:
         rows = self.rows()
         text = (
             f"accuracy {100 * self.accuracy:.2f} %, balanced accuracy "
-            f"{100 * self.balanced_accuracy:.2f} % (mean recall of the classes)\n\n"
+            f"{100 * self.balanced_accuracy:.2f} % (mean recall of the classes)"
         )
+        for name, share in self.top.items():
+            text += f", {name.replace('_', ' ')} {100 * share:.2f} %"
+        text += "\n\n"
         if len(rows) < len(self.names):
             text += f"the {len(rows)} of {len(self.names)} classes of least recall:\n\n"
         text += format_table(rows, list(rows[0]))
@@ -187,7 +193,12 @@ def write_evaluation(directory: RunDirectory, dataset: Any, tested: Evaluation) 
     """
     if tested.confusion is None:
         return
-    found = ByClass(dataset.name, tuple(dataset.class_names), tested.confusion)
+    found = ByClass(
+        dataset.name,
+        tuple(dataset.class_names),
+        tested.confusion,
+        {n: float(v) for n, v in tested.measures.items() if n.startswith("top_")},
+    )
     content = {
         "data": found.data,
         "images": int(found.confusion.sum()),
@@ -204,6 +215,7 @@ def write_evaluation(directory: RunDirectory, dataset: Any, tested: Evaluation) 
             for result in found.results
         ],
         "confusion": found.confusion.tolist(),
+        **({"top": found.top} if found.top else {}),
     }
     atomic_write(directory.evaluation, json.dumps(content) + "\n")
     wait_for_all("the results by class are written")
@@ -223,14 +235,15 @@ def read_evaluation(directory: RunDirectory) -> ByClass | None:
         names = tuple(str(result["name"]) for result in content["classes"])
         confusion = np.array(content["confusion"], np.int64)
         data = str(content["data"])
+        top = {str(n): float(v) for n, v in content.get("top", {}).items()}
         square = (len(names), len(names))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise _damaged(directory) from None
     if confusion.shape != square or not confusion.any() or confusion.min() < 0:
         raise _damaged(directory)
-    return ByClass(data, names, confusion)
+    return ByClass(data, names, confusion, top)
 
 
 def _damaged(directory: RunDirectory) -> InputError:

@@ -147,7 +147,7 @@ def _make_member_job(config: ConfigDict, dataset: AnyDataset, net: Supernet) -> 
     apply = functional.supernet_apply(net, config.precision)
     criterion = auxiliary_criterion(class_weights(config, dataset))
     optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
-    supply = make_supply(dataset, config)
+    supply = make_supply(dataset, config, settings)
     size = settings.batch_size
     require_whole_batch(size, supply.images, "the training set")
 
@@ -170,7 +170,7 @@ def _make_member_job(config: ConfigDict, dataset: AnyDataset, net: Supernet) -> 
         feed=supply.training([np.arange(supply.images)], size),
         prepare=make_preparation(dataset, settings, Layout()),
         held_out=supply.test(size),
-        examination=count_by_class(predict, dataset.classes),
+        examination=count_by_class(predict, dataset.classes, config.data.top),
         chance=math.log(dataset.classes),
     )
 
@@ -189,6 +189,8 @@ def _require_shareable(
         f"retrain.network={settings.network}": settings.network != "cifar",
         "retrain.drop_path": settings.drop_path > 0,
         "retrain.auxiliary_weight": settings.auxiliary_weight > 0,
+        "retrain.ema_decay": settings.ema_decay > 0,
+        "retrain.mixup": settings.mixup > 0,
         "a genotype that has other states than its space": not all(
             _is_mixture(space, genotype) for genotype in genotypes
         ),

@@ -30,7 +30,9 @@ from darts_jax.plots.style import svg_text
 from darts_jax.settings.config_files import load_config
 from darts_jax.tasks.classification.criterion import class_weights, training_counts
 from darts_jax.tasks.classification.metric import count_by_class
-from darts_jax.tasks.registry import make_search, make_training
+from darts_jax.tasks.classification.task import SCORES
+from darts_jax.tasks.registry import get_score, make_search, make_training
+from darts_jax.tasks.task import choose_score
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.evaluation import ByClass, read_evaluation
 from darts_jax.training.metrics import read_metrics
@@ -195,6 +197,28 @@ def test_counts_are_exact_whatever_fills_the_last_batch():
         labels, np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     )
     np.testing.assert_allclose(sums["loss"] / 23, loss, 1e-5)
+
+
+def test_the_right_class_is_looked_for_among_the_most_likely():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(16, 7)).astype(np.float32)
+    labels = np.append(rng.integers(0, 7, 13), [PADDING] * 3).astype(np.int32)
+    for top in (1, 3, 6):
+        examination = count_by_class(lambda model, images: images, 7, top)
+        batch = Examples(jnp.asarray(logits), jnp.asarray(labels))
+        begun = examination.begin(None)
+        sums = jax.device_get(examination.examine(None, begun, batch, 0))
+        wanted = metrics.top_k_accuracy_score(
+            labels[:13], logits[:13], k=top, labels=range(7), normalize=False
+        )
+        assert sums["top"] == wanted
+        score = choose_score(config(**{"data.top": top}), SCORES)
+        name = f"top_{top}_accuracy"
+        assert score.measures[name](sums, 13) == pytest.approx(wanted / 13)
+    with pytest.raises(InputError, match="there are 7 classes; want fewer"):
+        count_by_class(lambda model, images: images, 7, 7)
+    with pytest.raises(InputError, match="does not rank classes: want 0"):
+        get_score(config(task="language", **{"data.top": 5}))
 
 
 ON_DEVICES = """

@@ -98,6 +98,7 @@ def share(module, reduces, beta, targets):
 SUPERNETS = {
     "DARTS": (get_space("darts"), 3, 4, 1),
     "PC-DARTS": (get_space("darts"), 3, 8, 4),
+    "PC-DARTS on ImageNet": (get_space("darts"), 3, 8, 2),
     "stacked": (narrow_space(), 5, 4, 1),
 }
 
@@ -111,9 +112,11 @@ def test_supernet_gives_the_logits_of_the_original(name):
         cell = space.cells["reduce" if reduces else "normal"]
         return MixedCell(cell, k, widths, c, reduces, after)
 
+    imagenet = "ImageNet" in name
     thirds = space.macro is MACRO
     nodes = space.cells["normal"].nodes
-    module = Darts(make, nodes, cells, channels, thirds=thirds)
+    stem = space.macro.stem_multiplier * channels
+    module = Darts(make, nodes, cells, channels, imagenet, thirds, stem)
     random = np.random.default_rng(5)
     arrays, targets = {}, {}
     for kind, cell in space.cells.items():
@@ -123,5 +126,8 @@ def test_supernet_gives_the_logits_of_the_original(name):
             beta = random.normal(size=cell.shape[0]).astype(np.float32)
             arrays[f"betas_{kind}"] = beta
             share(module, kind == "reduce", beta, targets[kind])
-    net = Supernet(space, CLASSES, cells, channels, partial=k, remat="none")
-    check_supernet(net, module, 16, arrays, targets=targets)
+    net = Supernet(
+        space, CLASSES, cells, channels, partial=k, remat="none", imagenet=imagenet
+    )
+    side = 64 if imagenet else 16
+    check_supernet(net, module, side, arrays, targets=targets)

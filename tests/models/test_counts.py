@@ -49,6 +49,16 @@ def test_supernet_has_the_published_count(setting, count):
     assert count_parameters(shapes) == count
 
 
+def test_a_supernet_with_the_stem_of_imagenet_has_its_layers_more():
+    """Of three convolutions for one, and a classifier of 1000 classes for one of 10."""
+    space = get_space("darts")
+    net = Supernet(space, 1000, 8, 16, imagenet=True)
+    shapes = shapes_of(net, jnp.zeros((2, 64, 64, 3)), zero_mixture(space))
+    stem = 9 * (3 * 24 + 24 * 48 + 48 * 48) + 2 * (24 + 48 + 48)
+    plain = SUPERNETS["darts", 10, 8, 16, 1] - 9 * 3 * 48 - 2 * 48
+    assert count_parameters(shapes) == plain + stem + (256 + 1) * 990
+
+
 def test_supernet_counts_are_those_of_the_shared_table(shared):
     table = json.loads((shared / "genotypes.json").read_text())
     rows = table["supernets_without_alphas"]

@@ -65,6 +65,17 @@ def test_imagenets_linear_rate_is_that_of_pc_darts():
         load_config(None, ["retrain.schedule=flattened", "retrain.epochs=5"])
 
 
+def test_a_search_can_warm_up_as_pc_darts_does_on_imagenet():
+    """The cosine of every epoch times (epoch + 1) / 5 in the first five."""
+    settings = default_config().search
+    settings.weights.update(learning_rate=0.5, final_learning_rate=0.0)
+    settings.weights.warmup_epochs = 5
+    for epoch in (0, 1, 4, 5, 30):
+        cosine = 0.25 * (1 + math.cos(math.pi * epoch / 50))
+        rate = search_scalars(settings, epoch)["weights"]["learning_rate"]
+        assert rate == pytest.approx(cosine * min(1, (epoch + 1) / 5), rel=1e-12)
+
+
 def test_drop_path_grows_linearly():
     rates = [training_scalars(settings(), e)["drop_path"] for e in (0, 5)]
     assert rates == pytest.approx([0.0, 0.1])

@@ -95,3 +95,33 @@ def make_coco(folder, count=24, size=24):
             ],
         }
         (folder / f"{part}.json").write_text(json.dumps(content))
+
+
+def smooth_picture(height, width, seed=0):
+    """Returns a picture of large waves, which JPEG and scaling change little."""
+    rng = np.random.default_rng(seed)
+    down, across = np.mgrid[:height, :width] / max(height, width)
+    waves = [
+        np.sin(2 * np.pi * (a * down + b * across + phase))
+        for a, b, phase in rng.uniform(0.5, 2, (3, 3))
+    ]
+    levels = np.round(127.5 + 100 * np.stack(waves, -1)).astype(np.uint8)
+    return Image.fromarray(levels)
+
+
+def write_pictures(folder, classes=3, train=8, test=4, least=40):
+    """Writes JPEG files of various sizes and shapes, a folder for each class.
+
+    A class has a colour of its own, so that it can be learned.
+    """
+    rng = np.random.default_rng(0)
+    for half, count in (("train", train), ("val", test)):
+        for label in range(classes):
+            place = folder / half / f"class_{label}"
+            place.mkdir(parents=True)
+            for i in range(count):
+                height, width = rng.integers(least, 3 * least, 2)
+                picture = np.asarray(smooth_picture(height, width, seed=i), float) / 2
+                colour = 127 * np.array([(label >> bit) & 1 for bit in range(3)])
+                levels = (picture + colour).astype(np.uint8)
+                Image.fromarray(levels).save(place / f"{i}.jpg", quality=90)

@@ -115,19 +115,23 @@ class Darts(nn.Module):
       make: (widths, channels, reduces, after a reduction) -> a cell.
       multiplier: how many states a cell concatenates.
       thirds: whether the cells at one and two thirds of the depth reduce, or none.
+      stem: channels of the stem, by default those of DARTS's networks.
     """
 
-    def __init__(self, make, multiplier, cells, c, imagenet=False, thirds=True):
+    def __init__(
+        self, make, multiplier, cells, c, imagenet=False, thirds=True, stem=None
+    ):
         super().__init__()
+        s = stem or (c if imagenet else 3 * c)
         if imagenet:
-            half = [conv(3, c // 2, 3, 2), nn.BatchNorm2d(c // 2), nn.ReLU()]
-            quarter = [conv(c // 2, c, 3, 2), nn.BatchNorm2d(c)]
+            half = [conv(3, s // 2, 3, 2), nn.BatchNorm2d(s // 2), nn.ReLU()]
+            quarter = [conv(s // 2, s, 3, 2), nn.BatchNorm2d(s)]
             self.stem0 = nn.Sequential(*half, *quarter)
-            eighth = [nn.ReLU(), conv(c, c, 3, 2), nn.BatchNorm2d(c)]
+            eighth = [nn.ReLU(), conv(s, s, 3, 2), nn.BatchNorm2d(s)]
             self.stem1 = nn.Sequential(*eighth)
         else:
-            self.stem = nn.Sequential(conv(3, 3 * c, 3), nn.BatchNorm2d(3 * c))
-        widths = (c, c) if imagenet else (3 * c, 3 * c)
+            self.stem = nn.Sequential(conv(3, s, 3), nn.BatchNorm2d(s))
+        widths = (s, s)
         after, self.cells = imagenet, nn.ModuleList()
         self.imagenet, self.reduces = imagenet, []
         for i in range(cells):

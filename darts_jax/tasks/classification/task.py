@@ -28,6 +28,7 @@ from darts_jax.tasks.image_data import (
     load_images,
     make_preparation,
     make_supply,
+    mix_images,
     split_search_data,
 )
 from darts_jax.tasks.image_networks import (
@@ -60,7 +61,7 @@ def _make_search(config: ConfigDict, dataset: AnyDataset, layout: Layout) -> Job
         criterion=criterion,
         apply=make_supernet_apply(config, net, layout),
     )
-    supply = make_supply(dataset, config)
+    supply = make_supply(dataset, config, config.data)
     size = config.search.batch_size
     require_whole_batch(size, len(train), "the training half")
     require_whole_batch(size, len(valid), "the validation half")
@@ -78,7 +79,7 @@ def _make_search(config: ConfigDict, dataset: AnyDataset, layout: Layout) -> Job
         feed=supply.training([train, valid], size),
         prepare=make_preparation(dataset, config.data, layout),
         held_out=supply.held_out(valid, size),
-        examination=count_by_class(predict, dataset.classes),
+        examination=count_by_class(predict, dataset.classes, config.data.top),
         expected_cost=expected_cost,
         chance=math.log(dataset.classes),
     )
@@ -92,7 +93,7 @@ def _make_training(
     net = make_network(config, dataset, genotype)
     criterion = auxiliary_criterion(class_weights(config, dataset))
     apply = make_network_apply(config, net, layout)
-    supply = make_supply(dataset, config)
+    supply = make_supply(dataset, config, settings)
     size = settings.batch_size
     require_whole_batch(size, supply.images, "the training set")
 
@@ -104,13 +105,19 @@ def _make_training(
     return make_training_job(
         config,
         layout,
-        Training(apply, settings.microbatches, criterion, optimizer),
+        Training(
+            apply,
+            settings.microbatches,
+            criterion,
+            optimizer,
+            ema=settings.ema_decay > 0,
+        ),
         score=choose_score(config, SCORES),
         init_network=init_network,
         feed=supply.training([np.arange(supply.images)], size),
-        prepare=make_preparation(dataset, settings, layout),
+        prepare=mix_images(make_preparation(dataset, settings, layout), settings.mixup),
         held_out=supply.test(size),
-        examination=count_by_class(predict, dataset.classes),
+        examination=count_by_class(predict, dataset.classes, config.data.top),
         chance=math.log(dataset.classes),
     )
 

@@ -228,24 +228,37 @@ def _make_preparation(
     return prepare
 
 
+def _unchanged(part: str) -> dict[str, float]:
+    """Returns the settings of changes that boxes do not follow, all off."""
+    colours = ("brightness", "contrast", "saturation", "hue")
+    return {
+        f"{part}.pad": 0,
+        f"{part}.cutout": 0,
+        f"{part}.crop_area": 1.0,
+        **{f"{part}.jitter.{colour}": 0.0 for colour in colours},
+    }
+
+
 _NOT_IN_LOADING = {
     "data.size": "",  # it has detection.side
     "data.fit": "crop",
     "data.channels": 0,
     "data.skip_unreadable": False,
+    "data.short_side": 0,
 }
 _NOT_IN_SEARCH = {
     "data.class_weights": "none",
-    "data.pad": 0,
-    "data.cutout": 0,
     "search.validation": "train",
+    "search.images": 0,
+    **_unchanged("data"),
 }
 _NOT_IN_TRAINING = {
     "data.class_weights": "none",
-    "retrain.pad": 0,
-    "retrain.cutout": 0,
     "retrain.auxiliary_weight": 0.0,
     "retrain.label_smoothing": 0.0,
+    "retrain.mixup": 0.0,
+    "retrain.ema_decay": 0.0,
+    **_unchanged("retrain"),
 }
 
 DETECTION = Task(

@@ -255,11 +255,14 @@ _NOT_IN_SEARCH = {
     "supernet.dtype": "float32",
     "search.microbatches": 1,
     "search.validation": "train",
+    "search.images": 0,
 }
 _NOT_IN_TRAINING = {
     "data.class_weights": "none",
     "retrain.microbatches": 1,
     "retrain.dtype": "float32",
+    "retrain.mixup": 0.0,
+    "retrain.ema_decay": 0.0,  # it averages by language.patience
 }
 
 LANGUAGE = Task(
