@@ -1,6 +1,15 @@
-"""Settings of how training images are changed, of a search and of a retraining."""
+"""Settings of how images are read, and of how those that train are changed."""
 
-from darts_jax.settings.setting import COUNT, SHARE, UNTIL_1, Range, Setting
+from darts_jax.data.reading import FITS, parse_size
+from darts_jax.settings.setting import (
+    COUNT,
+    SHARE,
+    UNTIL_1,
+    OneOf,
+    Parsed,
+    Range,
+    Setting,
+)
 
 
 def augmentations(
@@ -54,6 +63,34 @@ def augmentations(
 
 
 READING_SCHEMA: dict[str, Setting] = {
+    "data.size": Setting(
+        "",
+        "Height and width that images are brought to; empty: as stored.",
+        Parsed(parse_size, "such as 32 or 48x64"),
+        "pixels",
+    ),
+    "data.fit": Setting(
+        "crop",
+        "How an image comes to its size: crop at the centre, or squeeze each side.",
+        OneOf(FITS),
+    ),
+    "data.channels": Setting(
+        0,
+        "Channels of an image: 1 gray, 3 RGB; 0: as stored, of a stream RGB.",
+        OneOf((1, 3, 0)),
+    ),
+    "data.bits": Setting(
+        8,
+        "Bits that files of 16 bits a channel use, of which the upper 8 count.",
+        Range(least=8, most=16),
+        "bits",
+    ),
+    "data.background": Setting(
+        255, "Gray level behind transparent pixels.", Range(least=0, most=255)
+    ),
+    "data.skip_unreadable": Setting(
+        False, "Leaves out files of a folder that cannot be read, and names them."
+    ),
     "data.short_side": Setting(
         0,
         "Shorter side that an image is scaled to before its centre is cropped to its "

@@ -23,7 +23,6 @@ from darts_jax.bilevel.regularization import TERMS
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.stopping import STOP_RULES
-from darts_jax.data.reading import FITS, parse_size
 from darts_jax.kernels import PRECISIONS
 from darts_jax.models.batch_axis import BATCH_NORMS
 from darts_jax.models.operations.corruption import CORRUPTIONS
@@ -43,7 +42,6 @@ from darts_jax.settings.setting import (
     UNTIL_1,
     ClassWeights,
     OneOf,
-    Parsed,
     Range,
     Registered,
     Scheduled,
@@ -105,34 +103,6 @@ SCHEMA: dict[str, Setting] = {
     ),
     "data.images": Setting(
         0, "The first images of either part that are used; 0: all.", COUNT, "images"
-    ),
-    "data.size": Setting(
-        "",
-        "Height and width that images are brought to; empty: as stored.",
-        Parsed(parse_size, "such as 32 or 48x64"),
-        "pixels",
-    ),
-    "data.fit": Setting(
-        "crop",
-        "How an image comes to its size: crop at the centre, or squeeze each side.",
-        OneOf(FITS),
-    ),
-    "data.channels": Setting(
-        0,
-        "Channels of an image: 1 gray, 3 RGB; 0: as stored, of a stream RGB.",
-        OneOf((1, 3, 0)),
-    ),
-    "data.bits": Setting(
-        8,
-        "Bits that files of 16 bits a channel use, of which the upper 8 count.",
-        Range(least=8, most=16),
-        "bits",
-    ),
-    "data.background": Setting(
-        255, "Gray level behind transparent pixels.", Range(least=0, most=255)
-    ),
-    "data.skip_unreadable": Setting(
-        False, "Leaves out files of a folder that cannot be read, and names them."
     ),
     **READING_SCHEMA,
     **augmentations("data", "a search's images"),
