@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import JaxprEqn, Literal, Primitive
 from jaxtyping import Array
 
@@ -150,7 +151,8 @@ def _call(group: Sequence[JaxprEqn], given: Sequence[Sequence[Any]]) -> list[lis
     """Returns the results of every equation of a group."""
     first, *others = group
     if not others:
-        return [jaxprs.bind(first, *map(_alone, given[0]))]
+        results = jaxprs.bind(first, *map(_alone, given[0]))
+        return [[checkpoint_name(array, "joined") for array in results]]
     columns = list(zip(*given, strict=True))
     shared = len({_identity(image) for image in columns[0]}) == 1
     image = _alone(columns[0][0]) if shared else _stack(columns[0])
@@ -160,7 +162,8 @@ def _call(group: Sequence[JaxprEqn], given: Sequence[Sequence[Any]]) -> list[lis
         axes = (None if shared else 0, *[0] * (len(columns) - 1))
         call = functools.partial(jaxprs.bind, first)
         results = jax.vmap(call, in_axes=axes)(image, *map(_stack, columns[1:]))
-    together = [_Together(array) for array in results]
+    # Named, so that a checkpoint may remember moments that it does not compute again.
+    together = [_Together(checkpoint_name(array, "joined")) for array in results]
     return [[_Row(each, i) for each in together] for i in range(len(group))]
 
 

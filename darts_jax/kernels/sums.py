@@ -4,6 +4,7 @@ Images are [edge, batch, height, width, channel] and a pair of sums, as the mome
 [edge, 2, channel]; where an edge stands alone neither has an edge axis.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,6 +77,22 @@ def _over_pixels(of_channels: Array) -> Array:
     return of_channels[..., None, None, None, :]
 
 
+def _means(*products: Array) -> list[Array]:
+    """Returns the means of images over the pixels, in a form to be broadcast.
+
+    Parts of all of them are one kernel, as they are reductions of one shape, and what
+    the parts add up to is another.
+    """
+    edges, *_, channels = products[0].shape
+    pixels = _pixels(products[0])
+    tiles = max(n for n in range(1, math.isqrt(pixels) + 1) if pixels % n == 0)
+    parts = [
+        jnp.sum(product.reshape(edges, tiles, -1, channels), 2) for product in products
+    ]
+    means = jnp.sum(jnp.stack(parts), 2) / pixels
+    return [mean[:, None, None, None] for mean in means]
+
+
 # --- Moments: of an image and a guess ----------------------------------------------
 
 
@@ -96,8 +113,20 @@ def _moments_native(x: Array, guess: Array) -> Array:
     return call_kernel("moments", _pair_shape(x, guess), _flat(x), guess)
 
 
+def _moments_by_parts(x: Array, guess: Array) -> Array:
+    origin = guess[:, 0]
+    shifted = x - _over_pixels(origin)
+    mean, square = (m[:, 0, 0, 0] for m in _means(shifted, jnp.square(shifted)))
+    var = square - jnp.square(mean)
+    return jnp.stack([mean + origin, jnp.maximum(var, 0)], 1)
+
+
 moments_p = make_primitive(
-    "moments", shape=_pair_shape, xla=_moments_xla, native_cpu=_moments_native
+    "moments",
+    shape=_pair_shape,
+    xla=_moments_by_parts,
+    xla_cpu=_moments_xla,
+    native_cpu=_moments_native,
 )
 
 
@@ -238,14 +267,6 @@ def _weighted_shape(x: Array, moments: Array, weight: Array) -> tuple[int, ...]:
 def _weighted_xla(x: Array, moments: Array, weight: Array) -> Array:
     y, _ = standardize_p.bind(x, moments)
     return y * _over_pixels(weight)
-
-
-def _means(*products: Array) -> list[Array]:
-    """Returns the means of images over the pixels, in a form to be broadcast.
-
-    They are reductions of one shape, which XLA makes in one kernel.
-    """
-    return [jnp.mean(product, (1, 2, 3), keepdims=True) for product in products]
 
 
 def _weighted_change(

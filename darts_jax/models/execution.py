@@ -214,7 +214,13 @@ class MixedCell:
             variables, _rows(self.mixture, edges), _rows(self.keys, edges)
         )
 
-    def checkpoint(self, function: Callable[..., Any], *, looped: bool) -> Any:
+    def checkpoint(
+        self,
+        function: Callable[..., Any],
+        *,
+        looped: bool,
+        kept: Callable[..., bool] | None = None,
+    ) -> Any:
         """Returns a function that the backward pass computes again if that is wanted.
 
         On CPU this costs no time, as memory is what a step waits for there, and it
@@ -223,10 +229,15 @@ class MixedCell:
         Args:
           function: of arrays.
           looped: whether a loop's body calls it, which no optimization looks across.
+          kept: policy that says what else than messages of devices is remembered and
+            not computed again; None: nothing.
         """
         if not self.recompute:
             return function
-        return jax.checkpoint(function, prevent_cse=not looped, policy=keep_joined)
+        policy = keep_joined
+        if kept is not None:
+            policy = jax.checkpoint_policies.save_from_both_policies(policy, kept)
+        return jax.checkpoint(function, prevent_cse=not looped, policy=policy)
 
     def zero_node(self, inputs: Float[Array, "input ..."]) -> Image:
         """Returns a node of zeros for these inputs."""
@@ -323,11 +334,24 @@ def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+_SMALL = 2**16
+
+
+def _is_small(_: Any, *operands: Any, **parameters: Any) -> bool:
+    """Returns whether what an operation reads is no image but parameters or moments.
+
+    Remembered, it takes no memory worth the name; computed again, it is many kernels.
+    """
+    del parameters
+    return sum(operand.size for operand in operands) <= _SMALL
+
+
 def _batch(
     mixed: MixedCell,
     inputs: Float[Array, "input ..."],
     *,
     join: Callable[[Callable[..., Any]], Callable[..., Any]] = _as_it_is,
+    kept: Callable[..., bool] | None = None,
 ) -> tuple[tuple[Image, ...], dict[str, list[Any]]]:
     cell = mixed.cell
     zero = mixed.zero_node(inputs)
@@ -339,10 +363,10 @@ def _batch(
         operation = mixed.mixed_operation(group)
         variables, weights, keys = mixed.edge_inputs(group, np.arange(count))
         one, key = jax.tree.map(lambda leaf: leaf[0], (variables, keys))
-        shared, shared_stats = mixed.checkpoint(join(operation.shared), looped=False)(
-            one, key, x
-        )
-        own = mixed.checkpoint(join(operation.own), looped=False)
+        shared, shared_stats = mixed.checkpoint(
+            join(operation.shared), looped=False, kept=kept
+        )(one, key, x)
+        own = mixed.checkpoint(join(operation.own), looped=False, kept=kept)
         whole = mixed.checkpoint(operation.whole, looped=False)
         ys, stats = jax.vmap(own, in_axes=(0, 0, 0, None))(variables, weights, keys, x)
         # What edges share is added outside: CPU compilers are slow to sum over the edge
@@ -363,7 +387,7 @@ def _batch(
 WALKS: dict[Execution, Walk] = {
     "scan": _scan,
     "batch": _batch,
-    "joined": functools.partial(_batch, join=join),
+    "joined": functools.partial(_batch, join=join, kept=_is_small),
 }
 
 

@@ -41,3 +41,13 @@ def test_closed_forms_are_the_derivatives_of_the_plain_form(derivative):
         closed = dict(sums.WEIGHTED.closed)[derivative](*arguments)
         for ours, wanted in zip(closed, plain(), strict=True):
             np.testing.assert_allclose(ours, wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("pixels", [(3, 4, 5), (1, 7, 1)])
+def test_moments_by_parts_are_those_of_all_pixels(pixels):
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        x = jnp.asarray(rng.normal(3.0, 2.0, (2, *pixels, 6)))
+        moments = sums._moments_by_parts(x, jnp.ones((2, 2, 6)))
+        wanted = np.stack([x.mean((1, 2, 3)), x.var((1, 2, 3))], 1)
+        np.testing.assert_allclose(moments, wanted, rtol=1e-10)
