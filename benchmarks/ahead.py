@@ -20,7 +20,10 @@ from typing import Any
 
 from work import Program
 
-CHOICES = ("devices", "execution", "hypergradient", "remat", "dtype")
+CHOICES = (
+    *("devices", "batch_norm", "execution", "hypergradient"),
+    *("remat", "dtype", "precision"),
+)
 COMPILED = (
     *CHOICES,
     "compile_s",
@@ -63,10 +66,12 @@ def run(target: Target, description: str) -> None:
         return
     chosen = (
         options.devices,
+        options.batch_norms,
         options.executions,
         options.hypergradients,
         options.remats,
         options.dtypes,
+        options.precisions,
     )
     print("  ".join(target.columns))
     rows = []
@@ -88,10 +93,12 @@ def parse_options(target: Target, description: str) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=64, help="of all devices together")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--devices", type=int, nargs="+", default=[1])
+    parser.add_argument("--batch-norms", nargs="+", default=["global"])
     parser.add_argument("--executions", nargs="+", default=["batch"])
     parser.add_argument("--hypergradients", nargs="+", default=["first_order"])
     parser.add_argument("--remats", nargs="+", default=["edge"])
     parser.add_argument("--dtypes", nargs="+", default=["float32"])
+    parser.add_argument("--precisions", nargs="+", default=["default"])
     parser.add_argument("--limit", type=int, default=3600)
     parser.add_argument("--text", type=Path, help="where to write the last program")
     parser.add_argument("--row", type=json.loads, help=argparse.SUPPRESS)
@@ -144,7 +151,8 @@ def lower(target: Target, options: argparse.Namespace, choice: dict[str, Any]) -
     import ours
     from jax.sharding import Mesh, SingleDeviceSharding
 
-    from darts_jax.engine.devices import AXIS, Layout
+    from darts_jax.engine.devices import Layout
+    from darts_jax.models.batch_axis import BATCH_NORMS
     from darts_jax.tasks.registry import make_search
 
     config = ours.settings(
@@ -157,9 +165,11 @@ def lower(target: Target, options: argparse.Namespace, choice: dict[str, Any]) -
         remat=choice["remat"],
         dtype=choice["dtype"],
     )
+    config.precision = choice["precision"]
     count = choice["devices"]
     devices = target.devices(options, count)
-    layout = Layout(Mesh(np.array(devices), (AXIS,)) if count > 1 else None)
+    axis = BATCH_NORMS[choice["batch_norm"]]
+    layout = Layout(Mesh(np.array(devices), (axis,)) if count > 1 else None)
     images = ours.random_images(2 * options.batch, options.size)
     job = make_search(config, images, layout)
     state = layout.state_shapes(jax.eval_shape(job.init, job.start))

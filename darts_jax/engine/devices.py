@@ -196,6 +196,10 @@ class Layout:
             *shared, key = arguments
             batch = shared.pop(place)
             _require_even(batch, mesh.size)
+            if self.split_state:
+                # Or each piece of the vectors below would travel by itself.
+                everywhere = NamedSharding(mesh, whole)
+                shared = lax.with_sharding_constraint(shared, everywhere)
             flat = [ravel_pytree(argument) for argument in shared]
 
             def part(
