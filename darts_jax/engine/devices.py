@@ -234,8 +234,9 @@ class Layout:
 
     @property
     def _step_spec(self) -> PartitionSpec:
-        # The members of a population all need the whole batch.
-        return PartitionSpec() if self.members else PartitionSpec(None, self.axis)
+        # The members of a population all need the whole batch, as one device does.
+        is_whole = self.members or self.mesh is None
+        return PartitionSpec() if is_whole else PartitionSpec(None, self.axis)
 
     def _shapes(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
         if self.mesh is None:
