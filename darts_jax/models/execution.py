@@ -334,6 +334,21 @@ def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def _alike(weights: Array, x: Image) -> Array:
+    del x
+    return weights
+
+
+def _by_image(weights: Array, x: Image) -> Array:
+    """Returns weights [edge, op] once for every image, [edge, op, batch, 1, 1, 1].
+
+    Their slopes are then sums over pixels, image by image, that add up in one kernel
+    for all edges and operations.
+    """
+    shape = (*weights.shape, len(x), 1, 1, 1)
+    return jnp.broadcast_to(jnp.expand_dims(weights, (2, 3, 4, 5)), shape)
+
+
 _SMALL = 2**16
 
 
@@ -352,6 +367,7 @@ def _batch(
     *,
     join: Callable[[Callable[..., Any]], Callable[..., Any]] = _as_it_is,
     kept: Callable[..., bool] | None = None,
+    weigh: Callable[[Array, Image], Array] = _alike,
 ) -> tuple[tuple[Image, ...], dict[str, list[Any]]]:
     cell = mixed.cell
     zero = mixed.zero_node(inputs)
@@ -372,7 +388,7 @@ def _batch(
         # What edges share is added outside: CPU compilers are slow to sum over the edge
         # axis, which is what the way back of a broadcast is.
         for y, weight, key, e in zip(
-            _unstack(ys, count), weights, keys, group.edges, strict=True
+            _unstack(ys, count), weigh(weights, x), keys, group.edges, strict=True
         ):
             target = cell.edges[e].target
             states[target] = states[target] + whole(y, weight, key, x, shared)
@@ -387,7 +403,7 @@ def _batch(
 WALKS: dict[Execution, Walk] = {
     "scan": _scan,
     "batch": _batch,
-    "joined": functools.partial(_batch, join=join, kept=_is_small),
+    "joined": functools.partial(_batch, join=join, kept=_is_small, weigh=_by_image),
 }
 
 
