@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax import lax
 from jax.experimental import pallas as pl
 from jaxtyping import Array
 
@@ -34,12 +34,13 @@ from darts_jax.kernels.gpu.tiles import (
     multiply,
     pair,
     store_matrix,
-    store_row,
     store_rows,
 )
 from darts_jax.kernels.windows import Window
 
 Parts = tuple[Window, ...]
+
+_PROGRAMS = 512  # that sums over pixels are made by: enough for every core of a card
 
 WIDEST = 128
 """Most channels of images that the kernels serve for."""
@@ -69,7 +70,7 @@ def separable(
 
     def kernel(*refs: Any) -> None:
         *primals, guess_ref, y_ref, sums_ref = refs
-        at = _Outputs.of(sizes, tiling, primals)
+        at = _Outputs.of(sizes, tiling, primals, pl.program_id(0))
         y = at.output(at.between()).value
         at.store(y_ref, at.outward, y)
         origin = load_row(guess_ref, at.edge, 0, at.outward)
@@ -81,8 +82,7 @@ def separable(
         kernel,
         [*sizes.flat(x, depthwise, pointwise), guess],
         [_like(x, shape), jax.ShapeDtypeStruct(parts, jnp.float32)],
-        tiling=tiling,
-        edges=sizes.edges,
+        grid=(tiling.count, sizes.edges),
         interpret=interpret,
     )
     return [sizes.unflat_output(y), add_up_moments(sums, guess, tiling.pixels)]
@@ -102,7 +102,7 @@ def separable_change(*arrays: Array, windows: Parts, interpret: bool) -> list[Ar
 
     def kernel(*refs: Any) -> None:
         *both, y_ref = refs
-        at = _Outputs.of(sizes, tiling, both)
+        at = _Outputs.of(sizes, tiling, both, pl.program_id(0))
         at.store(y_ref, at.outward, at.output(at.between()).last)
 
     shape = (sizes.edges, tiling.pixels, sizes.features)
@@ -110,8 +110,7 @@ def separable_change(*arrays: Array, windows: Parts, interpret: bool) -> list[Ar
         kernel,
         [*sizes.flat(*primals), *sizes.flat(*changes)],
         [_like(primals[0], shape)],
-        tiling=tiling,
-        edges=sizes.edges,
+        grid=(tiling.count, sizes.edges),
         interpret=interpret,
     )
     return [sizes.unflat_output(y)]
@@ -177,17 +176,6 @@ class _Sizes:
         """Number of taps of an array that holds a depthwise kernel."""
         return self.kernel[0] * self.kernel[1]
 
-    def used(self) -> np.ndarray:
-        """Returns whether there is a tap: [edge, tap of an array]."""
-        kinds = np.zeros((len(self.windows), *self.kernel), bool)
-        for kind, (height, width) in zip(
-            kinds, (w.kernel for w in self.windows), strict=True
-        ):
-            kind[:height, :width] = True
-        return np.tile(
-            kinds.reshape(len(kinds), -1), (self.edges // len(self.windows), 1)
-        )
-
     def tiling(self, plane: tuple[int, int]) -> Tiling:
         """Returns tiles of images of this height and width."""
         return Tiling.of(self.batch, plane, self.channels, self.features)
@@ -226,8 +214,10 @@ class _Outputs:
     pointwise: Dual
 
     @classmethod
-    def of(cls, sizes: _Sizes, tiling: Tiling, refs: Sequence[Any]) -> "_Outputs":
-        tile, edge = pl.program_id(0), pl.program_id(1)
+    def of(
+        cls, sizes: _Sizes, tiling: Tiling, refs: Sequence[Any], tile: Any
+    ) -> "_Outputs":
+        edge = pl.program_id(1)
         x, depthwise, pointwise = pair(refs, 3)
         return cls(
             sizes=sizes,
@@ -241,6 +231,10 @@ class _Outputs:
             depthwise=depthwise,
             pointwise=pointwise,
         )
+
+    def moved(self, tiling: Tiling, tile: Any) -> "_Outputs":
+        """Returns another tile of the edge's outputs."""
+        return dataclasses.replace(self, tile=tile, pixels=Pixels.of(tiling, tile))
 
     def seen(self, tap: Any) -> Dual:
         """Returns what a tap sees of the image behind ReLU [pixel, in]."""
@@ -283,6 +277,35 @@ class _Outputs:
         product = functools.partial(matmul, dtype=self.x.value.dtype)
         return multiply(product, between, self.matrix())
 
+    def kernel_sums(
+        self, g: Dual, back: Dual, total: tuple[Array, Array]
+    ) -> tuple[Array, Array]:
+        """Adds a tile's part of the kernels' cotangents, or of the changes of these.
+
+        Args:
+          g: cotangent of the outputs [pixel, out].
+          back: that of what lies between [pixel, in].
+          total: by the depthwise kernel [tap, in] and by the pointwise one [in, out].
+        """
+        by_taps, by_matrix = total
+        places = lax.iota(jnp.int32, len(by_taps))[:, None]
+
+        def add(tap: Any, sums: tuple[Dual, Array]) -> tuple[Dual, Array]:
+            between, by_taps = sums
+            seen = self.seen(tap)
+            part = jnp.sum(multiply(operator.mul, seen, back).last, 0)
+            here = places == self.taps.place(tap)
+            term = multiply(_by_channel, seen, self.kernel(tap))
+            return each(operator.add, between, term), by_taps + jnp.where(
+                here, part[None, :], 0
+            )
+
+        start = (self.nothing(), by_taps)
+        between, by_taps = loop(self.taps.count, add, start)
+        dtype = self.x.value.dtype
+        part = multiply(lambda z, g: matmul(z.T, g, dtype), between, g).last
+        return by_taps, by_matrix + part
+
     def load(self, ref: Any, channels: Channels) -> Array:
         return load_rows(
             ref, self.edge, self.pixels.number, self.pixels.inside, channels
@@ -319,9 +342,6 @@ def _back(
         return [x_back]
     total = jnp.sum(sums, 1).astype(x.dtype)
     of_taps, of_matrix = jnp.split(total, [sizes.taps * sizes.channels], axis=1)
-    of_taps = of_taps.reshape(sizes.edges, sizes.taps, sizes.channels)
-    if len(sizes.windows) > 1:
-        of_taps = jnp.where(sizes.used()[:, :, None], of_taps, 0)
     return [
         x_back,
         of_taps.reshape(depthwise.shape),
@@ -334,50 +354,60 @@ def _between_back(
 ) -> tuple[list[Array], Array | None]:
     """Returns cotangents of what lies between, and parts of those of the kernels.
 
-    The parts are [edge, tile, number]: depthwise kernels, then pointwise ones; of their
+    The parts are [edge, part, number]: depthwise kernels, then pointwise ones; of their
     changes, where changes are given, which cotangents have beside them.
     """
     tiling = sizes.tiling(sizes.windows[0].output)
+    run = -(-tiling.count * sizes.edges // _PROGRAMS)
     dtype = flat[0].dtype
     moving = len(flat) > 4
     of_taps = sizes.taps * sizes.channels
 
     def kernel(*refs: Any) -> None:
         arrays, results = refs[: len(flat)], refs[len(flat) :]
-        (g_ref, *primals) = arrays[:4]
-        changes = arrays[4:]
-        at = _Outputs.of(sizes, tiling, [*primals, *changes[1:]])
-        g = each(lambda ref: at.load(ref, at.outward), Dual(g_ref, *changes[:1]))
-        back = multiply(lambda g, m: matmul(g, m.T, dtype), g, at.matrix())
-        for ref, numbers in zip(results[: 1 + moving], back, strict=False):
-            at.store(ref, at.inward, numbers)
+        (g_ref, *primals), changes = arrays[:4], arrays[4:]
+        part = pl.program_id(0)
+        first = _Outputs.of(sizes, tiling, [*primals, *changes[1:]], part * run)
+        matrix = first.matrix()
+
+        def add_tile(number: Any, total: tuple[Array, Array]) -> tuple[Array, Array]:
+            at = first.moved(tiling, part * run + number)
+            g = each(lambda ref: at.load(ref, at.outward), Dual(g_ref, *changes[:1]))
+            back = multiply(lambda g, m: matmul(g, m.T, dtype), g, matrix)
+            for ref, numbers in zip(results, back[: 1 + moving], strict=False):
+                at.store(ref, at.inward, numbers)
+            return at.kernel_sums(g, back, total) if by_kernels else total
+
+        taps, inward, outward = (
+            len(channels.number)
+            for channels in (Channels.of(sizes.taps), first.inward, first.outward)
+        )
+        nothing = (
+            jnp.zeros((taps, inward), jnp.float32),
+            jnp.zeros((inward, outward), jnp.float32),
+        )
+        by_taps, by_matrix = loop(jnp.int32(run), add_tile, nothing)
         if not by_kernels:
             return
-        sums = results[-1]
-
-        def add(tap: Any, total: Dual) -> Dual:
-            seen = at.seen(tap)
-            part = multiply(operator.mul, seen, back).last
-            first = at.taps.place(tap) * sizes.channels
-            store_row(sums, at.edge, at.tile, first, at.inward, jnp.sum(part, 0))
-            return each(
-                operator.add, total, multiply(_by_channel, seen, at.kernel(tap))
+        places = ((0, sizes.channels), (of_taps, sizes.features))
+        rows = (Channels.of(sizes.taps), first.inward)
+        columns = (first.inward, first.outward)
+        for (start, width), down, across, numbers in zip(
+            places, rows, columns, (by_taps, by_matrix), strict=True
+        ):
+            beginnings = start + down.number * width
+            store_matrix(
+                results[-1], first.edge, part, beginnings, down, across, numbers
             )
-
-        between = loop(at.taps.count, add, at.nothing())
-        part = multiply(lambda z, g: matmul(z.T, g, dtype), between, g).last
-        places = of_taps + at.inward.number * sizes.features
-        store_matrix(sums, at.edge, at.tile, places, at.inward, at.outward, part)
 
     shape = (sizes.edges, tiling.pixels, sizes.channels)
     results = [jax.ShapeDtypeStruct(shape, dtype)] * (1 + moving)
+    count = -(-tiling.count // run)
     if by_kernels:
         numbers = of_taps + sizes.channels * sizes.features
-        parts = (sizes.edges, tiling.count, numbers)
+        parts = (sizes.edges, count, numbers)
         results.append(jax.ShapeDtypeStruct(parts, jnp.float32))
-    made = call(
-        kernel, flat, results, tiling=tiling, edges=sizes.edges, interpret=interpret
-    )
+    made = call(kernel, flat, results, grid=(count, sizes.edges), interpret=interpret)
     return made[: 1 + moving], made[-1] if by_kernels else None
 
 
@@ -419,8 +449,7 @@ def _image_back(
         kernel,
         [x, *betweens[:1], *depthwise[:1], *betweens[1:], *depthwise[1:]],
         [_like(x, x.shape)],
-        tiling=tiling,
-        edges=sizes.groups,
+        grid=(tiling.count, sizes.groups),
         interpret=interpret,
     )
     return made

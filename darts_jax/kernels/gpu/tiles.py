@@ -366,23 +366,21 @@ def call(
     arrays: Sequence[Array],
     results: Sequence[jax.ShapeDtypeStruct],
     *,
-    tiling: Tiling,
-    edges: int,
+    grid: tuple[int, int],
     interpret: bool,
 ) -> list[Array]:
-    """Runs a kernel for every tile of every edge.
+    """Runs a kernel for every place of a grid.
 
     Args:
       kernel: of references to all arrays and results.
       arrays: the arguments.
       results: shapes and dtypes of the results.
-      tiling: whose number of tiles is the first axis of the grid.
-      edges: the second axis of the grid.
+      grid: numbers of tiles, or of runs of tiles, and of edges.
       interpret: whether JAX's interpreter runs the kernel, on any platform.
     """
     return pl.pallas_call(
         kernel,
-        grid=(tiling.count, edges),
+        grid=grid,
         out_shape=list(results),
         interpret=interpret,
         compiler_params=triton.CompilerParams(num_warps=4, num_stages=2),

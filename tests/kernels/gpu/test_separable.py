@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from darts_jax.kernels import relu_separable
-from darts_jax.kernels.gpu import GPU_KERNELS
+from darts_jax.kernels.gpu import GPU_KERNELS, separable
+from darts_jax.kernels.rectified import SEPARABLES
+from darts_jax.kernels.windows import Window, Windows
+
+
+@pytest.fixture(autouse=True)
+def few_programs(monkeypatch):
+    """So few that each makes sums of several tiles."""
+    monkeypatch.setattr(separable, "_PROGRAMS", 4)
+
 
 # Height and width, taps, stride, dilation, channels in and out, edges.
 CASES = {
@@ -90,6 +99,28 @@ def test_every_derivative_is_that_of_the_plain_form(case):
 def _exact(case, arrays):
     form, _ = drawn(case, jnp.float64)
     return form, arrays
+
+
+def test_edges_of_several_windows_compute_what_they_do_alone():
+    parts = [
+        Window((6, 5), (taps, taps), (2, 2), dilation, (dilation * (taps // 2),) * 2)
+        for taps, dilation in ((3, 1), (5, 1), (3, 2))
+    ]
+    window = Windows(tuple(parts))
+    rng = np.random.default_rng(1)
+    shapes = ((2, 3, 6, 5, 4), (6, 5, 5, 4), (6, 1, 1, 4, 7))
+    x, taps, matrix = (
+        jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes
+    )
+    used = np.array([np.arange(5) < part.kernel[0] for part in parts * 2])
+    taps = jnp.where((used[:, :, None] & used[:, None])[..., None], taps, 0)
+    guess = jnp.zeros((6, 2, 7))
+
+    def form(*arrays):
+        return SEPARABLES.map_p.bind(*arrays, guess, window=window)
+
+    got, want = (computed(c, form, [x, taps, matrix]) for c in ("interpret", "auto"))
+    assert_equal(got, want, 3e-6)
 
 
 def test_members_of_a_population_compute_what_they_do_alone():
