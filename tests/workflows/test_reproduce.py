@@ -315,7 +315,7 @@ def test_recipes_are_listed_with_their_places_and_differences(capsys, tmp_path):
 
 
 def test_a_published_figure_stands_beside_its_own_recipe_or_the_difference():
-    """By the rows' own data: settings, recipes and what was stored of a search."""
+    """The page is compared with settings, recipes and what was stored of a search."""
     page = (ROOT / "REPRODUCTION.md").read_text()
     sections = dict(part.split("\n", 1) for part in page.split("\n## ")[1:])
     for name, experiment in EXPERIMENTS.items():
