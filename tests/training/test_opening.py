@@ -27,6 +27,19 @@ def test_run_is_created_and_reopened(tmp_path: Path) -> None:
     assert set(json.loads(run.versions.read_text())) == {"search", "retrain"}
 
 
+def test_the_precision_is_recorded_and_refused_where_there_is_none(
+    tmp_path: Path,
+) -> None:
+    run = open_run(tmp_path / "run", load_config(), "search")
+    facts = json.loads(run.versions.read_text())["search"]
+    assert facts["precision"] == "float32"  # a CPU's
+    with pytest.raises(InputError, match="want default, highest on cpu"):
+        open_run(tmp_path / "other", load_config(None, ["precision=pytorch"]), "search")
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(InputError, match="precision: default -> highest"):
+        open_run(run.path, load_config(None, ["precision=highest"]), "retrain")
+
+
 @pytest.mark.parametrize("verb", ["search", "retrain", "other"])
 def test_other_settings_are_refused_untouched(tmp_path: Path, verb: str) -> None:
     run = open_run(tmp_path / "run", load_config(), "search")
