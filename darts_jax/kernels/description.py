@@ -1,4 +1,4 @@
-"""What computes on this machine, in a few words."""
+"""A description of what computes on this machine, in a few words."""
 
 import jax
 

@@ -20,7 +20,7 @@ AREA = 0.08
 
 
 def boxes(height, width, count=4000, area=AREA):
-    """Of many images of one size: float64 [image, top-left-height-width]."""
+    """Boxes of many images of one size: float64 [image, top-left-height-width]."""
     crop = RandomCrop(area, (5, 0))
     return np.array([crop.choose(i, height, width) for i in range(count)], float)
 

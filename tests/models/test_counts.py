@@ -50,7 +50,7 @@ def test_supernet_has_the_published_count(setting, count):
 
 
 def test_a_supernet_with_the_stem_of_imagenet_has_its_layers_more():
-    """Of three convolutions for one, and a classifier of 1000 classes for one of 10."""
+    """Three convolutions stand for one, a classifier of 1000 classes for one of 10."""
     space = get_space("darts")
     net = Supernet(space, 1000, 8, 16, imagenet=True)
     shapes = shapes_of(net, jnp.zeros((2, 64, 64, 3)), zero_mixture(space))

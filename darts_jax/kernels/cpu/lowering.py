@@ -1,4 +1,4 @@
-"""Where native kernels may serve on CPU."""
+"""Lowering of primitives to native kernels on CPU, where these may serve."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Where Pallas kernels may serve, and what is said of it."""
+"""Lowering to Pallas kernels, where these may serve, and what is said of it."""
 
 from collections.abc import Callable
 from typing import Any, Literal, get_args

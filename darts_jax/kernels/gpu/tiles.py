@@ -1,4 +1,4 @@
-"""What a program of a kernel works on: a tile of pixels by channels, in Pallas.
+"""The part that a program works on: a tile of pixels by channels, in Pallas.
 
 All images of a batch are one row of pixels, so that tiles do not depend on the height
 and width of an image. Sides of a tile are powers of two; what lies beyond the border is
@@ -34,7 +34,7 @@ def side_of(count: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:
-    """How the pixels of a batch are cut into tiles.
+    """A cut of the pixels of a batch into tiles.
 
     Attributes:
       batch: number of images.

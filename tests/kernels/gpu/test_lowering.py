@@ -1,4 +1,4 @@
-"""What computes on a GPU: chosen by platform, by card and by a setting."""
+"""The choice of what computes on a GPU: by platform, by card and by a setting."""
 
 import re
 
