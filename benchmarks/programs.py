@@ -9,73 +9,79 @@ Prints a line for each, and JSON.
 """
 
 import argparse
+import dataclasses
 import json
 import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import ours
+from measuring import Row, repeat, take_turns
 
 from darts_jax.training.population_job import make_population
 
 
-def seconds_of(function: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    jax.block_until_ready(function())
-    return time.perf_counter() - began
-
-
-def epoch(config: Any, steps: int, rounds: int) -> dict[str, float]:
+def epoch(config: Any, steps: int, rounds: int) -> Row:
     """Seconds of ``steps`` steps in one call, and one by one."""
     search = ours.Ours(ours.search_job(config, steps=steps))
     search.step(steps)
-
-    def one_by_one() -> None:
-        for _ in range(steps):
-            search.step(1)
-
-    together, apart = [], []
-    for _ in range(rounds):
-        together.append(seconds_of(lambda: search.step(steps)))
-        apart.append(seconds_of(one_by_one))
-    whole, sums = statistics.median(together), statistics.median(apart)
-    return {"program_s": whole, "steps_s": sums, "ratio": whole / sums}
-
-
-def population(config: Any, members: int, steps: int, rounds: int) -> dict[str, float]:
-    """Seconds of ``steps`` steps of a population, and of as many lone runs.
-
-    A round is ``members`` lone runs and then the population, so that both are measured
-    over as long a time and the machine's drift weighs on them alike.
-    """
-    lone = ours.Ours(ours.search_job(config, steps=steps))
-    configs = []
-    for seed in range(members):
-        member = config.copy_and_resolve_references()
-        member.seed = seed
-        configs.append(member)
-    images = ours.random_images(2 * config.search.batch_size * steps, 32)
-    everyone = ours.Ours(make_population(configs, images))
-
-    def one_by_one() -> None:
-        for _ in range(members):
-            lone.step(steps)
-
-    lone.step(steps), everyone.step(steps)
-    alone, together, ratios = [], [], []
-    for _ in range(rounds):
-        alone.append(seconds_of(one_by_one) / members)
-        together.append(seconds_of(lambda: everyone.step(steps)))
-        ratios.append((together[-1] / alone[-1] - 1) / (members - 1))
-    return {
-        "lone_s": statistics.median(alone),
-        "population_s": statistics.median(together),
-        "further_member_per_lone_run": statistics.median(ratios),
-        "least": min(ratios),
-        "most": max(ratios),
+    turns = {
+        "program_s": lambda: search.step(steps),
+        "steps_s": repeat(search.step, steps),
     }
+    seconds = take_turns(turns, rounds)
+    medians = {name: statistics.median(each) for name, each in seconds.items()}
+    return medians | {"ratio": medians["program_s"] / medians["steps_s"]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Population:
+    """A population and a lone run, compiled; both take as many steps a call."""
+
+    lone: ours.Ours
+    together: ours.Ours
+    members: int
+    steps: int
+
+    @classmethod
+    def prepare(
+        cls, config: Any, members: int, steps: int, size: int = 32
+    ) -> "Population":
+        """Compiles both; members differ in their seed."""
+        lone = ours.Ours(ours.search_job(config, size, steps))
+        configs = []
+        for seed in range(members):
+            member = config.copy_and_resolve_references()
+            member.seed = seed
+            configs.append(member)
+        images = ours.random_images(2 * config.search.batch_size * steps, size)
+        together = ours.Ours(make_population(configs, images))
+        return cls(lone, together, members, steps)
+
+    def measure(self, rounds: int) -> Row:
+        """Seconds of a call of either.
+
+        A round is as many lone runs as there are members and then the population, so
+        that both are measured over as long a time and the machine's drift weighs on
+        them alike.
+        """
+        turns = {
+            "lone": repeat(lambda: self.lone.step(self.steps), self.members),
+            "population": lambda: self.together.step(self.steps),
+        }
+        take_turns(turns, 1)
+        seconds = take_turns(turns, rounds)
+        alone = [each / self.members for each in seconds["lone"]]
+        ratios = [
+            (all_of_them / one - 1) / (self.members - 1)
+            for all_of_them, one in zip(seconds["population"], alone, strict=True)
+        ]
+        return {
+            "lone_s": statistics.median(alone),
+            "population_s": statistics.median(seconds["population"]),
+            "further_member_per_lone_run": statistics.median(ratios),
+            "least": min(ratios),
+            "most": max(ratios),
+        }
 
 
 def main() -> None:
@@ -92,9 +98,9 @@ def main() -> None:
     config = ours.settings(*shape, "first_order")
     results = {
         "epoch": epoch(config, options.steps, options.rounds),
-        "population": population(
-            config, options.members, options.steps, options.rounds
-        ),
+        "population": Population.prepare(
+            config, options.members, options.steps
+        ).measure(options.rounds),
     }
     for name, values in results.items():
         print(name, *(f"{key} {value:.3f}" for key, value in values.items()))

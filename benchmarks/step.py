@@ -11,10 +11,9 @@ import argparse
 import itertools
 import json
 import statistics
-import subprocess
 import sys
-import time
-from typing import Any
+
+from measuring import Row, format_table, run_alone, take_turns
 
 CHOICES = ("cells", "channels", "batch", "hypergradient")
 COLUMNS = (
@@ -28,8 +27,8 @@ COLUMNS = (
 )
 
 
-def measure(options: argparse.Namespace, choice: dict[str, Any]) -> Any:
-    """Measures one row, in this process."""
+def measure(options: argparse.Namespace, choice: Row) -> Row:
+    """One row, in this process."""
     import jax
     import ours
 
@@ -37,11 +36,7 @@ def measure(options: argparse.Namespace, choice: dict[str, Any]) -> Any:
     how = {name: getattr(options, name) for name in ("execution", "remat", "dtype")}
     config = ours.settings(options.space, *choice.values(), **how)
     made = ours.Ours(ours.search_job(config, options.size))
-    seconds = []
-    for _ in range(options.steps + 1):
-        start = time.perf_counter()
-        made.step()
-        seconds.append(time.perf_counter() - start)
+    seconds = take_turns({"step": made.step}, options.steps + 1)["step"]
     resident = ours.peak_megabytes()
     values = (
         *choice.values(),
@@ -53,13 +48,6 @@ def measure(options: argparse.Namespace, choice: dict[str, Any]) -> Any:
         round(resident),
     )
     return dict(zip(COLUMNS, values, strict=True))
-
-
-def run_row(choice: dict[str, Any]) -> dict[str, Any]:
-    """Measures one row, in a process of its own."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--row", json.dumps(choice)]
-    output = subprocess.check_output(command, text=True)
-    return json.loads(output.splitlines()[-1])
 
 
 def main() -> None:
@@ -83,11 +71,12 @@ def main() -> None:
         print(json.dumps(measure(options, options.row)))
         return
     values = options.cells, options.channels, options.batch, options.hypergradients
-    print("  ".join(COLUMNS))
     rows = []
     for chosen in itertools.product(*values):
-        rows.append(run_row(dict(zip(CHOICES, chosen, strict=True))))
-        print("  ".join(str(rows[-1][c]).rjust(len(c)) for c in COLUMNS), flush=True)
+        row = dict(zip(CHOICES, chosen, strict=True))
+        print("measuring", row, file=sys.stderr, flush=True)
+        rows.append(run_alone("--row", json.dumps(row)))
+    print(format_table(rows, COLUMNS))
     print(json.dumps(rows))
 
 

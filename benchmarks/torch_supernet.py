@@ -205,6 +205,9 @@ class TorchSearch:
     """A supernet, its alphas, both optimizers, and a fixed batch of either half.
 
     `cells` counts those of the network; in NAS-Bench-201, those of each stage.
+    `numbers` are those that are multiplied on a GPU, "float32" or "tf32"; None:
+    PyTorch's default, TF32 in convolutions alone. "bfloat16" is autocast, anywhere. A
+    `compiled` network goes through `torch.compile`.
     """
 
     def __init__(
@@ -216,21 +219,38 @@ class TorchSearch:
         size: int = 32,
         channels_last: bool = False,
         seed: int = 0,
+        numbers: str | None = None,
+        compiled: bool = False,
     ) -> None:
         torch.manual_seed(seed)
+        if numbers is not None:
+            torch.backends.cudnn.allow_tf32 = numbers != "float32"
+            high = "highest" if numbers == "float32" else "high"
+            torch.set_float32_matmul_precision(high)
+        # As the published searches do: cuDNN tries its algorithms.
+        torch.backends.cudnn.benchmark = True
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         net = NETS[space]
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.model = net(cells, channels)
         self.model.to(memory_format=layout)  # type: ignore[call-overload]
+        self.model.to(device)
         self.weights = list(self.model.parameters())
-        self.alphas = [nn.Parameter(1e-3 * torch.randn(s)) for s in net.alpha_shapes]
+        alphas = (1e-3 * torch.randn(s) for s in net.alpha_shapes)
+        self.alphas = [nn.Parameter(alpha.to(device)) for alpha in alphas]
         self.sgd = torch.optim.SGD(self.weights, RATE, MOMENTUM, weight_decay=DECAY)
         self.adam = torch.optim.Adam(
             self.alphas, ALPHA_RATE, ALPHA_BETAS, weight_decay=ALPHA_DECAY
         )
         images = torch.randn(2, batch, 3, size, size)
         labels = torch.arange(batch) % CLASSES
-        self.train, self.valid = ((x.to(memory_format=layout), labels) for x in images)
+        self.train, self.valid = (
+            (x.to(device, memory_format=layout), labels.to(device)) for x in images
+        )
+        self.cast = torch.autocast(
+            device.type, torch.bfloat16, enabled=numbers == "bfloat16"
+        )
+        self.forward = torch.compile(self.model) if compiled else self.model
 
     def parameters(self) -> int:
         """Counts the weights, without alphas."""
@@ -252,7 +272,8 @@ class TorchSearch:
     def loss(self, batch: Batch) -> Tensor:
         images, labels = batch
         weights = [alpha.softmax(-1) for alpha in self.alphas]
-        return F.cross_entropy(self.model(images, *weights), labels)
+        with self.cast:
+            return F.cross_entropy(self.forward(images, *weights), labels)
 
     def gradient(self, batch: Batch, inputs: Tensors) -> Tensors:
         # Two DARTS cells both reduce: the normal alphas get zeros.
