@@ -133,7 +133,7 @@ class Running:
                 return kind, content
 
     def measure(self, timeout: float) -> tuple[str, Any] | None:
-        """As `read`, after the process was told to measure, and in what time."""
+        """Tells the process to measure, and in what time; then as `read`."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(f"{timeout}\n")
@@ -248,10 +248,12 @@ def run_part(part: Part) -> None:
 
 
 def describe_machine() -> Row:
-    """What the figures are of, asked in a process that ends and holds no memory."""
+    """Tells what the figures are of, by a process that ends and holds no memory."""
     program = (
         "import jax, json, importlib.metadata as m; d = jax.devices()[0]; "
+        "from darts_jax.kernels import describe_kernels; "
         "print(json.dumps({'device': d.device_kind, 'platform': d.platform, "
+        "'kernels': describe_kernels(), "
         "'jax': jax.__version__, 'flax': m.version('flax')}))"
     )
     told = subprocess.run(

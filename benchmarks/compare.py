@@ -1,4 +1,4 @@
-"""One search step of ours beside plain PyTorch and plain Flax, in one process.
+"""Compares a search step of ours with plain PyTorch and plain Flax, in one process.
 
     pip install -e '.[benchmark]'
     python benchmarks/compare.py --cells 8 --channels 16 --batch 16

@@ -1,4 +1,4 @@
-"""Who takes a search step in a benchmark: this package, plain PyTorch, plain Flax."""
+"""Contenders, who take a search step in a benchmark: this package, plain PyTorch, plain Flax."""
 
 import argparse
 import dataclasses
@@ -18,6 +18,8 @@ FRAMEWORKS = ("ours", "torch_nchw", "torch_channels_last", "flax")
 GRADIENTS = {"first_order": 2, "exact": 5, "finite_difference": 5}
 """Rule -> gradients in a step."""
 NUMBERS = ("float32", "tf32", "bfloat16")
+PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32"}
+"""Numbers -> the package's setting `precision`, where that is not its default."""
 EXECUTIONS = ("batch", "scan")
 COMPILED = "compiled"
 
@@ -35,7 +37,7 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """Who takes a step, and how.
+    """Somebody who takes a step, and the way in which it is taken.
 
     Attributes:
       framework: one of `FRAMEWORKS`.
@@ -100,17 +102,9 @@ class Contender:
             execution=self.execution,
             dtype="bfloat16" if self.numbers == "bfloat16" else "float32",
         )
-        with jax.default_matmul_precision(_PRECISIONS[self.numbers]):
-            made = ours.Ours(ours.search_job(config, shape.size, steps))
+        config.precision = PRECISIONS.get(self.numbers, "default")
+        made = ours.Ours(ours.search_job(config, shape.size, steps))
         return lambda: made.step(steps), made.compilation()
-
-
-_PRECISIONS = {
-    None: None,
-    "float32": "highest",
-    "tf32": "tensorfloat32",
-    "bfloat16": None,
-}
 
 
 def _prepare_flax(contender: Contender, shape: Shape) -> tuple[Turn, Row]:

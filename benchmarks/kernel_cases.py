@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from contenders import PRECISIONS
 from jax import lax
 from jax.nn import relu
 from measuring import Row, Turn, repeat, seconds_of
@@ -23,8 +24,6 @@ from darts_jax import kernels
 
 TOLERANCES = {"float32": 2e-5, "tf32": 5e-3, "bfloat16": 2e-2}
 """Numbers -> largest error, of the largest value; the last is 5 units of rounding."""
-
-PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 Arrays = tuple[jax.Array, ...]
 Function = Callable[..., Any]
@@ -53,7 +52,7 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How large the cases are: the published search's, or a test's."""
+    """Sizes of the cases: the published search's, or a test's."""
 
     edges: int = 4
     batch: int = 64
@@ -67,6 +66,7 @@ def cases(channels: int) -> list[Case]:
     shapes = [(3, 1, 1, 1), (5, 1, 1, 1), (3, 1, 2, 1), (5, 1, 2, 1), (5, 2, 1, 1)]
     found = [separable_case(*shape, channels=c) for shape in shapes]
     found.append(separable_case(3, 1, 1, 4, channels=4 * c))
+    found.append(joined_case(c))
     found += [
         conv_case(3, 1, 1, c, c),
         conv_case(3, 1, 4, 4 * c, 4 * c),
@@ -127,6 +127,33 @@ def separable_case(
     )
     shapes = ((size, size, channels), (1, 1, channels, channels))
     return Case(name, ours, plain, (part, channels), shapes)
+
+
+def joined_case(channels: int) -> Case:
+    """Makes the separable convolutions of an edge of DARTS's space, in one call."""
+    parts = [
+        separable_case(3, 1, dilation, 1, channels=channels) for dilation in (1, 2)
+    ]
+    parts += [
+        separable_case(5, 1, dilation, 1, channels=channels) for dilation in (1, 2)
+    ]
+
+    def of(forms: Sequence[Function]) -> Function:
+        def together(x: jax.Array, *arrays: jax.Array) -> Any:
+            pairs = zip(arrays[::2], arrays[1::2], strict=True)
+            results = [f(x, *pair) for f, pair in zip(forms, pairs, strict=True)]
+            images, moments = zip(*results, strict=True)
+            return jnp.concatenate(images, -1), jnp.concatenate(moments, -1)
+
+        return together
+
+    return Case(
+        f"four separable, {channels} channels",
+        kernels.join(of([part.ours for part in parts])),
+        of([part.plain for part in parts]),
+        (1, channels),
+        tuple(shape for part in parts for shape in part.kernels),
+    )
 
 
 def conv_case(size: int, stride: int, part: int, inward: int, outward: int) -> Case:
@@ -200,7 +227,7 @@ def plain_avg_pool(x: jax.Array, *, size: int, stride: int) -> jax.Array:
 
 
 def batch_norm(x: jax.Array, weight: jax.Array) -> jax.Array:
-    """In float32, as the supernet has it for any kind of numbers."""
+    """Normalizes in float32, as the supernet does for any kind of numbers."""
     wide = x.astype(jnp.float32)
     guess = jnp.zeros((2, x.shape[-1]), wide.dtype)
     moments = kernels.moments(wide, guess)
@@ -280,14 +307,14 @@ def draw(case: Case, size: Size, dtype: Any) -> tuple[Any, ...]:
 
 
 def kernel_scale(shape: Sequence[int]) -> float:
-    """Of weights that keep the size of values: the fan-in's root, inverse."""
+    """Scale of weights that keep the size of values: the fan-in's root, inverse."""
     fan_in = {1: 1, 3: shape[0] ** 2, 4: int(np.prod(shape[:3]))}[len(shape)]
     return float(fan_in**-0.5)
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One derivative of a case, compiled: ours, the plain form, and exact values."""
+    """Derivative of a case, compiled: ours, the plain form, and exact values."""
 
     row: Row
     numbers: str
@@ -336,7 +363,7 @@ def prepare(
     def compile_case(case: Case) -> list[Check]:
         arguments = draw(case, size, dtype)
         wide = jax.tree.map(lambda x: x.astype(jnp.float32), arguments)
-        precision = PRECISIONS[numbers]
+        precision = PRECISIONS.get(numbers, "default")
         compiled = {
             "ours": compile_form(case, case.ours, arguments, precision),
             "plain": compile_form(case, case.plain, arguments, precision),
@@ -364,7 +391,7 @@ def compile_form(
 ) -> dict[str, Turn]:
     """Derivative -> a call of its program."""
     turns = {}
-    with jax.default_matmul_precision(precision):
+    with kernels.use_precision(precision):
         for name, derivative in derivatives(over_edges(case, function)).items():
             program = jax.jit(derivative, keep_unused=True).lower(*arguments).compile()
             turns[name] = functools.partial(program, *arguments)

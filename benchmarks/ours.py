@@ -91,7 +91,7 @@ class Ours:
         self.temporaries = self.program.memory_analysis().temp_size_in_bytes
 
     def compilation(self) -> dict[str, float]:
-        """What is known before the first step, as columns of a table."""
+        """Columns of a table that are known before the first step."""
         return {
             "trace_s": self.trace_s,
             "compile_s": self.compile_s,

@@ -38,12 +38,13 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How large everything is: as published, or as a test can afford.
+    """Sizes of everything: as published, or as a test can afford.
 
     Attributes:
       darts, nasbench201: space, cells, channels, batch and side of the images.
       kernels: edges, batch, side and channels of the kernels' cases.
       cases: beginnings of the names of those that are taken.
+      gpu_kernels: what computes the kernels' cases, as the setting of this name.
       images: of the data that one epoch of a search reads; half are for the weights.
       steps: of a call.
       rounds: calls that are timed, of which the median counts.
@@ -54,6 +55,7 @@ class Sizes:
     nasbench201: tuple[str, int, int, int, int] = ("nasbench201", 5, 16, 64, 32)
     kernels: tuple[int, int, int, int] = (4, 64, 32, 16)
     cases: tuple[str, ...] = ("",)
+    gpu_kernels: str = "auto"
     images: int = 50_000
     steps: int = 10
     rounds: int = 5
@@ -65,6 +67,7 @@ SMALL = Sizes(
     nasbench201=("nasbench201", 1, 2, 4, 8),
     kernels=(2, 2, 6, 3),
     cases=("separable 3x3, 3 channels", "batch norm"),
+    gpu_kernels="interpret",
     images=32,
     steps=2,
     rounds=2,
@@ -131,7 +134,7 @@ def all_parts(sizes: Sizes) -> list[Part]:
 
 
 def prepare_step(name: str, sizes: Sizes) -> Prepared:
-    """A search step of a contender."""
+    """Prepares a search step of a contender."""
     from contenders import Contender, Shape
     from measuring import seconds_of
 
@@ -154,9 +157,12 @@ def prepare_step(name: str, sizes: Sizes) -> Prepared:
 
 
 def prepare_kernels(numbers: str, sizes: Sizes) -> Prepared:
-    """Every kernel against the plain form."""
+    """Prepares every kernel against the plain form."""
     import kernel_cases
 
+    from darts_jax.kernels import use_gpu_kernels
+
+    use_gpu_kernels(sizes.gpu_kernels)
     size = kernel_cases.Size(*sizes.kernels)
     chosen = [
         case
@@ -179,7 +185,7 @@ def prepare_kernels(numbers: str, sizes: Sizes) -> Prepared:
 
 
 def prepare_epoch(sizes: Sizes) -> Prepared:
-    """One epoch of a search with all that a run has: tests, records, checkpoints.
+    """Prepares one epoch of a search with all that a run has: tests, records, checkpoints.
 
     Images are noise around a mean for each class, so that chance is a tenth and a
     search that works is far above. What the estimate compiled, the search loads.
@@ -212,7 +218,7 @@ def prepare_epoch(sizes: Sizes) -> Prepared:
 
 
 def prepare_population(sizes: Sizes) -> Prepared:
-    """A population by `vmap`, beside lone runs."""
+    """Prepares a population by `vmap`, beside lone runs."""
     import ours
     from programs import Population
 

@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 def measure(options: argparse.Namespace, choice: Row) -> Row:
-    """One row, in this process."""
+    """Measures one row, in this process."""
     import jax
     import ours
 
