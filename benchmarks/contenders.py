@@ -1,4 +1,4 @@
-"""Contenders, who take a search step in a benchmark: this package, plain PyTorch, plain Flax."""
+"""Contenders, who take a search step: this package, plain PyTorch, plain Flax."""
 
 import argparse
 import dataclasses

@@ -185,7 +185,7 @@ def prepare_kernels(numbers: str, sizes: Sizes) -> Prepared:
 
 
 def prepare_epoch(sizes: Sizes) -> Prepared:
-    """Prepares one epoch of a search with all that a run has: tests, records, checkpoints.
+    """Prepares an epoch of a search with all that a run has: tests, checkpoints.
 
     Images are noise around a mean for each class, so that chance is a tenth and a
     search that works is far above. What the estimate compiled, the search loads.
