@@ -115,7 +115,7 @@ def write_pictures(folder: Path, images: int, height: int, width: int) -> None:
             for octave in range(7):
                 grain = 2**octave
                 shape = (-(-height // grain), -(-width // grain), 3)
-                noise = rng.normal(0, 3 * 1.6**octave, shape)
+                noise = rng.normal(0, 9 * 1.25**octave, shape)
                 noise = noise.repeat(grain, 0).repeat(grain, 1)
                 levels += noise[:height, :width]
             picture = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
