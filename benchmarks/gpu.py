@@ -165,6 +165,7 @@ def work(
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(executions=["joined"])  # as a search chooses on a GPU
     parser.add_argument("--gpu", choices=sorted(GPUS), default="H100")
     parser.add_argument(
         "--launch-us", type=float, default=2.0, help="assumed for every kernel"
