@@ -25,6 +25,8 @@ from darts_jax.training.console import format_table, print_status
 from darts_jax.training.loop import compile_job
 from darts_jax.types import Mixture
 
+_GIVEN = "as given"
+
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
@@ -87,6 +89,7 @@ class Estimate:
       parameters: trainable scalars of the supernet.
       macs: multiply-accumulates of its forward pass on one image; None if a loop's
         length is not known.
+      platform: that of the program, whose memory this is: cpu, gpu or tpu.
       device: its kind.
       precision: numbers that it multiplies where an array is float32.
       device_memory: bytes of one device; None if the backend does not tell.
@@ -95,6 +98,7 @@ class Estimate:
 
     parameters: int
     macs: int | None
+    platform: str
     device: str
     precision: str
     device_memory: int | None
@@ -120,15 +124,25 @@ class Estimate:
             *_memory_rows(first.memory),
             (f"memory of the device, {self.device}", _format_size(total)),
             ("products of float32 numbers", self.precision),
+            ("platform of the program", self.platform),
             ("seconds to compile", f"{first.compile_seconds:.1f}"),
         ]
         label = max(len(a) for a, _ in rows)
         value = max(len(b) for _, b in rows)
         lines = "".join(f"{a:<{label}}  {b:>{value}}\n" for a, b in rows)
-        return lines + self._verdict()
+        return lines + self._remark() + self._verdict()
 
     def _has_room_for(self, trial: Trial) -> bool:
         return self.device_memory is None or trial.peak <= self.device_memory
+
+    def _remark(self) -> str:
+        """Returns a line where the memory may be another device's than the program."""
+        if self.platform != "cpu" or self.device != _GIVEN:
+            return ""
+        return (
+            "temporaries and seconds are those of the CPU's program; a GPU's or TPU's "
+            "differ: estimate there\n"
+        )
 
     def _verdict(self) -> str:
         if self.device_memory is None:
@@ -186,7 +200,8 @@ def estimate(
     return Estimate(
         parameters=count_parameters(state.params),
         macs=forward_macs(config, dataset, state),
-        device="as given" if memory else jax.local_devices()[0].device_kind,
+        platform=jax.default_backend(),
+        device=_GIVEN if memory else jax.local_devices()[0].device_kind,
         precision=precision,
         device_memory=available,
         trials=tuple(_run_trials(config, dataset, available)),

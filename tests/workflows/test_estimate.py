@@ -191,6 +191,7 @@ def test_estimate_of_a_tiny_search(told):
     assert memory.temporaries > 0
     assert "1,868" in str(told)
     assert str(told).endswith("it fits\n")
+    assert "CPU's program" not in str(told)
 
 
 def pretended(monkeypatch, peaks, refused=()):
@@ -231,6 +232,9 @@ def test_switches_are_tried_in_order_until_the_search_fits(monkeypatch):
     last = "--config.supernet.remat=cell --config.search.microbatches=4"
     assert str(told).splitlines()[-1] == last
     assert "as given" in str(told)
+    # Whose memory was given may be no CPU, and the program is one.
+    assert told.platform == "cpu"
+    assert "those of the CPU's program" in str(told)
 
 
 def test_that_nothing_fits_is_told_with_what_lacks(monkeypatch):
