@@ -282,7 +282,9 @@ def bind(equation: JaxprEqn, *operands: Any) -> list[Any]:
       equation: of a program.
       operands: in the place of its own.
     """
-    results = equation.primitive.bind(*operands, **equation.params)
+    # A primitive with a rule of derivatives takes it apart from its other parameters.
+    parameters = equation.primitive.get_bind_params(equation.params)
+    results = equation.primitive.bind(*operands, **parameters)
     return list(results) if equation.primitive.multiple_results else [results]
 
 
