@@ -267,7 +267,7 @@ def rate(search, epoch):
 
 def test_a_recipe_is_its_papers():
     shared = {"learning_rate": 0.025, "final_learning_rate": 0.001, "momentum": 0.9}
-    shared |= {"clip": 5.0, "cosine_epochs": 0}
+    shared |= {"clip": 5.0, "cosine_epochs": 0, "warmup_epochs": 0}
     config = config_of("darts")
     assert config.search.weights.to_dict() == shared | {"nesterov": True, "decay": 5e-4}
     assert config.search.first_step == "weights"

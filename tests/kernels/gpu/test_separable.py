@@ -13,7 +13,7 @@ from darts_jax.kernels.windows import Window, Windows
 
 @pytest.fixture(autouse=True)
 def few_programs(monkeypatch):
-    """So few that each makes sums of several tiles."""
+    """Programs so few that each makes sums of several tiles."""
     monkeypatch.setattr(separable, "_PROGRAMS", 4)
 
 
