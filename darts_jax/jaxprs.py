@@ -7,6 +7,8 @@ names a parameter of an equation; all others ask it.
 """
 
 import dataclasses
+import fractions
+import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
@@ -265,14 +267,16 @@ def likeness(equation: JaxprEqn) -> Hashable:
     return None if bodies(equation) else key
 
 
-def kernel_shape(equation: JaxprEqn) -> tuple[int, int]:
-    """Returns height and width of a windowed primitive's kernel, in taps.
+def mean_taps(equation: JaxprEqn) -> fractions.Fraction:
+    """Returns the taps of a windowed primitive's kernel, as the mean over its edges.
 
     Args:
       equation: for which `has_window` is True.
     """
-    height, width = equation.params["window"].kernel
-    return height, width
+    window = equation.params["window"]
+    parts = getattr(window, "parts", (window,))
+    taps = sum(math.prod(part.kernel) for part in parts)
+    return fractions.Fraction(taps, len(parts))
 
 
 def bind(equation: JaxprEqn, *operands: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from darts_jax.jaxprs import (
     contracted_axes,
     has_window,
     is_conditional,
-    kernel_shape,
+    mean_taps,
     open_program,
     output_features_axis,
     shapes,
@@ -78,7 +78,7 @@ def _conv(equation: JaxprEqn, image: Shape, kernel: Shape, result: Shape) -> int
 
 
 def _depthwise(outputs: Shape, equation: JaxprEqn) -> int:
-    return math.prod(outputs) * math.prod(kernel_shape(equation))
+    return int(math.prod(outputs) * mean_taps(equation))
 
 
 def _dense(outputs: Shape, inputs: int, equation: JaxprEqn) -> int:
@@ -98,8 +98,8 @@ def _separable(
     """
     *_, between, features = kernel
     depthwise, pointwise = times
-    each = depthwise * math.prod(kernel_shape(equation)) + pointwise * features
-    return math.prod(outputs[:-1]) * between * each
+    each = depthwise * mean_taps(equation) + pointwise * features
+    return int(math.prod(outputs[:-1]) * between * each)
 
 
 # Name of a primitive -> (equation, shapes of the arguments and of the results).
@@ -154,4 +154,9 @@ _COUNTS: dict[str, Callable[..., int]] = {
     "rectified_conv_back_change": lambda equation, dy, dx, dk, y, x, kernel, *results: (
         4 * _dense(y, x[-1], equation)
     ),
+}
+_COUNTS |= {
+    name.replace("separable", "separables"): count
+    for name, count in _COUNTS.items()
+    if name.startswith("separable")
 }

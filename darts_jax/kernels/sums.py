@@ -69,8 +69,8 @@ def _flat(x: Array) -> Array:
 
 
 def _pixels(x: Array) -> int:
-    batch, height, width, _ = x.shape[-4:]
-    return int(batch * height * width)
+    """Returns the number of pixels; an expression in an export of any batch."""
+    return math.prod(x.shape[-4:-1])
 
 
 def _over_pixels(of_channels: Array) -> Array:
@@ -85,7 +85,9 @@ def _means(*products: Array) -> list[Array]:
     """
     edges, *_, channels = products[0].shape
     pixels = _pixels(products[0])
-    tiles = max(n for n in range(1, math.isqrt(pixels) + 1) if pixels % n == 0)
+    tiles = 1
+    if isinstance(pixels, int):
+        tiles = max(n for n in range(1, math.isqrt(pixels) + 1) if pixels % n == 0)
     parts = [
         jnp.sum(product.reshape(edges, tiles, -1, channels), 2) for product in products
     ]

@@ -116,7 +116,7 @@ def test_edges_of_a_vmap_count():
 
 
 def test_every_primitive_of_a_product_is_counted():
-    kinds = (rectified.SEPARABLE, rectified.DENSE)
+    kinds = (rectified.SEPARABLE, rectified.SEPARABLES, rectified.DENSE)
     assert all(kind.map_p for kind in kinds)  # made when first asked for
     of_images = [kind.of_image for kind in kinds]
     for kind in (*kinds, *of_images, sums.WEIGHTED):
@@ -153,7 +153,7 @@ def s2_reduction_cell_on_digits(channels):
     )
 
 
-@pytest.mark.parametrize("execution", ["scan", "batch"])
+@pytest.mark.parametrize("execution", ["scan", "batch", "joined"])
 def test_a_supernet_is_the_sum_of_its_parts(execution):
     assert macs_of_supernet(execution) == s2_reduction_cell_on_digits(2) == 32_032
 
