@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 from darts_jax.buckets import is_in_bucket
 
@@ -40,20 +41,17 @@ class LockFile:
 
     def read(self) -> str | None:
         """Returns the content; None where there is no file, or it cannot be read."""
-        try:
-            return self.path.read_text()
-        except (OSError, ValueError):
-            return None
+        return self._content(self.path)
 
     def touch(self) -> None:
         """Makes the file young."""
         os.utime(self.path)
 
     def age(self) -> float | None:
-        """Returns seconds since the last touch, by the clock of the file's disk."""
+        """Returns seconds since the last touch, by the clock of its disk or storage."""
         probe = self._aside()
         try:
-            probe.touch()
+            probe.write_text("")
             return probe.stat().st_mtime - self.path.stat().st_mtime
         except FileNotFoundError:
             return None
@@ -69,7 +67,7 @@ class LockFile:
         aside = self._aside()
         with contextlib.suppress(FileNotFoundError):
             self.path.rename(aside)
-            if LockFile._content(aside) != content:
+            if self._content(aside) != content:
                 with contextlib.suppress(FileExistsError):
                     os.link(aside, self.path)
             aside.unlink()
@@ -113,8 +111,9 @@ class BucketLockFile(LockFile):
 
     def create(self, content: str) -> bool:
         """Puts the object where there is none, by a conditional request."""
+        there = cast(Any, self.path)
         try:
-            self._filesystem.pipe_file(self._key, content.encode(), mode="create")
+            there.fs.pipe_file(there.path, content.encode(), mode="create")
         except FileExistsError:
             return False
         return True
@@ -124,17 +123,6 @@ class BucketLockFile(LockFile):
         content = self.read()
         if content is not None:
             self.path.write_text(content)
-
-    def age(self) -> float | None:
-        """Returns seconds since the last touch, by the clock of the storage."""
-        probe = self._aside()
-        try:
-            probe.write_text("")
-            return probe.stat().st_mtime - self.path.stat().st_mtime
-        except FileNotFoundError:
-            return None
-        finally:
-            probe.unlink(missing_ok=True)
 
     def remove(self, content: str | None) -> None:
         """Removes the object if it is still that one; the race left is narrow."""
@@ -149,14 +137,6 @@ class BucketLockFile(LockFile):
     def make_directory(self) -> list[Path]:
         """Makes nothing: a bucket has no folders."""
         return []
-
-    @property
-    def _filesystem(self):  # type: ignore[no-untyped-def]
-        return self.path.fs  # type: ignore[attr-defined]
-
-    @property
-    def _key(self) -> str:
-        return self.path.path  # type: ignore[attr-defined,no-any-return]
 
 
 def make_lock_file(directory: Path) -> LockFile:
