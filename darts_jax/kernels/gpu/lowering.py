@@ -11,6 +11,8 @@ from darts_jax.errors import InputError
 Kernels = Literal["auto", "pallas", "xla", "interpret"]
 
 _LEAST_CAPABILITY = 8.0
+# Before, programs with Pallas kernels could be lowered for a GPU that was not there.
+_ASKS_FOR_CARD = (0, 11)
 _DTYPES = ("float32", "bfloat16", "float16")
 
 GPU_KERNELS = jax.make_user_context("auto")
@@ -77,4 +79,6 @@ def _reason_against() -> str | None:
             return "Pallas kernels are for NVIDIA's cards"
         if float(card.compute_capability) < _LEAST_CAPABILITY:
             return f"compute capability {card.compute_capability} is below 8.0"
+    elif choice == "auto" and jax.__version_info__ >= _ASKS_FOR_CARD:
+        return "jax lowers Pallas kernels on a machine with a GPU only"
     return None

@@ -11,6 +11,8 @@ from darts_jax.kernels import conv, depthwise_conv, relu_conv, relu_separable
 from darts_jax.kernels.gpu import GPU_KERNELS, describe_gpu_kernels, use_gpu_kernels
 
 EDGES = 3
+ASKS_FOR_CARD = jax.__version_info__ >= (0, 11)
+"""Without a GPU this jax lowers no Pallas kernel for one."""
 
 
 def second_order(x, taps, matrix, kernel):
@@ -59,7 +61,8 @@ def groups(text):
 def test_no_convolution_of_a_gpu_is_grouped(choice, platform):
     text = lowered(choice, platform)
     assert groups(text) <= {1}
-    assert ("xla.gpu.triton" in text) == ((choice, platform) == ("auto", "cuda"))
+    uses_pallas = (choice, platform) == ("auto", "cuda") and not ASKS_FOR_CARD
+    assert ("xla.gpu.triton" in text) == uses_pallas
 
 
 def test_no_exported_program_needs_kernels():
@@ -75,4 +78,5 @@ def test_an_unknown_choice_is_one_line():
 def test_the_choice_is_told():
     with GPU_KERNELS("xla"):
         assert describe_gpu_kernels() == "XLA's kernels: gpu_kernels is xla"
-    assert describe_gpu_kernels() == "Pallas kernels"
+    told = describe_gpu_kernels()
+    assert told.startswith("XLA's kernels: jax lowers" if ASKS_FOR_CARD else "Pallas")
