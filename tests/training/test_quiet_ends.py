@@ -11,7 +11,8 @@ from tests.support.paths import ROOT
 
 # Many arrays, as writes of several are under way when the first one fails.
 WRITER = """
-import asyncio, resource, sys
+import asyncio
+import logging, resource, sys
 from pathlib import Path
 import numpy as np
 from darts_jax.errors import InputError
@@ -19,6 +20,8 @@ from darts_jax.training.checkpoint import Checkpoints
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.metrics import MetricsLog
 
+# A busy machine makes it say that a step took long.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 state = {str(i): np.random.default_rng(i).normal(size=(40, 40)) for i in range(10)}
 
 def write(folder):
