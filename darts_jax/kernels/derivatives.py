@@ -17,7 +17,12 @@ from jax.interpreters import ad
 from jaxtyping import Array
 
 from darts_jax.kernels.cpu import call_kernel
-from darts_jax.kernels.edges import PallasForm, make_primitive, of_any_rank
+from darts_jax.kernels.edges import (
+    PallasForm,
+    in_precision_of_window,
+    make_primitive,
+    of_any_rank,
+)
 from darts_jax.kernels.windows import geometry_of
 
 Arrays = Sequence[Any]
@@ -144,8 +149,12 @@ class Derivatives:
         """Returns the plain form as a function of what moves, and its arguments."""
         count = len(primals) if self.moving is None else self.moving
 
+        # A rule of a third derivative traces this where no primitive's lowering does.
+        plain = in_precision_of_window(of_any_rank(self.plain))
+
         def form(*moved: Array) -> Array:
-            return of_any_rank(self.plain)(*moved, *primals[count:], **parameters)
+            image: Array = plain(*moved, *primals[count:], **parameters)
+            return image
 
         return form, tuple(primals[:count])
 

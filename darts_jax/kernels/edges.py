@@ -121,7 +121,7 @@ def make_primitive(
 
     primitive.def_abstract_eval(abstract)
     batching.primitive_batchers[primitive] = batch
-    PLAIN_FORMS[primitive] = of_any_rank(_in_precision_of_window(xla))
+    PLAIN_FORMS[primitive] = of_any_rank(in_precision_of_window(xla))
     on_cpu: list[_Special] = []
     on_cuda: list[_Special] = []
     if pallas is not None:
@@ -171,7 +171,7 @@ def _register(
         (
             serves,
             mlir.lower_fun(
-                of_any_rank(_in_precision_of_window(form)), primitive.multiple_results
+                of_any_rank(in_precision_of_window(form)), primitive.multiple_results
             ),
         )
         for serves, form in [*specials, (always, otherwise)]
@@ -212,11 +212,14 @@ def of_any_rank(form: Callable[..., Any]) -> Callable[..., Any]:
     return either
 
 
-def _in_precision_of_window(form: Callable[..., Any]) -> Callable[..., Any]:
+def in_precision_of_window(form: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a form whose products have the precision of its window, if it has one.
 
     Forms are traced when a program is lowered, where the precision that it was traced
     in is forgotten.
+
+    Args:
+      form: takes arrays, and ``window`` where it has one.
     """
 
     def precise(*arrays: Array, **parameters: Any) -> Any:
