@@ -230,11 +230,9 @@ def test_the_choices_of_a_search_are_those_of_images(tale, name):
     ],
 )
 def test_mistakes_are_told_in_one_line(tale, tmp_path, settings, told):
-    config = load_config(None, [*tale, *settings])
-    if settings == ["task=classification"]:
-        config.data.name = "digits"
+    data = ["data.name=digits"] if settings == ["task=classification"] else []
     with pytest.raises(InputError, match=told) as raised:
-        darts_jax.search(config, tmp_path / "run")
+        darts_jax.search(load_config(None, [*tale, *settings, *data]), tmp_path / "run")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run").exists()
 
