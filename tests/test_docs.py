@@ -56,6 +56,9 @@ def get_config():
     for part in (config.language.supernet, config.language.network):
         part.units = 8
     config.score.update(images=8, batch_size=8, calibration=8, paths=12)
+    if config.retrain.schedule == "flattened":  # which wants more than 5 epochs
+        config.retrain.schedule = "linear"
+    config.retrain.warmup_epochs = 0
     return config
 """
 

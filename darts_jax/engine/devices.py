@@ -24,6 +24,10 @@ from darts_jax.models.batch_axis import BATCH_NORMS, DEVICE
 PyTree = Any
 
 
+MEMBER = "member"
+"""Name of the axis of devices that share out members, or paths, each a whole one."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """The placement of arrays on devices.
@@ -318,9 +322,9 @@ def make_layout(
         return Layout()
     # Devices of one process side by side, so that its part of a batch is one piece.
     chosen = sorted(devices[:count], key=lambda device: device.process_index)
-    return Layout(
-        Mesh(np.array(chosen), (BATCH_NORMS[batch_norm],)), split_state, members
-    )
+    # A member's batch is whole on its device, so that no layer may join parts of it.
+    axis = MEMBER if members else BATCH_NORMS[batch_norm]
+    return Layout(Mesh(np.array(chosen), (axis,)), split_state, members)
 
 
 def to_host(tree: PyTree) -> PyTree:
