@@ -59,6 +59,8 @@ def get_config():
     if config.retrain.schedule == "flattened":  # which wants more than 5 epochs
         config.retrain.schedule = "linear"
     config.retrain.warmup_epochs = 0
+    if config.data.name.startswith("stream:"):  # of the two dozen images made here
+        config.search.batch_size = 4
     return config
 """
 
