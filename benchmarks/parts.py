@@ -15,7 +15,7 @@ from typing import Any
 from measuring import Row
 
 Prepared = tuple[Row, Callable[[float], list[Row]]]
-"""What is known once a part is compiled, and a function that measures it in so many
+"""Facts known once a part is compiled, and a function that measures it in so many
 seconds."""
 
 

@@ -46,7 +46,7 @@ def bucket_path(place: str) -> Path:
     _require_driver(scheme.lower(), place)
     from upath import UPath
 
-    path = UPath(place.rstrip("/"), use_listings_cache=False, skip_instance_cache=False)
+    path = UPath(place.rstrip("/"), use_listings_cache=False)
     _require_reachable(scheme, rest.partition("/")[0])
     return cast(Path, path)
 
