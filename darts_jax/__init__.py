@@ -75,9 +75,9 @@ if TYPE_CHECKING:
     from darts_jax.spaces import get_space as get_space
     from darts_jax.spaces.graph import Cell as Cell
     from darts_jax.spaces.graph import CellGenotype as CellGenotype
-    from darts_jax.spaces.graph import Choice as Choice
     from darts_jax.spaces.graph import Edge as Edge
     from darts_jax.spaces.graph import Genotype as Genotype
+    from darts_jax.spaces.graph import KeptEdge as KeptEdge
     from darts_jax.spaces.graph import Macro as Macro
     from darts_jax.spaces.graph import Space as Space
     from darts_jax.spaces.published import PUBLISHED as PUBLISHED
@@ -141,9 +141,9 @@ _MODULES = {
     "spaces.graph": (
         "Cell",
         "CellGenotype",
-        "Choice",
         "Edge",
         "Genotype",
+        "KeptEdge",
         "Macro",
         "Space",
     ),

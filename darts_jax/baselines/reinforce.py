@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.errors import InputError
-from darts_jax.spaces.graph import Choice, Genotype, Space
+from darts_jax.spaces.graph import Genotype, KeptEdge, Space
 from darts_jax.spaces.moves import assemble_genotype, decision_nodes
 
 # Adam as PyTorch has it by default.
@@ -105,7 +105,7 @@ class _Policy:
                 row = self.rows[i, source]
                 used[row] = True
                 operation = node.operations[source][actions[row]]
-                choices.append((node.kind, Choice(node.target, source, operation)))
+                choices.append((node.kind, KeptEdge(node.target, source, operation)))
         return assemble_genotype(self.space, choices), used
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from darts_jax.documentation import implements
 from darts_jax.errors import InputError
-from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
+from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, KeptEdge, Space
 from darts_jax.types import EDGES, Mixture
 
 HostAlpha = Mapping[str, Float[np.ndarray, "edge op"] | Float[np.ndarray, " edge"]]
@@ -168,7 +168,7 @@ def edge_weighted(
 
     share = _simplex_edge_shares if read is simplex_weights else _edge_shares
 
-    def rule(kind: str, cell: Cell, weights: Weights) -> tuple[Choice, ...]:
+    def rule(kind: str, cell: Cell, weights: Weights) -> tuple[KeptEdge, ...]:
         if kind + EDGES not in alpha:
             raise InputError(
                 f"edge_weighted needs edge logits, and {kind!r} has none; "
@@ -199,12 +199,12 @@ def threshold(
       most: number of edges per node.
     """
 
-    def rule(kind: str, cell: Cell, weights: Weights) -> tuple[Choice, ...]:
-        choices: list[Choice] = []
+    def rule(kind: str, cell: Cell, weights: Weights) -> tuple[KeptEdge, ...]:
+        choices: list[KeptEdge] = []
         for target in range(cell.inputs, cell.states):
             strongest = _strongest(cell, weights, target)[:most]
             kept = [choice for weight, choice in strongest if weight > level]
-            choices += kept or [Choice(target, 0, "none")]
+            choices += kept or [KeptEdge(target, 0, "none")]
         return tuple(choices)
 
     return _genotype(space, alpha, read, rule)
@@ -224,7 +224,7 @@ def few_skips(
       most: number of skips.
     """
 
-    def rule(kind: str, cell: Cell, weights: Weights) -> tuple[Choice, ...]:
+    def rule(kind: str, cell: Cell, weights: Weights) -> tuple[KeptEdge, ...]:
         choices = _best_edges(cell, weights, 2)
         if kind in space.macro.reductions:
             return choices
@@ -313,7 +313,7 @@ def _genotype(
     space: Space,
     alpha: HostAlpha,
     read: WeightReader,
-    rule: Callable[[str, Cell, Weights], tuple[Choice, ...]],
+    rule: Callable[[str, Cell, Weights], tuple[KeptEdge, ...]],
 ) -> Genotype:
     require_finite_alpha(space, alpha)
     cells = {
@@ -325,7 +325,7 @@ def _genotype(
     return Genotype(space.name, cells)
 
 
-def _best_edges(cell: Cell, weights: Weights, count: int) -> tuple[Choice, ...]:
+def _best_edges(cell: Cell, weights: Weights, count: int) -> tuple[KeptEdge, ...]:
     return tuple(
         choice
         for target in range(cell.inputs, cell.states)
@@ -333,28 +333,30 @@ def _best_edges(cell: Cell, weights: Weights, count: int) -> tuple[Choice, ...]:
     )
 
 
-def _strongest(cell: Cell, weights: Weights, target: int) -> list[tuple[float, Choice]]:
+def _strongest(
+    cell: Cell, weights: Weights, target: int
+) -> list[tuple[float, KeptEdge]]:
     """Returns the best of every edge into a node but for ``none``, strongest first."""
     candidates = []
     for e in cell.incoming(target):
         edge = cell.edges[e]
         allowed = [o for o, op in enumerate(edge.operations) if op != "none"]
         best = allowed[int(np.argmax(weights[e, allowed]))]
-        choice = Choice(target, edge.source, edge.operations[best])
+        choice = KeptEdge(target, edge.source, edge.operations[best])
         candidates.append((float(weights[e, best]), choice))
     return sorted(candidates, key=lambda pair: -pair[0])
 
 
-def _argmax(cell: Cell, weights: Weights) -> tuple[Choice, ...]:
+def _argmax(cell: Cell, weights: Weights) -> tuple[KeptEdge, ...]:
     best = weights.argmax(-1)
     return tuple(
-        Choice(edge.target, edge.source, edge.operations[o])
+        KeptEdge(edge.target, edge.source, edge.operations[o])
         for edge, o in zip(cell.edges, best, strict=True)
     )
 
 
 def _skips(
-    cell: Cell, weights: Weights, choices: tuple[Choice, ...]
+    cell: Cell, weights: Weights, choices: tuple[KeptEdge, ...]
 ) -> list[tuple[int, int]]:
     """Returns (edge, op) of the kept skips that still have a weight to lose."""
     kept = {(c.source, c.target) for c in choices if c.operation == "skip_connect"}

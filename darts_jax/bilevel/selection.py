@@ -23,7 +23,7 @@ from darts_jax.bilevel.discretization import (
     softmax_weights,
 )
 from darts_jax.documentation import implements
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge, Space
 from darts_jax.spaces.moves import RULES, assemble_genotype, decision_nodes
 from darts_jax.types import Mixture
 
@@ -205,7 +205,7 @@ class _Projection:
         cells = {}
         for kind, cell in self._space.cells.items():
             choices = tuple(
-                Choice(
+                KeptEdge(
                     edge.target,
                     edge.source,
                     edge.operations[int(np.argmax(self._mask[kind][e]))],
@@ -292,7 +292,7 @@ def most_probable(
     return genotypes[int(np.argmax(scores))]
 
 
-_Kept = tuple[tuple[str, Choice], ...]
+_Kept = tuple[tuple[str, KeptEdge], ...]
 """Kind of cell and choice, of each edge that is kept."""
 
 
@@ -309,7 +309,7 @@ def _decisions(space: Space, alpha: HostAlpha) -> list[list[tuple[float, _Kept]]
         rows = {cell.edges[e].source: e for e in cell.incoming(node.target)}
         options = {
             source: [
-                (np.log(weights[e, o]), (node.kind, Choice(node.target, source, op)))
+                (np.log(weights[e, o]), (node.kind, KeptEdge(node.target, source, op)))
                 for o, op in enumerate(cell.edges[e].operations)
                 if op in node.operations[source] and weights[e, o] > 0
             ]

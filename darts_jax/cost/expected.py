@@ -40,7 +40,7 @@ from darts_jax.models.macro import (
     make_stem,
 )
 from darts_jax.models.network import Network
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge, Space
 from darts_jax.spaces.widths import rounded
 
 Weights = Mapping[str, Float[Array, "edge op"] | Float[np.ndarray, "edge op"]]
@@ -258,7 +258,7 @@ def make_empty_network(
     blank = {
         kind: CellGenotype(
             cell.inputs,
-            tuple(Choice(e.target, e.source, "none") for e in cell.edges),
+            tuple(KeptEdge(e.target, e.source, "none") for e in cell.edges),
             cell.output,
         )
         for kind, cell in space.cells.items()

@@ -15,7 +15,7 @@ from darts_jax.cost.modules import ImageShape
 from darts_jax.models.macro import Block
 from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
-from darts_jax.spaces.graph import Choice, Macro
+from darts_jax.spaces.graph import KeptEdge, Macro
 
 Size = tuple[int, int]
 """Height and width of an image in pixels."""
@@ -134,7 +134,7 @@ def network_sites(net: Network, image_shape: ImageShape) -> Iterator[Site]:
                 yield network_site(net, placed, choice)
 
 
-def network_site(net: Network, placed: PlacedBlock, choice: Choice) -> Site:
+def network_site(net: Network, placed: PlacedBlock, choice: KeptEdge) -> Site:
     """Returns the site of one operation of a genotype's network.
 
     Args:

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import open_place, read_npz
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 
 TABLE = "nasbench201_table.npz"
 DATASETS = ("cifar10", "cifar100", "imagenet16_120")
@@ -61,7 +61,7 @@ class NASBench201:
         """The cell of an official index."""
         choices = tuple(
             sorted(
-                Choice(target, source, self.operations[code])
+                KeptEdge(target, source, self.operations[code])
                 for (source, target), code in zip(
                     self.edges, self.codes[row].tolist(), strict=True
                 )

@@ -38,7 +38,7 @@ from darts_jax.plots.style import (
 )
 from darts_jax.spaces import SPACES
 from darts_jax.spaces.fit import check_genotype
-from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
+from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, KeptEdge, Space
 
 _TITLES = {"reduce": "reduction"}
 _TITLE_HEIGHT = 0.42
@@ -150,7 +150,7 @@ def _find_strongest(cell: Cell, weights: Float[np.ndarray, "edge op"]) -> Strong
 def _lay_out_strongest(cell: Cell, strongest: Strongest) -> CellLayout:
     # The label is the operation's name, longer by a number: its kind stays the same.
     choices = tuple(
-        Choice(edge.target, edge.source, f"{operation} {weight:.2f}")
+        KeptEdge(edge.target, edge.source, f"{operation} {weight:.2f}")
         for edge, (operation, weight) in zip(cell.edges, strongest, strict=True)
     )
     return CellLayout(CellGenotype(cell.inputs, choices, cell.output))

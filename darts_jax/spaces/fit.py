@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.spaces import SPACES
-from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
+from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, KeptEdge, Space
 from darts_jax.spaces.moves import RULES
 from darts_jax.spaces.published import NAMED
 from darts_jax.spaces.widths import FEATURES, STEM
@@ -206,7 +206,7 @@ def _left_out(
     return {n for n in nodes if n in own.output and not kept[n] and n not in read}
 
 
-def _check_operation(kind: str, choice: Choice, operations: Sequence[str]) -> None:
+def _check_operation(kind: str, choice: KeptEdge, operations: Sequence[str]) -> None:
     if choice.operation not in operations:
         wanted = unknown_name_error("operation", choice.operation[:60], operations)
         raise InputError(

@@ -241,7 +241,7 @@ def dense_edges(
 
 
 @dataclasses.dataclass(frozen=True, order=True)
-class Choice:
+class KeptEdge:
     """A kept edge with its operation: ``target`` sums ``operation(source)``.
 
     Attributes:
@@ -271,7 +271,7 @@ class CellGenotype:
     """
 
     inputs: int
-    choices: tuple[Choice, ...]
+    choices: tuple[KeptEdge, ...]
     output: tuple[int, ...]
 
     @property

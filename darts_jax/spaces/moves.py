@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from darts_jax.errors import InputError
-from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
+from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, KeptEdge, Space
 
 _T = TypeVar("_T")
 
@@ -109,7 +109,7 @@ def sample_genotype(space: Space, rng: Rng) -> Genotype:
     choices = []
     for node in decision_nodes(space):
         choices += [
-            (node.kind, Choice(node.target, s, _pick(node.operations[s], rng)))
+            (node.kind, KeptEdge(node.target, s, _pick(node.operations[s], rng)))
             for s in _pick(node.sources, rng)
         ]
     return assemble_genotype(space, choices)
@@ -177,7 +177,9 @@ def genotype_key(genotype: Genotype) -> Hashable:
     )
 
 
-def assemble_genotype(space: Space, choices: Sequence[tuple[str, Choice]]) -> Genotype:
+def assemble_genotype(
+    space: Space, choices: Sequence[tuple[str, KeptEdge]]
+) -> Genotype:
     """Returns the genotype that keeps the given edges.
 
     Args:
@@ -211,7 +213,7 @@ def _pick(of: Sequence[_T], rng: Rng) -> _T:
     return of[int(rng.integers(len(of)))]
 
 
-def _kept(node: DecisionNode, genotype: Genotype) -> list[Choice]:
+def _kept(node: DecisionNode, genotype: Genotype) -> list[KeptEdge]:
     """Returns the edges of a node that a genotype keeps."""
     cell = genotype.cells.get(node.kind)
     kept = [c for c in cell.choices if c.target == node.target] if cell else []
@@ -229,16 +231,18 @@ def _kept(node: DecisionNode, genotype: Genotype) -> list[Choice]:
     return kept
 
 
-def _moves(node: DecisionNode, genotype: Genotype, old: Choice) -> list[list[Choice]]:
+def _moves(
+    node: DecisionNode, genotype: Genotype, old: KeptEdge
+) -> list[list[KeptEdge]]:
     """Returns the non-empty lists of new values: by operation, by source."""
     operations = [
-        Choice(old.target, old.source, op)
+        KeptEdge(old.target, old.source, op)
         for op in node.operations[old.source]
         if op != old.operation
     ]
     taken = {choice.source for choice in _kept(node, genotype)}
     sources = [
-        Choice(old.target, source, op)
+        KeptEdge(old.target, source, op)
         for source, allowed in node.operations.items()
         if source not in taken
         for op in ([old.operation] if old.operation in allowed else allowed)
@@ -247,7 +251,7 @@ def _moves(node: DecisionNode, genotype: Genotype, old: Choice) -> list[list[Cho
 
 
 def _replaced(
-    space: Space, genotype: Genotype, kind: str, old: Choice, new: Choice
+    space: Space, genotype: Genotype, kind: str, old: KeptEdge, new: KeptEdge
 ) -> Genotype:
     return assemble_genotype(
         space,

@@ -8,7 +8,7 @@ space, but their networks are stacked the DARTS way, so they name that space too
 This module needs the standard library only.
 """
 
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.published_mobile import MOBILE_NETWORKS, MOBILE_SOURCES
 from darts_jax.spaces.recurrent import PUBLISHED_RECURRENT
 
@@ -124,7 +124,7 @@ def _cell(text: str) -> CellGenotype:
     sums, _, output = text.partition(" -> ")
     nodes = sums.split(" | ")
     choices = [
-        Choice(target, int(source), operation)
+        KeptEdge(target, int(source), operation)
         for target, node in enumerate(nodes, start=_INPUTS)
         for operation, source in (term.split() for term in node.split(" + "))
     ]

@@ -8,8 +8,8 @@ This module needs the standard library only.
 from darts_jax.spaces.graph import (
     Cell,
     CellGenotype,
-    Choice,
     Genotype,
+    KeptEdge,
     Macro,
     Space,
     dense_edges,
@@ -60,7 +60,7 @@ _TABLE = {  # name: (source, operation and earlier state of every node, output)
 def _genotype(text: str, output: tuple[int, ...]) -> Genotype:
     nodes = [node.split() for node in text.split(" | ")]
     choices = tuple(
-        Choice(target, int(source), operation)
+        KeptEdge(target, int(source), operation)
         for target, (operation, source) in enumerate(nodes, start=1)
     )
     return Genotype(RECURRENT.name, {KIND: CellGenotype(1, choices, output)})

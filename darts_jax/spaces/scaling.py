@@ -8,7 +8,7 @@ import math
 from typing import NamedTuple
 
 from darts_jax.errors import InputError
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Macro
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge, Macro
 from darts_jax.spaces.widths import rounded
 
 
@@ -79,5 +79,5 @@ def make_chain(blocks: list[str]) -> CellGenotype:
     Args:
       blocks: their operations, from the input on.
     """
-    choices = tuple(Choice(i + 1, i, name) for i, name in enumerate(blocks))
+    choices = tuple(KeptEdge(i + 1, i, name) for i, name in enumerate(blocks))
     return CellGenotype(1, choices, (len(blocks),))

@@ -23,7 +23,7 @@ from typing import Any
 from darts_jax.errors import InputError
 from darts_jax.spaces import SPACES, get_space
 from darts_jax.spaces.fit import check_genotype
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, Space
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge, Space
 from darts_jax.spaces.moves import RULES
 
 # Fields that other code writes beside the cells, where they hold nothing.
@@ -142,7 +142,7 @@ def parse_nasbench201(text: str, space: str | None = None) -> Genotype:
                 f"{space.name!r} has {cell.nodes}"
             )
         choices = tuple(
-            Choice(node, int(source), operation)
+            KeptEdge(node, int(source), operation)
             for node, entry in enumerate(entries, start=1)
             for operation, source in entry
         )
@@ -202,7 +202,7 @@ def _cell(kind: str, tree: Any) -> CellGenotype:
         operation, source, target = edge
         place = f"{where}, edge {_short(edge)}"
         choices.append(
-            Choice(
+            KeptEdge(
                 _whole(f"{place}: target", target),
                 _whole(f"{place}: source", source),
                 _name(place, operation),
@@ -267,22 +267,22 @@ def _usual(space: Space, kind: str, node: int) -> int:
     return most if rule.keeps is None else min(rule.keeps, most)
 
 
-def _of_pair(where: str, pair: Any, target: int) -> Choice:
+def _of_pair(where: str, pair: Any, target: int) -> KeptEdge:
     pair = _sequence(f"an edge of {where}", pair)
     if len(pair) != 2:
         raise InputError(f"{where}: edge {_short(pair)}; want [operation, source]")
     place = f"{where}, edge {_short(pair)}"
-    return Choice(target, _whole(f"{place}: source", pair[1]), _name(place, pair[0]))
+    return KeptEdge(target, _whole(f"{place}: source", pair[1]), _name(place, pair[0]))
 
 
-def _of_triples(where: str, rows: Sequence[Any]) -> list[Choice]:
+def _of_triples(where: str, rows: Sequence[Any]) -> list[KeptEdge]:
     """Reads edges of an operation and two states, the later of which is the node."""
     choices = []
     rising = set()
     for row in rows:
         place = f"{where}, edge {_short(row)}"
         states = [_whole(f"{place}: state", state) for state in row[1:]]
-        choices.append(Choice(max(states), min(states), _name(place, row[0])))
+        choices.append(KeptEdge(max(states), min(states), _name(place, row[0])))
         rising.add(states[0] < states[1])
     if len(rising) > 1:
         raise InputError(
@@ -308,7 +308,7 @@ def _without_unread(cell: CellGenotype) -> CellGenotype:
 
 
 def _made(
-    where: str, inputs: int, choices: Sequence[Choice], output: tuple[int, ...]
+    where: str, inputs: int, choices: Sequence[KeptEdge], output: tuple[int, ...]
 ) -> CellGenotype:
     try:
         return CellGenotype(inputs, tuple(choices), output)

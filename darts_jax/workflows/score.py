@@ -19,7 +19,7 @@ from darts_jax.bilevel.discretization import one_hot, random_genotype
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.devices import make_layout, to_host
-from darts_jax.spaces.graph import Cell, CellGenotype, Choice, Genotype, Space
+from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, KeptEdge, Space
 from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.console import format_table, show_progress
@@ -175,7 +175,7 @@ def list_paths(space: Space, count: int, seed: int) -> list[Genotype]:
 
 def _list_cells(cell: Cell) -> list[CellGenotype]:
     choices = [
-        [Choice(edge.target, edge.source, name) for name in edge.operations]
+        [KeptEdge(edge.target, edge.source, name) for name in edge.operations]
         for edge in cell.edges
     ]
     return [

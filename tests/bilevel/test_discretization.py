@@ -16,7 +16,7 @@ from darts_jax.bilevel.discretization import (
 )
 from darts_jax.errors import InputError
 from darts_jax.spaces import get_space
-from darts_jax.spaces.graph import Choice
+from darts_jax.spaces.graph import KeptEdge
 from tests.support.tiny import ragged_space
 
 DARTS, RAGGED = get_space("darts"), ragged_space()
@@ -55,7 +55,7 @@ def two_of(weights, cell, most=2, level=-1.0):
     kept = {}
     for target in range(cell.inputs, cell.states):
         found = [
-            (weight, Choice(target, source, op))
+            (weight, KeptEdge(target, source, op))
             for (source, end), options in weights.items()
             for op, weight in options.items()
             if end == target and op != "none" and weight > level
@@ -156,7 +156,7 @@ def test_threshold_keeps_what_is_above_it(space, seed):
         weights = table(cell, lambda e, o, a=alpha[kind]: 1 / (1 + np.exp(-a[e, o])))
         kept = two_of(weights, cell, level=0.85)
         for target, choices in kept.items():
-            kept[target] = choices or [Choice(target, 0, "none")]
+            kept[target] = choices or [KeptEdge(target, 0, "none")]
         assert genotype.cells[kind].choices == flat(kept)
 
 

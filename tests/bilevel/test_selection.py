@@ -15,8 +15,8 @@ from darts_jax.spaces import moves
 from darts_jax.spaces.graph import (
     Cell,
     CellGenotype,
-    Choice,
     Genotype,
+    KeptEdge,
     Macro,
     Space,
     dense_edges,
@@ -138,7 +138,7 @@ def every_genotype(space):
         nodes.append(
             [
                 tuple(
-                    Choice(target, edge.source, op)
+                    KeptEdge(target, edge.source, op)
                     for edge, op in zip(kept, chosen, strict=True)
                 )
                 for kept in itertools.combinations(

@@ -28,7 +28,7 @@ from darts_jax.models.operations.corruption import CORRUPTIONS
 from darts_jax.models.operations.image import get_operation
 from darts_jax.models.supernet import Supernet
 from darts_jax.settings.schedules import Schedule
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.types import Mixture
 from tests.support.supernets import KEY, SCALARS, examples, masks, random_alpha, to64
 from tests.support.tiny import quick_jit, tiny_genotype, tiny_space
@@ -355,7 +355,7 @@ def test_costs_are_the_parameters_that_a_choice_adds():
     def parameters(operations):
         edges = SPACE.cells["normal"].edges
         choices = tuple(
-            Choice(e.target, e.source, op)
+            KeptEdge(e.target, e.source, op)
             for e, op in zip(edges, operations, strict=True)
         )
         genotype = Genotype("tiny", {"normal": CellGenotype(1, choices, (2,))})

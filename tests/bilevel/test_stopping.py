@@ -14,7 +14,7 @@ from darts_jax.bilevel.stopping import (
 )
 from darts_jax.errors import InputError
 from darts_jax.spaces import get_space
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from tests.support.tiny import ragged_space
 
 DARTS = get_space("darts")
@@ -97,7 +97,7 @@ def with_skips(normal, reduce):
         return CellGenotype(
             2,
             tuple(
-                Choice(2 + i // 2, i % 2, "skip_connect" if i < count else "none")
+                KeptEdge(2 + i // 2, i % 2, "skip_connect" if i < count else "none")
                 for i in range(8)
             ),
             (2, 3, 4, 5),

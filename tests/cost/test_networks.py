@@ -19,7 +19,7 @@ from darts_jax.models.network import Network
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import get_space
 from darts_jax.spaces.darts import MACRO
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.published import get_genotype
 from tests.support.tiny import tiny_space
 
@@ -184,7 +184,7 @@ def test_all_cells_of_nasbench201_cost_what_the_formula_says(channels, cells, si
 
 def cell_of(row):
     choices = tuple(
-        Choice(target, source, OPERATIONS[op])
+        KeptEdge(target, source, OPERATIONS[op])
         for (source, target), op in zip(EDGES, row, strict=True)
     )
     return CellGenotype(1, choices, (3,))
@@ -269,7 +269,7 @@ def test_activations_of_operations_by_hand():
 def test_a_supernet_holds_what_its_remat_leaves():
     # Of one choice an edge it computes what that genotype's network does.
     space = tiny_space(("nor_conv_3x3",))
-    choices = [Choice(t, s, "nor_conv_3x3") for s, t in ((0, 1), (0, 2), (1, 2))]
+    choices = [KeptEdge(t, s, "nor_conv_3x3") for s, t in ((0, 1), (0, 2), (1, 2))]
     genotype = Genotype("tiny", {"normal": CellGenotype(1, tuple(choices), (2,))})
     network = network_cost(Network(genotype, space.macro, 10, 2, 4), (8, 8, 3))
     all_held = supernet_cost(Supernet(space, 10, 2, 4, remat="none"), (8, 8, 3))
@@ -325,7 +325,7 @@ def test_activations_are_what_pytorch_saves():
         return sum(tensor.nbytes for tensor in kept.values())
 
     choices = ((1, 0, "nor_conv_3x3"), (2, 0, "skip_connect"), (2, 1, "nor_conv_1x1"))
-    cell = CellGenotype(1, tuple(Choice(*choice) for choice in choices), (2,))
+    cell = CellGenotype(1, tuple(KeptEdge(*choice) for choice in choices), (2,))
     ours = Network(
         Genotype("tiny", {"normal": cell}), tiny_space().macro, 10, cells, channels
     )

@@ -10,7 +10,7 @@ import pytest
 from darts_jax import interop
 from darts_jax.models.network import AuxiliaryHead, Network
 from darts_jax.spaces.darts import MACRO
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.published import get_genotype
 
 pytest.importorskip("torch")
@@ -93,7 +93,7 @@ def genotype_of(pairs):
     cells = {}
     for kind in ("normal", "reduce"):
         choices = tuple(
-            Choice(2 + i // 2, source, operation)
+            KeptEdge(2 + i // 2, source, operation)
             for i, (operation, source) in enumerate(pairs[kind])
         )
         cells[kind] = CellGenotype(2, choices, tuple(pairs[f"{kind}_concat"]))

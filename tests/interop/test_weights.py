@@ -16,7 +16,7 @@ from darts_jax.models.operations.layers import Linear
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import get_space
 from darts_jax.spaces.darts import MACRO
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.nasbench201 import MACRO as NB201_MACRO
 from darts_jax.spaces.published import get_genotype
 from tests.support.tiny import ragged_space, tiny_space
@@ -38,7 +38,7 @@ def nasbench201(text):
 
 def one_node():
     """Narrow cells, so that equal ones soon follow each other."""
-    choices = (Choice(2, 0, "sep_conv_3x3"), Choice(2, 1, "skip_connect"))
+    choices = (KeptEdge(2, 0, "sep_conv_3x3"), KeptEdge(2, 1, "skip_connect"))
     cell = CellGenotype(2, choices, (2,))
     return Genotype("darts", {"normal": cell, "reduce": cell})
 

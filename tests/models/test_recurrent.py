@@ -20,7 +20,7 @@ from darts_jax.models.language import Dropouts
 from darts_jax.models.recurrent import RecurrentNetwork, RecurrentSupernet
 from darts_jax.settings.config import default_config
 from darts_jax.spaces import get_space
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.moves import list_neighbours, sample_genotype
 from darts_jax.spaces.published import get_genotype
 from darts_jax.spaces.recurrent import PUBLISHED_RECURRENT, RECURRENT
@@ -192,7 +192,11 @@ def test_running_moments_are_those_of_pytorch(supernet):
 
 
 def small_genotype():
-    choices = (Choice(1, 0, "relu"), Choice(2, 1, "sigmoid"), Choice(3, 1, "identity"))
+    choices = (
+        KeptEdge(1, 0, "relu"),
+        KeptEdge(2, 1, "sigmoid"),
+        KeptEdge(3, 1, "identity"),
+    )
     return CellGenotype(1, choices, (1, 3))
 
 
@@ -334,7 +338,7 @@ def test_a_node_of_two_edges_is_refused():
     settings = default_config().language.network
     none = np.zeros(2, np.int32)
     corpus = Corpus("made", none, none, none, ("a",))
-    two = CellGenotype(1, (Choice(1, 0, "tanh"), Choice(1, 0, "relu")), (1,))
+    two = CellGenotype(1, (KeptEdge(1, 0, "tanh"), KeptEdge(1, 0, "relu")), (1,))
     genotype = Genotype("recurrent", {"recurrent": two})
     with pytest.raises(InputError, match="one edge into every node"):
         NETWORKS["recurrent"](settings, corpus, genotype)

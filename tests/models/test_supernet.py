@@ -21,7 +21,7 @@ from darts_jax.models.network import Network
 from darts_jax.models.operations.image import get_operation
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import SPACES, get_space
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.types import Mixture
 from tests.support import reference
 from tests.support.supernets import (
@@ -242,7 +242,7 @@ def test_one_hot_mixture_equals_the_discrete_cell():
             params, stats, mixture, batch.images, KEY, train=True
         )
         choices = tuple(
-            Choice(e.target, e.source, e.operations[o])
+            KeptEdge(e.target, e.source, e.operations[o])
             for e, o in zip(cell.edges, chosen, strict=True)
         )
         genotype = Genotype("nasbench201", {"normal": CellGenotype(1, choices, (3,))})

@@ -28,7 +28,7 @@ from darts_jax.models.transformer import (
 from darts_jax.plots.cells import draw_genotype
 from darts_jax.settings.config import default_config
 from darts_jax.settings.config_files import load_config
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype, dense_edges
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge, dense_edges
 from darts_jax.spaces.transformer import (
     FEED_FORWARDS,
     MIXERS,
@@ -192,7 +192,7 @@ def own_parameters(params, genotype):
 
 
 def made_of(*operations):
-    choices = tuple(Choice(e + 1, e, name) for e, name in enumerate(operations))
+    choices = tuple(KeptEdge(e + 1, e, name) for e, name in enumerate(operations))
     cell = CellGenotype(1, choices, (len(choices),))
     return Genotype("transformer_small", {"transformer": cell})
 
@@ -335,7 +335,7 @@ def test_a_genotype_is_drawn_by_kinds():
             8,
             Genotype(
                 "transformer",
-                {"transformer": CellGenotype(1, (Choice(2, 0, "ffn_1x"),), (2,))},
+                {"transformer": CellGenotype(1, (KeptEdge(2, 0, "ffn_1x"),), (2,))},
             ),
             "a transformer wants a chain",
         ),

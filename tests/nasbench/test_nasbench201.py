@@ -13,7 +13,7 @@ import darts_jax
 from darts_jax.errors import InputError
 from darts_jax.nasbench import find_table, load_table
 from darts_jax.nasbench.convert import convert
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201, OPERATIONS
 from darts_jax.spaces.published import get_genotype
 from tests.support.paths import SHARED
@@ -57,12 +57,12 @@ def test_the_reader_gives_the_table():
 def test_an_edge_that_a_genotype_drops_is_none(tmp_path):
     path = small_table(tmp_path / "table.npz")
     table = load_table(path)
-    kept = (Choice(1, 0, "skip_connect"), Choice(3, 1, "nor_conv_3x3"))
+    kept = (KeptEdge(1, 0, "skip_connect"), KeptEdge(3, 1, "nor_conv_3x3"))
     cell = Genotype("nasbench201", {"normal": CellGenotype(1, kept, (3,))})
     assert table.accuracy(cell) == 50
     with pytest.raises(InputError, match="no NAS-Bench-201 cell"):
         table.row(get_genotype("DARTS_V2"))
-    other = (Choice(1, 0, "sep_conv_3x3"), Choice(3, 1, "nor_conv_3x3"))
+    other = (KeptEdge(1, 0, "sep_conv_3x3"), KeptEdge(3, 1, "nor_conv_3x3"))
     wrong = Genotype("nasbench201", {"normal": CellGenotype(1, other, (3,))})
     with pytest.raises(InputError, match="NAS-Bench-201 has no sep_conv_3x3"):
         table.row(wrong)

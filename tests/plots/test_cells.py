@@ -16,7 +16,7 @@ from darts_jax.models.operations.sequence import SEQUENCE_OPERATIONS
 from darts_jax.plots.cells import draw_genotype, save_drawing
 from darts_jax.plots.style import OPERATION_STYLES, operation_kind
 from darts_jax.spaces import get_space
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.published import PUBLISHED
 
 BENCHMARK = Genotype.from_nasbench201(
@@ -106,7 +106,7 @@ def test_kinds_differ_in_greyscale():
 
 
 def test_sparse_cell_is_drawn():
-    sparse = CellGenotype(2, (Choice(4, 1, "skip_connect"),), (3, 4))
+    sparse = CellGenotype(2, (KeptEdge(4, 1, "skip_connect"),), (3, 4))
     (axes,) = draw_genotype(Genotype("none", {"sparse": sparse})).axes
     assert axes.get_title() == "sparse cell"
     assert "skip_connect" in [text.get_text() for text in axes.texts]

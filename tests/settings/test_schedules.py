@@ -19,7 +19,7 @@ from darts_jax.settings.config import default_config
 from darts_jax.settings.config_files import load_config
 from darts_jax.settings.scalars import learning_rate, search_scalars, training_scalars
 from darts_jax.spaces import get_space
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 
 KEY = jax.random.key(0)
 
@@ -101,7 +101,7 @@ def test_drop_path_zeroes_whole_images_and_keeps_the_mean():
 
 def test_identity_is_exempt_from_drop_path():
     for operation, exempt in (("skip_connect", True), ("max_pool_3x3", False)):
-        choices = tuple(Choice(2, source, operation) for source in (0, 1))
+        choices = tuple(KeptEdge(2, source, operation) for source in (0, 1))
         cell = Genotype("darts", {"normal": CellGenotype(2, choices, (2,))})
         macro = get_space("darts").macro
         # One cell of the usual layout would reduce, and its skips be convolutions.

@@ -23,7 +23,7 @@ from darts_jax.spaces.fit import (
     describe_dead_states,
     describe_departures,
 )
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.nasbench201 import OPERATIONS as BENCHMARK_OPERATIONS
 from darts_jax.spaces.published import NAMED
 from tests.support.tiny import ragged_space
@@ -326,8 +326,8 @@ def test_what_cannot_learn_is_known():
         assert told.startswith(dead)
     alive = "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
     assert describe_dead_states(Genotype.from_nasbench201(alive)) == []
-    choices = [Choice(n, s, "skip_connect") for n in (3, 4, 5) for s in (0, 1)]
-    cell = CellGenotype(2, (Choice(2, 0, "none"), *choices), (2, 3, 4, 5))
+    choices = [KeptEdge(n, s, "skip_connect") for n in (3, 4, 5) for s in (0, 1)]
+    cell = CellGenotype(2, (KeptEdge(2, 0, "none"), *choices), (2, 3, 4, 5))
     genotype = check_genotype(Genotype("s2", {"normal": cell, "reduce": cell}))
     assert [told.split(":")[0] for told in describe_dead_states(genotype)] == [
         f"no path without `none` leads to state 2 of the {kind} cell"

@@ -10,7 +10,7 @@ import pytest
 import darts_jax
 from darts_jax.cli.main import main
 from darts_jax.errors import InputError
-from darts_jax.spaces.graph import CellGenotype, Choice, Genotype
+from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.published import NAMED, PUBLISHED
 from darts_jax.spaces.published_mobile import MOBILE_NETWORKS
 from darts_jax.spaces.recurrent import PUBLISHED_RECURRENT
@@ -358,7 +358,7 @@ def test_malformed_genotypes_are_refused_everywhere_in_one_line(
 
 def test_malformed_genotypes_that_were_made_by_hand_are_refused(tmp_path):
     cell = PUBLISHED["DARTS_V2"].cells["normal"]
-    doubled = CellGenotype(2, (*cell.choices, Choice(2, 0, "none")), cell.output)
+    doubled = CellGenotype(2, (*cell.choices, KeptEdge(2, 0, "none")), cell.output)
     genotype = Genotype("darts", {"normal": doubled, "reduce": cell})
     config = darts_jax.default_config()
     with pytest.raises(InputError, match="edge 0->2 is kept twice"):

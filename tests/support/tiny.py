@@ -10,8 +10,8 @@ from darts_jax.settings.scalars import search_scalars
 from darts_jax.spaces.graph import (
     Cell,
     CellGenotype,
-    Choice,
     Genotype,
+    KeptEdge,
     Macro,
     Space,
     dense_edges,
@@ -48,7 +48,7 @@ def ragged_space() -> Space:
 def tiny_genotype() -> Genotype:
     """Returns a genotype of `tiny_space`."""
     chosen = ((1, 0, "nor_conv_3x3"), (2, 0, "max_pool_3x3"), (2, 1, "skip_connect"))
-    choices = tuple(Choice(*choice) for choice in chosen)
+    choices = tuple(KeptEdge(*choice) for choice in chosen)
     return Genotype("tiny", {"normal": CellGenotype(1, choices, (2,))})
 
 
