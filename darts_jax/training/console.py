@@ -1,13 +1,19 @@
 """Terminal and notebook output: status lines, a progress bar, tables."""
 
 import contextlib
+import contextvars
 import dataclasses
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from darts_jax.training.processes import is_writer
+
+MakeBar = Callable[[int, str, int], Any]
+"""Steps of a loop, its description and its steps done -> a bar as tqdm's, or None."""
+
+_make_bar = contextvars.ContextVar[MakeBar | None]("make_bar", default=None)
 
 
 def print_status(text: str) -> None:
@@ -80,10 +86,7 @@ class Progress:
     def _left(self) -> str:
         elapsed = time.perf_counter() - self._began
         steps = max(self._done - self.first, 1)
-        seconds = round(elapsed / steps * (self.total - self._done))
-        minutes, seconds = divmod(max(seconds, 0), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours}:{minutes:02}:{seconds:02}"
+        return format_duration(elapsed / steps * (self.total - self._done))
 
 
 @contextlib.contextmanager
@@ -101,13 +104,53 @@ def show_progress(
     Yields:
       The progress to report to.
     """
-    if not is_writer() or not (sys.stderr.isatty() or is_in_notebook()):
+    make_bar = _make_bar.get()
+    if make_bar is not None:
+        bar = make_bar(total, description, done)
+        yield Progress(bar, total, done, description, unit)
+        return
+    if not is_shown_in_place():
         yield Progress(None, total, done, description, unit)
         return
     from tqdm.auto import tqdm
 
     with tqdm(total=total, initial=done, desc=description, unit="step") as bar:
         yield Progress(bar, total, done, description, unit)
+
+
+@contextlib.contextmanager
+def progress_goes_to(make_bar: MakeBar) -> Iterator[None]:
+    """Shows the progress of loops elsewhere, as in the row of a table.
+
+    Args:
+      make_bar: makes the bar of each loop that begins; None has it print lines.
+    """
+    token = _make_bar.set(make_bar)
+    try:
+        yield
+    finally:
+        _make_bar.reset(token)
+
+
+def is_part_of_grid() -> bool:
+    """Returns whether a table shows the progress of what runs now."""
+    return _make_bar.get() is not None
+
+
+def is_shown_in_place() -> bool:
+    """Returns whether progress is redrawn: on a terminal or in a notebook."""
+    return is_writer() and (sys.stderr.isatty() or is_in_notebook())
+
+
+def format_duration(seconds: float) -> str:
+    """Returns a time as hours, minutes and seconds, ``0:01:02``.
+
+    Args:
+      seconds: of it.
+    """
+    minutes, rest = divmod(max(round(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 def format_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -23,8 +23,9 @@ from darts_jax.settings.methods import apply_method
 from darts_jax.settings.schema import population_settings
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import load_data
-from darts_jax.training.console import print_status, short_name
+from darts_jax.training.console import short_name
 from darts_jax.training.directory import atomic_write
+from darts_jax.training.grid_table import show_grid
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.workflows.population import (
     agreement,
@@ -302,18 +303,20 @@ def ablate(
     configs = [_make_config(base, choice) for choice in programs]
     dataset = dataset or load_data(base)
     found: list[GridSearch] = []
-    for number, (choice, config) in enumerate(zip(programs, configs, strict=True), 1):
-        told = _describe_choice(choice) or "one program"
-        print_status(f"ablation {number}/{len(programs)}: {told}")
-        place = open_place(run) / _folder_name(choice)
-        together: dict[str, list[Any]] = {**scalars, "seed": list(seeds)}
-        run_all = _search_together if _fits_population(config) else _search_each
-        found += [
-            dataclasses.replace(
-                one, choice={key: (choice | one.choice)[key] for key in grid}
-            )
-            for one in run_all(config, together, place, dataset)
-        ]
+    told = [_describe_choice(choice) or "one program" for choice in programs]
+    together: dict[str, list[Any]] = {**scalars, "seed": list(seeds)}
+    with show_grid("ablation", told) as table:
+        for words, choice, config in zip(told, programs, configs, strict=True):
+            place = open_place(run) / _folder_name(choice)
+            run_all = _search_together if _fits_population(config) else _search_each
+            with table.run(words):
+                searches = run_all(config, together, place, dataset)
+            found += [
+                dataclasses.replace(
+                    one, choice={key: (choice | one.choice)[key] for key in grid}
+                )
+                for one in searches
+            ]
     ablation = Ablation(tuple(found))
     atomic_write(open_place(run) / "ablation.md", ablation.to_markdown())
     return ablation

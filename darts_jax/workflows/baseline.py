@@ -1,23 +1,27 @@
 """`baseline`: a search that knows scores alone, on whatever gives them."""
 
 import dataclasses
+import itertools
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.baselines import Budget, Evaluate, Trace, get_baseline
+from darts_jax.baselines import Budget, Evaluate, Evaluation, Trace, get_baseline
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import make_folder, open_place
 from darts_jax.nasbench import require_table
 from darts_jax.settings.config import validate_config
 from darts_jax.spaces import get_space
+from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.registry import load_data
-from darts_jax.training.console import format_table
+from darts_jax.training.console import format_table, print_status
 from darts_jax.training.directory import RunDirectory, atomic_write
+from darts_jax.training.grid_table import GridTable, show_grid
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.opening import open_run
 from darts_jax.workflows.oracles import (
@@ -90,7 +94,12 @@ def baseline(
     directory = open_run(run, config, "baseline", dataset)
     make_folder(path)
     rng = np.random.default_rng(config.seed)
-    trace = search(get_space(config.space), evaluate, budget, rng)
+    space = get_space(config.space)
+    if oracle == "training":
+        with show_grid(name, total=_expected_trainings(budget)) as table:
+            trace = search(space, _with_table(evaluate, table), budget, rng)
+    else:
+        trace = search(space, evaluate, budget, rng)
     best = trace.best.genotype
     atomic_write(directory.genotype, best.to_json())
     atomic_write(directory.path / "trace.json", _trace_json(name, oracle, trace))
@@ -116,6 +125,25 @@ def _make_oracle(
     known = require_table(config.benchmark.table, config.data.directory)
     measured = config.benchmark.dataset
     return make_table_oracle(known, "cifar10" if measured == "auto" else measured)
+
+
+def _expected_trainings(budget: Budget) -> int:
+    """Returns the number of evaluations; 0 where only their cost is bounded."""
+    return 0 if math.isinf(budget.evaluations) else int(budget.evaluations)
+
+
+def _with_table(evaluate: Evaluate, table: GridTable) -> Evaluate:
+    """Returns an oracle that shows every genotype as a program of a table."""
+    numbers = itertools.count(1)
+
+    def evaluate_shown(genotype: Genotype) -> Evaluation:
+        name = f"genotype {next(numbers)}"
+        with table.run(name):
+            evaluation = evaluate(genotype)
+        print_status(f"{name}: {evaluation.score:.2f}")
+        return evaluation
+
+    return evaluate_shown
 
 
 def _trace_json(name: str, oracle: str, trace: Trace) -> str:

@@ -22,11 +22,12 @@ from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.cost_limits import has_budget
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.console import format_table, print_status
-from darts_jax.training.directory import RunDirectory, atomic_write
+from darts_jax.training.directory import atomic_write
+from darts_jax.training.grid_table import show_grid
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.processes import is_writer, wait_for_all
 from darts_jax.training.run_budget import read_limit
-from darts_jax.workflows.population import population
+from darts_jax.workflows.population import PopulationResult, population
 from darts_jax.workflows.retrain import check_retraining, retrain
 
 if TYPE_CHECKING:
@@ -127,13 +128,65 @@ def front(
     check_retraining(_training_config(config), dataset)
     path = open_place(run)
     found = population(config, {TARGET: list(targets)}, path / "search", dataset)
-    rng = np.random.default_rng(config.seed)
+    candidates = _list_candidates(config, found)
+    if not candidates:
+        raise InputError(
+            "every loss of the front became NaN: want a lower "
+            "search.weights.learning_rate"
+        )
     rows = []
-    unit = ""
+    with show_grid("front", [one.name for one in candidates]) as table:
+        for one in candidates:
+            with table.run(one.name):
+                score = _train(config, path / one.name, one.genotype, dataset)
+            rows.append(
+                {
+                    "target": one.target,
+                    "cost": one.cost,
+                    measure.name: score,
+                    "group": one.name.split("_")[0],
+                    "name": one.name,
+                }
+            )
+    result = Front(tuple(rows), candidates[0].unit, path, measure)
+    atomic_write(path / "front.json", json.dumps(rows, indent=1) + "\n")
+    atomic_write(path / "summary.txt", str(result))
+    if is_writer():
+        # Matplotlib takes a second to import: only where something is drawn.
+        from darts_jax.plots.style import save_pictures
+
+        save_pictures(result.plot(), path / "front")
+    wait_for_all("the front is written")
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    """A network of the front, before it is trained.
+
+    Attributes:
+      name: of its directory.
+      genotype: found by a search, or drawn.
+      target: of the search.
+      cost: of the genotype.
+      unit: of both.
+    """
+
+    name: str
+    genotype: Genotype
+    target: float
+    cost: float
+    unit: str
+
+
+def _list_candidates(config: ConfigDict, found: PopulationResult) -> list[_Candidate]:
+    """Returns what each search found, and after it random networks of its cost."""
+    rng = np.random.default_rng(config.seed)
+    candidates = []
     for i, member in enumerate(found.members):
         target = member.settings[TARGET]
         own = with_overrides(config, [f"{TARGET}={target}"])
-        limit = read_limit(own, RunDirectory(path / "search"))
+        limit = read_limit(own, found.run)
         assert limit is not None
         unit = limit.expected.unit
         if member.genotype is None:
@@ -147,32 +200,11 @@ def front(
             networks[f"random_{i}_{n}"] = random_of_cost(
                 limit.space, limit.cost, wanted, rng
             )
-        for name, genotype in networks.items():
-            score = _train(config, path / name, genotype, dataset)
-            rows.append(
-                {
-                    "target": target,
-                    "cost": limit.cost(genotype),
-                    measure.name: score,
-                    "group": name.split("_")[0],
-                    "name": name,
-                }
-            )
-    if not rows:
-        raise InputError(
-            "every loss of the front became NaN: want a lower "
-            "search.weights.learning_rate"
-        )
-    result = Front(tuple(rows), unit, path, measure)
-    atomic_write(path / "front.json", json.dumps(rows, indent=1) + "\n")
-    atomic_write(path / "summary.txt", str(result))
-    if is_writer():
-        # Matplotlib takes a second to import: only where something is drawn.
-        from darts_jax.plots.style import save_pictures
-
-        save_pictures(result.plot(), path / "front")
-    wait_for_all("the front is written")
-    return result
+        candidates += [
+            _Candidate(name, genotype, target, limit.cost(genotype), unit)
+            for name, genotype in networks.items()
+        ]
+    return candidates
 
 
 def _train(

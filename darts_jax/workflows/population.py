@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +29,10 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.tasks.search_job import make_discretization
-from darts_jax.training.console import short_name
+from darts_jax.training.console import is_part_of_grid, short_name
 from darts_jax.training.directory import RunDirectory, atomic_write, load_architecture
+from darts_jax.training.grid_table import show_grid
+from darts_jax.training.live import Live
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.loop import run_epochs
 from darts_jax.training.metrics import read_metrics
@@ -78,7 +82,7 @@ class Member:
     def name(self) -> str:
         """Name by the settings in which it differs, other than its seed."""
         others = {k: v for k, v in self.settings.items() if k != "seed"}
-        return ", ".join(f"{short_name(k)} {v}" for k, v in others.items()) or "all"
+        return _describe_settings(others) or "all"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -182,10 +186,11 @@ def population(
     # What a population writes last: a finished one is read.
     if directory.summary_text.exists():
         return read_population(directory)
-    watch = SearchObserver(
-        Stage(members[0], "population"), directory, members=len(members)
-    )
-    run_epochs(job, directory, "population", config.checkpoint, watch)
+    with _show_members(settings) as live:
+        watch = SearchObserver(
+            Stage(members[0], "population"), directory, members=len(members), live=live
+        )
+        run_epochs(job, directory, "population", config.checkpoint, watch)
     wait_for_all("population")
     result = read_population(directory)
     for own, member in zip(members, result.members, strict=True):
@@ -193,6 +198,23 @@ def population(
             print_budget(read_limit(own, directory), member.genotype)
     _write(result)
     return result
+
+
+@contextlib.contextmanager
+def _show_members(settings: Sequence[Mapping[str, Any]]) -> Iterator[Live | None]:
+    """Shows the members in a table, where they are not a program of one already."""
+    if is_part_of_grid():
+        yield None
+        return
+    names = [_describe_settings(own) for own in settings]
+    with show_grid("population", names) as table, table.run(*names):
+
+        def fail_members(record: Mapping[str, Any]) -> None:
+            for name, loss in zip(names, record["loss"], strict=True):
+                if not math.isfinite(loss) and not table.has_failed(name):
+                    table.fail(name, f"its loss became NaN in epoch {record['epoch']}")
+
+        yield fail_members
 
 
 def read_population(directory: RunDirectory) -> PopulationResult:
@@ -277,6 +299,10 @@ def apply_choice(config: ConfigDict, choice: Mapping[str, object]) -> ConfigDict
       choice: setting -> value.
     """
     return with_overrides(config, [f"{key}={value}" for key, value in choice.items()])
+
+
+def _describe_settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{short_name(key)} {value}" for key, value in settings.items())
 
 
 def _claim(directory: RunDirectory, settings: list[dict[str, Any]]) -> None:

@@ -34,6 +34,7 @@ from darts_jax.tasks.image_data import search_halves
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import print_status
 from darts_jax.training.directory import RunDirectory, atomic_write
+from darts_jax.training.grid_table import show_grid
 from darts_jax.training.progress import read_progress
 from darts_jax.training.restore import SavedSearch
 from darts_jax.workflows.compare import load_search
@@ -88,11 +89,13 @@ def reproduce(
     series = make_series(experiment, configs, dataset, open_place(runs), random)
     path = open_place(results) / f"{name}.json"
     try:
-        for config in configs:
-            if not only_read or series.is_finished(config):
-                series.run(config)
-        if not only_read or series.is_concluded():
-            series.conclude()
+        with show_grid(name, [f"seed {seed}" for seed in seeds]) as table:
+            for config in configs:
+                if not only_read or series.is_finished(config):
+                    with table.run(f"seed {config.seed}"):
+                        series.run(config)
+            if not only_read or series.is_concluded():
+                series.conclude()
     except SystemExit:
         series.store(path)
         raise
