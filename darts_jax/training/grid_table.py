@@ -1,8 +1,8 @@
 """Table of a grid's programs: running, done, failed, and the time that is left.
 
 The table is told three events, by whatever runs the programs: one has started, has
-finished, has failed. A terminal and a notebook show the table in place; elsewhere every event is
-a line.
+finished, has failed. A terminal and a notebook show the table in place; elsewhere every
+event is a line.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 
 @dataclasses.dataclass
 class GridRow:
-    """One program of a grid.
+    """Program of a grid.
 
     Attributes:
       name: of the program.
