@@ -43,6 +43,15 @@ if TYPE_CHECKING:
     from darts_jax.bilevel.stopping import EpochRecord as EpochRecord
     from darts_jax.bilevel.stopping import Stop as Stop
     from darts_jax.bilevel.weight_training import Training as Training
+    from darts_jax.choices.adapters import Functions as Functions
+    from darts_jax.choices.decisions import decided as decided
+    from darts_jax.choices.decisions import mixed as mixed
+    from darts_jax.choices.modules import Choice as Choice
+    from darts_jax.choices.modules import InputChoice as InputChoice
+    from darts_jax.choices.modules import ValueChoice as ValueChoice
+    from darts_jax.choices.space import ModuleSpace as ModuleSpace
+    from darts_jax.choices.space import decide as decide
+    from darts_jax.choices.space import space_of as space_of
     from darts_jax.data.dataset import Dataset as Dataset
     from darts_jax.data.dataset import from_arrays as from_arrays
     from darts_jax.data.sources import SOURCES as SOURCES
@@ -84,6 +93,8 @@ if TYPE_CHECKING:
     from darts_jax.spaces.published import get_genotype as get_genotype
     from darts_jax.spaces.reading import read_genotype as read_genotype
     from darts_jax.spaces.scaling import scaled as scaled
+    from darts_jax.tasks.module.problem import Problem as Problem
+    from darts_jax.tasks.module.problem import make_problem as make_problem
     from darts_jax.tasks.registry import TASKS as TASKS
     from darts_jax.tasks.registry import register_task as register_task
     from darts_jax.tasks.task import Task as Task
@@ -150,6 +161,12 @@ _MODULES = {
     "spaces.published": ("PUBLISHED", "get_genotype"),
     "spaces.reading": ("read_genotype",),
     "spaces.scaling": ("scaled",),
+    # Choices in a network of one's own.
+    "choices.modules": ("Choice", "InputChoice", "ValueChoice"),
+    "choices.space": ("ModuleSpace", "decide", "space_of"),
+    "choices.decisions": ("decided", "mixed"),
+    "choices.adapters": ("Functions",),
+    "tasks.module.problem": ("Problem", "make_problem"),
     # Choices of a method: tables that users extend.
     "bilevel.relaxation": ("RELAXATIONS", "Relaxation", "relax"),
     "bilevel.hypergradient": ("HYPERGRADIENTS",),

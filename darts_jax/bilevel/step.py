@@ -45,6 +45,7 @@ from darts_jax.bilevel.relaxation import (
     is_operations,
     relax,
 )
+from darts_jax.bilevel.weight_training import Optimizer, make_sgd
 from darts_jax.types import (
     Alpha,
     AnyArray,
@@ -117,7 +118,8 @@ class Search:
       cost_constraint: limit on the cost of the genotype; None is no limit.
       criterion: loss, metrics and rewards of the supernet's outputs.
       edges_per_node: edges into each node of a drawn network; 0 keeps all.
-      nesterov: True if the momentum of the weights is Nesterov's.
+      optimizer: change of the weights from their gradient, from the scalars of a step;
+        its initial state depends on none. ``lambda scalars: optax.adamw(1e-3)`` is one.
       weights_first: True if the weights' step comes first; the architecture's gradient
         is then taken at the new weights.
     """
@@ -143,7 +145,7 @@ class Search:
     cost_constraint: CostConstraint | None = None
     criterion: Criterion = CLASSIFICATION_CRITERION
     edges_per_node: int = 0
-    nesterov: bool = False
+    optimizer: Optimizer = make_sgd
     weights_first: bool = False
 
     def init(
@@ -180,7 +182,7 @@ class Search:
             mask=given,
             baseline=jnp.zeros((), dtype),
             multiplier=jnp.zeros((), dtype),
-            weight_optimizer=self._sgd(blank).init(params),
+            weight_optimizer=self.optimizer(blank).init(params),
             alpha_optimizer=self.update.transformation(blank).init(alpha),
         )
 
@@ -330,8 +332,8 @@ class Search:
         """
 
         def inner_step(gradient: Params, params: Params) -> Params:
-            sgd = self._sgd(scalars)
-            updates, _ = sgd.update(gradient, state.weight_optimizer, params)
+            optimizer = self.optimizer(scalars)
+            updates, _ = optimizer.update(gradient, state.weight_optimizer, params)
             return optax.apply_updates(params, updates)
 
         return inner_step
@@ -354,7 +356,7 @@ class Search:
             kind, cells = self.hook_cells
             hook = self._hook_gradient(kind, cells, state, mixture, train, scalars, key)
             gradient = optax.tree.add_scale(gradient, scalars["hook"], hook)
-        updates, weight_optimizer = self._sgd(scalars).update(
+        updates, weight_optimizer = self.optimizer(scalars).update(
             gradient, state.weight_optimizer, state.params
         )
         new = state.replace(
@@ -364,9 +366,6 @@ class Search:
             weight_optimizer=weight_optimizer,
         )
         return new, self.criterion.metrics(value, outputs, train)
-
-    def _sgd(self, scalars: Scalars) -> optax.GradientTransformation:
-        return optimizers.sgd(**scalars["weights"], nesterov=self.nesterov)
 
     def _architecture_step(
         self,

@@ -47,6 +47,10 @@ Weights = Mapping[str, Float[Array, "edge op"] | Float[np.ndarray, "edge op"]]
 """Kind of cell -> probability of every choice [edge, op]."""
 
 
+JOINT = "|"
+"""Separates names of kinds whose choices cost something together."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ExpectedCost:
     """Cost of a network as a polynomial in the probabilities of its choices.
@@ -60,6 +64,8 @@ class ExpectedCost:
         for the last one, of the classifier [width before, own width].
       edges: kind -> index of the edge that chooses its width, where one does.
       before: kind -> the kind whose width its cells see.
+      joint: names of kinds of one edge, joined by ``|`` -> cost of their choices
+        together beyond that of fewer of them, an axis [op] for each.
     """
 
     unit: str
@@ -68,6 +74,9 @@ class ExpectedCost:
     around: Mapping[str, Float[np.ndarray, "before own"]]
     edges: Mapping[str, int]
     before: Mapping[str, str]
+    joint: Mapping[str, Float[np.ndarray, "..."]] = dataclasses.field(
+        default_factory=dict
+    )
 
     def __call__(self, weights: Weights) -> Any:
         """Computes the expected cost of independent choices, a scalar.
@@ -85,6 +94,12 @@ class ExpectedCost:
             choices = (np.asarray(table, mine.dtype) * scale).sum((-2, -1))
             total = total + (choices * mine).sum()
             total = total + (np.asarray(self.around[kind], mine.dtype) * scale).sum()
+        for kinds, table in self.joint.items():
+            own = [weights[kind][0] for kind in kinds.split(JOINT)]
+            part = np.asarray(table, own[0].dtype)
+            for mine in own:
+                part = (mine * part.T).T.sum(0)
+            total = total + part
         return total
 
     def _widths(self, kind: str | None, weights: Weights, count: int, like: Any) -> Any:
@@ -95,14 +110,18 @@ class ExpectedCost:
 
     def to_json(self) -> str:
         """Returns the polynomial as JSON."""
-        return json.dumps(dataclasses.asdict(self), default=np.ndarray.tolist) + "\n"
+        tree = dataclasses.asdict(self)
+        if not self.joint:
+            del tree["joint"]
+        return json.dumps(tree, default=np.ndarray.tolist) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "ExpectedCost":
         """Reads ``text``, as `to_json` wrote it; damaged, it raises InputError."""
         try:
             tree = json.loads(text)
-            for name in ("tables", "around"):
+            tree.setdefault("joint", {})
+            for name in ("tables", "around", "joint"):
                 tree[name] = {k: np.array(v, float) for k, v in tree[name].items()}
             return cls(**tree)
         except (ValueError, KeyError, TypeError, AttributeError) as error:

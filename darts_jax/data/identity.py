@@ -26,7 +26,11 @@ SAMPLED = 16
 """Number of images of either part of a stream whose bytes its fingerprint reads."""
 
 _PARTS = {"train": "training", "valid": "validation", "test": "test"}
-_UNITS = {"images": "images", "stream": "images", "scenes": "images", "text": "tokens"}
+_UNITS = {
+    **dict.fromkeys(("images", "stream", "scenes"), "images"),
+    "text": "tokens",
+    "examples": "examples",
+}
 _LISTED = 6  # names in one line
 _CHANNELS = {1: "gray images", 3: "RGB images"}
 
@@ -44,12 +48,12 @@ class Identity:
     """Facts about the data that a run began with, as they are stored.
 
     Attributes:
-      kind: "images", "stream", "scenes" or "text".
+      kind: "images", "stream", "scenes", "text" or "examples".
       name: used in reports; a folder that moved may have another.
       counts: part -> number of images, or of tokens of a text.
       classes: name of every label; of a text its vocabulary.
-      shape: height, width, channels; empty for a text.
-      mean: of every channel in units of 0..1, float32 values; empty for a text.
+      shape: height, width, channels; empty for a text and for examples.
+      mean: of every channel in units of 0..1, float32 values; empty like ``shape``.
       std: like ``mean``.
       fingerprints: part -> name of a fact -> its digest; in memory of all pixels.
       note: as of `Dataset`.
@@ -299,6 +303,7 @@ def describe_kind(kind: str) -> str:
         "stream": "a stream of images",
         "scenes": "images with boxes",
         "text": "a text",
+        "examples": "examples of a network of one's own",
     }[kind]
 
 

@@ -48,12 +48,13 @@ class Resident:
         return _examples(images[rows], labels[rows])
 
 
-def shuffled_feed(parts: Sequence[Any], size: int) -> Feed:
+def shuffled_feed(parts: Sequence[Any], size: int, unit: str = "images") -> Feed:
     """Returns batches of each part, in another order in every epoch.
 
     Args:
       parts: trees of arrays [example, ...]; the first fixes the steps.
       size: examples of a batch.
+      unit: name of the examples.
     """
     data = tuple(parts)
     counts = [count_examples(part) for part in data]
@@ -73,7 +74,7 @@ def shuffled_feed(parts: Sequence[Any], size: int) -> Feed:
     return resident_feed(
         data,
         count=sum(counts),
-        unit="images",
+        unit=unit,
         steps=counts[0] // size,
         per_step=len(data) * size,
         order=order,
@@ -82,7 +83,10 @@ def shuffled_feed(parts: Sequence[Any], size: int) -> Feed:
 
 
 def single_pass_feed(
-    examples: Any, size: int, mark_padding: Callable[[Any, Array], Any]
+    examples: Any,
+    size: int,
+    mark_padding: Callable[[Any, Array], Any],
+    unit: str = "images",
 ) -> Feed:
     """Returns every example once and in its place; the last batch is filled up.
 
@@ -91,6 +95,7 @@ def single_pass_feed(
       size: examples of a batch.
       mark_padding: (batch, bool [example]: False where an example only fills the batch
         up) -> the batch.
+      unit: name of the examples.
     """
     count = count_examples(examples)
 
@@ -103,7 +108,7 @@ def single_pass_feed(
     return resident_feed(
         (examples,),
         count=count,
-        unit="images",
+        unit=unit,
         steps=-(-count // size),
         per_step=size,
         order=lambda key, epoch: (),

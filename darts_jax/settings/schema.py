@@ -52,6 +52,9 @@ from darts_jax.spaces import SPACES
 
 DTYPES = OneOf(("float32", "bfloat16"))
 
+METRICS = {"accuracy": "", "balanced_accuracy": "", "loss": ""}
+"""Name of a score -> nothing; networks of one's own add theirs."""
+
 
 def _sgd(part: str, final_rate: float) -> dict[str, Setting]:
     """Returns the settings of the weights' optimizer, of a search or a retraining."""
@@ -121,7 +124,7 @@ SCHEMA: dict[str, Setting] = {
     "data.metric": Setting(
         "auto",
         "Score of a network; auto: the task's own.",
-        OneOf(("auto", "accuracy", "balanced_accuracy")),
+        Registered(METRICS, besides=("auto",)),
     ),
     "supernet.network": Setting(
         "cifar",

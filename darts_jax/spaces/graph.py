@@ -355,6 +355,10 @@ class Genotype:
 
     def to_json(self) -> str:
         """Returns this project's JSON, which `from_json` reads."""
+        choices = self._module_choices()
+        if choices is not None:
+            named = {"space": self.space, "choices": choices}
+            return json.dumps(named, indent=1) + "\n"
         cells = {
             kind: {
                 "inputs": cell.inputs,
@@ -370,6 +374,9 @@ class Genotype:
 
     def __str__(self) -> str:
         """Returns a line per node: ``normal 2 = sep_conv_3x3(0) + skip_connect(1)``."""
+        choices = self._module_choices()
+        if choices is not None:
+            return "\n".join(f"{name} = {option}" for name, option in choices.items())
         lines = []
         for kind, cell in self.cells.items():
             for target in range(cell.inputs, cell.states):
@@ -380,6 +387,12 @@ class Genotype:
                 ]
                 lines.append(f"{kind} {target} = {' + '.join(terms) or 'zero'}")
         return "\n".join(lines)
+
+    def _module_choices(self) -> dict[str, str] | None:
+        """Returns the choices in a user's own network; None of another space."""
+        from darts_jax.spaces import modules
+
+        return modules.choices_of(self) if modules.is_module(self.space) else None
 
     @classmethod
     def from_json(cls, text: str) -> "Genotype":

@@ -1,6 +1,7 @@
 """Parsers of the forms in which genotypes are written; each checks the result.
 
-- This project's JSON: the space, and of every kind of cell its inputs, edges, output.
+- This project's JSON: the space, and of every kind of cell its inputs, edges, output;
+  of a user's own network, the option of every choice by name.
 - Pairs, as the code of Liu et al. (2019) prints them: of every kind its
   ``[operation, source]`` in the order of the nodes, and ``<kind>_concat``. A node's
   pairs may be a list of their own (Dong and Yang, 2019). Of triples, as FairDARTS (Chu
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from darts_jax.errors import InputError
-from darts_jax.spaces import SPACES, get_space
+from darts_jax.spaces import SPACES, get_space, modules
 from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge, Space
 from darts_jax.spaces.moves import RULES
@@ -71,6 +72,8 @@ def parse_tree(tree: Any) -> Genotype:
             f"not a genotype: {_short(tree)}; want an object with 'cells' or "
             "'<kind>_concat'"
         )
+    if "choices" in tree:
+        return _of_choices(tree)
     return check_genotype(_of_cells(tree)) if "cells" in tree else parse_pairs(tree)
 
 
@@ -185,6 +188,20 @@ def _of_cells(tree: Mapping[str, Any]) -> Genotype:
         for name, width in widths.items()
     }
     return Genotype(space, cells, numbers)
+
+
+def _of_choices(tree: Mapping[str, Any]) -> Genotype:
+    _require_keys("the genotype", tree, ("space", "choices"))
+    choices = tree["choices"]
+    if not isinstance(choices, Mapping):
+        raise InputError(f"choices of the genotype are {_short(choices)}; want {{...}}")
+    name = _name("the genotype: space", tree["space"])
+    if not modules.is_module(name):
+        raise InputError(
+            f"the genotype is of a network {name[:60]!r}, which is not known here; "
+            "want darts_jax.space_of(module, example), or a --config FILE that calls it"
+        )
+    return modules.genotype_of(get_space(name), choices)
 
 
 def _cell(kind: str, tree: Any) -> CellGenotype:

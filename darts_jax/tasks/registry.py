@@ -17,6 +17,7 @@ from darts_jax.tasks.classification.task import CLASSIFICATION
 from darts_jax.tasks.cost_limits import Pricing, space_with_rule
 from darts_jax.tasks.detection.task import DETECTION
 from darts_jax.tasks.language.task import LANGUAGE
+from darts_jax.tasks.module.task import MODULE
 from darts_jax.tasks.task import Task, choose_score
 
 TASKS: dict[str, Task] = {}
@@ -38,7 +39,7 @@ def register_task(task: Task) -> Task:
     return task
 
 
-for _task in (CLASSIFICATION, LANGUAGE, DETECTION):
+for _task in (CLASSIFICATION, LANGUAGE, DETECTION, MODULE):
     register_task(_task)
 
 

@@ -33,6 +33,7 @@ from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.step import Search
 from darts_jax.bilevel.stopping import STOP_RULES, StopRule
+from darts_jax.bilevel.weight_training import Optimizer, make_sgd
 from darts_jax.cost.expected import ExpectedCost, get_price
 from darts_jax.cost.sites import Costs, operation_costs
 from darts_jax.engine import program, seeds
@@ -204,6 +205,7 @@ def make_method(
     costs: Callable[[str, Any, tuple[int, int]], Costs] | None = None,
     criterion: Criterion = CLASSIFICATION_CRITERION,
     apply: SupernetApply | None = None,
+    optimizer: Optimizer | None = None,
 ) -> Search:
     """Makes the step of a search, every slot filled as the settings say.
 
@@ -214,7 +216,8 @@ def make_method(
       costs: (``search.costs``, net, size) -> cost of every operation, for the term
         ``expected_cost``; by default that of a `Supernet`'s.
       criterion: loss and metrics of the task.
-      apply: forward pass of ``net``, if it is mapped over devices.
+      apply: forward pass of ``net``, if it is no `Supernet` or mapped over devices.
+      optimizer: change of the weights, in place of the settings'.
 
     Raises:
       InputError: the table of costs that is asked for is not at hand or not of this
@@ -240,7 +243,8 @@ def make_method(
         hook_cells=None if settings.hook == "none" else hooked_cells(config, space),
         freezes_architecture=settings.warmup > 0 or settings.selection.tune_epochs > 0,
         drops_edges=settings.selection.tune_epochs > 0,
-        nesterov=settings.weights.nesterov,
+        optimizer=optimizer
+        or functools.partial(make_sgd, nesterov=settings.weights.nesterov),
         weights_first=settings.first_step == "weights",
         targets=targets or (edge_targets(space) if settings.edges_per_node else {}),
         edges_per_node=settings.edges_per_node,

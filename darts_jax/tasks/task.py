@@ -41,7 +41,7 @@ class Task:
     """
 
     name: str
-    scores: tuple[Score, ...]
+    scores: Sequence[Score]
     load: Callable[[ConfigDict], TaskData]
     make_search: Callable[[ConfigDict, TaskData, Layout], Job]
     make_training: Callable[[ConfigDict, TaskData, Genotype, Layout], Job]

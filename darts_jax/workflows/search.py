@@ -1,9 +1,9 @@
 """`search`: from data to a genotype."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack, overload
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -18,8 +18,10 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.reading import read_genotype_file
 from darts_jax.tasks.benchmark import known_accuracies
+from darts_jax.tasks.module.problem import Module, ProblemParts, make_problem
 from darts_jax.tasks.registry import load_data, make_search
 from darts_jax.tasks.search_job import full_mask, make_discretization, search_start
+from darts_jax.tasks.task import TaskData
 from darts_jax.training.checkpoint import Checkpoints
 from darts_jax.training.console import print_status
 from darts_jax.training.directory import RunDirectory, atomic_write
@@ -44,15 +46,41 @@ LARGEST_DECAY = 0.03
 """Bound of the weights' decay when a search begins anew (R-DARTS's released code)."""
 
 
-@holds_run_lock
+@overload
 def search(
     config: ConfigDict,
     run: str | Path,
-    dataset: AnyDataset | None = None,
+    dataset: TaskData | None = None,
     live: Live | None = None,
     start_from: str | Path | None = None,
+) -> SearchResult: ...
+
+
+@overload
+def search(
+    config: Module,
+    run: str | Path,
+    dataset: None = None,
+    live: Live | None = None,
+    start_from: str | Path | None = None,
+    settings: ConfigDict | Sequence[str] = (),
+    **problem: Unpack[ProblemParts],
+) -> SearchResult: ...
+
+
+def search(
+    config: ConfigDict | Module,
+    run: str | Path,
+    dataset: TaskData | None = None,
+    live: Live | None = None,
+    start_from: str | Path | None = None,
+    settings: ConfigDict | Sequence[str] = (),
+    **problem: object,
 ) -> SearchResult:
     """Searches an architecture, or goes on where an earlier call was stopped.
+
+    The architecture is a space's, as the settings name it, or that of a network of
+    one's own with choices in it: ``search(module, run, data=..., loss=...)``.
 
     Example:
       >>> images = np.random.default_rng(0).integers(0, 256, (32, 4, 4, 3), np.uint8)
@@ -66,12 +94,14 @@ def search(
       'one_edge'
 
     Args:
-      config: see `config.default_config`.
+      config: see `config.default_config`; or a network of one's own.
       run: a new directory, or that of a run with the same settings.
       dataset: in place of the one that the config names.
       live: is shown every epoch's record; by default, in a notebook, a plot.
       start_from: a run whose search's last weights, statistics and architecture are
         the first of this one, in place of random ones.
+      settings: for a network of one's own, ``["search.epochs=3"]`` or a whole config.
+      problem: for a network of one's own, what `make_problem` takes besides.
 
     Returns:
       The genotype and the records of all epochs.
@@ -80,6 +110,26 @@ def search(
       InputError: a mistake in the settings or the data, or the run began on other
         data; one line says which.
     """
+    if isinstance(config, ConfigDict):
+        return _search(config, run, dataset, live, start_from)
+    parts: Any = problem
+    own = make_problem(config, **parts)
+    if isinstance(settings, ConfigDict):
+        chosen = own.config(base=settings)
+    else:
+        chosen = own.config(*settings)
+    return _search(chosen, run, own, live, start_from)
+
+
+@holds_run_lock
+def _search(
+    config: ConfigDict,
+    run: str | Path,
+    dataset: TaskData | None,
+    live: Live | None,
+    start_from: str | Path | None,
+) -> SearchResult:
+    """Searches by settings; see `search`."""
     validate_config(config)
     use_compilation_cache(config.compilation_cache)
     dataset = dataset or load_data(config)

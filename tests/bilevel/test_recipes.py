@@ -1,5 +1,7 @@
 """Nesterov's momentum and the order of a search's two steps, against references."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.bilevel.hypergradient import first_order
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.step import Search
+from darts_jax.bilevel.weight_training import make_sgd
 from darts_jax.settings.scalars import search_scalars
 from darts_jax.tasks.registry import load_data, make_search, make_training
 from darts_jax.tasks.search_job import full_mask, initial_alpha
@@ -67,7 +70,8 @@ def test_weights_may_step_before_the_architecture(nesterov):
         mask = {"normal": np.ones((3, 2), bool)}
         train, valid = examples(1, batch=4), examples(2, batch=4)
         scalars = to64(SCALARS)
-        how = {"mask": mask, "nesterov": nesterov}
+        sgd = functools.partial(make_sgd, nesterov=nesterov)
+        how = {"mask": mask, "optimizer": sgd}
         search = Search(
             one_line, RELAXATIONS["softmax"], first_order, weights_first=True, **how
         )
@@ -120,11 +124,11 @@ def test_the_settings_reach_every_task(settings, nesterov, tmp_path, monkeypatch
     config = load_config(None, [*settings, *where, *asked, order])
     dataset = load_data(config)
     search = make_search(config, dataset).method
-    assert search.nesterov == search.weights_first == nesterov
+    assert search.weights_first == nesterov
 
     space = darts_jax.get_space(config.space)
     genotype = random_genotype(space, np.random.default_rng(0))
-    methods = [make_training(config, dataset, genotype).method]
+    methods = [search, make_training(config, dataset, genotype).method]
     if settings is CLASSES:
         config.retrain.update(drop_path=0.0, auxiliary_weight=0.0)
         methods.append(make_shared_training(config, dataset, [genotype]).method)
