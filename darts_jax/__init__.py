@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from darts_jax.models.supernet import Supernet as Supernet
     from darts_jax.nasbench import load_table as load_table
     from darts_jax.plots.cells import draw_genotype as draw_genotype
+    from darts_jax.proxies import PROXIES as PROXIES
+    from darts_jax.proxies import UntrainedNetwork as UntrainedNetwork
     from darts_jax.reports.report import report as report
     from darts_jax.settings.config import default_config as default_config
     from darts_jax.settings.config_files import load_config as load_config
@@ -116,6 +118,7 @@ if TYPE_CHECKING:
     from darts_jax.workflows.export import export as export
     from darts_jax.workflows.front import front as front
     from darts_jax.workflows.population import population as population
+    from darts_jax.workflows.proxies import score_untrained as score_untrained
     from darts_jax.workflows.retrain import retrain as retrain
     from darts_jax.workflows.score import score as score
     from darts_jax.workflows.search import search as search
@@ -132,6 +135,7 @@ _MODULES = {
     "workflows.export": ("export",),
     "workflows.front": ("front",),
     "workflows.population": ("population",),
+    "workflows.proxies": ("score_untrained",),
     "reports.report": ("report",),
     "workflows.retrain": ("retrain",),
     "workflows.score": ("score",),
@@ -202,6 +206,7 @@ _MODULES = {
     "tasks.registry": ("TASKS", "register_task"),
     "tasks.task": ("Task",),
     "baselines": ("BASELINES", "Budget", "Evaluation", "improvement"),
+    "proxies": ("PROXIES", "UntrainedNetwork"),
     # Known truth, published weights, errors.
     "nasbench": ("load_table",),
     "interop": ("export_weights", "import_weights", "read_arrays", "write_arrays"),

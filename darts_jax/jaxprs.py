@@ -179,6 +179,15 @@ def is_conditional(equation: JaxprEqn) -> bool:
     return bool(equation.primitive is primitives.cond_p)
 
 
+def branches(equation: JaxprEqn) -> tuple[ClosedJaxpr, ...]:
+    """Returns the programs of a conditional, of which operand 0 is the number.
+
+    Args:
+      equation: for which `is_conditional` is True.
+    """
+    return tuple(equation.params["branches"])
+
+
 def called_program(equation: JaxprEqn) -> ClosedJaxpr | None:
     """Returns the one program that an equation calls with its own operands.
 
@@ -303,6 +312,15 @@ def trace_in_place(
       operands: its arguments.
     """
     return jax.make_jaxpr(lambda *given: function(*given, **equation.params))(*operands)
+
+
+def name_of(equation: JaxprEqn) -> str:
+    """Returns the name that `checkpoint_name` has given a value; empty: it gave none.
+
+    Args:
+      equation: of a program.
+    """
+    return str(equation.params["name"]) if equation.primitive.name == "name" else ""
 
 
 def without_dead_equations(program: ClosedJaxpr) -> ClosedJaxpr:

@@ -8,7 +8,8 @@ PACKAGE = ROOT / "darts_jax"
 LAYERS = (
     *("errors", "documentation", "types", "jaxprs", "html", "buckets", "files"),
     *("spaces", "kernels", "data"),
-    *("bilevel", "models", "choices", "cost", "analysis", "baselines", "nasbench"),
+    *("bilevel", "models", "choices", "cost", "analysis"),
+    *("proxies", "baselines", "nasbench"),
     *("settings", "engine", "tasks", "plots"),
     *("training", "interop", "workflows", "reports", "cli"),
 )

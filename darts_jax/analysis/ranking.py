@@ -24,6 +24,67 @@ class RankingQuality(NamedTuple):
     regret: dict[int, float]
 
 
+class RankCorrelation(NamedTuple):
+    """A rank correlation with its 95 % interval over architectures.
+
+    Attributes:
+      value: in [-1, 1]; NaN where all scores or all truths are equal.
+      low: lower end of the interval.
+      high: upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+class RankAgreement(NamedTuple):
+    """Agreement of scores with the truth, with intervals.
+
+    Attributes:
+      spearman: correlation of the ranks.
+      kendall: Kendall's tau-b.
+      items: number of those whose score is a number; the others are left out.
+    """
+
+    spearman: RankCorrelation
+    kendall: RankCorrelation
+    items: int
+
+
+def rank_agreement(scores: Numbers, truth: Numbers) -> RankAgreement:
+    """Compares scores with the truth.
+
+    The intervals are those of Bonett and Wright (2000): Fisher's transform of the
+    correlation r is taken as normal, with variance (1 + r^2 / 2) / (n - 3) for
+    Spearman's and 0.437 / (n - 4) for Kendall's.
+
+    Args:
+      scores: one score for each item [n]; NaN where there is none.
+      truth: true value of each item [n].
+    """
+    known = ~(np.isnan(scores) | np.isnan(truth))
+    scores, truth = scores[known], truth[known]
+    count = len(scores)
+    if count < 2 or (scores == scores[0]).all() or (truth == truth[0]).all():
+        nothing = RankCorrelation(float("nan"), float("nan"), float("nan"))
+        return RankAgreement(nothing, nothing, count)
+    spearman = float(stats.spearmanr(scores, truth).statistic)
+    kendall = float(stats.kendalltau(scores, truth).statistic)
+    return RankAgreement(
+        _with_interval(spearman, (1 + spearman**2 / 2) / max(count - 3, 1)),
+        _with_interval(kendall, 0.437 / max(count - 4, 1)),
+        count,
+    )
+
+
+def _with_interval(value: float, variance: float) -> RankCorrelation:
+    inner = np.clip(value, -1 + 1e-12, 1 - 1e-12)
+    ends = np.arctanh(inner) + stats.norm.ppf([0.025, 0.975]) * variance**0.5
+    low, high = np.tanh(ends)
+    return RankCorrelation(value, float(low), float(high))
+
+
 def ranking_quality(
     scores: Numbers, truth: Numbers, top: tuple[int, ...] = (1, 10)
 ) -> RankingQuality:

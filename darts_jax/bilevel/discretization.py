@@ -4,9 +4,10 @@ A rule reads weights off the parameters (`softmax_weights` unless its paper has 
 and keeps operations by them. To add one: ``DISCRETIZATIONS["mine"] = mine``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -263,6 +264,25 @@ DISCRETIZATIONS: dict[str, Discretization] = {
 """`search.discretization` -> genotype from architecture parameters alone."""
 
 
+def is_mixture(space: Space, genotype: Genotype) -> bool:
+    """Returns whether a mixture of the space's cells is the genotype's very network.
+
+    Args:
+      space: search space.
+      genotype: of it, with any states.
+    """
+    return not genotype.widths and all(
+        cell.output == space.cells[kind].output
+        and all(
+            choice.operation in edge.operations
+            for choice in cell.choices
+            for edge in space.cells[kind].edges
+            if (edge.source, edge.target) == (choice.source, choice.target)
+        )
+        for kind, cell in genotype.cells.items()
+    )
+
+
 def one_hot(space: Space, genotype: Genotype) -> Mixture:
     """Returns the mixture of a genotype: weight 1 for what it keeps, float32.
 
@@ -279,6 +299,17 @@ def one_hot(space: Space, genotype: Genotype) -> Mixture:
             weights[e, cell.edges[e].operations.index(choice.operation)] = 1
         mixture[kind] = weights
     return Mixture(mixture)
+
+
+def stack_one_hot(space: Space, genotypes: Sequence[Genotype]) -> Mixture:
+    """Returns the mixtures of genotypes, float32 [genotype, edge, op] by kind.
+
+    Args:
+      space: search space.
+      genotypes: of it.
+    """
+    each = [one_hot(space, genotype) for genotype in genotypes]
+    return jax.tree.map(lambda *weights: np.stack(weights), *each)
 
 
 def keep_strongest(cell: Cell, weights: Weights, count: int) -> np.ndarray:

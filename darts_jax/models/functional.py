@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from darts_jax.kernels import use_precision
+from darts_jax.kernels import BN_EPSILON, use_precision
 from darts_jax.models import stack
 from darts_jax.models.network import Logits, Network
-from darts_jax.models.operations.layers import STREAMS, Image, draw
+from darts_jax.models.operations.layers import MOMENTS, STREAMS, Image, draw
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces.graph import Space
 from darts_jax.types import Mixture, NetworkApply, Params, Stats, SupernetApply
@@ -135,6 +135,85 @@ def network_apply(net: Network, precision: str = "default") -> NetworkApply:
         return logits, {**stats, **changed}
 
     return apply
+
+
+def weight_layers(params: Params) -> list[Float[Array, "layer ..."]]:
+    """Returns the weights of all layers of an image network, apart from its vectors.
+
+    The weights are the kernels of convolutions and of the classifier, and whatever else
+    has two axes or more in its layer; scales and biases are left out. Layers that are
+    alike, in cells and on edges, are the rows of one array.
+
+    Args:
+      params: of a supernet or of a genotype's network, or a tree of its shape.
+    """
+    layers = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        axes = _stack_axes(path)
+        if leaf.ndim >= axes + 2:
+            layers.append(leaf.reshape(-1, *leaf.shape[axes:]))
+    return layers
+
+
+def mask_weights(params: Params) -> Params:
+    """Returns parameters with zeros in the place of all but `weight_layers`.
+
+    Args:
+      params: of a supernet or of a genotype's network, or a tree of its shape.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: (
+            leaf if leaf.ndim >= _stack_axes(path) + 2 else jnp.zeros_like(leaf)
+        ),
+        params,
+    )
+
+
+def channel_sums(params: Params) -> list[Float[Array, "... channel"]]:
+    """Returns sums over the kernel, and the bias, of each output channel of each layer.
+
+    Args:
+      params: of a supernet or of a genotype's network, or a tree of its shape.
+    """
+    leaves = {
+        tuple(entry.key for entry in path): (_stack_axes(path), leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+    sums = []
+    for (*place, name), (axes, leaf) in leaves.items():
+        if name == "kernel":
+            total = jnp.sum(leaf, tuple(range(axes, leaf.ndim - 1)))
+            _, bias = leaves.get((*place, "bias"), (0, 0))
+            sums.append(total + bias)
+    return sums
+
+
+def identity_statistics(stats: Stats) -> Stats:
+    """Returns statistics by which BN in test mode leaves its input as it is.
+
+    Their mean is 0 and their variance 1, less what BN adds to it. The scale and the
+    bias of BN are still to be 1 and 0, as they are before training.
+
+    Args:
+      stats: running statistics of a network; those of Flax's own `BatchNorm` count too.
+    """
+
+    def identity(path: Any, leaf: Array) -> Array:
+        name = path[-1].key
+        if name == MOMENTS:
+            rows = jnp.array([0.0, 1 - BN_EPSILON], leaf.dtype)[:, None]
+            return jnp.broadcast_to(rows, leaf.shape)
+        if name in ("mean", "var"):
+            return jnp.full_like(leaf, 0.0 if name == "mean" else 1 - BN_EPSILON)
+        return leaf
+
+    return jax.tree_util.tree_map_with_path(identity, stats)
+
+
+def _stack_axes(path: Any) -> int:
+    """Returns how many axes of a leaf are of stacks: of equal cells, and of edges."""
+    names = [entry.key for entry in path]
+    return sum(name == "edges" or name.startswith("blocks_") for name in names)
 
 
 def count_parameters(params: Params) -> int:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from darts_jax.models import stack
@@ -25,6 +26,9 @@ from darts_jax.models.operations.layers import (
 from darts_jax.models.operations.mobile import BLOCK_ACTIVATIONS
 from darts_jax.spaces.graph import Macro
 from darts_jax.spaces.widths import FEATURES, STEM
+
+BLOCK_OUTPUT = "block_output"
+"""Name, in a traced program, of the output of a block."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,6 +260,7 @@ def run_blocks(
         ) -> tuple[tuple[Image, Image], Any]:
             variables, key, extra = x
             output, stats = call(variables, key, *states, *extra)
+            output = checkpoint_name(output, BLOCK_OUTPUT)
             return (states[1], output), stats
 
         walked = (variables, keys[first : last + 1], stacked)

@@ -39,6 +39,9 @@ EVIDENCE_SCHEMA: dict[str, Setting] = {
     "score.calibration": Setting(
         250, "Training images that recalibrate a path.", POSITIVE, "images"
     ),
+    "proxies.batch_size": Setting(
+        64, "Training images by which zero-cost proxies score.", POSITIVE, "images"
+    ),
     "benchmark.table": Setting(
         "", "Table of NAS-Bench-201; empty: nasbench201_table.npz in data.directory."
     ),

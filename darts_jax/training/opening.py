@@ -57,6 +57,7 @@ _SECTIONS = {
     "population": (*_DATA, *_COMPUTATION, "supernet", "search"),
     "baseline": (*_DATA, *_COMPUTATION, "search", "retrain", "benchmark"),
     "retrain": (*_DATA, *_COMPUTATION, "retrain", "baseline"),
+    "proxies": (*_DATA, *_COMPUTATION, "retrain", "proxies"),
 }
 # Where data lie, which may change while the data are the same.
 _PLACES = ("data.name", "data.directory", "data.images")

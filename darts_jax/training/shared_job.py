@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
-from darts_jax.bilevel.discretization import one_hot
+from darts_jax.bilevel.discretization import is_mixture, stack_one_hot
 from darts_jax.bilevel.losses import Criterion
 from darts_jax.bilevel.weight_training import (
     Optimizer,
@@ -85,7 +85,7 @@ def make_shared_training(
     members = len(genotypes)
     layout = make_layout(config.devices, members, "the members", members=True)
     job = _make_member_job(config, dataset, _shared_network(config, dataset, space))
-    mixtures = _stacked_mixtures(space, genotypes)
+    mixtures = stack_one_hot(space, genotypes)
     execution = member_execution(config)
     return dataclasses.replace(
         map_over_members(job, layout, members, execution, own_scalars=["mixture"]),
@@ -192,7 +192,7 @@ def _require_shareable(
         "retrain.ema_decay": settings.ema_decay > 0,
         "retrain.mixup": settings.mixup > 0,
         "a genotype that has other states than its space": not all(
-            _is_mixture(space, genotype) for genotype in genotypes
+            is_mixture(space, genotype) for genotype in genotypes
         ),
     }
     found = [name for name, holds in problems.items() if holds]
@@ -201,20 +201,6 @@ def _require_shareable(
             f"random networks do not share one program with {found[0]}; want "
             "baseline.execution=separate"
         )
-
-
-def _is_mixture(space: Space, genotype: Genotype) -> bool:
-    """Returns whether a mixture of the space's cells is the genotype's very network."""
-    return not genotype.widths and all(
-        cell.output == space.cells[kind].output
-        and all(
-            choice.operation in edge.operations
-            for choice in cell.choices
-            for edge in space.cells[kind].edges
-            if (edge.source, edge.target) == (choice.source, choice.target)
-        )
-        for kind, cell in genotype.cells.items()
-    )
 
 
 def _shared_network(config: ConfigDict, dataset: Any, space: Space) -> Supernet:
@@ -230,12 +216,6 @@ def _shared_network(config: ConfigDict, dataset: Any, space: Space) -> Supernet:
         sampled=True,
         discrete=True,
     )
-
-
-def _stacked_mixtures(space: Space, genotypes: Sequence[Genotype]) -> Mixture:
-    """Returns one-hot mixtures, float32 [member, edge, op] by kind."""
-    each = [one_hot(space, genotype) for genotype in genotypes]
-    return jax.tree.map(lambda *w: np.stack(w).astype(np.float32), *each)
 
 
 def count_network_parameters(

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from darts_jax.analysis.ranking import RankingQuality, ranking_quality
-from darts_jax.bilevel.discretization import one_hot, random_genotype
+from darts_jax.bilevel.discretization import random_genotype, stack_one_hot
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.devices import make_layout, to_host
@@ -126,9 +126,7 @@ def score(
     layout = make_layout(config.devices, _AT_ONCE, "the paths of a call", members=True)
     score_paths = make_path_scores(config, dataset, layout)
     params, stats = layout.put(to_host((state.params, state.stats)))
-    mixtures = _stack_mixtures(
-        [one_hot(saved.space, genotype) for genotype in genotypes]
-    )
+    mixtures = stack_one_hot(saved.space, genotypes)
     found: list[np.ndarray] = []
     with show_progress(len(genotypes), "score") as bar:
         for start in range(0, len(genotypes), _AT_ONCE):
@@ -188,10 +186,6 @@ def _count_paths(space: Space) -> int:
     return math.prod(
         len(edge.operations) for cell in space.cells.values() for edge in cell.edges
     )
-
-
-def _stack_mixtures(mixtures: list[Mixture]) -> Mixture:
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *mixtures)
 
 
 def _describe_protocol(config: Any, dataset: AnyDataset) -> str:
