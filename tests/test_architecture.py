@@ -11,7 +11,7 @@ LAYERS = (
     *("bilevel", "models", "choices", "cost", "analysis"),
     *("proxies", "baselines", "nasbench"),
     *("settings", "engine", "tasks", "plots"),
-    *("training", "interop", "workflows", "reports", "cli"),
+    *("training", "interop", "cluster", "workflows", "reports", "cli"),
 )
 LEVEL = {room: level for level, room in enumerate(LAYERS)}
 EQUATION_PARAMETERS = (

@@ -8,6 +8,8 @@ from darts_jax.analysis.comparison import Improvement, improvement
 from darts_jax.baselines.evaluation_budget import (
     Asked,
     Baseline,
+    Batch,
+    BatchEvaluate,
     Budget,
     Evaluate,
     Evaluation,
@@ -50,6 +52,8 @@ __all__ = [
     "BASELINES",
     "Asked",
     "Baseline",
+    "Batch",
+    "BatchEvaluate",
     "Budget",
     "Evaluate",
     "Evaluation",

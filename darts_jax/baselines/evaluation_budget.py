@@ -8,8 +8,8 @@ scores come from nor when to stop: `budgeted` turns its proposals into a search,
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Generator
-from typing import Concatenate, ParamSpec
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 from jaxtyping import Float
@@ -45,8 +45,35 @@ class Evaluation:
 Evaluate = Callable[[Genotype], Evaluation]
 """Scores a genotype: by a table, a supernet's shared weights, training from scratch."""
 
-Proposals = Generator[Genotype, Evaluation, None]
-"""Yields a genotype, is sent its evaluation, and never ends."""
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Genotypes that are proposed together, as none depends on another's score.
+
+    Attributes:
+      genotypes: in the order in which they count.
+    """
+
+    genotypes: tuple[Genotype, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchEvaluate:
+    """Scores genotypes side by side; called with one, it is an `Evaluate`.
+
+    Attributes:
+      evaluate_all: yields the evaluations of genotypes in order.
+    """
+
+    evaluate_all: Callable[[Sequence[Genotype]], Iterator[Evaluation]]
+
+    def __call__(self, genotype: Genotype) -> Evaluation:
+        (evaluation,) = self.evaluate_all([genotype])
+        return evaluation
+
+
+Proposals = Generator[Genotype | Batch, Any, None]
+"""Yields a genotype, or a `Batch`; is sent its evaluation, or the list of theirs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,18 +171,34 @@ def budgeted(
 def _spend(proposals: Proposals, evaluate: Evaluate, budget: Budget) -> Trace:
     asked: list[Asked] = []
     spent = 0.0
-    genotype = next(proposals)
-    while len(asked) < budget.evaluations:
-        evaluation = evaluate(genotype)
-        spent += evaluation.cost
-        if spent > budget.cost:
-            break
-        asked.append(Asked(genotype, evaluation.score, evaluation.cost))
-        if len(asked) < budget.evaluations:
-            genotype = proposals.send(evaluation)
+    proposed = next(proposals)
+    while len(asked) < budget.evaluations and spent <= budget.cost:
+        is_batch = isinstance(proposed, Batch)
+        genotypes = proposed.genotypes if isinstance(proposed, Batch) else (proposed,)
+        left = min(budget.evaluations - len(asked), len(genotypes))
+        told = []
+        for genotype, evaluation in _evaluate_all(evaluate, genotypes[: int(left)]):
+            spent += evaluation.cost
+            if spent > budget.cost:
+                break
+            asked.append(Asked(genotype, evaluation.score, evaluation.cost))
+            told.append(evaluation)
+        if len(asked) < budget.evaluations and spent <= budget.cost:
+            proposed = proposals.send(told if is_batch else told[0])
     proposals.close()
     if not asked:
         raise InputError(
             f"one evaluation costs {spent:g}, more than the budget of {budget.cost:g}"
         )
     return Trace(tuple(asked))
+
+
+def _evaluate_all(
+    evaluate: Evaluate, genotypes: Sequence[Genotype]
+) -> Iterator[tuple[Genotype, Evaluation]]:
+    """Yields genotypes with their evaluations, which may have been made together."""
+    if isinstance(evaluate, BatchEvaluate):
+        yield from zip(genotypes, evaluate.evaluate_all(genotypes), strict=True)
+    else:
+        for genotype in genotypes:
+            yield genotype, evaluate(genotype)

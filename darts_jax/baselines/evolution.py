@@ -4,9 +4,9 @@ import collections
 
 import numpy as np
 
-from darts_jax.baselines.evaluation_budget import Proposals, budgeted
+from darts_jax.baselines.evaluation_budget import Batch, Proposals, budgeted
 from darts_jax.errors import InputError
-from darts_jax.spaces.graph import Genotype, Space
+from darts_jax.spaces.graph import Space
 from darts_jax.spaces.moves import mutate, sample_genotype
 
 
@@ -35,14 +35,17 @@ def evolution(
     """
     if population < 1 or sample < 1:
         raise InputError(f"population {population}, sample {sample}; want 1 or more")
-    living: collections.deque[tuple[float, Genotype]] = collections.deque(
-        maxlen=population
+    first = Batch(tuple(sample_genotype(space, rng) for _ in range(population)))
+    evaluations = yield first
+    scores = (evaluation.score for evaluation in evaluations)
+    living = collections.deque(
+        zip(scores, first.genotypes, strict=True), maxlen=population
     )
     while True:
-        child = sample_genotype(space, rng)
-        if len(living) == population:
-            drawn = [living[i] for i in rng.integers(population, size=sample)]
-            _, parent = max(drawn, key=lambda one: one[0])
-            child = mutate(space, parent, rng)
+        # A draw that does not count: the order of the random numbers is kept by it.
+        sample_genotype(space, rng)
+        drawn = [living[i] for i in rng.integers(population, size=sample)]
+        _, parent = max(drawn, key=lambda one: one[0])
+        child = mutate(space, parent, rng)
         evaluation = yield child
         living.append((evaluation.score, child))

@@ -1,12 +1,17 @@
 """Local search (White et al., 2020, Local Search is State of the Art for NAS)."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from darts_jax.baselines.evaluation_budget import Proposals, budgeted
+from darts_jax.baselines.evaluation_budget import (
+    Batch,
+    Evaluation,
+    Proposals,
+    budgeted,
+)
 from darts_jax.errors import InputError
-from darts_jax.spaces.graph import Space
+from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.spaces.moves import genotype_key, list_neighbours, sample_genotype
 
 
@@ -34,15 +39,27 @@ def local_search(space: Space, rng: np.random.Generator, initial: int = 1) -> Pr
     scores: dict[Hashable, float] = {}
     while True:
         reached = [sample_genotype(space, rng) for _ in range(initial)]
-        for genotype in reached:
-            scores[genotype_key(genotype)] = (yield genotype).score
+        _note(scores, reached, (yield Batch(tuple(reached))))
         best = max(reached, key=lambda g: scores[genotype_key(g)])
         before = None
         while best is not before:
             near = list_neighbours(space, best)
+            unknown: dict[Hashable, Genotype] = {}
             for i in rng.permutation(len(near)):
                 if genotype_key(near[i]) not in scores:
-                    scores[genotype_key(near[i])] = (yield near[i]).score
+                    unknown.setdefault(genotype_key(near[i]), near[i])
+            if unknown:
+                asked = [*unknown.values()]
+                _note(scores, asked, (yield Batch(tuple(asked))))
             # `max` takes the first of equals: the climb stays where it is.
             before = best
             best = max([best, *near], key=lambda g: scores[genotype_key(g)])
+
+
+def _note(
+    scores: dict[Hashable, float],
+    genotypes: Sequence[Genotype],
+    evaluations: Sequence[Evaluation],
+) -> None:
+    for genotype, evaluation in zip(genotypes, evaluations, strict=True):
+        scores[genotype_key(genotype)] = evaluation.score

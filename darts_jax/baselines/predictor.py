@@ -16,7 +16,7 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from darts_jax.baselines.evaluation_budget import Proposals, budgeted
+from darts_jax.baselines.evaluation_budget import Batch, Proposals, budgeted
 from darts_jax.errors import InputError
 from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.spaces.moves import decision_nodes, genotype_key, mutate, sample_genotype
@@ -72,8 +72,9 @@ def predictor_search(
     known: dict[Hashable, tuple[float, Genotype]] = {}
     chosen = [sample_genotype(space, rng) for _ in range(initial)]
     while True:
-        for genotype in chosen:
-            known[genotype_key(genotype)] = (yield genotype).score, genotype
+        evaluations = yield Batch(tuple(chosen))
+        for genotype, evaluation in zip(chosen, evaluations, strict=True):
+            known[genotype_key(genotype)] = evaluation.score, genotype
         offered = _candidates(space, known, candidates, parents, rng)
         if not offered:
             chosen = [sample_genotype(space, rng)]

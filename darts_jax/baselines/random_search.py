@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from darts_jax.baselines.evaluation_budget import Proposals, budgeted
+from darts_jax.baselines.evaluation_budget import Batch, Proposals, budgeted
 from darts_jax.spaces.graph import Space
 from darts_jax.spaces.moves import sample_genotype
+
+TOGETHER = 16
+"""Genotypes that are drawn, and may be trained, at once; what they are, it leaves."""
 
 
 @budgeted
@@ -21,4 +24,4 @@ def random_search(space: Space, rng: np.random.Generator) -> Proposals:
       Genotypes to evaluate.
     """
     while True:
-        yield sample_genotype(space, rng)
+        yield Batch(tuple(sample_genotype(space, rng) for _ in range(TOGETHER)))

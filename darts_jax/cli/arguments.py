@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from darts_jax.buckets import is_in_bucket
 from darts_jax.errors import InputError
@@ -15,6 +16,7 @@ from darts_jax.errors import InputError
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
+    from darts_jax.cluster import Engine
     from darts_jax.spaces.graph import Genotype
 
 OVERRIDE = "--config."
@@ -83,6 +85,96 @@ def add_run_directory(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0")
     group.add_argument("--processes", type=int, help="how many there are")
     group.add_argument("--process", type=int, help="which one this is, from 0")
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Adds what says where the programs of a grid are run.
+
+    Args:
+      parser: of the verb.
+    """
+    group = parser.add_argument_group("programs on a cluster")
+    group.add_argument(
+        "--engine", default="local", help="local (this process), ray or slurm"
+    )
+    group.add_argument("--address", help="of the Ray cluster: auto or HOST:PORT")
+    group.add_argument("--cpus", type=float, help="cores of each program; default 1")
+    group.add_argument("--gpus", type=float, help="GPUs of each program; default 0")
+    group.add_argument(
+        "--resource",
+        action="append",
+        default=[],
+        metavar="NAME=AMOUNT",
+        help="another resource of each program on Ray, as TPU=4; may be repeated",
+    )
+    group.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the engine, as partition=gpu on SLURM; may be repeated",
+    )
+
+
+def read_engine(options: argparse.Namespace) -> Engine:
+    """Makes the engine that `add_engine`'s arguments name.
+
+    Args:
+      options: of the verb.
+
+    Raises:
+      InputError: there is no such engine or option, or what it needs is not installed.
+    """
+    from darts_jax.cluster import Resources, make_engine
+
+    given = dict(_split(text, "--option") for text in options.option)
+    if options.address is not None:
+        given["address"] = options.address
+    amounts = {"cpus": options.cpus, "gpus": options.gpus}
+    named = {key: value for key, value in amounts.items() if value is not None}
+    others = dict(_split(text, "--resource") for text in options.resource)
+    if named or others:
+        given["resources"] = Resources(**named, others=_read_amounts(others))
+    if options.engine == "local":
+        return make_engine("local", **given)
+    if "setup" not in given and getattr(options, "config", None):
+        given |= _own_setup(options.config)
+    _compute_on_cpu()
+    return make_engine(options.engine, **given)
+
+
+def _split(text: str, option: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"{option} {text} has no value; want {option} {text}=VALUE")
+    return name, value
+
+
+def _read_amounts(texts: dict[str, str]) -> dict[str, float]:
+    try:
+        return {name: float(text) for name, text in texts.items()}
+    except ValueError as error:
+        raise InputError(f"--resource: {error}; want a number, as TPU=4") from None
+
+
+def _own_setup(config: str) -> dict[str, Path]:
+    """Returns the config's file if it is the user's own, as it may register things."""
+    from darts_jax.settings.config_files import find_config, shipped_configs
+
+    path = find_config(config)
+    if path is None or path.suffix != ".py":
+        return {}
+    if shipped_configs() in path.resolve().parents:
+        return {}
+    return {"setup": path.absolute()}
+
+
+def _compute_on_cpu() -> None:
+    """Leaves this machine's accelerators to programs, unless the user says else."""
+    import jax
+
+    if not os.environ.get("JAX_PLATFORMS"):
+        jax.config.update("jax_platforms", "cpu")
 
 
 def add_start(parser: argparse.ArgumentParser) -> None:
@@ -181,6 +273,19 @@ def require_data_places(options: argparse.Namespace, verb: str) -> None:
             f"{verb} takes no settings but data.name and data.directory, where the "
             f"data lie, not {others[0]}: those of the run hold"
         )
+
+
+def read_grid(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Returns setting -> its values.
+
+    Args:
+      texts: as ``SETTING=VALUE,VALUE``.
+    """
+    grid = {}
+    for text in texts:
+        key, _, values = text.partition("=")
+        grid[key] = [value for value in values.split(",") if value]
+    return grid
 
 
 def read_genotype_argument(text: str) -> Genotype:

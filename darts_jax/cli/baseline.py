@@ -2,7 +2,13 @@
 
 import argparse
 
-from darts_jax.cli.arguments import Verb, add_run_directory, resolve_config
+from darts_jax.cli.arguments import (
+    Verb,
+    add_engine,
+    add_run_directory,
+    read_engine,
+    resolve_config,
+)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +22,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=float("inf"), help="measured or simulated"
     )
+    add_engine(parser)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -29,6 +36,7 @@ def _run(options: argparse.Namespace) -> None:
         oracle=options.on,
         budget=Budget(options.seconds, options.evaluations),
         supernet=options.supernet,
+        engine=read_engine(options),
     )
     print(found, end="")
 

@@ -2,7 +2,13 @@
 
 import argparse
 
-from darts_jax.cli.arguments import Verb, add_run_directory, resolve_config
+from darts_jax.cli.arguments import (
+    Verb,
+    add_engine,
+    add_run_directory,
+    read_engine,
+    resolve_config,
+)
 from darts_jax.errors import InputError
 
 
@@ -14,6 +20,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COST,COST",
         help="in millions, or milliseconds: see search.costs",
     )
+    add_engine(parser)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -25,7 +32,9 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(
             f"--targets is {options.targets!r}; want numbers, as 1,2.5"
         ) from None
-    print(front(resolve_config(options), targets, options.run), end="")
+    config = resolve_config(options)
+    found = front(config, targets, options.run, engine=read_engine(options))
+    print(found, end="")
 
 
 VERB = Verb(

@@ -25,9 +25,10 @@ from darts_jax.engine import memory
 from darts_jax.errors import DataWarning, InputError
 
 VERBS = (
-    *("run", "estimate", "search", "population", "front", "baseline", "retrain"),
-    *("evaluate", "settings", "methods", "select", "diagnose", "score", "proxies"),
-    *("cost", "reproduce", "ledger", "convert_nasbench201", "export", "report", "draw"),
+    *("run", "estimate", "search", "population", "ablate", "front", "baseline"),
+    *("retrain", "evaluate", "settings", "methods", "select", "diagnose", "score"),
+    *("proxies", "cost", "reproduce", "ledger", "convert_nasbench201", "export"),
+    *("report", "draw"),
 )
 """Modules of the verbs, in the order of the help."""
 

@@ -2,7 +2,12 @@
 
 import argparse
 
-from darts_jax.cli.arguments import Verb, add_run_directory, resolve_config
+from darts_jax.cli.arguments import (
+    Verb,
+    add_run_directory,
+    read_grid,
+    resolve_config,
+)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +24,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> None:
     from darts_jax.workflows.population import population
 
-    grid = {}
-    for text in options.grid:
-        key, _, values = text.partition("=")
-        grid[key] = [value for value in values.split(",") if value]
+    grid = read_grid(options.grid)
     print(population(resolve_config(options), grid, options.run), end="")
 
 

@@ -2,7 +2,8 @@
 
 import argparse
 
-from darts_jax.cli.arguments import Verb, refuse_settings
+from darts_jax.cli.arguments import Verb, add_engine, read_engine, refuse_settings
+from darts_jax.errors import InputError
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +25,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--runs", default="runs/reproduce")
     parser.add_argument("--results", default="results")
+    add_engine(parser)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -39,6 +41,8 @@ def _run(options: argparse.Namespace) -> None:
         print(list_experiments())
         return
     if options.name in TABLE_EXPERIMENTS:
+        if options.engine != "local":
+            raise InputError(f"{options.name} is read off a table: it needs no engine")
         experiment = TABLE_EXPERIMENTS[options.name]
         runs = RUNS if options.seeds is None else options.seeds
         print(reproduce_baseline(experiment, runs, options.results))
@@ -52,6 +56,7 @@ def _run(options: argparse.Namespace) -> None:
             options.runs,
             options.results,
             only_read=options.only_read,
+            engine=read_engine(options),
         )
     print(path)
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -47,6 +47,21 @@ def with_overrides(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
         set_setting(changed, key, _parse(key, text, get_setting(changed, key)))
     validate_config(changed)
     return changed
+
+
+def config_from_tree(tree: Mapping[str, Any]) -> ConfigDict:
+    """Returns the defaults, changed by a tree of settings; they are not checked yet.
+
+    Args:
+      tree: section -> name -> value, as JSON has it.
+
+    Raises:
+      InputError: a setting is unknown, or of another type.
+    """
+    config = default_config()
+    for key, value in flatten(tree):
+        set_setting(config, key, value)
+    return config
 
 
 def validate_config(config: ConfigDict) -> None:

@@ -13,9 +13,8 @@ from darts_jax.buckets import is_in_bucket
 from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import open_place
 from darts_jax.settings.config import (
+    config_from_tree,
     default_config,
-    flatten,
-    set_setting,
     with_overrides,
 )
 from darts_jax.settings.methods import METHODS, published_config
@@ -55,10 +54,7 @@ def load_config(
     if path is None:
         name = str(source).removeprefix(f"{METHODS_FOLDER}/")
         return with_overrides(published_config(name), overrides)
-    config = default_config()
-    for key, value in flatten(_read(path)):
-        set_setting(config, key, value)
-    return with_overrides(config, overrides)
+    return with_overrides(config_from_tree(_read(path)), overrides)
 
 
 def find_config(source: str | Path) -> Path | None:

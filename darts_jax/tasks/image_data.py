@@ -107,8 +107,8 @@ def search_halves(config: ConfigDict, dataset: AnyDataset) -> Dataset:
     joined, train, valid = split_search_data(config, dataset)
     if not isinstance(joined, Dataset):
         raise InputError(
-            f"the best of several searches is chosen on images in memory, and "
-            f"{dataset.name!r} is a stream; want data.name without stream:"
+            f"what trains a search is a part of images in memory, and {dataset.name!r} "
+            "is a stream; want data.name without stream:"
         )
     return dataclasses.replace(
         joined,

@@ -37,6 +37,10 @@ _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
 
+class RunHeldError(InputError):
+    """Refusal of a run directory that another process writes, or wrote until now."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Holder:
     """Process that writes in a directory.
@@ -212,7 +216,7 @@ class _Lock:
                 content = self.file.read()
                 writer = _describe_living(self.file, _parse(content))
                 if writer:
-                    raise InputError(
+                    raise RunHeldError(
                         f"run directory {self.directory} is being written by {writer}; "
                         "choose another --run, or wait for its end"
                     )

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from darts_jax.analysis.intervals import MeasureRange, is_constant, mean_interval
 from darts_jax.analysis.measures import column_range
 from darts_jax.bilevel.selection import SELECTIONS
+from darts_jax.cluster.engine import Engine
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import open_place
@@ -24,16 +25,16 @@ from darts_jax.settings.schema import population_settings
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import short_name
-from darts_jax.training.directory import atomic_write
-from darts_jax.training.grid_table import show_grid
+from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.lock import holds_run_lock
+from darts_jax.workflows.compare import load_search
 from darts_jax.workflows.population import (
     agreement,
     apply_choice,
     list_combinations,
-    population,
+    read_population,
 )
-from darts_jax.workflows.search import search
+from darts_jax.workflows.programs import Program, Step, open_grid
 from darts_jax.workflows.shown_table import ShownTable
 
 if TYPE_CHECKING:
@@ -265,6 +266,7 @@ def ablate(
     seeds: Sequence[int] = range(4),
     run: str | Path = "runs/ablation",
     dataset: AnyDataset | None = None,
+    engine: Engine | str = "local",
 ) -> Ablation:
     """Searches with every combination of a grid, once for each seed.
 
@@ -288,38 +290,123 @@ def ablate(
       seeds: of the searches of every combination.
       run: directory, with one for each program.
       dataset: in place of the one that the config names.
+      engine: runs the programs: here, or on a cluster; or its name in `ENGINES`.
 
     Returns:
       All searches.
 
     Raises:
-      InputError: a mistake in the settings, told before anything runs.
+      InputError: a mistake in the settings, told before anything runs; or a program
+        has failed, after the others have ended.
     """
     _require_distinct_values(grid, seeds)
     known = population_settings()
     scalars = {key: list(grid[key]) for key in grid if key in known}
-    shapes = [key for key in grid if key not in known]
-    programs = list_combinations({key: grid[key] for key in shapes})
-    configs = [_make_config(base, choice) for choice in programs]
-    dataset = dataset or load_data(base)
-    found: list[GridSearch] = []
-    told = [_describe_choice(choice) or "one program" for choice in programs]
-    together: dict[str, list[Any]] = {**scalars, "seed": list(seeds)}
-    with show_grid("ablation", told) as table:
-        for words, choice, config in zip(told, programs, configs, strict=True):
-            place = open_place(run) / _folder_name(choice)
-            run_all = _search_together if _fits_population(config) else _search_each
-            with table.run(words):
-                searches = run_all(config, together, place, dataset)
-            found += [
-                dataclasses.replace(
-                    one, choice={key: (choice | one.choice)[key] for key in grid}
-                )
-                for one in searches
-            ]
+    shapes = {key: grid[key] for key in grid if key not in known}
+    members: dict[str, Sequence[object]] = {**scalars, "seed": list(seeds)}
+    together = {key: _plain(values) for key, values in members.items()}
+    combinations = [
+        _Combination(choice, _make_config(base, choice), open_place(run), together)
+        for choice in list_combinations(shapes)
+    ]
+    programs = [program for one in combinations for program in one.programs()]
+    is_given = dataset is not None
+    with open_grid(
+        "ablation",
+        run,
+        engine,
+        base,
+        dataset or load_data(base),
+        is_given=is_given,
+        names=[program.name for program in programs],
+    ) as opened:
+        opened.run(programs)
+    found = [
+        dataclasses.replace(
+            one, choice={key: (combination.choice | one.choice)[key] for key in grid}
+        )
+        for combination in combinations
+        for one in combination.read()
+    ]
     ablation = Ablation(tuple(found))
     atomic_write(open_place(run) / "ablation.md", ablation.to_markdown())
     return ablation
+
+
+@dataclasses.dataclass(frozen=True)
+class _Combination:
+    """Searches with one choice of what shapes a program.
+
+    Attributes:
+      choice: setting -> value.
+      config: with this choice.
+      ablation: directory of the whole ablation.
+      together: setting -> values of what a program can vary, with the seeds.
+    """
+
+    choice: Choice
+    config: ConfigDict
+    ablation: Path
+    together: dict[str, list[Any]]
+
+    @property
+    def place(self) -> Path:
+        """Directory of its searches."""
+        return self.ablation / _folder_name(self.choice)
+
+    def programs(self) -> list[Program]:
+        """Returns one program of all members, or one for each search."""
+        words = _describe_choice(self.choice)
+        if self._fits_population():
+            arguments = {"grid": self.together}
+            step = Step("population", self.place, self.config, arguments)
+            return [Program(words or "one program", (step,))]
+        return [
+            Program(
+                ", ".join(filter(None, (words, _describe_choice(choice)))),
+                (Step("search", place, apply_choice(self.config, choice)),),
+            )
+            for choice, place in self._searches()
+        ]
+
+    def read(self) -> list[GridSearch]:
+        """Reads its searches, which have ended."""
+        if self._fits_population():
+            members = read_population(RunDirectory(self.place)).members
+            return [
+                GridSearch(
+                    {k: v for k, v in member.settings.items() if k != "seed"},
+                    member.settings["seed"],
+                    member.genotype,
+                    member.history,
+                )
+                for member in members
+            ]
+        found = []
+        for choice, place in self._searches():
+            one = load_search(place)
+            others = {k: v for k, v in choice.items() if k != "seed"}
+            found.append(GridSearch(others, choice["seed"], one.genotype, one.history))
+        return found
+
+    def _searches(self) -> list[tuple[Choice, Path]]:
+        choices = list_combinations(self.together)
+        return [(choice, self.place / _folder_name(choice)) for choice in choices]
+
+    def _fits_population(self) -> bool:
+        """Returns whether the searches can be members of a population."""
+        search = self.config.search
+        alone = (
+            search.stages
+            or search.stop != "none"
+            or search.discretization in SELECTIONS
+        )
+        return not alone
+
+
+def _plain(values: Sequence[object]) -> list[Any]:
+    """Returns values as JSON has them: NumPy's numbers as Python's."""
+    return [v.item() if isinstance(v, np.generic) else v for v in values]
 
 
 def _require_distinct_values(
@@ -355,42 +442,6 @@ def _make_config(base: ConfigDict, choice: Choice) -> ConfigDict:
         return apply_choice(base, choice)
     settings = [f"{key}={value}" for key, value in choice.items() if key != METHOD]
     return apply_method(base, choice[METHOD], settings)
-
-
-def _fits_population(config: ConfigDict) -> bool:
-    """Returns whether searches can be members of a population."""
-    search = config.search
-    alone = (
-        search.stages or search.stop != "none" or search.discretization in SELECTIONS
-    )
-    return not alone
-
-
-def _search_together(
-    config: ConfigDict, grid: dict[str, list[Any]], place: Path, dataset: AnyDataset
-) -> list[GridSearch]:
-    result = population(config, grid, place, dataset)
-    return [
-        GridSearch(
-            {k: v for k, v in member.settings.items() if k != "seed"},
-            member.settings["seed"],
-            member.genotype,
-            member.history,
-        )
-        for member in result.members
-    ]
-
-
-def _search_each(
-    config: ConfigDict, grid: dict[str, list[Any]], place: Path, dataset: AnyDataset
-) -> list[GridSearch]:
-    found = []
-    for choice in list_combinations(grid):
-        directory = place / _folder_name(choice)
-        result = search(apply_choice(config, choice), directory, dataset)
-        seed = choice.pop("seed")
-        found.append(GridSearch(choice, seed, result.genotype, result.history))
-    return found
 
 
 def _describe_choice(choice: Choice) -> str:

@@ -1,7 +1,6 @@
 """`baseline`: a search that knows scores alone, on whatever gives them."""
 
 import dataclasses
-import itertools
 import json
 import math
 from pathlib import Path
@@ -9,19 +8,17 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.baselines import Budget, Evaluate, Evaluation, Trace, get_baseline
-from darts_jax.data.stream import AnyDataset
+from darts_jax.baselines import Budget, Evaluate, Trace, get_baseline
+from darts_jax.cluster import Engine, LocalEngine
 from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import make_folder, open_place
 from darts_jax.nasbench import require_table
 from darts_jax.settings.config import validate_config
 from darts_jax.spaces import get_space
-from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.registry import load_data
-from darts_jax.training.console import format_table, print_status
+from darts_jax.training.console import format_table
 from darts_jax.training.directory import RunDirectory, atomic_write
-from darts_jax.training.grid_table import GridTable, show_grid
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.opening import open_run
 from darts_jax.workflows.oracles import (
@@ -29,6 +26,7 @@ from darts_jax.workflows.oracles import (
     make_table_oracle,
     make_training_oracle,
 )
+from darts_jax.workflows.programs import open_grid
 
 ORACLES = ("table", "paths", "training")
 
@@ -70,6 +68,7 @@ def baseline(
     oracle: str,
     budget: Budget,
     supernet: str | Path | None = None,
+    engine: Engine | str = "local",
 ) -> BaselineResult:
     """Runs a baseline; leaves its best genotype and all that it asked.
 
@@ -81,6 +80,8 @@ def baseline(
       oracle: of `ORACLES`, which score a genotype; see `oracles`.
       budget: ends the search.
       supernet: run directory of a search, whose paths are asked.
+      engine: trains networks: here, or on a cluster; or its name in `ENGINES`.
+        Genotypes that a baseline proposes together are trained side by side.
 
     Raises:
       InputError: a mistake in the settings, or what is asked is not at hand.
@@ -89,16 +90,19 @@ def baseline(
     search = get_baseline(name)
     known = known_accuracies(config)
     path = open_place(run) / "networks"
-    dataset = load_data(config) if oracle == "training" else None
-    evaluate = _make_oracle(oracle, config, path, supernet, dataset)
-    directory = open_run(run, config, "baseline", dataset)
-    make_folder(path)
-    rng = np.random.default_rng(config.seed)
-    space = get_space(config.space)
+    space, rng = get_space(config.space), np.random.default_rng(config.seed)
     if oracle == "training":
-        with show_grid(name, total=_expected_trainings(budget)) as table:
-            trace = search(space, _with_table(evaluate, table), budget, rng)
+        dataset = load_data(config)
+        directory = open_run(run, config, "baseline", dataset)
+        make_folder(path)
+        total = _expected_trainings(budget)
+        with open_grid(name, path, engine, config, dataset, total=total) as grid:
+            trace = search(space, make_training_oracle(config, grid), budget, rng)
     else:
+        if engine != "local" and not isinstance(engine, LocalEngine):
+            raise InputError(f"an engine trains networks: --on {oracle} needs none")
+        evaluate = _make_oracle(oracle, config, supernet)
+        directory = open_run(run, config, "baseline")
         trace = search(space, evaluate, budget, rng)
     best = trace.best.genotype
     atomic_write(directory.genotype, best.to_json())
@@ -108,14 +112,8 @@ def baseline(
 
 
 def _make_oracle(
-    name: str,
-    config: ConfigDict,
-    place: Path,
-    supernet: str | Path | None,
-    dataset: AnyDataset | None,
+    name: str, config: ConfigDict, supernet: str | Path | None
 ) -> Evaluate:
-    if name == "training":
-        return make_training_oracle(config, place, dataset)
     if name == "paths":
         if supernet is None:
             raise InputError("paths are those of a search: want --supernet RUN")
@@ -130,20 +128,6 @@ def _make_oracle(
 def _expected_trainings(budget: Budget) -> int:
     """Returns the number of evaluations; 0 where only their cost is bounded."""
     return 0 if math.isinf(budget.evaluations) else int(budget.evaluations)
-
-
-def _with_table(evaluate: Evaluate, table: GridTable) -> Evaluate:
-    """Returns an oracle that shows every genotype as a program of a table."""
-    numbers = itertools.count(1)
-
-    def evaluate_shown(genotype: Genotype) -> Evaluation:
-        name = f"genotype {next(numbers)}"
-        with table.run(name):
-            evaluation = evaluate(genotype)
-        print_status(f"{name}: {evaluation.score:.2f}")
-        return evaluation
-
-    return evaluate_shown
 
 
 def _trace_json(name: str, oracle: str, trace: Trace) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.baselines.equal_cost import random_of_cost
+from darts_jax.cluster.engine import Engine
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
@@ -22,13 +23,14 @@ from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.cost_limits import has_budget
 from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.console import format_table, print_status
-from darts_jax.training.directory import atomic_write
-from darts_jax.training.grid_table import show_grid
+from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.processes import is_writer, wait_for_all
 from darts_jax.training.run_budget import read_limit
-from darts_jax.workflows.population import PopulationResult, population
-from darts_jax.workflows.retrain import check_retraining, retrain
+from darts_jax.workflows.population import PopulationResult, read_population
+from darts_jax.workflows.programs import Program, Step, open_grid
+from darts_jax.workflows.retrain import check_retraining
+from darts_jax.workflows.retrain_result import read_retrained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,6 +100,7 @@ def front(
     targets: Sequence[float],
     run: str | Path,
     dataset: AnyDataset | None = None,
+    engine: Engine | str = "local",
 ) -> Front:
     """Searches for every target side by side, and trains what each search found.
 
@@ -109,13 +112,15 @@ def front(
       targets: of ``search.budget.target``.
       run: a new directory, or that of the same call, which then goes on.
       dataset: in place of the one that the config names.
+      engine: runs the programs: here, or on a cluster; or its name in `ENGINES`.
 
     Returns:
       All networks with score and cost.
 
     Raises:
       InputError: a mistake in the settings or the data, no budget to set targets of, or
-        a task in which less is better.
+        a task in which less is better; or a program has failed, after the others have
+        ended.
     """
     if not has_budget(config):
         raise InputError("a front needs search.budget.rule, such as augmented")
@@ -124,30 +129,42 @@ def front(
         raise InputError(
             f"a front draws what should be high; task={config.task} has {measure.name}"
         )
+    is_given = dataset is not None
     dataset = dataset or load_data(config)
-    check_retraining(_training_config(config), dataset)
+    training = with_overrides(config, ["baseline.random_genotypes=0"])
+    check_retraining(training, dataset)
     path = open_place(run)
-    found = population(config, {TARGET: list(targets)}, path / "search", dataset)
-    candidates = _list_candidates(config, found)
-    if not candidates:
-        raise InputError(
-            "every loss of the front became NaN: want a lower "
-            "search.weights.learning_rate"
-        )
-    rows = []
-    with show_grid("front", [one.name for one in candidates]) as table:
-        for one in candidates:
-            with table.run(one.name):
-                score = _train(config, path / one.name, one.genotype, dataset)
-            rows.append(
-                {
-                    "target": one.target,
-                    "cost": one.cost,
-                    measure.name: score,
-                    "group": one.name.split("_")[0],
-                    "name": one.name,
-                }
+    total = 1 + len(targets) * (1 + config.baseline.random_genotypes)
+    search = Step("population", path / "search", config, {"grid": _grid(targets)})
+    with open_grid(
+        "front",
+        path,
+        engine,
+        config,
+        dataset,
+        is_given=is_given,
+        names=["search"],
+        total=total,
+    ) as grid:
+        grid.run([Program("search", (search,))])
+        found = read_population(RunDirectory(search.run))
+        candidates = _list_candidates(config, found)
+        if not candidates:
+            raise InputError(
+                "every loss of the front became NaN: want a lower "
+                "search.weights.learning_rate"
             )
+        grid.run([one.program(path, training) for one in candidates])
+    rows = [
+        {
+            "target": one.target,
+            "cost": one.cost,
+            measure.name: _read_score(path / one.name),
+            "group": one.name.split("_")[0],
+            "name": one.name,
+        }
+        for one in candidates
+    ]
     result = Front(tuple(rows), candidates[0].unit, path, measure)
     atomic_write(path / "front.json", json.dumps(rows, indent=1) + "\n")
     atomic_write(path / "summary.txt", str(result))
@@ -178,6 +195,17 @@ class _Candidate:
     cost: float
     unit: str
 
+    def program(self, place: Path, config: ConfigDict) -> Program:
+        """Returns its training.
+
+        Args:
+          place: directory of the front.
+          config: settings of the training.
+        """
+        arguments = {"genotype": json.loads(self.genotype.to_json())}
+        step = Step("retrain", place / self.name, config, arguments)
+        return Program(self.name, (step,))
+
 
 def _list_candidates(config: ConfigDict, found: PopulationResult) -> list[_Candidate]:
     """Returns what each search found, and after it random networks of its cost."""
@@ -207,14 +235,12 @@ def _list_candidates(config: ConfigDict, found: PopulationResult) -> list[_Candi
     return candidates
 
 
-def _train(
-    config: ConfigDict, path: Path, genotype: Genotype, dataset: AnyDataset
-) -> float:
-    """Trains a genotype from scratch; returns its test score, as it is shown."""
-    trained = retrain(_training_config(config), path, genotype, dataset)
+def _grid(targets: Sequence[float]) -> dict[str, list[float]]:
+    return {TARGET: [float(target) for target in targets]}
+
+
+def _read_score(run: Path) -> float:
+    """Returns the test score of a network that was trained, as it is shown."""
+    trained = read_retrained(run)
+    assert trained is not None
     return trained.measure.scaled(trained.score)
-
-
-def _training_config(config: ConfigDict) -> ConfigDict:
-    """Returns the settings by which one network of the front is trained."""
-    return with_overrides(config, ["baseline.random_genotypes=0"])

@@ -1,8 +1,8 @@
 """Oracles of baselines: a table, a supernet's paths, or training from scratch."""
 
-import dataclasses
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -10,20 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.baselines import Evaluate, Evaluation
+from darts_jax.baselines import BatchEvaluate, Evaluate, Evaluation
 from darts_jax.bilevel.discretization import one_hot
-from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.devices import Layout, to_host
 from darts_jax.errors import InputError
-from darts_jax.files import open_place
 from darts_jax.nasbench import NASBench201
 from darts_jax.spaces.graph import Genotype
-from darts_jax.tasks.image_data import split_search_data
+from darts_jax.tasks.image_data import search_halves
 from darts_jax.tasks.registry import load_data, require_images
+from darts_jax.training.console import print_status
 from darts_jax.training.path_scores import make_path_scores
 from darts_jax.training.restore import SavedSearch
-from darts_jax.workflows.retrain import retrain
+from darts_jax.workflows.programs import Grid, Program, Step
+from darts_jax.workflows.retrain_result import read_retrained
 
 TOLD_EPOCHS = 12
 """Epochs of the validation accuracy that the benchmark's own searches are told."""
@@ -95,46 +95,58 @@ def make_path_oracle(
     return evaluate
 
 
-def make_training_oracle(
-    config: ConfigDict, place: str | Path, dataset: AnyDataset | None = None
-) -> Evaluate:
+def make_training_oracle(config: ConfigDict, grid: Grid) -> BatchEvaluate:
     """Makes an oracle of training from scratch: accuracy, for measured seconds.
 
     Networks are trained by ``config.retrain`` on the images that train a search, and
     tested on those that validate it: the test images stay unseen. A genotype asked for
-    again is read and not trained again.
+    again is read and not trained again. Genotypes that are asked for together are
+    trained side by side, if the grid's engine has workers; a network takes the seconds
+    of its worker then.
 
     Args:
       config: settings of the training.
-      place: directory of run directories, one for each network.
-      dataset: in place of the one that the config names.
+      grid: where networks are trained, a run directory each.
 
     Returns:
-      genotype -> accuracy in percent, and seconds.
+      genotypes -> accuracies in percent, and seconds.
 
     Raises:
       InputError: the data are a stream.
     """
     require_images(config, "training as an oracle")
-    data, train, valid = split_search_data(config, dataset or load_data(config))
-    if not isinstance(data, Dataset):
-        raise InputError(f"{data.name!r} is a stream; want images in memory")
-    held_out = dataclasses.replace(
-        data,
-        train_images=data.train_images[train],
-        train_labels=data.train_labels[train],
-        test_images=data.train_images[valid],
-        test_labels=data.train_labels[valid],
-    )
+    search_halves(config, grid.dataset)
     alone = config.copy_and_resolve_references()
     alone.baseline.random_genotypes = 0
     known: dict[str, int] = {}
 
-    def evaluate(genotype: Genotype) -> Evaluation:
-        began = time.perf_counter()
-        number = known.setdefault(genotype.to_json(), len(known))
-        run = open_place(place) / f"network_{number}"
-        trained = retrain(alone, run, genotype, held_out)
-        return Evaluation(100 * trained.score, time.perf_counter() - began)
+    def make_program(genotype: Genotype) -> Program:
+        text = genotype.to_json()
+        name = f"network_{known.setdefault(text, len(known))}"
+        arguments = {"genotype": json.loads(text)}
+        step = Step("retrain", grid.place / name, alone, arguments, halves=True)
+        return Program(name, (step,))
 
-    return evaluate
+    def train(programs: Sequence[Program]) -> Iterator[Evaluation]:
+        new = {program.name: program for program in programs}
+        outcomes = grid.run([*new.values()])
+        for program in programs:
+            began = time.perf_counter()
+            trained = read_retrained(program.steps[0].run)
+            assert trained is not None
+            score = 100 * trained.score
+            print_status(f"{program.name}: {score:.2f}")
+            spent = time.perf_counter() - began
+            if program.name in outcomes:
+                spent = outcomes.pop(program.name).seconds
+            yield Evaluation(score, spent)
+
+    def evaluate_all(genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+        # In one process the budget is looked at after each.
+        if grid.engine.is_here:
+            for genotype in genotypes:
+                yield from train([make_program(genotype)])
+        else:
+            yield from train([make_program(genotype) for genotype in genotypes])
+
+    return BatchEvaluate(evaluate_all)

@@ -177,7 +177,7 @@ def population(
             "members of a population go in step: want no search.stages and "
             "search.stop=none"
         )
-    settings = [{key: get_setting(m, key) for key in grid} for m in members]
+    settings = _list_settings(members, grid)
     dataset = dataset or load_data(config)
     job = make_population(members, dataset)
     directory = open_run(run, config, "population", dataset)
@@ -227,10 +227,7 @@ def read_population(directory: RunDirectory) -> PopulationResult:
       InputError: there is none, or it is damaged.
     """
     config = load_config(directory.config)
-    try:
-        settings = json.loads(_members_file(directory).read_text())
-    except (OSError, ValueError):
-        raise InputError(f"no population in {directory.path}") from None
+    settings = read_members(directory)
     space = get_space(config.space)
     epochs = config.search.epochs
     discretize = make_discretization(config)
@@ -258,6 +255,45 @@ def read_population(directory: RunDirectory) -> PopulationResult:
     return PopulationResult(
         tuple(members), agreement(genotypes), directory, get_score(config)
     )
+
+
+def describe_members(
+    config: ConfigDict, grid: Mapping[str, Sequence[object]]
+) -> list[dict[str, Any]]:
+    """Returns the settings in which each member of a population differs.
+
+    Args:
+      config: what the members share.
+      grid: setting -> its values.
+
+    Raises:
+      InputError: a mistake in the settings.
+    """
+    return _list_settings(_make_members(config, grid), grid)
+
+
+def read_members(directory: RunDirectory) -> list[dict[str, Any]]:
+    """Reads what `describe_members` returned when a population began.
+
+    Args:
+      directory: of its run.
+
+    Raises:
+      InputError: there is none.
+    """
+    try:
+        settings: list[dict[str, Any]] = json.loads(
+            _members_file(directory).read_text()
+        )
+    except (OSError, ValueError):
+        raise InputError(f"no population in {directory.path}") from None
+    return settings
+
+
+def _list_settings(
+    members: Sequence[ConfigDict], grid: Mapping[str, Sequence[object]]
+) -> list[dict[str, Any]]:
+    return [{key: get_setting(member, key) for key in grid} for member in members]
 
 
 def _score_column(score: Score) -> str:

@@ -18,6 +18,7 @@ from darts_jax.analysis.comparison import (
     improvement_over_mean,
 )
 from darts_jax.analysis.intervals import PERCENT, MeasureRange
+from darts_jax.cluster.engine import Engine
 from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import make_folder, open_place
@@ -28,19 +29,23 @@ from darts_jax.settings.recipe import BestOf
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.moves import sample_genotype
-from darts_jax.spaces.written import parse_tree
 from darts_jax.tasks.benchmark import known_accuracies
-from darts_jax.tasks.image_data import search_halves
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import print_status
-from darts_jax.training.directory import RunDirectory, atomic_write
-from darts_jax.training.grid_table import show_grid
+from darts_jax.training.directory import RunDirectory, atomic_write, read_versions
 from darts_jax.training.progress import read_progress
 from darts_jax.training.restore import SavedSearch
+from darts_jax.training.search_result import SearchResult
 from darts_jax.workflows.compare import load_search
-from darts_jax.workflows.retrain import check_retraining, retrain
-from darts_jax.workflows.retrain_result import RetrainResult
-from darts_jax.workflows.search import SearchResult, search
+from darts_jax.workflows.programs import (
+    Grid,
+    Program,
+    Step,
+    absolute_place,
+    open_grid,
+)
+from darts_jax.workflows.retrain import check_retraining
+from darts_jax.workflows.retrain_result import RetrainResult, read_retrained
 
 RANDOM_CELLS = 1000
 """Random genotypes whose operations are counted."""
@@ -53,6 +58,7 @@ def reproduce(
     results: str | Path,
     *,
     only_read: bool = False,
+    engine: Engine | str = "local",
 ) -> Path:
     """Runs an experiment for each seed and stores what came out.
 
@@ -66,13 +72,15 @@ def reproduce(
       results: directory of the stored results, ``protocol/method.json``, from which
         `ledger.ledger` is made.
       only_read: True to run nothing: what is not finished is stored as it is.
+      engine: runs the programs: here, or on a cluster; or its name in `ENGINES`.
 
     Returns:
       The file of results.
 
     Raises:
       InputError: no such experiment, its data or its table are missing, its table
-        says nothing of the data, or no seeds.
+        says nothing of the data, no seeds, or a program has failed, after the others
+        have ended.
       SystemExit: a signal or a time limit has stopped it.
     """
     experiment = get_experiment(name)
@@ -88,17 +96,26 @@ def reproduce(
     make_series = _BestSeries if is_best_of else _Series
     series = make_series(experiment, configs, dataset, open_place(runs), random)
     path = open_place(results) / f"{name}.json"
-    try:
-        with show_grid(name, [f"seed {seed}" for seed in seeds]) as table:
-            for config in configs:
-                if not only_read or series.is_finished(config):
-                    with table.run(f"seed {config.seed}"):
-                        series.run(config)
+    programs = {config.seed: series.program(config) for config in configs}
+    with open_grid(
+        name,
+        runs,
+        engine,
+        configs[0],
+        dataset,
+        names=[program.name for program in programs.values()],
+    ) as grid:
+        wanted = [c for c in configs if not only_read or series.is_finished(c)]
+        try:
+            grid.run([programs[config.seed] for config in wanted])
+            series.read(wanted)
             if not only_read or series.is_concluded():
-                series.conclude()
-    except SystemExit:
-        series.store(path)
-        raise
+                series.conclude(grid)
+        except SystemExit:
+            ended = [c for c in configs if grid.has_finished(programs[c.seed])]
+            series.read(ended)
+            series.store(path)
+            raise
     series.store(path)
     return path
 
@@ -142,40 +159,64 @@ class _Series:
         """
         return directory.summary_json.exists()
 
-    def run(self, config: ConfigDict) -> None:
-        """Searches, trains where the protocol does, and notes the result.
+    def program(self, config: ConfigDict) -> Program:
+        """Returns a search, and the training that follows it where the protocol does.
 
         Args:
           config: of the search.
         """
         directory = self.directory(config.seed)
-        found = search(config, directory.path, self.dataset)
-        row = self.describe(found) | {"seed": config.seed}
+        steps = [Step("search", directory.path, config)]
         if self.experiment.protocol.retrains:
-            row |= self.train(config, directory, found.genotype)
-        self.rows.append(row)
-        value = row["result"] if "result" in row else row["validation"]
-        print_status(f"{self.experiment.name}: seed {config.seed}: {value:.2f}")
+            steps.append(self.training(config, directory))
+        return Program(f"seed {config.seed}", tuple(steps))
 
-    def train(
-        self, config: ConfigDict, directory: RunDirectory, genotype: Genotype
-    ) -> dict[str, Any]:
-        """Trains a genotype from scratch and returns its row's part of that.
+    def training(self, config: ConfigDict, directory: RunDirectory) -> Step:
+        """Returns the training from scratch of the genotype that a search has found.
 
         Args:
           config: of the search.
           directory: of the search.
-          genotype: that it found.
         """
-        trained = retrain(config, directory.path, genotype, self.dataset)
-        return _describe_training(trained)
+        found_by = absolute_place(directory.path)
+        return Step("retrain", directory.path, config, {"found_by": found_by})
+
+    def read(self, configs: Sequence[ConfigDict]) -> None:
+        """Reads the rows of searches that have ended.
+
+        Args:
+          configs: of these.
+        """
+        self.rows = [self._read_row(config) for config in configs]
+
+    def _read_row(self, config: ConfigDict) -> dict[str, Any]:
+        directory = self.directory(config.seed)
+        row = self.describe(load_search(directory.path)) | {"seed": config.seed}
+        if self.experiment.protocol.retrains:
+            row |= self.read_training(directory)
+        value = row["result"] if "result" in row else row["validation"]
+        print_status(f"{self.experiment.name}: seed {config.seed}: {value:.2f}")
+        return row
+
+    def read_training(self, directory: RunDirectory) -> dict[str, Any]:
+        """Reads a row's part of the training that has followed a search.
+
+        Args:
+          directory: of the search.
+        """
+        return _describe_training(_read_trained(directory))
 
     def is_concluded(self) -> bool:
         """Returns whether nothing follows the searches, or that has ended, too."""
         return True
 
-    def conclude(self) -> None:
-        """Does what follows all searches."""
+    def conclude(self, grid: Grid) -> None:
+        """Runs what follows all searches.
+
+        Args:
+          grid: of the searches.
+        """
+        del grid
 
     def results(self) -> dict[str, Any]:
         """Returns what is stored of the searches and their results."""
@@ -188,18 +229,25 @@ class _Series:
           path: of the file.
         """
         make_folder(path.parent)
+        ended = {row["seed"] for row in self.rows}
         stored = self.results() | {
             "running": [
                 self.describe_running(config)
-                for config in self.configs[len(self.rows) :]
-                if self.directory(config.seed).config.exists()
+                for config in self.configs
+                if config.seed not in ended
+                and self.directory(config.seed).config.exists()
             ],
             "data": self.dataset.name,
             "note": self.dataset.note,
-            "backend": jax.default_backend(),
+            "backend": self.read_backend(),
             "settings": json.loads(config_to_json(self.configs[0])),
         }
         atomic_write(path, json.dumps(stored, indent=1) + "\n")
+
+    def read_backend(self) -> str:
+        """Returns the platform that has run the first search."""
+        known = read_versions(self.directory(self.configs[0].seed))
+        return str(known.get("search", {}).get("backend") or jax.default_backend())
 
     def describe_running(self, config: ConfigDict) -> dict[str, Any]:
         """Returns how far a search is, and what it has found so far.
@@ -251,42 +299,44 @@ class _BestSeries(_Series):
     def is_trained(self, directory: RunDirectory) -> bool:
         return self.validation(directory).summary_json.exists()
 
-    def train(
-        self, config: ConfigDict, directory: RunDirectory, genotype: Genotype
-    ) -> dict[str, Any]:
-        halves = search_halves(config, self.dataset)
+    def training(self, config: ConfigDict, directory: RunDirectory) -> Step:
         short = {
             "retrain.epochs": self.best_of.epochs,
             "baseline.random_genotypes": 0,
             "baseline.repeats": 0,
         }
-        trained = retrain(
-            with_overrides(config, [f"{key}={value}" for key, value in short.items()]),
+        return Step(
+            "retrain",
             self.validation(directory).path,
-            genotype,
-            halves,
+            with_overrides(config, [f"{key}={value}" for key, value in short.items()]),
+            {"found_by": absolute_place(directory.path)},
+            halves=True,
         )
+
+    def read_training(self, directory: RunDirectory) -> dict[str, Any]:
+        trained = _read_trained(self.validation(directory))
         return {"validation": 100 * (1 - trained.accuracy)}
 
     def is_concluded(self) -> bool:
         is_trained = self.directory("best").summary_json.exists()
         return is_trained and len(self.rows) == len(self.configs)
 
-    def conclude(self) -> None:
+    def conclude(self, grid: Grid) -> None:
         best = min(range(len(self.rows)), key=lambda i: self.rows[i]["validation"])
-        genotype = parse_tree(self.rows[best]["genotype"])
         more = {
             "baseline.random_genotypes": 0,
             "baseline.repeats": self.best_of.trainings - 1,
         }
-        trained = retrain(
+        step = Step(
+            "retrain",
+            self.directory("best").path,
             with_overrides(
                 self.configs[best], [f"{key}={value}" for key, value in more.items()]
             ),
-            self.directory("best").path,
-            genotype,
-            self.dataset,
+            {"genotype": self.rows[best]["genotype"]},
         )
+        grid.run([Program("best", (step,))])
+        trained = _read_trained(self.directory("best"))
         skips = self.rows[best]["skips"]
         self.trainings = [
             {"result": 100 * (1 - score), "random": [], "skips": skips}
@@ -304,6 +354,12 @@ class _BestSeries(_Series):
           directory: of the search.
         """
         return RunDirectory(directory.path / "validation")
+
+
+def _read_trained(directory: RunDirectory) -> RetrainResult:
+    trained = read_retrained(directory.path)
+    assert trained is not None
+    return trained
 
 
 def summarize(

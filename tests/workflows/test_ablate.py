@@ -176,7 +176,7 @@ def test_a_grid_without_values_gets_one_line(tmp_path, grid):
 
 
 def test_a_wrong_choice_is_told_before_anything_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(ablations, "population", pytest.fail)
+    monkeypatch.setattr(ablations, "open_grid", pytest.fail)
     grid = {"search.relaxation": ["softmax", "softmux"]}
     with pytest.raises(InputError, match="softmax"):
         darts_jax.ablate(config(), grid, range(2), tmp_path, images())

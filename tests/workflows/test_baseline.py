@@ -17,6 +17,7 @@ from darts_jax.workflows.oracles import (
     make_table_oracle,
     make_training_oracle,
 )
+from darts_jax.workflows.programs import open_grid
 from darts_jax.workflows.score import list_paths
 from tests.support.small_runs import images
 from tests.support.tables import small_table, text_of
@@ -66,9 +67,10 @@ def test_paths_and_scores_agree(tmp_path):
 def test_training_sees_no_test_image_and_no_network_is_trained_twice(tmp_path):
     data, config = images(), config_of()
     half = len(data.train_labels) // 2
-    evaluate = make_training_oracle(config, tmp_path, data)
     first, second = list_paths(get_space("tiny"), 0, seed=0)[4:6]
-    told = [evaluate(genotype).score for genotype in (first, second, first)]
+    with open_grid("training", tmp_path, "local", config, data) as grid:
+        evaluate = make_training_oracle(config, grid)
+        told = [evaluate(genotype).score for genotype in (first, second, first)]
     assert told[2] == told[0]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["network_0", "network_1"]
     own = darts_jax.from_arrays(

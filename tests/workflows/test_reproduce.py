@@ -35,6 +35,7 @@ from darts_jax.tasks.language.metric import PERPLEXITY
 from darts_jax.training import loop
 from darts_jax.training.search_observer import SearchObserver
 from darts_jax.workflows.ledger import changed_settings, ledger, list_experiments
+from darts_jax.workflows.programs import Grid
 from darts_jax.workflows.reproduce import _describe_training, reproduce, summarize
 from darts_jax.workflows.retrain_result import RetrainResult, TrainedNetwork
 from tests.support.paths import ROOT
@@ -365,12 +366,13 @@ def test_skips_are_counted_beside_random_and_published_cells(tmp_path, monkeypat
     found = types.SimpleNamespace(genotype=chosen)
     data = types.SimpleNamespace(name="cifar10", note="a note")
     for name, result in {
-        "search": found,
+        "load_search": found,
         "load_data": data,
         "_describe_search": {"skips": 3},
     }.items():
         place = f"darts_jax.workflows.reproduce.{name}"
         monkeypatch.setattr(place, lambda *given, result=result: result)
+    monkeypatch.setattr(Grid, "run", lambda grid, programs: {})
     path = reproduce("s2_proxy/darts", (0, 1), tmp_path / "runs", tmp_path)
     stored = json.loads(path.read_text())
     skips = sum(c.operation == "skip_connect" for c in chosen.cells["normal"].choices)
