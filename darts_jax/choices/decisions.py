@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import get_opaque_trace_state
 from jaxtyping import Array, Float
 
 from darts_jax.errors import InputError, unknown_name_error
@@ -198,7 +199,7 @@ class Exploration:
 
     def weigh(self, decision: Decision, asker: Asker) -> Float[Array, " option"]:
         name = decision.name
-        trace = jax.core.get_opaque_trace_state(convention="flax")
+        trace = get_opaque_trace_state(convention="flax")
         place = (asker, trace, self.path)
         known = self.decisions.get(name)
         if known is None:

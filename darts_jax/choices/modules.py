@@ -145,7 +145,7 @@ class InputChoice:
                 values.append(_value(inputs[name]))
         require_alike(Decision(self.name, tuple(names)), values)
         members = np.array([[name in own for name in names] for own in sets.values()])
-        shares = scale * taken @ members.astype(np.float32)
+        shares = scale * taken @ members.astype(taken.dtype)
 
         def add(*leaves: Any) -> Any:
             return sum(
@@ -255,7 +255,7 @@ class ValueChoice:
         if isinstance(taken, str):
             return x
         is_kept = np.arange(size) < np.array(self._whole_numbers())[:, None]
-        shares = (taken @ is_kept.astype(np.float32)).astype(x.dtype)
+        shares = (taken @ is_kept.astype(taken.dtype)).astype(x.dtype)
         return x * jnp.expand_dims(
             shares, [i for i in range(x.ndim) if i != axis % x.ndim]
         )
@@ -286,7 +286,7 @@ class ValueChoice:
         distances = np.abs(np.arange(max(sizes)) - (max(sizes) - 1) / 2)
         farthest = functools.reduce(np.maximum.outer, [distances] * axes)
         reached = np.stack([farthest < size / 2 for size in sizes])
-        return jnp.tensordot(taken, reached.astype(np.float32), 1)
+        return jnp.tensordot(taken, reached.astype(taken.dtype), 1)
 
     def conv(self, features: int, axes: int = 2, **settings: object) -> nn.Module:
         """Returns a Linen convolution whose kernel is chosen.
@@ -419,6 +419,8 @@ jax.tree_util.register_pytree_with_keys(Choice, _flatten, _unflatten)
 serialization.register_serialization_state(
     Choice,
     lambda choice: dict(choice.options),
-    lambda choice, state: Choice(choice.name, state, choice.shared),
+    lambda choice, state: Choice(
+        choice.name, {name: state[name] for name in choice.options}, choice.shared
+    ),
 )
 nnx.register_data_type(Choice)

@@ -150,13 +150,16 @@ class ModuleSpace:
             for d in self.decisions
         }
         inputs, key = self.arrays(), jax.random.key(0)
-        wanted, _ = self.apply(
-            params, stats, Mixture(one_hot), inputs, key, train=False
-        )
-        found, _ = self.discrete(named).apply(
-            taken.params, taken.stats, inputs, key, train=False
-        )
-        require_equal(found, wanted)
+        discrete = self.discrete(named)
+
+        @jax.jit
+        def run(all_of: Initialized, taken: Initialized) -> tuple[Outputs, Outputs]:
+            mixture = Mixture(one_hot)
+            wanted, _ = self.apply(*all_of, mixture, inputs, key, train=False)
+            found, _ = discrete.apply(*taken, inputs, key, train=False)
+            return found, wanted
+
+        require_equal(*run(Initialized(params, stats), taken))
         return taken
 
     def named(self, choices: Mapping[str, object] | Genotype) -> dict[str, str]:

@@ -20,6 +20,7 @@ from matplotlib.path import Path as Curve
 
 from darts_jax.files import open_place
 from darts_jax.plots.cell_layout import BOX, RADIUS, CellLayout, Point, Slot
+from darts_jax.plots.choices import draw_choices
 from darts_jax.plots.style import (
     FAINT_INK,
     FAMILY,
@@ -36,7 +37,7 @@ from darts_jax.plots.style import (
     save_pictures,
     write_text,
 )
-from darts_jax.spaces import SPACES
+from darts_jax.spaces import SPACES, modules
 from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, KeptEdge, Space
 
@@ -65,10 +66,17 @@ def draw_genotype(genotype: Genotype, path: str | Path | None = None) -> Figure:
     """
     if genotype.space in SPACES:
         check_genotype(genotype)
+    if modules.is_module(genotype.space):
+        options = modules.options_of(SPACES[genotype.space])
+        return _saved(draw_choices(options, modules.choices_of(genotype)), path)
     layouts = {kind: CellLayout(cell) for kind, cell in genotype.cells.items()}
     styles = {kind: _edge_styles(layout) for kind, layout in layouts.items()}
     figure = _draw_cells(layouts, styles)
     figure.set_label(_describe_genotype(genotype))
+    return _saved(figure, path)
+
+
+def _saved(figure: Figure, path: str | Path | None) -> Figure:
     if path is not None:
         save_figure(figure, open_place(path))
     return figure
@@ -104,6 +112,11 @@ def draw_supernet(
     Returns:
       The figure; its label describes it in a sentence.
     """
+    if space.family == modules.FAMILY:
+        shares = {kind: own[0] for kind, own in weights.items()}
+        options = modules.options_of(space)
+        best = {k: own[int(np.argmax(shares[k]))] for k, own in options.items()}
+        return draw_choices(options, best, shares)
     strongest = {
         kind: _find_strongest(cell, weights[kind]) for kind, cell in space.cells.items()
     }
