@@ -108,7 +108,7 @@ def encode(space: Space, genotypes: Sequence[Genotype]) -> _Features:
     columns = {
         place: column
         for column, place in enumerate(
-            (node.kind, node.target, source, op)
+            (node.kind, node.targets[source], source, op)
             for node in decision_nodes(space)
             for source, operations in node.operations.items()
             for op in operations

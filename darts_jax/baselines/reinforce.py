@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from darts_jax.baselines.evaluation_budget import Proposals, budgeted
 from darts_jax.errors import InputError
-from darts_jax.spaces.graph import Genotype, KeptEdge, Space
+from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.spaces.moves import assemble_genotype, decision_nodes
 
 # Adam as PyTorch has it by default.
@@ -61,8 +61,11 @@ def reinforce(
     step = 0
     while True:
         # The largest of Gumbel-perturbed logits is a draw from their softmax.
-        actions = (logits + rng.gumbel(size=logits.shape)).argmax(-1)
-        genotype, used = policy.decide(actions)
+        while True:
+            actions = (logits + rng.gumbel(size=logits.shape)).argmax(-1)
+            genotype, used = policy.decide(actions)
+            if space.has(genotype):
+                break
         score = (yield genotype).score
         step += 1
         average = momentum * average + (1 - momentum) * score
@@ -105,7 +108,7 @@ class _Policy:
                 row = self.rows[i, source]
                 used[row] = True
                 operation = node.operations[source][actions[row]]
-                choices.append((node.kind, KeptEdge(node.target, source, operation)))
+                choices.append((node.kind, node.choice(source, operation)))
         return assemble_genotype(self.space, choices), used
 
 

@@ -19,7 +19,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from darts_jax.documentation import implements
 from darts_jax.spaces import moves
@@ -155,14 +155,14 @@ def hard_choices(
     """
     present = _present(cell, weights, mask, rule)
     chosen = jax.nn.one_hot(present.argmax(-1), cell.shape[1], dtype=weights.dtype)
-    if rule.keeps is None:
+    if rule.keeps is None and not cell.contests:
         return chosen
     best = present.max(-1)
     rivals = _rivals(cell)
     # Ties go to the earlier edge.
     earlier = np.tril(np.ones_like(rivals), -1)
     ahead = (best > best[:, None]) | ((best == best[:, None]) & earlier)
-    kept = (ahead & rivals).sum(-1) < rule.keeps
+    kept = (ahead & rivals).sum(-1) < _kept_rivals(cell, rule)
     return chosen * kept[:, None].astype(weights.dtype)
 
 
@@ -179,8 +179,8 @@ def choice_probabilities(
     sums = present.sum(-1)
     rivals = _rivals(cell)
     count = np.ones(len(cell.edges))
-    if rule.keeps is not None:
-        count = np.minimum(rule.keeps, rivals.sum(-1))
+    if rule.keeps is not None or cell.contests:
+        count = np.minimum(_kept_rivals(cell, rule), rivals.sum(-1))
         sums = jnp.matmul(jnp.asarray(rivals, sums.dtype), sums, precision="highest")
     safe = jnp.where(sums > 0, sums, 1)
     return present * (jnp.asarray(count, sums.dtype) / safe)[:, None]
@@ -204,9 +204,15 @@ def _present(
 
 
 def _rivals(cell: Cell) -> Bool[np.ndarray, "edge edge"]:
-    """Returns for each pair of edges whether they end in the same node."""
-    ends = np.array([edge.target for edge in cell.edges])
-    return ends[:, None] == ends
+    """Returns for each pair of edges whether they compete."""
+    groups = np.array(cell.rivals)
+    return groups[:, None] == groups
+
+
+def _kept_rivals(cell: Cell, rule: moves.KeptEdges) -> Int[np.ndarray, " edge"]:
+    """Returns for each edge how many of those that compete with it are kept."""
+    kept = {e: c.keeps for c in rule.contests(cell) for e in c.edges}
+    return np.array([kept[e] for e in range(len(cell.edges))])
 
 
 def repair_genotype(

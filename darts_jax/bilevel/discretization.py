@@ -13,7 +13,8 @@ from jaxtyping import Float
 
 from darts_jax.documentation import implements
 from darts_jax.errors import InputError
-from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, KeptEdge, Space
+from darts_jax.spaces.graph import Cell, Genotype, KeptEdge, Space
+from darts_jax.spaces.moves import KeptEdges
 from darts_jax.types import EDGES, Mixture
 
 HostAlpha = Mapping[str, Float[np.ndarray, "edge op"] | Float[np.ndarray, " edge"]]
@@ -162,6 +163,8 @@ def edge_weighted(
     Xu et al. (2020), section 3.3. An operation's softmax weight is multiplied by the
     softmax of its edge's logit over the edges that end in the same node; then as
     `two_strongest`. Both are shares on the simplex where ``read`` reads those (GAEA).
+    A cell with contests keeps as many edges of each as it says (Zela et al., 2020,
+    NAS-Bench-1Shot1, section 3).
 
     Raises:
       InputError: a kind without edge logits.
@@ -203,7 +206,7 @@ def threshold(
     def rule(kind: str, cell: Cell, weights: Weights) -> tuple[KeptEdge, ...]:
         choices: list[KeptEdge] = []
         for target in range(cell.inputs, cell.states):
-            strongest = _strongest(cell, weights, target)[:most]
+            strongest = _strongest(cell, weights, cell.incoming(target))[:most]
             kept = [choice for weight, choice in strongest if weight > level]
             choices += kept or [KeptEdge(target, 0, "none")]
         return tuple(choices)
@@ -348,32 +351,31 @@ def _genotype(
 ) -> Genotype:
     require_finite_alpha(space, alpha)
     cells = {
-        kind: CellGenotype(
-            cell.inputs, rule(kind, cell, read(cell, alpha[kind])), cell.output
-        )
+        kind: cell.keep(rule(kind, cell, read(cell, alpha[kind])))
         for kind, cell in space.cells.items()
     }
     return Genotype(space.name, cells)
 
 
 def _best_edges(cell: Cell, weights: Weights, count: int) -> tuple[KeptEdge, ...]:
-    return tuple(
+    kept = [
         choice
-        for target in range(cell.inputs, cell.states)
-        for _, choice in _strongest(cell, weights, target)[:count]
-    )
+        for contest in KeptEdges(count, keeps_none=False).contests(cell)
+        for _, choice in _strongest(cell, weights, contest.edges)[: contest.keeps]
+    ]
+    return tuple(sorted(kept, key=lambda choice: choice.target))
 
 
 def _strongest(
-    cell: Cell, weights: Weights, target: int
+    cell: Cell, weights: Weights, edges: Sequence[int]
 ) -> list[tuple[float, KeptEdge]]:
-    """Returns the best of every edge into a node but for ``none``, strongest first."""
+    """Returns the best of every edge but for ``none``, strongest first."""
     candidates = []
-    for e in cell.incoming(target):
+    for e in edges:
         edge = cell.edges[e]
         allowed = [o for o, op in enumerate(edge.operations) if op != "none"]
         best = allowed[int(np.argmax(weights[e, allowed]))]
-        choice = KeptEdge(target, edge.source, edge.operations[best])
+        choice = KeptEdge(edge.target, edge.source, edge.operations[best])
         candidates.append((float(weights[e, best]), choice))
     return sorted(candidates, key=lambda pair: -pair[0])
 
@@ -402,9 +404,10 @@ def _skips(
 def _edge_shares(
     cell: Cell, logits: Float[np.ndarray, " edge"]
 ) -> Float[np.ndarray, " edge"]:
-    """Computes the softmax over edges into the same node, in double precision."""
-    ends = np.array([edge.target for edge in cell.edges])
-    rivals = np.where(ends[:, None] == ends, np.asarray(logits, np.float64), -np.inf)
+    """Computes the softmax over edges that compete, in double precision."""
+    groups = np.array(cell.rivals)
+    rivals = groups[:, None] == groups
+    rivals = np.where(rivals, np.asarray(logits, np.float64), -np.inf)
     powers = np.exp(rivals - rivals.max(-1, keepdims=True))
     return np.diagonal(powers) / powers.sum(-1)
 
@@ -412,7 +415,7 @@ def _edge_shares(
 def _simplex_edge_shares(
     cell: Cell, shares: Float[np.ndarray, " edge"]
 ) -> Float[np.ndarray, " edge"]:
-    """Divides parameters by their sum over edges into the same node."""
-    ends = np.array([edge.target for edge in cell.edges])
+    """Divides parameters by their sum over edges that compete."""
+    groups = np.array(cell.rivals)
     exact = np.asarray(shares, np.float64)
-    return exact / ((ends[:, None] == ends) @ exact)
+    return exact / ((groups[:, None] == groups) @ exact)

@@ -10,7 +10,7 @@ import functools
 import heapq
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Bool
@@ -23,12 +23,13 @@ from darts_jax.bilevel.discretization import (
     softmax_weights,
 )
 from darts_jax.documentation import implements
-from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge, Space
+from darts_jax.spaces.graph import Contest, Genotype, KeptEdge, Space
 from darts_jax.spaces.moves import RULES, assemble_genotype, decision_nodes
 from darts_jax.types import Mixture
 
 HostMask = dict[str, Bool[np.ndarray, "edge op"]]
 Score = Callable[[Mixture], float]
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class TrainedSupernet:
 
 
 class Selection(Protocol):
-    """Choice of a genotype by measurements of a trained supernet.
+    """KeptEdge of a genotype by measurements of a trained supernet.
 
     Args:
       space: search space.
@@ -90,22 +91,20 @@ def perturbation(
         otherwise it is kept only where there is nothing else.
     """
     rule = RULES.get(space.discretization, RULES["two_strongest"])
-    project = _Projection(
-        space, trained, may_be_none=keeps_none and rule.keeps_none, keeps=rule.keeps
-    )
+    project = _Projection(space, trained, may_be_none=keeps_none and rule.keeps_none)
     edges = {kind: range(len(cell.edges)) for kind, cell in space.cells.items()}
     decisions = [
         functools.partial(project.decide_edges, chosen)
         for chosen in _rounds(_shuffle(edges, rng))
     ]
+    contests = {kind: rule.contests(cell) for kind, cell in space.cells.items()}
     if rule.keeps is not None:
-        nodes = {k: range(cell.inputs, cell.states) for k, cell in space.cells.items()}
         crowded = {
-            kind: [n for n in own if len(space.cells[kind].incoming(n)) > rule.keeps]
-            for kind, own in _shuffle(nodes, rng).items()
+            kind: [contest for contest in own if contest.keeps < len(contest.edges)]
+            for kind, own in _shuffle(contests, rng).items()
         }
         decisions += [
-            functools.partial(project.decide_nodes, chosen)
+            functools.partial(project.decide_contests, chosen)
             for chosen in _rounds(crowded)
         ]
     for number, decide in enumerate(decisions):
@@ -116,8 +115,8 @@ def perturbation(
 
 
 def _shuffle(
-    members: Mapping[str, Sequence[int]], rng: np.random.Generator
-) -> dict[str, list[int]]:
+    members: Mapping[str, Sequence[_T]], rng: np.random.Generator
+) -> dict[str, list[_T]]:
     """Returns the members of every kind in random order."""
     return {
         kind: [own[i] for i in rng.permutation(len(own))]
@@ -125,7 +124,7 @@ def _shuffle(
     }
 
 
-def _rounds(members: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
+def _rounds(members: Mapping[str, Sequence[_T]]) -> list[dict[str, _T]]:
     """Returns one member of every kind that has more, round by round."""
     return [
         {kind: own[i] for kind, own in members.items() if i < len(own)}
@@ -140,20 +139,14 @@ class _Projection:
       space: search space.
       trained: a trained supernet.
       may_be_none: True if an edge may keep ``none``.
-      keeps: edges that a node keeps; None: all.
     """
 
     def __init__(
-        self,
-        space: Space,
-        trained: TrainedSupernet,
-        may_be_none: bool,
-        keeps: int | None,
+        self, space: Space, trained: TrainedSupernet, may_be_none: bool
     ) -> None:
         self._space = space
         self._trained = trained
         self._may_be_none = may_be_none
-        self._keeps = keeps
         self._mask = {kind: m.copy() for kind, m in trained.mask.items()}
         self._kept = {
             kind: np.ones(len(cell.edges), bool) for kind, cell in space.cells.items()
@@ -184,21 +177,20 @@ class _Projection:
             best = wanted[int(np.argmin(scores))] if scores else wanted[0]
             mask[e] = np.arange(mask.shape[1]) == best
 
-    def decide_nodes(self, chosen: Mapping[str, int]) -> None:
-        """Keeps as many edges into a node of every kind as genotypes have.
+    def decide_contests(self, chosen: Mapping[str, Contest]) -> None:
+        """Keeps as many of the edges that compete, by kind, as genotypes have.
 
         Args:
-          chosen: kind of cell -> node.
+          chosen: kind of cell -> edges that compete.
         """
-        for kind, target in chosen.items():
-            incoming = self._space.cells[kind].incoming(target)
+        for kind, contest in chosen.items():
             scores = []
-            for e in incoming:
+            for e in contest.edges:
                 mixture = self._mixture()
                 _drop_edge(mixture, kind, e)
                 scores.append(self._trained.score(mixture))
-            for i in np.argsort(scores, kind="stable")[self._keeps :]:
-                self._kept[kind][incoming[i]] = False
+            for i in np.argsort(scores, kind="stable")[contest.keeps :]:
+                self._kept[kind][contest.edges[i]] = False
 
     def genotype(self) -> Genotype:
         """Returns the genotype of what is left."""
@@ -213,7 +205,7 @@ class _Projection:
                 for e, edge in enumerate(cell.edges)
                 if self._kept[kind][e]
             )
-            cells[kind] = CellGenotype(cell.inputs, choices, cell.output)
+            cells[kind] = cell.keep(choices)
         return Genotype(self._space.name, cells)
 
     def _mixture(self) -> Mixture:
@@ -306,10 +298,14 @@ def _decisions(space: Space, alpha: HostAlpha) -> list[list[tuple[float, _Kept]]
     for node in decision_nodes(space):
         cell = space.cells[node.kind]
         weights = softmax_weights(cell, alpha[node.kind])
-        rows = {cell.edges[e].source: e for e in cell.incoming(node.target)}
+        rows = {
+            edge.source: e
+            for e, edge in enumerate(cell.edges)
+            if node.targets.get(edge.source) == edge.target
+        }
         options = {
             source: [
-                (np.log(weights[e, o]), (node.kind, KeptEdge(node.target, source, op)))
+                (np.log(weights[e, o]), (node.kind, node.choice(source, op)))
                 for o, op in enumerate(cell.edges[e].operations)
                 if op in node.operations[source] and weights[e, o] > 0
             ]

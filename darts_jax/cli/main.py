@@ -27,7 +27,7 @@ from darts_jax.errors import DataWarning, InputError
 VERBS = (
     *("run", "estimate", "search", "population", "ablate", "front", "baseline"),
     *("retrain", "evaluate", "settings", "methods", "select", "diagnose", "score"),
-    *("proxies", "cost", "reproduce", "ledger", "convert_nasbench201", "export"),
+    *("proxies", "cost", "reproduce", "ledger", "convert", "export"),
     *("report", "draw"),
 )
 """Modules of the verbs, in the order of the help."""

@@ -35,8 +35,8 @@ from darts_jax.models.functional import count_parameters
 from darts_jax.models.macro import (
     ImageNetStem,
     Preprocess,
-    Residual,
     make_head,
+    make_plain_block,
     make_stem,
 )
 from darts_jax.models.network import Network
@@ -215,8 +215,8 @@ def make_expected_cost(
     for place in placed:
         kind = place.block.kind
         if kind not in space.cells:
-            block = Residual(place.block.channels)
-            fixed += price.layer(block, (place.earlier, place.last))
+            layer = make_plain_block(place.block)
+            fixed += price.layer(layer, (place.earlier, place.last))
         elif net.macro.preprocesses:
             for i, j, narrow in _narrow_blocks(space, net, place):
                 layer = Preprocess(narrow.block, affine=True)

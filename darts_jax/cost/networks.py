@@ -18,8 +18,8 @@ from darts_jax.models.functional import count_parameters
 from darts_jax.models.macro import (
     ImageNetStem,
     Preprocess,
-    Residual,
     make_head,
+    make_plain_block,
     make_stem,
 )
 from darts_jax.models.network import AuxiliaryHead, Network
@@ -137,7 +137,7 @@ def _block_parts(net: Network, placed: PlacedBlock, dtype: str) -> Iterator[Part
     block = placed.block
     inputs = (placed.earlier, placed.last)
     if block.kind not in net.genotype.cells:
-        cost = _layer_cost(Residual(block.channels), inputs, dtype)
+        cost = _layer_cost(make_plain_block(block), inputs, dtype)
         yield "", f"{block.kind} blocks", cost
         return
     cell = net.genotype.cells[block.kind]

@@ -28,6 +28,7 @@ from darts_jax.models.operations.layers import FactorizedReduce, ReLUConvBN
 from darts_jax.models.operations.operation import traits
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces.graph import Cell, CellGenotype, Macro
+from darts_jax.spaces.structure import POOL
 from darts_jax.types import EDGES
 
 MODULES: dict[type[nn.Module], dict[str, str]] = {
@@ -227,7 +228,7 @@ def _blocks(
         ours, at = stacks.get(i, ("", 0))
         place = _Place(ours, f"cells.{i}", (at,))
         if kind not in cells:
-            yield from place.layers(Residual(1))
+            yield from () if kind == POOL else place.layers(Residual(1))
         else:
             if macro.preprocesses:
                 yield from _preprocesses(after_reduction, place)

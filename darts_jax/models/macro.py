@@ -13,6 +13,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from darts_jax.kernels import max_pool_2x2
 from darts_jax.models import stack
 from darts_jax.models.batch_axis import keep_joined
 from darts_jax.models.operations.layers import (
@@ -25,6 +26,7 @@ from darts_jax.models.operations.layers import (
 )
 from darts_jax.models.operations.mobile import BLOCK_ACTIVATIONS
 from darts_jax.spaces.graph import Macro
+from darts_jax.spaces.structure import POOL
 from darts_jax.spaces.widths import FEATURES, STEM
 
 BLOCK_OUTPUT = "block_output"
@@ -36,7 +38,7 @@ class Block:
     """A cell, or a residual block, at its place in the network.
 
     Attributes:
-      kind: of the cell, or "residual".
+      kind: of the cell, or one of those that are no cells.
       widths: number of channels of the two preceding outputs (earlier, last).
       channels: number of channels of the block's states.
       output: number of channels of its output.
@@ -78,6 +80,8 @@ def plan_blocks(
         reduces = kind in macro.reductions
         channels = given.get(kind, channels * 2 if reduces else channels)
         output = channels * multiplier.get(kind, 1)
+        if kind == POOL:
+            output = widths[1]
         blocks.append(Block(kind, widths, channels, output, after_reduction))
         widths = widths[1], output
         after_reduction = reduces
@@ -171,6 +175,24 @@ class Residual(nn.Module):
         y = ReLUConvBN(self.channels, (3, 3), stride=2)(last, train)
         y = ReLUConvBN(self.channels, (3, 3))(y, train)
         return y + Conv(self.channels, name="project")(_pool_by_two(last))
+
+
+class HalvingPool(nn.Module):
+    """NAS-Bench-101's reduction: 2x2 max pooling; the next cells are twice as wide."""
+
+    @nn.compact
+    def __call__(self, earlier: Image, last: Image, train: bool) -> Image:
+        del earlier, train
+        return max_pool_2x2(last)
+
+
+def make_plain_block(block: Block) -> nn.Module:
+    """Returns the module of a block that is no cell.
+
+    Args:
+      block: called as ``(earlier, last, train)``.
+    """
+    return HalvingPool() if block.kind == POOL else Residual(block.channels)
 
 
 def _pool_by_two(x: Image) -> Image:

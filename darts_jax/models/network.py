@@ -12,8 +12,8 @@ from darts_jax.models.macro import (
     Block,
     ImageNetStem,
     Preprocess,
-    Residual,
     make_head,
+    make_plain_block,
     make_stem,
     plan_blocks,
     run_blocks,
@@ -216,7 +216,7 @@ class Network(nn.Module):
 
     def _block(self, block: Block) -> nn.Module:
         if block.kind not in self.genotype.cells:
-            return Residual(block.channels)
+            return make_plain_block(block)
         reduces = block.kind in self.macro.reductions
         cell = self.genotype.cells[block.kind]
         return DiscreteCell(cell, block, self.macro.preprocesses, reduces)

@@ -12,8 +12,8 @@ from darts_jax.models.macro import (
     Block,
     ImageNetStem,
     Preprocess,
-    Residual,
     make_head,
+    make_plain_block,
     make_stem,
     plan_blocks,
     run_blocks,
@@ -155,7 +155,7 @@ class Supernet(nn.Module):
 
     def _block(self, block: Block) -> nn.Module:
         if block.kind not in self.space.cells:
-            return Residual(block.channels)
+            return make_plain_block(block)
         variants = () if self.discrete else self.space.supernet_variants.items()
         edges = MixedEdges(
             cell=self.space.cells[block.kind],

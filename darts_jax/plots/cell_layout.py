@@ -76,6 +76,7 @@ class CellLayout:
     Attributes:
       cell: the cell.
       states: slot of each state.
+      shown: whether a state is: one without edges is left out.
       edges: name of the operation, None on the way to the output, and slots of each
         edge.
       columns: slots of each column, from top to bottom.
@@ -92,8 +93,12 @@ class CellLayout:
         self.states = [Slot(2 * layer, "state", i) for i, layer in enumerate(layers)]
         self.edges: list[tuple[str | None, list[Slot]]] = []
         self.columns: list[list[Slot]] = [[] for _ in range(2 * layers[-1] + 1)]
+        read = {state for c in cell.choices for state in (c.source, c.target)}
+        shown = {*range(cell.inputs), *read, *cell.output, cell.states}
+        self.shown = [i in shown for i in range(len(self.states))]
         for slot in self.states:
-            self.columns[slot.column].append(slot)
+            if self.shown[slot.number]:
+                self.columns[slot.column].append(slot)
         for choice in cell.choices:
             self._add(choice.operation, choice.source, choice.target)
         for state in cell.output:

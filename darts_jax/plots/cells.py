@@ -266,7 +266,8 @@ def _draw_cell(
     names = [f"$c_{{k-{n}}}$" for n in range(layout.cell.inputs, 0, -1)]
     names += [str(node) for node in range(layout.cell.states - layout.cell.inputs)]
     for name, slot in zip([*names, "$c_k$"], layout.states, strict=True):
-        _draw_state(axes, layout.x[slot.column], slot.y, name)
+        if layout.shown[slot.number]:
+            _draw_state(axes, layout.x[slot.column], slot.y, name)
 
 
 def _draw_state(axes: Axes, x: float, y: float, name: str) -> None:

@@ -86,6 +86,11 @@ class Choices:
         )
         return epochs // self.config.checkpoint.every_epochs + 1
 
+    @property
+    def has_contests(self) -> bool:
+        """Says whether some cell of the space says itself which edges compete."""
+        return any(cell.contests for cell in self.space.cells.values())
+
     def has(self, operation: str) -> bool:
         """Returns whether some cell of the space has an operation."""
         return any(operation in cell.operations for cell in self.space.cells.values())
@@ -242,6 +247,27 @@ EXCLUSIONS: list[Exclusion] = [
             c.search.discretization == "edge_weighted" and not c.search.edge_weights
         ),
         "search.discretization=edge_weighted reads search.edge_weights: want true",
+    ),
+    Exclusion(
+        ("space", "search.edge_weights"),
+        lambda c: c.has_contests and not c.search.edge_weights,
+        "space {space!r} is searched by weights of its edges: want "
+        "search.edge_weights=true",
+    ),
+    Exclusion(
+        ("space", "search.discretization"),
+        lambda c: (
+            c.has_contests
+            and c.search.discretization not in ("auto", "edge_weighted", *SELECTIONS)
+        ),
+        "space {space!r} says how many edges compete for how many places, which "
+        "search.discretization={search.discretization} does not know: want auto",
+    ),
+    Exclusion(
+        ("space", "search.edges_per_node"),
+        lambda c: c.has_contests and bool(c.search.edges_per_node),
+        "space {space!r} says how many edges a node keeps, and "
+        "search.edges_per_node={search.edges_per_node} another number: want 0",
     ),
     Exclusion(
         ("search.selection.statistics", "task"),

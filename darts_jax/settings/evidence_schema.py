@@ -1,6 +1,6 @@
 """Settings of what results are held against: random networks, scored paths, tables."""
 
-from darts_jax.nasbench import DATASETS, EPOCHS, SPLITS
+from darts_jax.nasbench import SPLITS
 from darts_jax.settings.setting import COUNT, POSITIVE, OneOf, Setting
 
 EVIDENCE_SCHEMA: dict[str, Setting] = {
@@ -43,18 +43,19 @@ EVIDENCE_SCHEMA: dict[str, Setting] = {
         64, "Training images by which zero-cost proxies score.", POSITIVE, "images"
     ),
     "benchmark.table": Setting(
-        "", "Table of NAS-Bench-201; empty: nasbench201_table.npz in data.directory."
+        "",
+        "Table of the space's benchmark; empty: the one that data.directory has, such "
+        "as nasbench201_table.npz.",
     ),
     "benchmark.dataset": Setting(
         "auto",
-        "Data set of the table's accuracies; auto: that of the search.",
-        OneOf(("auto", *DATASETS)),
+        "Data set or task of the table's accuracies; auto: that of the search.",
     ),
     "benchmark.split": Setting("test", "Part of that data set.", OneOf(SPLITS)),
     "benchmark.epochs": Setting(
-        200,
-        "Epochs that the table's networks were trained for.",
-        OneOf(EPOCHS),
+        0,
+        "Epochs that the table's networks were trained for; 0: the most it knows.",
+        COUNT,
         "epochs",
     ),
 }

@@ -4,6 +4,12 @@ from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.spaces.darts import DARTS, DARTS_NO_NONE
 from darts_jax.spaces.graph import Space
 from darts_jax.spaces.mobile import EFFICIENTNET, FBNET, MOBILE, MOBILE_SMALL
+from darts_jax.spaces.nasbench1shot1 import (
+    NASBENCH101,
+    ONE_SHOT_1,
+    ONE_SHOT_2,
+    ONE_SHOT_3,
+)
 from darts_jax.spaces.nasbench201 import (
     NASBENCH201,
     NASBENCH201_BIASED,
@@ -18,6 +24,7 @@ SPACES: dict[str, Space] = {
     for space in (
         *(DARTS, DARTS_NO_NONE, S1, S2, S3, S4),
         *(NASBENCH201, NASBENCH201_NO_NONE, NASBENCH201_BIASED),
+        *(NASBENCH101, ONE_SHOT_1, ONE_SHOT_2, ONE_SHOT_3),
         *(MOBILE, MOBILE_SMALL, EFFICIENTNET, FBNET, RECURRENT, TRANSFORMER),
     )
 }

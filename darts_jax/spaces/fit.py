@@ -103,13 +103,14 @@ def describe_departures(genotype: Genotype) -> list[str]:
         if kind in space.macro.widths:
             continue
         counts = collections.Counter(choice.target for choice in cell.choices)
-        for node in range(own.inputs, own.states):
-            most = len(own.incoming(node))
-            usual = most if rule.keeps is None else min(rule.keeps, most)
-            if counts[node] != usual:
+        for contest in rule.contests(own):
+            ends = sorted({own.edges[e].target for e in contest.edges})
+            count = sum(counts[node] for node in ends)
+            if count != contest.keeps:
+                named = f"state {ends[0]}" if len(ends) == 1 else f"states {ends}"
                 told.append(
-                    f"state {node} of {kind} keeps {_edges(counts[node])}; the rule of "
-                    f"space {space.name!r} keeps {usual}"
+                    f"{named} of {kind} keeps {_edges(count)}; the rule of space "
+                    f"{space.name!r} keeps {contest.keeps}"
                 )
     return told
 

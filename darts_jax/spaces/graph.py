@@ -49,6 +49,19 @@ class Edge:
 
 
 @dataclasses.dataclass(frozen=True)
+class Contest:
+    """Edges that compete for a place in a genotype.
+
+    Attributes:
+      edges: their indices; no two leave the same state.
+      keeps: number of edges that a genotype keeps.
+    """
+
+    edges: tuple[int, ...]
+    keeps: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Cell:
     """A kind of cell.
 
@@ -57,12 +70,15 @@ class Cell:
       nodes: number of states computed from them.
       edges: candidate edges, ordered by (target, source).
       output: the states whose channels are concatenated to the cell's output.
+      contests: all edges, by those that compete; empty: the edges into a node do, and
+        the rule of discretization says how many of them are kept.
     """
 
     inputs: int
     nodes: int
     edges: tuple[Edge, ...]
     output: tuple[int, ...]
+    contests: tuple[Contest, ...] = ()
 
     def __post_init__(self) -> None:
         require_cell(self)
@@ -113,6 +129,31 @@ class Cell:
             return (1.0,)
         return self.edges[self.width_edge].width_shares
 
+    @property
+    def rivals(self) -> tuple[int, ...]:
+        """A number for each edge, the same for those that compete.
+
+        In a contest that keeps all of its edges, none competes.
+        """
+        if not self.contests:
+            return tuple(edge.target for edge in self.edges)
+        firsts = {
+            e: e if contest.keeps == len(contest.edges) else contest.edges[0]
+            for contest in self.contests
+            for e in contest.edges
+        }
+        return tuple(firsts[e] for e in range(len(self.edges)))
+
+    def keep(self, choices: "Sequence[KeptEdge]") -> "CellGenotype":
+        """Returns the genotype of these choices, its output without empty states.
+
+        Args:
+          choices: kept edges, in the order of their targets.
+        """
+        filled = {choice.target for choice in choices}
+        output = tuple(state for state in self.output if state in filled)
+        return CellGenotype(self.inputs, tuple(choices), output)
+
     def incoming(self, target: int) -> tuple[int, ...]:
         """Returns the indices of the edges that end in state ``target``."""
         return tuple(i for i, edge in enumerate(self.edges) if edge.target == target)
@@ -124,7 +165,8 @@ class Macro:
 
     Attributes:
       layout: number of cells -> the kind of every block, first to last. A kind
-        that is no cell of the space is ``"residual"``: a stride-2 residual block.
+        that is no cell of the space is ``"residual"``, a residual block of stride 2, or
+        ``"pool"``, 2x2 max pooling.
       reductions: the kinds that halve the image and double the channels.
       stem_multiplier: channels of the stem, in units of the cells' channels.
       preprocesses: whether a cell first projects its inputs to its own width.
@@ -191,7 +233,10 @@ class Space:
       supernet_variants: operation -> the entry of `OPERATIONS` that the supernet uses
         in its place, where a paper's supernet differs.
       family: name of the kind of network that is built from it; a task has a builder
-        for each family that it can train.
+        for each family that it can train. That of ``table`` has none: such a space is
+        looked up, not trained.
+      admits: whether a genotype that its cells could have is one of the space; None:
+        all of them are.
 
     Raises:
       InputError: cells and macro structure do not fit each other.
@@ -203,9 +248,18 @@ class Space:
     discretization: str
     supernet_variants: Mapping[str, str] = dataclasses.field(default_factory=dict)
     family: str = "cells"
+    admits: "Callable[[Genotype], bool] | None" = None
 
     def __post_init__(self) -> None:
         require_space(self)
+
+    def has(self, genotype: "Genotype") -> bool:
+        """Returns whether a genotype that its cells could have is one of the space.
+
+        Args:
+          genotype: whose edges and operations are those of the cells.
+        """
+        return self.admits is None or self.admits(genotype)
 
 
 def dense_edges(

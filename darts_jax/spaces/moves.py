@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from darts_jax.errors import InputError
-from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, KeptEdge, Space
+from darts_jax.spaces.graph import Cell, Contest, Genotype, KeptEdge, Space
 
 _T = TypeVar("_T")
 
@@ -36,6 +36,18 @@ class KeptEdges:
     keeps: int | None
     keeps_none: bool
 
+    def contests(self, cell: Cell) -> tuple[Contest, ...]:
+        """Returns the edges of a cell that compete, and how many are kept.
+
+        Args:
+          cell: whose own contests come before this rule.
+        """
+        if cell.contests:
+            return cell.contests
+        nodes = map(cell.incoming, range(cell.inputs, cell.states))
+        most = len(cell.edges) if self.keeps is None else self.keeps
+        return tuple(Contest(edges, min(most, len(edges))) for edges in nodes)
+
 
 RULES: dict[str, KeptEdges] = {
     "argmax": KeptEdges(keeps=None, keeps_none=True),
@@ -48,17 +60,17 @@ RULES: dict[str, KeptEdges] = {
 
 @dataclasses.dataclass(frozen=True)
 class DecisionNode:
-    """The decisions of one node.
+    """The decisions on edges that compete, in most cells those into one node.
 
     Attributes:
       kind: kind of its cell.
-      target: its state.
+      targets: source -> the state in which the edge from there ends.
       operations: source -> candidate operations of the edge from there.
       keeps: number of edges that are kept.
     """
 
     kind: str
-    target: int
+    targets: Mapping[int, int]
     operations: Mapping[int, tuple[str, ...]]
     keeps: int
 
@@ -66,6 +78,10 @@ class DecisionNode:
     def sources(self) -> tuple[tuple[int, ...], ...]:
         """All sets of edges that may be kept, as tuples of ascending sources."""
         return tuple(itertools.combinations(self.operations, self.keeps))
+
+    def choice(self, source: int, operation: str) -> KeptEdge:
+        """Returns the edge from a source with an operation."""
+        return KeptEdge(self.targets[source], source, operation)
 
 
 def decision_nodes(space: Space) -> tuple[DecisionNode, ...]:
@@ -85,9 +101,9 @@ def decision_nodes(space: Space) -> tuple[DecisionNode, ...]:
         )
     rule = RULES[space.discretization]
     return tuple(
-        _node(kind, cell, target, rule)
+        _node(kind, cell, contest, rule)
         for kind, cell in space.cells.items()
-        for target in range(cell.inputs, cell.states)
+        for contest in rule.contests(cell)
     )
 
 
@@ -106,13 +122,17 @@ def sample_genotype(space: Space, rng: Rng) -> Genotype:
       normal 2 = nor_conv_3x3(0) + nor_conv_1x1(1)
       normal 3 = skip_connect(0) + skip_connect(1) + none(2)
     """
-    choices = []
-    for node in decision_nodes(space):
-        choices += [
-            (node.kind, KeptEdge(node.target, s, _pick(node.operations[s], rng)))
-            for s in _pick(node.sources, rng)
-        ]
-    return assemble_genotype(space, choices)
+    nodes = decision_nodes(space)
+    while True:
+        choices = []
+        for node in nodes:
+            choices += [
+                (node.kind, node.choice(s, _pick(node.operations[s], rng)))
+                for s in _pick(node.sources, rng)
+            ]
+        drawn = assemble_genotype(space, choices)
+        if space.has(drawn):
+            return drawn
 
 
 def list_neighbours(space: Space, genotype: Genotype) -> list[Genotype]:
@@ -128,13 +148,14 @@ def list_neighbours(space: Space, genotype: Genotype) -> list[Genotype]:
     Raises:
       InputError: the genotype is not of the space.
     """
-    return [
+    near = (
         _replaced(space, genotype, node.kind, old, new)
         for node in decision_nodes(space)
         for old in _kept(node, genotype)
         for moves in _moves(node, genotype, old)
         for new in moves
-    ]
+    )
+    return [other for other in near if space.has(other)]
 
 
 def mutate(space: Space, genotype: Genotype, rng: Rng) -> Genotype:
@@ -158,9 +179,12 @@ def mutate(space: Space, genotype: Genotype, rng: Rng) -> Genotype:
     places = [edges for edges in places if edges]
     if not places:
         raise InputError(f"space {space.name!r} has one genotype and no other")
-    node, old = _pick(_pick(places, rng), rng)
-    new = _pick(_pick(_moves(node, genotype, old), rng), rng)
-    return _replaced(space, genotype, node.kind, old, new)
+    while True:
+        node, old = _pick(_pick(places, rng), rng)
+        new = _pick(_pick(_moves(node, genotype, old), rng), rng)
+        changed = _replaced(space, genotype, node.kind, old, new)
+        if space.has(changed):
+            return changed
 
 
 def genotype_key(genotype: Genotype) -> Hashable:
@@ -187,26 +211,22 @@ def assemble_genotype(
       choices: (kind of cell, kept edge) in any order.
     """
     cells = {
-        kind: CellGenotype(
-            cell.inputs,
-            tuple(sorted(choice for k, choice in choices if k == kind)),
-            cell.output,
-        )
+        kind: cell.keep(sorted(choice for k, choice in choices if k == kind))
         for kind, cell in space.cells.items()
     }
     return Genotype(space.name, cells)
 
 
-def _node(kind: str, cell: Cell, target: int, rule: KeptEdges) -> DecisionNode:
+def _node(kind: str, cell: Cell, contest: Contest, rule: KeptEdges) -> DecisionNode:
     operations = {}
-    for edge in (cell.edges[e] for e in cell.incoming(target)):
+    targets = {}
+    for edge in (cell.edges[e] for e in contest.edges):
         allowed = [op for op in edge.operations if op != "none" or rule.keeps_none]
         if allowed:
             operations[edge.source] = tuple(allowed)
-    most = len(operations)
-    return DecisionNode(
-        kind, target, operations, most if rule.keeps is None else min(rule.keeps, most)
-    )
+            targets[edge.source] = edge.target
+    keeps = min(contest.keeps, len(operations))
+    return DecisionNode(kind, targets, operations, keeps)
 
 
 def _pick(of: Sequence[_T], rng: Rng) -> _T:
@@ -216,7 +236,8 @@ def _pick(of: Sequence[_T], rng: Rng) -> _T:
 def _kept(node: DecisionNode, genotype: Genotype) -> list[KeptEdge]:
     """Returns the edges of a node that a genotype keeps."""
     cell = genotype.cells.get(node.kind)
-    kept = [c for c in cell.choices if c.target == node.target] if cell else []
+    ends = set(node.targets.values())
+    kept = [c for c in cell.choices if c.target in ends] if cell else []
     strange = [c for c in kept if c.operation not in node.operations.get(c.source, ())]
     if (
         strange
@@ -224,11 +245,15 @@ def _kept(node: DecisionNode, genotype: Genotype) -> list[KeptEdge]:
         or len(kept) != node.keeps
     ):
         raise InputError(
-            f"{node.kind} {node.target} of the genotype keeps "
+            f"{node.kind} {_named(ends)} of the genotype keeps "
             f"{[(c.operation, c.source) for c in kept]}; its space wants {node.keeps} "
             f"edges of {dict(node.operations)}"
         )
     return kept
+
+
+def _named(states: set[int]) -> str:
+    return ", ".join(map(str, sorted(states)))
 
 
 def _moves(
@@ -236,13 +261,13 @@ def _moves(
 ) -> list[list[KeptEdge]]:
     """Returns the non-empty lists of new values: by operation, by source."""
     operations = [
-        KeptEdge(old.target, old.source, op)
+        node.choice(old.source, op)
         for op in node.operations[old.source]
         if op != old.operation
     ]
     taken = {choice.source for choice in _kept(node, genotype)}
     sources = [
-        KeptEdge(old.target, source, op)
+        node.choice(source, op)
         for source, allowed in node.operations.items()
         if source not in taken
         for op in ([old.operation] if old.operation in allowed else allowed)

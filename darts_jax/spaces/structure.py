@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from darts_jax.spaces.graph import Cell, Macro, Space
 
 RESIDUAL = "residual"
-"""Kind of block in a layout that is not a cell."""
+POOL = "pool"
+"""Kinds of blocks in a layout that are no cells: both halve the image."""
 
 _DEEPEST = 24  # layouts of 1 to 24 cells are checked
 
@@ -50,6 +51,27 @@ def require_cell(cell: Cell) -> None:
                 "input of a cell that halves the image"
             )
     _require_output(cell)
+    if cell.contests:
+        _require_contests(cell)
+
+
+def _require_contests(cell: Cell) -> None:
+    listed = [e for contest in cell.contests for e in contest.edges]
+    if sorted(listed) != list(range(len(cell.edges))):
+        raise InputError(
+            f"contests of a cell have edges {sorted(listed)[:12]}; want each of 0 to "
+            f"{len(cell.edges) - 1} once"
+        )
+    ends = [{cell.edges[e].target for e in c.edges} for c in cell.contests]
+    if sum(map(len, ends)) > len(set().union(*ends)):
+        raise InputError("two contests of a cell have edges into one state; want one")
+    for contest in cell.contests:
+        sources = {cell.edges[e].source for e in contest.edges}
+        if len(sources) < len(contest.edges) or not 1 <= contest.keeps <= len(sources):
+            raise InputError(
+                f"a contest keeps {contest.keeps} of edges {list(contest.edges)} that "
+                f"leave states {sorted(sources)}; want 1 or more, each from another"
+            )
 
 
 def _require_choice(named: str, operations: tuple[str, ...]) -> None:
@@ -97,10 +119,10 @@ def require_space(space: Space) -> None:
         raise InputError(f"space {space.name!r} has no cells")
     kinds = _kinds_of(macro)
     for kind in kinds:
-        if kind not in cells and kind != RESIDUAL:
+        if kind not in cells and kind not in (RESIDUAL, POOL):
             raise InputError(
                 f"the layout of space {space.name!r} has {kind!r} blocks, which are no "
-                f"cells of it; want {', '.join(cells)}, or {RESIDUAL}"
+                f"cells of it; want {', '.join(cells)}, {RESIDUAL} or {POOL}"
             )
     for kind, cell in cells.items():
         if kind not in kinds:
@@ -110,11 +132,12 @@ def require_space(space: Space) -> None:
             )
         if space.family == "cells":
             _require_fit(space, kind, cell)
-    if RESIDUAL in kinds and RESIDUAL not in macro.reductions:
-        raise InputError(
-            f"residual blocks of space {space.name!r} halve the image; want "
-            "'residual' among the reductions"
-        )
+    for kind in (RESIDUAL, POOL):
+        if kind in kinds and kind not in macro.reductions:
+            raise InputError(
+                f"{kind} blocks of space {space.name!r} halve the image; want "
+                f"{kind!r} among the reductions"
+            )
     known = {operation for cell in cells.values() for operation in cell.operations}
     for operation in space.supernet_variants:
         if operation not in known:

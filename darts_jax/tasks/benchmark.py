@@ -17,7 +17,8 @@ def known_accuracies(config: ConfigDict) -> Known | None:
     settings = config.benchmark
     return find_known(
         config.space,
-        config.data.name if settings.dataset == "auto" else settings.dataset,
+        config.data.name,
+        dataset="" if settings.dataset == "auto" else settings.dataset,
         table=settings.table,
         directory=config.data.directory,
         split=settings.split,

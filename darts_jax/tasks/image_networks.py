@@ -41,6 +41,7 @@ from darts_jax.settings.combinations import corruption_operations
 from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Cell, Genotype, Space
+from darts_jax.spaces.structure import POOL, RESIDUAL
 from darts_jax.tasks.image_data import normalize_images
 from darts_jax.tasks.task import require_family
 from darts_jax.types import NetworkApply, SupernetApply, TrainState, step_key
@@ -211,7 +212,7 @@ def _network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Netwo
     for cell in genotype.cells.values():
         for choice in cell.choices:
             require_operation(choice.operation)
-    missing = {k for k in kinds if k not in (*genotype.cells, "residual")}
+    missing = {k for k in kinds if k not in (*genotype.cells, RESIDUAL, POOL)}
     if missing:
         raise InputError(
             f"the genotype has cells {sorted(genotype.cells)}; "

@@ -353,13 +353,12 @@ def _edge_noise(key: Any, cell: Cell) -> Float[Array, " edge"]:
 def edge_targets(space: Space) -> Targets:
     """Returns the state in which each edge ends, by kind of cell.
 
+    In a cell with contests it is a number that edges share that compete.
+
     Args:
       space: the space that is searched.
     """
-    return {
-        kind: tuple(edge.target for edge in cell.edges)
-        for kind, cell in space.cells.items()
-    }
+    return {kind: cell.rivals for kind, cell in space.cells.items()}
 
 
 def _skips(space: Space) -> dict[str, Float[Array, "edge op"]]:

@@ -92,6 +92,11 @@ def require_family(space: Space, known: Mapping[str, Any]) -> Any:
     if space.discretization not in DISCRETIZATIONS:
         what = f"discretization of space {space.name!r}:"
         raise unknown_name_error(what, space.discretization, list(DISCRETIZATIONS))
+    if space.family == "table":
+        raise InputError(
+            f"space {space.name!r} is looked up in a table and makes no networks: want "
+            "another space, or darts-jax baseline --on table"
+        )
     if space.family not in known:
         raise InputError(
             f"space {space.name!r} makes networks of {space.family}, and this task "

@@ -120,9 +120,11 @@ def _make_oracle(
         return make_path_oracle(supernet)
     if name != "table":
         raise unknown_name_error("oracle", name, ORACLES)
-    known = require_table(config.benchmark.table, config.data.directory)
+    known = require_table(config.benchmark.table, config.data.directory, config.space)
     measured = config.benchmark.dataset
-    return make_table_oracle(known, "cifar10" if measured == "auto" else measured)
+    return make_table_oracle(
+        known, known.usual_dataset if measured == "auto" else measured
+    )
 
 
 def _expected_trainings(budget: Budget) -> int:

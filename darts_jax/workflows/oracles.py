@@ -14,8 +14,7 @@ from darts_jax.baselines import BatchEvaluate, Evaluate, Evaluation
 from darts_jax.bilevel.discretization import one_hot
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.devices import Layout, to_host
-from darts_jax.errors import InputError
-from darts_jax.nasbench import NASBench201
+from darts_jax.nasbench import Table
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_data import search_halves
 from darts_jax.tasks.registry import load_data, require_images
@@ -25,18 +24,11 @@ from darts_jax.training.restore import SavedSearch
 from darts_jax.workflows.programs import Grid, Program, Step
 from darts_jax.workflows.retrain_result import read_retrained
 
-TOLD_EPOCHS = 12
-"""Epochs of the validation accuracy that the benchmark's own searches are told."""
 
-_VALIDATION_EPOCHS = 0.353  # of training last as long as a validation of cell 0
+def make_table_oracle(known: Table, dataset: str = "cifar10") -> Evaluate:
+    """Makes an oracle of a table: the accuracy that its benchmark tells searches.
 
-
-def make_table_oracle(known: NASBench201, dataset: str = "cifar10") -> Evaluate:
-    """Makes an oracle of a table: accuracy after 12 epochs, for simulated seconds.
-
-    Dong and Yang (2020), section 4. Tables do not hold the seconds of a validation:
-    they are taken as long as that of cell 0 in the benchmark's files. CIFAR-10's
-    validation accuracies and seconds are of training on half of its images.
+    It costs simulated seconds; see `Table.told` of each benchmark.
 
     Args:
       known: the table.
@@ -48,16 +40,11 @@ def make_table_oracle(known: NASBench201, dataset: str = "cifar10") -> Evaluate:
     Raises:
       InputError: the table lacks a column.
     """
-    accuracy = known.column(dataset, "valid", TOLD_EPOCHS)
-    name = f"train_seconds_200_{dataset}"
-    if name not in known.columns:
-        raise InputError(f"the table lacks {name}, what a training costs")
-    epoch = known.columns[name] / 200
+    told = known.told(dataset)
 
     def evaluate(genotype: Genotype) -> Evaluation:
         row = known.row(genotype)
-        seconds = (TOLD_EPOCHS + _VALIDATION_EPOCHS) * float(epoch[row])
-        return Evaluation(float(accuracy[row]), seconds)
+        return Evaluation(float(told.scores[row]), float(told.seconds[row]))
 
     return evaluate
 

@@ -17,21 +17,31 @@ def places(genotype):
     }
 
 
+def contests(space, cell):
+    """Yields edges that compete and how many are kept: by node, or as the cell says."""
+    for contest in cell.contests:
+        yield [cell.edges[e] for e in contest.edges], contest.keeps
+    if cell.contests:
+        return
+    few = 1 if space.discretization == "one_strongest" else 2
+    for target in range(cell.inputs, cell.states):
+        edges = [e for e in cell.edges if e.target == target]
+        yield edges, len(edges) if space.discretization == "argmax" else few
+
+
 def is_valid(space, genotype):
-    """Checks by the space's own data: all edges, or one or two a node, never none."""
+    """Checks by the space's own data: all edges, or some of a contest, never none."""
     kept = places(genotype)
     every = space.discretization == "argmax"
-    few = 1 if space.discretization == "one_strongest" else 2
     for kind, cell in space.cells.items():
-        known = {(e.source, e.target): e.operations for e in cell.edges}
-        for target in range(cell.inputs, cell.states):
-            into = {s: op for (k, t, s), op in kept.items() if (k, t) == (kind, target)}
-            ends_here = sum(t == target for _, t in known)
-            if len(into) != (ends_here if every else few):
+        for edges, keeps in contests(space, cell):
+            known = {(kind, e.target, e.source): e.operations for e in edges}
+            here = {place: op for place, op in kept.items() if place in known}
+            if len(here) != keeps:
                 return False
-            if not all(op in known[source, target] for source, op in into.items()):
+            if not all(op in known[place] for place, op in here.items()):
                 return False
-            if not every and "none" in into.values():
+            if not every and "none" in here.values():
                 return False
     listed = sum(len(cell.choices) for cell in genotype.cells.values())
     return listed == len(kept) and genotype.space == space.name
@@ -72,16 +82,14 @@ def additive(space, seed=0):
 
     best = 0.0
     for kind, cell in space.cells.items():
-        for target in range(cell.inputs, cell.states):
+        for edges, keeps in contests(space, cell):
             tops = [
                 max(
-                    worth[kind, target, e.source, op]
+                    worth[kind, e.target, e.source, op]
                     for op in e.operations
                     if op != "none" or space.discretization == "argmax"
                 )
-                for e in cell.edges
-                if e.target == target
+                for e in edges
             ]
-            kept = len(tops) if space.discretization == "argmax" else 2
-            best += sum(sorted(tops)[-kept:])
+            best += sum(sorted(tops)[-keeps:])
     return evaluate, best

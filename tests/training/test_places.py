@@ -35,7 +35,7 @@ VERBS = (
     ["reproduce", "list", "--runs", BUCKET],
     ["reproduce", "list", "--results", BUCKET],
     ["ledger", "--out", BUCKET],
-    ["convert-nasbench201", BUCKET],
+    ["convert", "nasbench201", BUCKET],
     ["cost", BUCKET],
     ["cost", "DARTS_V2", "--table", BUCKET],
     ["draw", "DARTS_V2", "--out", BUCKET],

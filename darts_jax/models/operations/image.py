@@ -138,6 +138,19 @@ class CrossConv(_SizedConv):
         return BatchNorm(self.affine)(x, train, weight=weight)
 
 
+class ConvBNReLU(_SizedConv):
+    """Dense convolution, BN, ReLU, as in NAS-Bench-101 (Ying et al., 2019)."""
+
+    # The ReLU comes last: a weight below 0 would change what it lets through.
+    takes_weight: ClassVar[bool] = False
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Image:
+        kernel = (self.kernel, self.kernel)
+        y = Conv(self.channels, kernel, (self.stride, self.stride))(x)
+        return nn.relu(BatchNorm(self.affine)(y, train))
+
+
 def _skip(channels: int, stride: int, discrete: bool) -> nn.Module:
     return Identity() if stride == 1 else FactorizedReduce(channels, affine=discrete)
 
@@ -191,6 +204,9 @@ OPERATIONS: dict[str, Operation] = {
     "dil_conv_5x5": _sized(DilConv, 5),
     "conv_3x1_1x3": _sized(CrossConv, 3),
     "conv_7x1_1x7": _sized(CrossConv, 7),
+    "conv_bn_relu_1x1": _sized(ConvBNReLU, 1),
+    "conv_bn_relu_3x3": _sized(ConvBNReLU, 3),
+    "max_pool_3x3_plain": _pool(max_pool, normalize=False),
     "nor_conv_1x1": _nor_conv(1),
     "nor_conv_3x3": _nor_conv(3),
     "nor_conv_1x1_biased": _nor_conv(1, biased=True),
