@@ -41,7 +41,7 @@ from darts_jax.models.macro import (
 )
 from darts_jax.models.network import Network
 from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge, Space
-from darts_jax.spaces.widths import rounded
+from darts_jax.spaces.widths import STEM, rounded
 
 Weights = Mapping[str, Float[Array, "edge op"] | Float[np.ndarray, "edge op"]]
 """Kind of cell -> probability of every choice [edge, op]."""
@@ -209,9 +209,17 @@ def make_expected_cost(
         if net.imagenet
         else make_stem(net.macro, net.widths())
     )
-    fixed = price.layer(stem, (image_shape,))
     tables = _zero_tables(space, net)
     around = {kind: np.zeros(table.shape[2:]) for kind, table in tables.items()}
+    fixed = 0.0
+    if net.macro.stem_follows:
+        kind = net.macro.stem_follows
+        for j, share in enumerate(space.cells[kind].width_shares):
+            width = _scale_channels(net.widths()[STEM], share)
+            own = make_stem(net.macro, {STEM: width})
+            around[kind][0, j] += price.layer(own, (image_shape,))
+    else:
+        fixed += price.layer(stem, (image_shape,))
     for place in placed:
         kind = place.block.kind
         if kind not in space.cells:
@@ -295,6 +303,9 @@ def _narrow_blocks(
         earlier_width = _scale_channels(block.widths[0], before)
         last_width = _scale_channels(block.widths[1], before)
         for j, own in enumerate(space.cells[block.kind].width_shares):
+            if block.kind == net.macro.stem_follows:
+                earlier_width = _scale_channels(block.widths[0], own)
+                last_width = _scale_channels(block.widths[1], own)
             channels = _scale_channels(block.channels, own)
             output = channels * (block.output // block.channels)
             narrow = PlacedBlock(

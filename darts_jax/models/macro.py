@@ -23,6 +23,7 @@ from darts_jax.models.operations.layers import (
     Image,
     Linear,
     ReLUConvBN,
+    mean_pool_2x2,
 )
 from darts_jax.models.operations.mobile import BLOCK_ACTIVATIONS
 from darts_jax.spaces.graph import Macro
@@ -174,7 +175,7 @@ class Residual(nn.Module):
         del earlier
         y = ReLUConvBN(self.channels, (3, 3), stride=2)(last, train)
         y = ReLUConvBN(self.channels, (3, 3))(y, train)
-        return y + Conv(self.channels, name="project")(_pool_by_two(last))
+        return y + Conv(self.channels, name="project")(mean_pool_2x2(last))
 
 
 class HalvingPool(nn.Module):
@@ -193,17 +194,6 @@ def make_plain_block(block: Block) -> nn.Module:
       block: called as ``(earlier, last, train)``.
     """
     return HalvingPool() if block.kind == POOL else Residual(block.channels)
-
-
-def _pool_by_two(x: Image) -> Image:
-    """Returns means of 2x2 blocks, at an odd border of the pixels that there are."""
-    odd_rows, odd_columns = (size % 2 for size in x.shape[1:3])
-    if odd_rows or odd_columns:
-        # The last row or column once more leaves the mean as it is.
-        x = jnp.pad(x, ((0, 0), (0, odd_rows), (0, odd_columns), (0, 0)), "edge")
-    batch, height, width, channels = x.shape
-    blocks = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
-    return blocks.mean((2, 4))
 
 
 class Head(nn.Module):

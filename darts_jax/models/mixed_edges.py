@@ -160,7 +160,9 @@ def _compute(
         mixture=mixture,
         keys=keys,
         strength=strength,
-        kept=kept_channels(plan.cell, mixture, plan.settings),
+        kept=kept_channels(
+            plan.cell, mixture, plan.settings.width * plan.settings.partial
+        ),
     )
     nodes, parts = WALKS[plan.execution](mixed, inputs)
     stats = {
@@ -171,7 +173,7 @@ def _compute(
 
 
 def kept_channels(
-    cell: Cell, mixture: Float[Array, "edge op"], settings: EdgeSettings
+    cell: Cell, mixture: Float[Array, "edge op"], channels: int
 ) -> Float[Array, " channel"] | None:
     """Returns the share of every channel that is kept, by the mixture of the widths.
 
@@ -181,7 +183,7 @@ def kept_channels(
     Args:
       cell: the graph, of which one edge may choose the width.
       mixture: weight of every operation on every edge.
-      settings: with the number of channels.
+      channels: their number.
 
     Returns:
       Values in [0, 1] where the widths' weights add up to 1; None where a cell has no
@@ -189,7 +191,6 @@ def kept_channels(
     """
     if cell.width_edge is None:
         return None
-    channels = settings.width * settings.partial
     widths = [rounded(channels * share) for share in cell.width_shares]
     masks = np.arange(channels) < np.array(widths)[:, None]
     weights = mixture[cell.width_edge, : len(widths)]

@@ -18,7 +18,7 @@ from darts_jax.models.macro import (
     plan_blocks,
     run_blocks,
 )
-from darts_jax.models.mixed_edges import MixedEdges
+from darts_jax.models.mixed_edges import MixedEdges, kept_channels
 from darts_jax.models.operations.corruption import Corruption
 from darts_jax.models.operations.layers import Image
 from darts_jax.spaces.graph import Space
@@ -119,11 +119,14 @@ class Supernet(nn.Module):
         macro = self.space.macro
         blocks = self.blocks()
         widths = macro.widths_at(self.channels)
+        stem = self._stem(images.astype(self.dtype or images.dtype), train)
+        if macro.stem_follows:
+            stem = self._narrow_stem(stem, mixture)
         _, x = run_blocks(
             self,
             blocks,
             self._block,
-            self._stem(images.astype(self.dtype or images.dtype), train),
+            stem,
             _per_block(blocks, mixture, shares=self.partial > 1),
             train,
             recompute=self.remat == "cell",
@@ -152,6 +155,19 @@ class Supernet(nn.Module):
         stem = make_stem(self.space.macro, widths)
         x = stem.clone(name="stem", parent=self)(images, train)
         return x, x
+
+    def _narrow_stem(
+        self, stem: tuple[Image, Image], mixture: Mixture
+    ) -> tuple[Image, Image]:
+        """Multiplies the stem's channels by the width of the kind that it follows."""
+        kind = self.space.macro.stem_follows
+        weights = mixture.weights[kind]
+        own = weights if weights.ndim == 2 else weights[0]
+        kept = kept_channels(self.space.cells[kind], own, stem[0].shape[-1])
+        if kept is None:
+            return stem
+        earlier, last = (x * kept.astype(x.dtype) for x in stem)
+        return earlier, last
 
     def _block(self, block: Block) -> nn.Module:
         if block.kind not in self.space.cells:

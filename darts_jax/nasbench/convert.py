@@ -14,6 +14,7 @@ from darts_jax.files import write_atomically
 from darts_jax.nasbench.nasbench101 import NASBench101, convert_trainings
 from darts_jax.nasbench.nasbench201 import NASBench201
 from darts_jax.nasbench.nats import TOPOLOGY, convert_part
+from darts_jax.nasbench.nats_size import SIZE, NATSSize
 from darts_jax.nasbench.table import Progress
 
 Convert = Callable[[Path, Progress], dict[str, np.ndarray]]
@@ -35,6 +36,10 @@ CONVERTERS: dict[str, Converter] = {
     NASBench201.name: Converter(
         f"the folder {TOPOLOGY.files}-simple, or {TOPOLOGY.files}.pickle.pbz2",
         functools.partial(convert_part, TOPOLOGY),
+    ),
+    NATSSize.name: Converter(
+        f"the folder {SIZE.files}-simple, or {SIZE.files}.pickle.pbz2",
+        functools.partial(convert_part, SIZE),
     ),
     NASBench101.name: Converter(
         "nasbench_only108.tfrecord, or nasbench_full.tfrecord", convert_trainings

@@ -11,10 +11,11 @@ from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import open_place, read_npz
 from darts_jax.nasbench.nasbench101 import NASBench101
 from darts_jax.nasbench.nasbench201 import NASBench201
+from darts_jax.nasbench.nats_size import NATSSize
 from darts_jax.nasbench.table import Table
 
-BENCHMARKS: dict[str, type[NASBench101 | NASBench201]] = {
-    table.name: table for table in (NASBench201, NASBench101)
+BENCHMARKS: dict[str, type[NASBench101 | NASBench201 | NATSSize]] = {
+    table.name: table for table in (NASBench201, NASBench101, NATSSize)
 }
 """Name -> table of a benchmark, which reads the arrays of a file."""
 

@@ -15,6 +15,7 @@ from darts_jax.spaces.nasbench201 import (
     NASBENCH201_BIASED,
     NASBENCH201_NO_NONE,
 )
+from darts_jax.spaces.nats_size import NATS_SIZE
 from darts_jax.spaces.recurrent import RECURRENT
 from darts_jax.spaces.robust import S1, S2, S3, S4
 from darts_jax.spaces.transformer import TRANSFORMER
@@ -25,6 +26,7 @@ SPACES: dict[str, Space] = {
         *(DARTS, DARTS_NO_NONE, S1, S2, S3, S4),
         *(NASBENCH201, NASBENCH201_NO_NONE, NASBENCH201_BIASED),
         *(NASBENCH101, ONE_SHOT_1, ONE_SHOT_2, ONE_SHOT_3),
+        NATS_SIZE,
         *(MOBILE, MOBILE_SMALL, EFFICIENTNET, FBNET, RECURRENT, TRANSFORMER),
     )
 }

@@ -55,7 +55,7 @@ def check_genotype(genotype: Genotype) -> Genotype:
                 f"{kind} of the genotype has {cell.inputs} inputs; that of space "
                 f"{space.name!r} has {space.cells[kind].inputs}"
             )
-        if kind in space.macro.widths:
+        if kind in space.macro.widths and space.cells[kind].is_chain:
             _check_stage(space, kind, genotype)
         else:
             _check_cell(space, kind, cell)
@@ -100,7 +100,7 @@ def describe_departures(genotype: Genotype) -> list[str]:
     told = []
     for kind, cell in genotype.cells.items():
         own = space.cells[kind]
-        if kind in space.macro.widths:
+        if kind in space.macro.widths and own.is_chain:
             continue
         counts = collections.Counter(choice.target for choice in cell.choices)
         for contest in rule.contests(own):

@@ -178,6 +178,7 @@ class Macro:
       base: channels of the network that ``widths`` belong to.
       stem_stride: stride of the stem's convolution.
       activation: after stem and features; none if empty.
+      stem_follows: kind whose chosen width is the stem's too; none if empty.
     """
 
     layout: Callable[[int], tuple[str, ...]]
@@ -189,6 +190,7 @@ class Macro:
     base: int = 1
     stem_stride: int = 1
     activation: str = ""
+    stem_follows: str = ""
 
     def widths_at(self, channels: int) -> dict[str, int]:
         """Returns widths by name for a network of ``channels``, the stem's too."""
@@ -402,6 +404,7 @@ class Genotype:
         """
         whole = macro.widths_at(channels) | dict(self.widths)
         shares = {kind: cell.width_share for kind, cell in self.cells.items()}
+        shares[STEM] = shares.get(macro.stem_follows, 1)
         return {
             name: width if shares.get(name, 1) == 1 else rounded(width * shares[name])
             for name, width in whole.items()

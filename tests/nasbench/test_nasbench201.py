@@ -1,10 +1,8 @@
 """The reader of the NAS-Bench-201 table, and the table made of the official files."""
 
-import bz2
 import dataclasses
 import itertools
 import os
-import pickle
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from darts_jax.nasbench.convert import convert
 from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201, OPERATIONS
 from darts_jax.spaces.published import get_genotype
+from tests.support.official import nats_accuracy, nats_results, write_nats
 from tests.support.paths import SHARED
 from tests.support.tables import EDGES, small_table, text_of
 
@@ -104,50 +103,6 @@ def test_a_table_is_found_where_the_data_lie(tmp_path, monkeypatch):
 # The official format, written by the package that defines it.
 
 CELLS = [[1] * 6, [1, 0, 0, 0, 3, 0], [4, 3, 2, 1, 0, 1]]
-SETS = {
-    "cifar10-valid": ("x-valid", "ori-test"),
-    "cifar10": ("ori-test",),
-    "cifar100": ("x-valid", "x-test", "ori-test"),
-    "ImageNet16-120": ("x-valid", "x-test", "ori-test"),
-}
-
-
-def accuracy_of(cell, dataset, part, epochs, seed):
-    """Some number that tells all of these apart."""
-    rng = np.random.default_rng([cell, len(dataset), len(part), epochs, seed])
-    return float(rng.uniform(10, 90))
-
-
-def official_results(api_utils, cell, text, epochs):
-    """Makes results of one cell: seeds 777 and 888, only the first with 12 epochs."""
-    results = api_utils.ArchResults(cell, text)
-    for dataset, parts in SETS.items():
-        for seed in (777, 888)[: 1 if epochs == 12 else 2]:
-            each = range(epochs)
-            one = api_utils.ResultsCount(
-                dataset,
-                None,
-                dict.fromkeys(each, 99.0),
-                dict.fromkeys(each, 0.1),
-                1.0,
-                2.0,
-                {"arch_str": text},
-                seed,
-                epochs,
-                [0.01],
-            )
-            one.reset_pseudo_train_times(2.0 + cell)
-            for part in parts:
-                found = accuracy_of(cell, dataset, part, epochs, seed)
-                keys = {f"{part}@{i}": 0.0 for i in each}
-                last = {f"{part}@{epochs - 1}": found}
-                one.update_eval(keys | last, keys, keys)
-            results.update(dataset, seed, one)
-    return results.state_dict()
-
-
-def write(path, tree):
-    path.write_bytes(bz2.compress(pickle.dumps(tree, protocol=4)))
 
 
 @pytest.fixture(scope="module", params=["folder", "file"])
@@ -156,17 +111,17 @@ def official(request, tmp_path_factory):
     place = tmp_path_factory.mktemp("official")
     texts = [text_of(cell) for cell in CELLS]
     infos = {
-        i: {str(n): official_results(utils, i, text, n) for n in (12, 200)}
+        i: {str(n): nats_results(utils, i, text, n) for n in (12, 200)}
         for i, text in enumerate(texts)
     }
     meta = {"meta_archs": texts, "evaluated_indexes": list(infos)}
     if request.param == "file":
         path = place / "NATS-tss-v1_0-3ffb9.pickle.pbz2"
-        write(path, meta | {"arch2infos": infos})
+        write_nats(path, meta | {"arch2infos": infos})
         return path
-    write(place / "meta.pickle.pbz2", meta)
+    write_nats(place / "meta.pickle.pbz2", meta)
     for i, info in infos.items():
-        write(place / f"{i:06d}.pickle.pbz2", info)
+        write_nats(place / f"{i:06d}.pickle.pbz2", info)
     return place
 
 
@@ -187,7 +142,7 @@ def test_official_files_become_a_table(official, tmp_path):
             (("imagenet16_120", "test", 200), ("ImageNet16-120", "x-test"), both),
             (("imagenet16_120", "valtest", 200), ("ImageNet16-120", "ori-test"), both),
         ):
-            each = [accuracy_of(i, *part, column[2], seed) for seed in seeds]
+            each = [nats_accuracy(i, *part, column[2], seed) for seed in seeds]
             got = table.accuracy(genotype, *column)
             assert got == pytest.approx(np.mean(each), rel=1e-6), column
         assert table.columns["n_seeds_200"][i] == 2
@@ -206,7 +161,7 @@ def test_a_file_that_would_run_something_is_not_opened(tmp_path, monkeypatch):
     pytest.importorskip("nats_bench")
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "NATS-tss-v1_0-3ffb9.pickle.pbz2"
-    write(path, {"meta_archs": [Runs()]})
+    write_nats(path, {"meta_archs": [Runs()]})
     with pytest.raises(InputError, match=r"posix.system, which is no number"):
         convert("nasbench201", path)
     assert not (tmp_path / "ran").exists()

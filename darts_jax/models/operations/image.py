@@ -23,6 +23,7 @@ from darts_jax.models.operations.layers import (
     Image,
     ReLUConvBN,
     Weight,
+    mean_pool_2x2,
     relu_separable_bn,
 )
 from darts_jax.models.operations.mobile import BLOCKS
@@ -151,6 +152,34 @@ class ConvBNReLU(_SizedConv):
         return nn.relu(BatchNorm(self.affine)(y, train))
 
 
+class ProjectedSkip(nn.Module):
+    """The input itself, or where the width changes a 1x1 convolution of it and BN."""
+
+    takes_parts: ClassVar[bool] = True
+
+    channels: int
+    affine: bool
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Image:
+        if x.shape[-1] == self.channels:
+            return x
+        return BatchNorm(self.affine)(Conv(self.channels)(x), train)
+
+
+class PooledProjection(nn.Module):
+    """2x2 mean pooling and a 1x1 convolution, beside NAS-Bench-201's reductions."""
+
+    takes_parts: ClassVar[bool] = True
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, x: Image, train: bool) -> Image:
+        del train
+        return Conv(self.channels)(mean_pool_2x2(x))
+
+
 def _skip(channels: int, stride: int, discrete: bool) -> nn.Module:
     return Identity() if stride == 1 else FactorizedReduce(channels, affine=discrete)
 
@@ -207,6 +236,10 @@ OPERATIONS: dict[str, Operation] = {
     "conv_bn_relu_1x1": _sized(ConvBNReLU, 1),
     "conv_bn_relu_3x3": _sized(ConvBNReLU, 3),
     "max_pool_3x3_plain": _pool(max_pool, normalize=False),
+    "skip_or_project": lambda channels, stride, discrete: ProjectedSkip(
+        channels, affine=discrete
+    ),
+    "pool_and_project": lambda channels, stride, discrete: PooledProjection(channels),
     "nor_conv_1x1": _nor_conv(1),
     "nor_conv_3x3": _nor_conv(3),
     "nor_conv_1x1_biased": _nor_conv(1, biased=True),

@@ -326,6 +326,21 @@ class ReLUConvBN(nn.Module):
         return normalize(y, train, _exact(moments_of_y), weight)
 
 
+def mean_pool_2x2(x: Image) -> Image:
+    """Returns means of 2x2 blocks, at an odd border of the pixels that there are.
+
+    Args:
+      x: images [batch, height, width, channel].
+    """
+    odd_rows, odd_columns = (size % 2 for size in x.shape[1:3])
+    if odd_rows or odd_columns:
+        # The last row or column once more leaves the mean as it is.
+        x = jnp.pad(x, ((0, 0), (0, odd_rows), (0, odd_columns), (0, 0)), "edge")
+    batch, height, width, channels = x.shape
+    blocks = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    return blocks.mean((2, 4))
+
+
 class FactorizedReduce(nn.Module):
     """Halves the image by two 1x1 convolutions, the second one pixel further on.
 
