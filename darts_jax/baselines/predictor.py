@@ -17,7 +17,9 @@ from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.baselines.evaluation_budget import Batch, Proposals, budgeted
+from darts_jax.baselines.prior import Prior, draw_best
 from darts_jax.errors import InputError
+from darts_jax.proxies.ensemble import relative_ranks
 from darts_jax.spaces.graph import Genotype, Space
 from darts_jax.spaces.moves import decision_nodes, genotype_key, mutate, sample_genotype
 
@@ -37,6 +39,8 @@ def predictor_search(
     widths: tuple[int, ...] = (64, 64),
     steps: int = 200,
     learning_rate: float = 0.01,
+    prior: Prior | None = None,
+    draws: int = 1000,
 ) -> Proposals:
     """Evaluates the candidates that an ensemble trained on all scores rates highest.
 
@@ -56,6 +60,9 @@ def predictor_search(
       widths: sizes of their hidden layers.
       steps: steps of Adam on the mean absolute error over all known genotypes.
       learning_rate: Adam's.
+      prior: scores of genotypes, whose ranks are further features, and by which the
+        first genotypes are the best of ``draws``; None: there are none.
+      draws: number of genotypes that the first are chosen from.
 
     Yields:
       Genotypes to evaluate.
@@ -70,7 +77,10 @@ def predictor_search(
             f"more, got {members}; a rate above 0, got {learning_rate}"
         )
     known: dict[Hashable, tuple[float, Genotype]] = {}
-    chosen = [sample_genotype(space, rng) for _ in range(initial)]
+    if prior is None:
+        chosen = [sample_genotype(space, rng) for _ in range(initial)]
+    else:
+        chosen = draw_best(space, rng, prior, initial, draws)
     while True:
         evaluations = yield Batch(tuple(chosen))
         for genotype, evaluation in zip(chosen, evaluations, strict=True):
@@ -81,11 +91,15 @@ def predictor_search(
             continue
         scores = [score for score, _ in known.values()]
         genotypes = [genotype for _, genotype in known.values()]
+        features = encode(space, [*genotypes, *offered])
+        if prior is not None:
+            ranks = relative_ranks(prior([*genotypes, *offered]))
+            features = np.concatenate([features, ranks.astype(features.dtype)], 1)
         predicted = _predictions(
             jax.random.key(int(rng.integers(2**32))),
-            encode(space, genotypes),
+            features[: len(genotypes)],
             np.array(scores),
-            _pad_rows(encode(space, offered), candidates),
+            _pad_rows(features[len(genotypes) :], candidates),
             learning_rate,
             members,
             widths,

@@ -18,6 +18,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--on", required=True, help="what scores: table, paths or training"
     )
     parser.add_argument("--supernet", help="run directory of the search of the paths")
+    parser.add_argument(
+        "--proxies",
+        default="",
+        metavar="RUN or NAME,NAME",
+        help="scores of untrained networks that the search begins with: a run of "
+        "darts-jax proxies (RUN:NAME for one of them), or names",
+    )
     parser.add_argument("--evaluations", type=float, default=float("inf"))
     parser.add_argument(
         "--seconds", type=float, default=float("inf"), help="measured or simulated"
@@ -37,6 +44,7 @@ def _run(options: argparse.Namespace) -> None:
         budget=Budget(options.seconds, options.evaluations),
         supernet=options.supernet,
         engine=read_engine(options),
+        proxies=options.proxies,
     )
     print(found, end="")
 

@@ -23,6 +23,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run nothing: store how far the runs are",
     )
+    parser.add_argument(
+        "--proxies",
+        default="",
+        metavar="RUN",
+        help="on a table: a run of darts-jax proxies on all cells",
+    )
     parser.add_argument("--runs", default="runs/reproduce")
     parser.add_argument("--results", default="results")
     add_engine(parser)
@@ -45,7 +51,8 @@ def _run(options: argparse.Namespace) -> None:
             raise InputError(f"{options.name} is read off a table: it needs no engine")
         experiment = TABLE_EXPERIMENTS[options.name]
         runs = RUNS if options.seeds is None else options.seeds
-        print(reproduce_baseline(experiment, runs, options.results))
+        scored = options.proxies
+        print(reproduce_baseline(experiment, runs, options.results, scored=scored))
         return
     count = options.seeds
     seeds = range(count_searches(options.name) if count is None else count)

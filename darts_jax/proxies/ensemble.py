@@ -3,7 +3,6 @@
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
-from sklearn.linear_model import RidgeCV
 
 from darts_jax.errors import InputError
 
@@ -60,6 +59,9 @@ def fit_ridge(
     """
     if len(known) < 3:
         raise InputError(f"a fit to {len(known)} architectures; want 3 or more")
+    # Takes a second to import, which a search without a fit does not need.
+    from sklearn.linear_model import RidgeCV
+
     ranks = relative_ranks(scores)
     model = RidgeCV(alphas=_PENALTIES).fit(ranks[known], truth)
     return np.asarray(model.predict(ranks), np.float64)

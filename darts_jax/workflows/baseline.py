@@ -1,6 +1,7 @@
 """`baseline`: a search that knows scores alone, on whatever gives them."""
 
 import dataclasses
+import functools
 import json
 import math
 from pathlib import Path
@@ -8,7 +9,13 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.baselines import Budget, Evaluate, Trace, get_baseline
+from darts_jax.baselines import (
+    Budget,
+    Evaluate,
+    Trace,
+    get_baseline,
+    require_prior_taken,
+)
 from darts_jax.cluster import Engine, LocalEngine
 from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import make_folder, open_place
@@ -26,6 +33,7 @@ from darts_jax.workflows.oracles import (
     make_table_oracle,
     make_training_oracle,
 )
+from darts_jax.workflows.priors import make_prior
 from darts_jax.workflows.programs import open_grid
 
 ORACLES = ("table", "paths", "training")
@@ -69,6 +77,7 @@ def baseline(
     budget: Budget,
     supernet: str | Path | None = None,
     engine: Engine | str = "local",
+    proxies: str = "",
 ) -> BaselineResult:
     """Runs a baseline; leaves its best genotype and all that it asked.
 
@@ -82,12 +91,17 @@ def baseline(
       supernet: run directory of a search, whose paths are asked.
       engine: trains networks: here, or on a cluster; or its name in `ENGINES`.
         Genotypes that a baseline proposes together are trained side by side.
+      proxies: of `make_prior`: scores of untrained networks, by which the search begins
+        and predicts; empty: there are none.
 
     Raises:
       InputError: a mistake in the settings, or what is asked is not at hand.
     """
     validate_config(config)
     search = get_baseline(name)
+    if proxies:
+        require_prior_taken(name)
+        search = functools.partial(search, prior=make_prior(config, proxies))
     known = known_accuracies(config)
     path = open_place(run) / "networks"
     space, rng = get_space(config.space), np.random.default_rng(config.seed)

@@ -30,7 +30,7 @@ from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import format_table, show_progress
-from darts_jax.training.directory import RunDirectory, atomic_write
+from darts_jax.training.directory import RunDirectory, atomic_write, load_settings
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.opening import open_run
 from darts_jax.training.proxy_scores import describe_proxies, make_proxy_scores
@@ -43,7 +43,8 @@ DEFAULT_PROXIES = ("params", "flops", "synflow", "naswot")
 AZ_NAS = ("expressivity", "progressivity", "trainability", "flops")
 
 _AT_ONCE = 64  # genotypes of one call, after which their scores are on disk
-_FILE = "proxies.npz"
+SCORES = "proxies.npz"
+"""File of the scores in the run directory."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -172,7 +173,7 @@ def score_untrained(
     if fit and not 3 <= fit < len(genotypes) - 2:
         raise InputError(f"fit is {fit}; want 3 to {len(genotypes) - 3}")
     directory = open_run(run, config, "proxies", dataset)
-    table = _ScoreTable(directory.path / _FILE, len(genotypes), sample)
+    table = _ScoreTable(directory.path / SCORES, len(genotypes), sample)
     _fill(table, config, dataset, genotypes, names)
     scores = {name: table.columns[name] for name in names}
     truth = None if known is None else np.array([*map(known.accuracy, genotypes)])
@@ -193,6 +194,31 @@ def score_untrained(
     )
     _write(result)
     return result
+
+
+def read_scores(
+    run: Path,
+) -> tuple[list[Genotype], dict[str, Float[np.ndarray, " genotype"]]]:
+    """Reads the scores that `score_untrained` has left.
+
+    Args:
+      run: its directory.
+
+    Returns:
+      The networks, and proxy -> score of each.
+
+    Raises:
+      InputError: it is no such run, or has not come to its end.
+    """
+    config = load_settings(RunDirectory(run))
+    path = run / SCORES
+    arrays = read_npz(path, f"no scores at {path}", f"scores {path} cannot be read")
+    length, sample = arrays.pop("shape")
+    genotypes = list_paths(get_space(config.space), int(sample), config.seed)
+    scores = {name: own for name, own in arrays.items() if len(own) == length}
+    if not scores or length != len(genotypes):
+        raise InputError(f"{run} has not scored all its networks yet: run it again")
+    return genotypes, scores
 
 
 class _ScoreTable:

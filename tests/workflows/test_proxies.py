@@ -13,20 +13,25 @@ from darts_jax.cli.main import main
 from darts_jax.cost.networks import network_cost
 from darts_jax.errors import InputError
 from darts_jax.models.network import Network
+from darts_jax.settings.config import flatten
+from darts_jax.spaces.graph import Cell, dense_edges
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201, OPERATIONS
 from darts_jax.training import proxy_scores
 from darts_jax.workflows import proxies as workflow
 from darts_jax.workflows.score import list_paths
 from tests.support.tables import EDGES
 
-NAMES = ("params", "flops", "naswot")
+NAMES = ("params", "flops", "l2_norm")
 
 
 @pytest.fixture(scope="module")
 def small():
-    """The space with one stage, whose edges have three operations."""
+    """The space with one stage, whose edges have two operations: 64 cells."""
     one_stage = dataclasses.replace(MACRO, layout=lambda cells: ("normal",) * cells)
-    space = dataclasses.replace(NASBENCH201, macro=one_stage)
+    cell = Cell(1, 3, dense_edges(1, 3, ("skip_connect", "nor_conv_1x1")), output=(3,))
+    space = dataclasses.replace(
+        NASBENCH201, cells={"normal": cell}, macro=one_stage, supernet_variants={}
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(darts_jax.SPACES, "nasbench201", space)
         patch.setattr(workflow, "_AT_ONCE", 4)
@@ -54,7 +59,9 @@ def make_table(space, place):
     path = place / "table.npz"
     accuracy = np.random.default_rng(0).uniform(50, 90, len(codes)).astype(np.float32)
     arrays = {"ops": np.array(OPERATIONS), "edges": np.array(EDGES)}
-    np.savez(path, **arrays, arch=np.array(codes, np.uint8), cifar10_test_200=accuracy)
+    arrays |= {"arch": np.array(codes, np.uint8), "cifar10_test_200": accuracy}
+    arrays |= {"cifar10_valid_12": accuracy, "train_seconds_200_cifar10": accuracy}
+    np.savez(path, **arrays)
     return path
 
 
@@ -70,8 +77,8 @@ def test_scores_beside_the_truth_and_on_after_a_stop(
     ):
         cost = network_cost(Network(genotype, small.macro, 10, 1, 4), (8, 8, 1))
         assert (parameters, macs) == (cost.parameters, cost.macs)
-    expected = rank_agreement(whole.scores["naswot"], whole.truth)
-    assert whole.agreement["naswot"] == expected
+    expected = rank_agreement(whole.scores["l2_norm"], whole.truth)
+    assert whole.agreement["l2_norm"] == expected
     assert {"mean of ranks", "ridge on 5"} < set(whole.agreement)
     summary = json.loads((tmp_path / "whole" / "proxies.json").read_text())
     assert summary["correlations"][2]["spearman"] == pytest.approx(expected[0].value)
@@ -107,6 +114,39 @@ def test_scores_beside_the_truth_and_on_after_a_stop(
         assert again.scores[name].tobytes() == whole.scores[name].tobytes()
     with pytest.raises(InputError, match="another sample"):
         darts_jax.score_untrained(config, part, NAMES, sample=9)
+
+
+def test_scores_begin_a_baseline(config, tmp_path, capsys):
+    place, part = tmp_path / "all", tmp_path / "part"
+    whole = darts_jax.score_untrained(config, place, NAMES[:2])
+    assert len(whole.genotypes) == 64
+    best = whole.genotypes[int(np.argmax(whole.scores["params"]))]
+    for given in (f"{place}:params", "params"):
+        settings = [f"--config.{key}={value}" for key, value in flatten(config)]
+        command = ["baseline", "--by", "random_search", "--on", "table", *settings]
+        run = tmp_path / given.replace("/", "_")
+        ended = ["--evaluations", "2", "--run", str(run), "--proxies", given]
+        assert main([*command, *ended]) == 0
+        trace = json.loads((run / "trace.json").read_text())
+        first = darts_jax.read_genotype(json.dumps(trace["asked"][0]["genotype"]))
+        assert first == best
+    darts_jax.score_untrained(config, part, NAMES[:2], sample=10)
+    capsys.readouterr()
+    for given, said in (
+        (f"{part}", "does not have the scores of every genotype"),
+        (f"{place}:naswot", "has no scores by naswot; it has params, flops"),
+        ("naswott", "naswot"),
+    ):
+        refused = [
+            "--evaluations",
+            "2",
+            "--run",
+            str(tmp_path / "r"),
+            "--proxies",
+            given,
+        ]
+        assert main([*command, *refused]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_user_finds_what_is_wrong(config, tmp_path, capsys):
