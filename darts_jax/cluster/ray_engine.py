@@ -1,6 +1,7 @@
 """Engine of a Ray cluster: a task of Ray for each task, on any node that has room."""
 
 import dataclasses
+import logging
 import os
 import time
 import warnings
@@ -84,7 +85,7 @@ class RayEngine(Engine):
                 ray.init(
                     address=address,
                     log_to_driver=False,
-                    logging_level="error",
+                    logging_level=logging.ERROR,
                     include_dashboard=False if address == "local" else None,
                 )
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -259,7 +260,7 @@ def _cancel(streams: list[Any]) -> None:
         ray.cancel(stream)
     end = time.monotonic() + _GRACE
     while streams and time.monotonic() < end:
-        ready, _ = ray.wait(streams, timeout=_POLL, fetch_local=False)
+        ready: Any = ray.wait(streams, timeout=_POLL, fetch_local=False)[0]
         for stream in ready:
             try:
                 ray.get(next(stream))
