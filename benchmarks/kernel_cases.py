@@ -77,12 +77,11 @@ def cases(channels: int) -> list[Case]:
     pools += [("avg_pool", kernels.avg_pool, plain_avg_pool)]
     for name, ours, plain in pools:
         for stride in (1, 2):
-            how = {"size": 3, "stride": stride}
             found.append(
                 Case(
                     f"{name} 3x3, stride {stride}",
-                    functools.partial(ours, **how),
-                    functools.partial(plain, **how),
+                    functools.partial(ours, size=(3, 3), stride=stride),
+                    functools.partial(plain, size=3, stride=stride),
                     (1, c),
                     shared=False,
                 )

@@ -41,7 +41,7 @@ from darts_jax.models.macro import (
 )
 from darts_jax.models.network import Network
 from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge, Space
-from darts_jax.spaces.widths import STEM, rounded
+from darts_jax.spaces.widths import COLUMNS, STEM, rounded
 
 Weights = Mapping[str, Float[Array, "edge op"] | Float[np.ndarray, "edge op"]]
 """Kind of cell -> probability of every choice [edge, op]."""
@@ -205,7 +205,7 @@ def make_expected_cost(
     """
     placed = placed_blocks(net, image_shape)
     stem = (
-        ImageNetStem(net.channels)
+        ImageNetStem(net.channels, net.macro.axes)
         if net.imagenet
         else make_stem(net.macro, net.widths())
     )
@@ -218,12 +218,16 @@ def make_expected_cost(
             width = _scale_channels(net.widths()[STEM], share)
             own = make_stem(net.macro, {STEM: width})
             around[kind][0, j] += price.layer(own, (image_shape,))
+    elif COLUMNS in tables:
+        one, two = (price.layer(stem, ((*image_shape[:2], n),)) for n in (1, 2))
+        fixed += 2 * one - two
+        tables[COLUMNS][:, 0] = two - one  # of a column that is taken
     else:
         fixed += price.layer(stem, (image_shape,))
     for place in placed:
         kind = place.block.kind
         if kind not in space.cells:
-            layer = make_plain_block(place.block)
+            layer = make_plain_block(place.block, net.macro.axes)
             fixed += price.layer(layer, (place.earlier, place.last))
         elif net.macro.preprocesses:
             for i, j, narrow in _narrow_blocks(space, net, place):

@@ -22,7 +22,7 @@ from darts_jax.models.macro import (
     make_plain_block,
     make_stem,
 )
-from darts_jax.models.network import AuxiliaryHead, Network
+from darts_jax.models.network import Network, make_auxiliary_head
 from darts_jax.models.operations.image import get_operation, make_operation
 from darts_jax.models.operations.layers import STREAMS
 
@@ -123,8 +123,10 @@ def _parts(net: Network, image_shape: ImageShape) -> Iterator[Part]:
     dtype = _dtype_name(net)
     placed = placed_blocks(net, image_shape)
     stem = make_stem(net.macro, net.widths())
-    first = ImageNetStem(net.channels) if net.imagenet else stem
-    yield "", "stem", _layer_cost(first, (image_shape,), dtype)
+    first = ImageNetStem(net.channels, net.macro.axes) if net.imagenet else stem
+    columns = net.genotype.columns
+    channels = image_shape[2] if columns is None else len(columns)
+    yield "", "stem", _layer_cost(first, ((*image_shape[:2], channels),), dtype)
     for block in placed:
         yield from _block_parts(net, block, dtype)
     head = make_head(net.macro, net.widths(), net.classes)
@@ -137,7 +139,8 @@ def _block_parts(net: Network, placed: PlacedBlock, dtype: str) -> Iterator[Part
     block = placed.block
     inputs = (placed.earlier, placed.last)
     if block.kind not in net.genotype.cells:
-        cost = _layer_cost(make_plain_block(block), inputs, dtype)
+        layer = make_plain_block(block, net.macro.axes)
+        cost = _layer_cost(layer, inputs, dtype)
         yield "", f"{block.kind} blocks", cost
         return
     cell = net.genotype.cells[block.kind]
@@ -151,10 +154,8 @@ def _block_parts(net: Network, placed: PlacedBlock, dtype: str) -> Iterator[Part
 
 def _auxiliary_cost(net: Network, image_shape: ImageShape) -> Cost:
     placed = placed_blocks(net, image_shape)
-    stride = 2 if net.imagenet else 3
-    head = AuxiliaryHead(net.classes, stride, not net.imagenet)
     state = placed[2 * len(placed) // 3].output
-    return _layer_cost(head, (state,), _dtype_name(net))
+    return _layer_cost(make_auxiliary_head(net), (state,), _dtype_name(net))
 
 
 @functools.cache

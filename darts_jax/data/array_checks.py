@@ -1,4 +1,4 @@
-"""Checks of arrays of images and labels; a refusal says how to mend the arrays."""
+"""Checks of arrays of data and labels; a refusal says how to mend the arrays."""
 
 import math
 import warnings
@@ -48,6 +48,40 @@ def check_images(images: Any, what: str) -> np.ndarray:
             "must be [n, height, width, channel]; try images.transpose(0, 2, 3, 1)"
         )
     return np.ascontiguousarray(images)
+
+
+def check_signals(signals: Any, what: str) -> np.ndarray:
+    """Returns signals as float32 [n, 1, length, channel].
+
+    Args:
+      signals: numbers [n, length, channel], or [n, length] of one channel.
+      what: their name in messages.
+
+    Raises:
+      InputError: they have another type or shape, or a value is no finite number.
+    """
+    signals = _as_array(signals, what, "signals of one length; cut or pad them first")
+    if signals.dtype.kind not in "iuf":
+        raise InputError(f"{what} are {signals.dtype}, must be numbers")
+    if signals.ndim == 2:
+        signals = signals[..., None]
+    if signals.ndim != 3:
+        raise InputError(
+            f"{what} have shape {signals.shape}, must be [n, length, channel] or "
+            "[n, length]"
+        )
+    if not signals.size:
+        raise InputError(f"{what} are empty: shape {signals.shape}")
+    numbers = np.ascontiguousarray(signals, np.float32)[:, None]
+    wrong = np.argwhere(~np.isfinite(numbers))
+    if len(wrong):
+        number, _, step, channel = wrong[0].tolist()
+        raise InputError(
+            f"{what} hold {len(wrong)} values that are no finite numbers, the first in "
+            f"signal {number} at step {step}, channel {channel}; fill the gaps, or "
+            "leave these signals out"
+        )
+    return numbers
 
 
 def check_labels(labels: Any, count: int, what: str) -> np.ndarray:
@@ -181,7 +215,10 @@ def _bytes_hint(images: np.ndarray) -> str:
                 f"{span}: convert floats in -1..1 by (127.5 * (images + 1)).round()"
                 ".astype('uint8')"
             )
-        return f"{span}: bring them into 0..255 as they were before normalization"
+        return (
+            f"{span}: bring them into 0..255 as they were before normalization; "
+            "signals and tables are given by kind='signals' or kind='tables'"
+        )
     if least >= 0 and most <= 255:
         return f"{span}: convert by images.astype('uint8')"
     if least < 0:

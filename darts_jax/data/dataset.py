@@ -1,4 +1,8 @@
-"""Sets of labelled images, held in memory in bytes."""
+"""Sets of labelled images, signals or rows of tables, held in memory.
+
+A signal is an image of one row, and a row of a table an image of one pixel: all are
+arrays [n, height, width, channel], of bytes for images and else of float32.
+"""
 
 import abc
 import dataclasses
@@ -9,9 +13,21 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from darts_jax.data.array_checks import check_images, check_labels, require_classes
+from darts_jax.data.array_checks import (
+    check_images,
+    check_labels,
+    check_signals,
+    require_classes,
+)
 from darts_jax.data.licences import USERS_OWN
-from darts_jax.errors import InputError
+from darts_jax.data.tables import encode_tables
+from darts_jax.errors import InputError, unknown_name_error
+
+KINDS = ("tables", "signals", "images")
+"""Kinds of data, at the number of axes along which neighbours are neighbours."""
+
+STORED = {kind: "uint8" if kind == "images" else "float32" for kind in KINDS}
+"""Kind of data -> type of its stored values."""
 
 
 class ImageSet(Protocol):
@@ -19,6 +35,8 @@ class ImageSet(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
     @property
     def classes(self) -> int: ...
     @property
@@ -48,6 +66,11 @@ class InMemory(abc.ABC):
     statistics: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
+    def kind(self) -> str:
+        """A name of `KINDS`."""
+        return "images"
+
+    @property
     @abc.abstractmethod
     def _pixels(self) -> np.ndarray:
         """The training images, uint8 [n, height, width, channel]."""
@@ -64,7 +87,7 @@ class InMemory(abc.ABC):
 
     @property
     def mean(self) -> np.ndarray:
-        """Mean of the training pixels in units of 0..1: float32 [channel]."""
+        """Mean of the training values: float32 [channel]; of bytes in units of 0..1."""
         return self._statistics[0]
 
     @property
@@ -90,20 +113,25 @@ class Dataset(InMemory):
 
     Attributes:
       name: used in reports.
-      train_images: uint8 [n, height, width, channel].
+      train_images: uint8 [n, height, width, channel]; float32 [n, 1, length, channel]
+        of signals, [n, 1, 1, column] of tables, where NaN is a missing number.
       train_labels: int32 [n], each in [0, classes).
-      test_images: uint8, like ``train_images``.
+      test_images: like ``train_images``.
       test_labels: int32, like ``train_labels``.
       class_names: the name of every label.
       note: what a reader of results on this set must know; shown beside them.
       licence: the terms under which the images may be used.
       statistics: mean and std in place of those of the training pixels.
+      kind: a name of `KINDS`.
+      columns: names of a table's columns, in the order of the channels.
     """
 
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+    kind: str = "images"
+    columns: tuple[str, ...] = ()
 
     @property
     def _pixels(self) -> np.ndarray:
@@ -137,14 +165,16 @@ class Dataset(InMemory):
 
 
 def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Computes mean and deviation of every channel in units of 0..1.
+    """Computes mean and deviation of every channel, of bytes in units of 0..1.
 
     Args:
-      images: uint8 [n, height, width, channel].
+      images: uint8, or float32 where NaN is missing, [n, height, width, channel].
 
     Returns:
       Two float32 [channel]; the deviation of a constant channel is 1, not 0.
     """
+    if images.dtype != np.uint8:
+        return _number_statistics(images.reshape(-1, images.shape[-1]))
     # Histograms of chunks are exact and spare a float copy of the whole set.
     counts = np.zeros((images.shape[-1], 256))
     for start in range(0, len(images), 1024):
@@ -159,6 +189,19 @@ def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), std.astype(np.float32)
 
 
+def _number_statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and deviation of numbers [n, channel] that are not missing."""
+    known = ~np.isnan(rows)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, rows, 0).sum(axis=0, dtype=np.float64) / count
+    deviations = np.where(known, rows - mean, 0)
+    std = np.sqrt((deviations**2).sum(axis=0) / count)
+    least = np.where(known, rows, np.inf).min(axis=0)
+    most = np.where(known, rows, -np.inf).max(axis=0)
+    std[least >= most] = 1
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
 def from_arrays(
     train_images: ArrayLike,
     train_labels: ArrayLike,
@@ -169,12 +212,15 @@ def from_arrays(
     class_names: Sequence[str] | None = None,
     note: str = "",
     licence: str = USERS_OWN,
+    kind: str = "images",
+    columns: Sequence[str] | None = None,
 ) -> Dataset:
     """Returns a data set of arrays that are already in memory.
 
     Args:
       train_images: uint8 [n, height, width, channel], or [n, height, width] for
-        gray images.
+        gray images; signals: numbers [n, length, channel] or [n, length]; tables:
+        numbers and words [n, column], see `encode_tables`.
       train_labels: integers [n], or [n, 1], in [0, classes).
       test_images: like ``train_images``, of the same height, width and channels.
       test_labels: like ``train_labels``.
@@ -184,16 +230,24 @@ def from_arrays(
         `DataWarning` names the classes without training images.
       note: what a reader of results on this set must know.
       licence: the terms under which the images may be used.
+      kind: a name of `KINDS`: what the arrays are.
+      columns: names of a table's columns; None: their numbers.
 
     Raises:
       InputError: an array has the wrong type, shape, length or range, or there are
         training images of one class alone.
     """
-    train = check_images(train_images, f"{name}: train images")
-    test = check_images(test_images, f"{name}: test images")
+    named: tuple[str, ...] = ()
+    if kind == "tables":
+        train, test, named = encode_tables(train_images, test_images, name, columns)
+    elif kind in _CHECKS:
+        train = _CHECKS[kind](train_images, f"{name}: train {kind}")
+        test = _CHECKS[kind](test_images, f"{name}: test {kind}")
+    else:
+        raise unknown_name_error("kind of data", kind, list(KINDS))
     if train.shape[1:] != test.shape[1:]:
         raise InputError(
-            f"{name}: train images are {train.shape[1:]} and test images "
+            f"{name}: train {kind} are {train.shape[1:]} and test {kind} "
             f"{test.shape[1:]}; both must have the same (height, width, channel)"
         )
     of_train = check_labels(train_labels, len(train), f"{name}: train labels")
@@ -208,4 +262,9 @@ def from_arrays(
         class_names=tuple(str(class_name) for class_name in class_names),
         note=note,
         licence=licence,
+        kind=kind,
+        columns=named,
     )
+
+
+_CHECKS = {"images": check_images, "signals": check_signals}

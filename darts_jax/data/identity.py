@@ -28,6 +28,8 @@ SAMPLED = 16
 _PARTS = {"train": "training", "valid": "validation", "test": "test"}
 _UNITS = {
     **dict.fromkeys(("images", "stream", "scenes"), "images"),
+    "signals": "signals",
+    "tables": "rows",
     "text": "tokens",
     "examples": "examples",
 }
@@ -48,7 +50,7 @@ class Identity:
     """Facts about the data that a run began with, as they are stored.
 
     Attributes:
-      kind: "images", "stream", "scenes", "text" or "examples".
+      kind: "images", "signals", "tables", "stream", "scenes", "text" or "examples".
       name: used in reports; a folder that moved may have another.
       counts: part -> number of images, or of tokens of a text.
       classes: name of every label; of a text its vocabulary.
@@ -58,6 +60,7 @@ class Identity:
       fingerprints: part -> name of a fact -> its digest; in memory of all pixels.
       note: as of `Dataset`.
       licence: as of `Dataset`.
+      columns: as of `Dataset`.
     """
 
     kind: str
@@ -70,6 +73,7 @@ class Identity:
     fingerprints: Mapping[str, Mapping[str, str]]
     note: str = ""
     licence: str = USERS_OWN
+    columns: tuple[str, ...] = ()
 
     def differences(self, other: "Identity") -> list[str]:
         """Lists the differences of other data, such as "60 training images -> 80".
@@ -84,9 +88,10 @@ class Identity:
             return [f"{describe_kind(self.kind)} -> {describe_kind(other.kind)}"]
         differences = []
         if self.shape != other.shape:
-            differences.append(
-                f"{describe_shape(self.shape)} -> {describe_shape(other.shape)}"
-            )
+            here = describe_shape(other.shape, other.kind)
+            differences.append(f"{describe_shape(self.shape, self.kind)} -> {here}")
+        elif self.columns != other.columns:
+            differences.append("a table of other columns")
         if self.classes != other.classes:
             differences.append(
                 _describe_classes(self.kind, self.classes, other.classes)
@@ -142,6 +147,7 @@ def read_identity(path: Path) -> Identity | None:
             },
             note=str(tree["note"]),
             licence=str(tree["licence"]),
+            columns=tuple(map(str, tree.get("columns", ()))),
         )
     except FileNotFoundError:
         return None
@@ -172,7 +178,8 @@ def identify(dataset: Any) -> Identity | None:
 def _(dataset: Dataset) -> Identity:
     return _identify_images(
         dataset,
-        kind="images",
+        kind=dataset.kind,
+        columns=dataset.columns,
         counts={"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
         fingerprints={
             "train": {
@@ -233,6 +240,7 @@ def _identify_images(
     kind: str,
     counts: Mapping[str, int],
     fingerprints: Mapping[str, Mapping[str, str]],
+    columns: tuple[str, ...] = (),
 ) -> Identity:
     return Identity(
         kind=kind,
@@ -245,6 +253,7 @@ def _identify_images(
         fingerprints=fingerprints,
         note=dataset.note,
         licence=dataset.licence,
+        columns=columns,
     )
 
 
@@ -300,6 +309,8 @@ def describe_kind(kind: str) -> str:
     """
     return {
         "images": "images by class",
+        "signals": "signals by class",
+        "tables": "a table",
         "stream": "a stream of images",
         "scenes": "images with boxes",
         "text": "a text",
@@ -307,28 +318,36 @@ def describe_kind(kind: str) -> str:
     }[kind]
 
 
-def describe_shape(shape: Sequence[int]) -> str:
-    """Describes channels and size of images for people.
+def describe_shape(shape: Sequence[int], kind: str = "images") -> str:
+    """Describes channels and size of images, or of the like, for people.
 
     Args:
       shape: height, width and channels.
+      kind: as of `Identity`.
 
     Returns:
       Words such as "RGB images of 32x32".
     """
-    height, width, _ = shape
+    height, width, channels = shape
+    if kind == "signals":
+        return f"signals of {width} steps in {channels} channels"
+    if kind == "tables":
+        return f"a table of {channels} columns"
     return f"{describe_channels(shape)} of {height}x{width}"
 
 
-def describe_channels(shape: Sequence[int]) -> str:
-    """Describes the channels of images for people.
+def describe_channels(shape: Sequence[int], kind: str = "images") -> str:
+    """Describes the channels of images, or of the like, for people.
 
     Args:
       shape: height, width and channels.
+      kind: as of `Identity`.
 
     Returns:
       Words such as "RGB images".
     """
+    if kind in ("signals", "tables"):
+        return f"{shape[2]} {'channels' if kind == 'signals' else 'columns'}"
     return _CHANNELS.get(shape[2], f"images of {shape[2]} channels")
 
 

@@ -7,6 +7,11 @@ LICENCES = {
     "digits": (
         "CC BY 4.0 (UCI, Optical Recognition of Handwritten Digits, by scikit-learn)"
     ),
+    "breast_cancer": (
+        "CC BY 4.0 (UCI, Breast Cancer Wisconsin (Diagnostic), by scikit-learn)"
+    ),
+    "wine": "CC BY 4.0 (UCI, Wine, by scikit-learn)",
+    "chirps": "as this package's",
     "fashion_mnist": "MIT (Zalando SE)",
     "cifar10": "none stated by its authors",
     "cifar100": "none stated by its authors",

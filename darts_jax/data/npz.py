@@ -1,4 +1,4 @@
-"""Image sets from one file of arrays, under the names that are in use."""
+"""Data sets from one file of arrays, under the names that are in use."""
 
 import warnings
 from collections.abc import Collection
@@ -22,12 +22,14 @@ VALIDATION = ("val", "valid", "validation")
 def load_npz(path: Path, reading: Reading = PLAIN) -> Dataset:
     """Loads ``{train,test}_{images,labels}``, or Keras's ``{x,y}_{train,test}``.
 
+    Signals and tables go by the same names.
+
     The arrays are as `from_arrays` takes them. Without a part named ``test``, ``val``
     is tested on. A `DataWarning` and the ``note`` name the arrays that are not used.
 
     Args:
       path: of the file.
-      reading: size and channels that images are brought to.
+      reading: what the arrays are; size and channels that images are brought to.
 
     Returns:
       The data set, under the name of the file.
@@ -52,11 +54,20 @@ def load_npz(path: Path, reading: Reading = PLAIN) -> Dataset:
         raise InputError(f"cannot read npz:{path}: {first_line(error)}") from error
     if note:
         warnings.warn(f"npz:{path}: {note}", DataWarning, stacklevel=3)
-    for i in (0, 2):
-        images = check_images(arrays[i], f"npz:{path}: {keys[i]}")
-        arrays[i] = fit_arrays(images, reading)
+    if reading.kind == "images":
+        for i in (0, 2):
+            images = check_images(arrays[i], f"npz:{path}: {keys[i]}")
+            arrays[i] = fit_arrays(images, reading)
     train, labels, test, test_labels = arrays
-    return from_arrays(train, labels, test, test_labels, name=path.stem, note=note)
+    return from_arrays(
+        train,
+        labels,
+        test,
+        test_labels,
+        name=path.stem,
+        note=note,
+        kind=reading.kind,
+    )
 
 
 def _keys(path: Path, there: Collection[str]) -> tuple[list[str], str]:

@@ -1,4 +1,4 @@
-"""Conversion of stored bytes to batches, inside the compiled program.
+"""Conversion of stored values to batches, inside the compiled program.
 
 Every random number comes from a key that is an argument, so a step that is repeated
 sees the same pixels.
@@ -34,6 +34,7 @@ class Augmentation:
       crop_area: least share of an image that is cropped at random and scaled to the
         image's size, as `choose_box` chooses it; 1: no such crop.
       jitter: changes of colour.
+      noise: deviation of normal noise that is added after normalization.
     """
 
     pad: int = 0
@@ -41,9 +42,10 @@ class Augmentation:
     cutout: int = 0
     crop_area: float = 1.0
     jitter: Jitter = NO_JITTER
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("pad", "cutout"):
+        for name in ("pad", "cutout", "noise"):
             if getattr(self, name) < 0:
                 raise InputError(
                     f"augmentation {name}={getattr(self, name)} must be 0 (off) or more"
@@ -59,7 +61,7 @@ def normalize(images: Images | Pixels, mean: Channels, std: Channels) -> Pixels:
     """Scales levels of 0 to 255 to float32 of mean 0 and deviation 1.
 
     Args:
-      images: uint8 or float32 [batch, height, width, channel].
+      images: levels, uint8 or float32 [batch, height, width, channel].
       mean: [channel], in units of 0..1.
       std: [channel], in units of 0..1.
 
@@ -69,6 +71,50 @@ def normalize(images: Images | Pixels, mean: Channels, std: Channels) -> Pixels:
     scale = 1 / (255 * jnp.asarray(std, jnp.float32))
     shift = jnp.asarray(mean, jnp.float32) / jnp.asarray(std, jnp.float32)
     return images.astype(jnp.float32) * scale - shift
+
+
+def standardize(numbers: Pixels, mean: Channels, std: Channels) -> Pixels:
+    """Scales numbers to mean 0 and deviation 1; a missing one, NaN, becomes 0.
+
+    Args:
+      numbers: float32 [batch, height, width, channel].
+      mean: [channel].
+      std: [channel].
+
+    Returns:
+      float32 like ``numbers``.
+    """
+    scaled = (numbers - jnp.asarray(mean)) / jnp.asarray(std)
+    return jnp.where(jnp.isnan(numbers), 0, scaled)
+
+
+def augment_numbers(
+    key: PRNGKeyArray,
+    numbers: Pixels,
+    augmentation: Augmentation,
+    mean: Channels,
+    std: Channels,
+) -> Pixels:
+    """Standardizes signals or rows of tables, shifts them and adds noise.
+
+    A signal is shifted by a number of steps that is uniform from ``-pad`` to ``pad``,
+    each by its own draw; steps that nothing is shifted to are 0, the mean.
+
+    Args:
+      key: consumed.
+      numbers: float32 [batch, 1, length, channel], of a table of length 1.
+      augmentation: the changes, of which ``pad`` and ``noise`` count.
+      mean: [channel].
+      std: [channel].
+
+    Returns:
+      float32 like ``numbers``.
+    """
+    crop_key, noise_key = jax.random.split(key)
+    values = standardize(numbers, mean, std)
+    if augmentation.pad:
+        values = _crop(crop_key, values, augmentation.pad, rows=0)
+    return _add_noise(noise_key, values, augmentation.noise)
 
 
 def augment(
@@ -97,7 +143,7 @@ def augment(
         box_key = jax.random.fold_in(key, 3)
         images = _crop_and_scale(box_key, images, augmentation.crop_area)
     if augmentation.pad:
-        images = _crop(crop_key, images, augmentation.pad)
+        images = _crop(crop_key, images, augmentation.pad, augmentation.pad)
     if augmentation.flip:
         mirrored = jax.random.bernoulli(flip_key, shape=(len(images), 1, 1, 1))
         images = jnp.where(mirrored, images[:, :, ::-1], images)
@@ -108,7 +154,7 @@ def augment(
     if augmentation.cutout:
         hole = _squares(cutout_key, pixels.shape, augmentation.cutout)
         pixels = jnp.where(hole, 0, pixels)
-    return pixels
+    return _add_noise(jax.random.fold_in(key, 5), pixels, augmentation.noise)
 
 
 def mix_up(key: PRNGKeyArray, batch: Examples, alpha: float) -> Examples:
@@ -217,9 +263,21 @@ def split_train(
     return indices[:first], indices[first:]
 
 
-def _crop(key: PRNGKeyArray, images: Images, pad: int) -> Images:
+def _add_noise(key: PRNGKeyArray, values: Pixels, deviation: float) -> Pixels:
+    if not deviation:
+        return values
+    return values + deviation * jax.random.normal(key, values.shape)
+
+
+def _crop(key: PRNGKeyArray, images: Array, pad: int, rows: int) -> Array:
+    """Returns images at random offsets in themselves, padded with zeros.
+
+    Args:
+      pad: columns on either side.
+      rows: above and below: as many, or 0, where a slice can't but begin at row 0.
+    """
     offsets = jax.random.randint(key, (len(images), 2), 0, 2 * pad + 1)
-    padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    padded = jnp.pad(images, ((0, 0), (rows, rows), (pad, pad), (0, 0)))
     zero = jnp.zeros((), offsets.dtype)
 
     def crop(image: Array, offset: Array) -> Array:

@@ -51,6 +51,9 @@ class Reading:
       background: gray level in 0..255 behind transparent pixels.
       skip_unreadable: whether files that cannot be read are left out.
       upright: whether images are turned as their EXIF data say.
+      kind: what arrays and files are read as, a name of `KINDS`.
+      label: name of the column of CSV files that holds the labels; empty: the one of a
+        usual name.
     """
 
     size: tuple[int, int] | None = None
@@ -61,6 +64,8 @@ class Reading:
     skip_unreadable: bool = False
     upright: bool = True
     short_side: int = 0
+    kind: str = "images"
+    label: str = ""
 
     def __post_init__(self) -> None:
         if self.size and 0 < self.short_side < max(self.size):
@@ -68,6 +73,11 @@ class Reading:
                 f"data.short_side is {self.short_side}, and images of "
                 f"{format_size(self.size)} are cropped out of it; want "
                 f"{max(self.size)} or more, or 0"
+            )
+        if self.kind != "images" and (self.size or self.channels):
+            raise InputError(
+                f"data.size and data.channels are of images; {self.kind} are taken as "
+                "they are: want neither"
             )
         if self.short_side and self.fit != "crop":
             raise InputError(

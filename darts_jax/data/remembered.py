@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from darts_jax.data.dataset import Dataset
+from darts_jax.data.dataset import KINDS, Dataset
 from darts_jax.data.identity import (
     Identity,
     describe_channels,
@@ -48,6 +48,8 @@ def match_training_data(dataset: Any, known: Identity) -> Any:
         return dataset  # It has neither statistics nor names of classes.
     wanted = {"stream": "images"}.get(known.kind, known.kind)
     here = [kind for type_, kind in _KINDS.items() if isinstance(dataset, type_)]
+    if isinstance(dataset, Dataset):
+        here = [dataset.kind]
     if here and wanted not in here:
         raise InputError(
             f"the network was trained on {describe_kind(wanted)}; these data are "
@@ -57,9 +59,17 @@ def match_training_data(dataset: Any, known: Identity) -> Any:
         return _renumber_tokens(dataset, known.classes)
     shape = dataset.image_shape
     if shape[2] != known.shape[2]:
+        wanted_shape = describe_shape(known.shape, known.kind)
         raise InputError(
-            f"the network was trained on {describe_shape(known.shape)}; these are "
-            f"{describe_shape(shape)}: want {describe_channels(known.shape)}"
+            f"the network was trained on {wanted_shape}; these are "
+            f"{describe_shape(shape, known.kind)}: want "
+            f"{describe_channels(known.shape, known.kind)}"
+        )
+    if isinstance(dataset, Dataset) and dataset.columns != known.columns:
+        raise InputError(
+            "the network was trained on a table of other columns"
+            f"{describe_differing_names(known.columns, dataset.columns)}: want the "
+            "same in the same order"
         )
     order = _find_order(known.classes, dataset.class_names)
     seen = apply_identity(dataset, known, order)
@@ -137,7 +147,8 @@ def make_blank_dataset(known: Identity) -> Dataset:
 
     def part(name: str) -> tuple[np.ndarray, np.ndarray]:
         count = known.counts[name]
-        images = np.broadcast_to(np.uint8(0), (count, *known.shape))
+        zero = np.uint8(0) if known.kind == "images" else np.float32(0)
+        images = np.broadcast_to(zero, (count, *known.shape))
         return images, np.arange(count, dtype=np.int32) % classes
 
     train, train_labels = part("train")
@@ -152,6 +163,8 @@ def make_blank_dataset(known: Identity) -> Dataset:
         note=known.note,
         licence=known.licence,
         statistics=_statistics(known),
+        kind=known.kind if known.kind in KINDS else "images",
+        columns=known.columns,
     )
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from darts_jax.data import tfds, tfds_scenes
 from darts_jax.data.coco import load_coco
 from darts_jax.data.dataset import Dataset
+from darts_jax.data.embedded import digits
 from darts_jax.data.generated import generate_scenes
 from darts_jax.data.idx import fashion_mnist
 from darts_jax.data.places import locate
 from darts_jax.data.reading import PLAIN, Reading
 from darts_jax.data.scenes import SceneSet
-from darts_jax.data.sources import digits
 from darts_jax.errors import InputError, unknown_name_error
 
 NAMES = ("generated:NAME", "coco:PATH", "tfds:NAME")

@@ -1,10 +1,11 @@
-"""Image sets by name.
+"""Data sets by name.
 
 ``SOURCES`` maps a name to the function that loads it from a directory; register
-your own by ``SOURCES["mine"] = function``. Three prefixes load what has no name of
-its own: ``tfds:NAME``, ``folder:PATH`` and ``npz:PATH``. The first two can also be
-streamed, as ``stream:tfds:NAME`` and ``stream:folder:PATH``, with ``@SIDE``
-or ``@HEIGHTxWIDTH`` behind for another size of images than 224x224.
+your own by ``SOURCES["mine"] = function``. Four prefixes load what has no name of its
+own: ``tfds:NAME``, ``folder:PATH``, ``npz:PATH`` and ``csv:PATH``, which is of signals
+and tables. The first two can also be streamed, as ``stream:tfds:NAME`` and
+``stream:folder:PATH``, with ``@SIDE`` or ``@HEIGHTxWIDTH`` behind for another size of
+images than 224x224.
 """
 
 import dataclasses
@@ -14,13 +15,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from darts_jax.data import jpeg, tfds
-from darts_jax.data.dataset import Dataset, from_arrays
+from darts_jax.data.csv_files import load_csv
+from darts_jax.data.dataset import Dataset
+from darts_jax.data.embedded import breast_cancer, chirps, digits, wine
 from darts_jax.data.folder import load_folder, stream_folder
 from darts_jax.data.idx import fashion_mnist
-from darts_jax.data.licences import LICENCES
 from darts_jax.data.npz import load_npz
 from darts_jax.data.places import locate
 from darts_jax.data.reading import PLAIN, Reading, fit_arrays, format_size, parse_size
@@ -28,7 +28,7 @@ from darts_jax.data.stream import AnyDataset, StreamedDataset
 from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import open_place
 
-PREFIXES = ("tfds:NAME", "folder:PATH", "npz:PATH")
+PREFIXES = ("tfds:NAME", "folder:PATH", "npz:PATH", "csv:PATH")
 STREAMS = ("stream:tfds:NAME", "stream:folder:PATH")
 SIDE = 224  # of streamed images, as published for ImageNet
 
@@ -39,14 +39,16 @@ def load_dataset(
     """Loads a data set into memory, or opens one that is read while a program runs.
 
     Args:
-      name: a key of ``SOURCES``, ``tfds:NAME``, ``folder:PATH``, ``npz:PATH``, or
+      name: a key of ``SOURCES``, ``tfds:NAME``, ``folder:PATH``, ``npz:PATH``,
+        ``csv:PATH``, or
         the bare name of a set that TFDS knows or that lies prepared in the directory:
         a `Dataset`. Or ``stream:tfds:NAME`` or ``stream:folder:PATH``: a
         `StreamedDataset` of RGB images of 224x224; ``@SIDE`` behind it, as in
         ``stream:tfds:imagenet2012@160``, makes them SIDExSIDE, ``@HEIGHTxWIDTH``
         something else.
       directory: where the data lie, by default ``$DARTS_JAX_DATA_DIR``.
-      reading: the size, the channels and more that images are brought to.
+      reading: the kind of data; the size, the channels and more that images are
+        brought to.
 
     Returns:
       A `Dataset`; a `StreamedDataset` for a name that begins with ``stream:``.
@@ -64,9 +66,16 @@ def load_dataset(
         return _fit_dataset(SOURCES[name](place), reading)
     prefix, _, rest = name.partition(":")
     if prefix == "folder" and rest:
+        if reading.kind != "images":
+            raise InputError(
+                f"folder:{rest} is for images, and the space takes {reading.kind}; "
+                f"want csv:{rest}"
+            )
         return load_folder(locate(rest, place), reading)
     if prefix == "npz" and rest:
         return load_npz(locate(rest, place), reading)
+    if prefix == "csv" and rest:
+        return load_csv(locate(rest, place), reading)
     if prefix == "stream":
         return _open_stream(rest, place, reading)
     builder = tfds.find_builder(name.removeprefix("tfds:"), place)
@@ -83,39 +92,6 @@ def find_data_directory(directory: str | None) -> Path | None:
     """
     given = directory or os.environ.get("DARTS_JAX_DATA_DIR")
     return open_place(given) if given else None
-
-
-def digits(directory: Path | None = None) -> Dataset:
-    """Loads 1,437 + 360 gray images of 8x8 in 10 classes, shipped with scikit-learn.
-
-    Values 0..16 become 0..255. The set has no official split: of a permutation with
-    seed 0, sorted by class, every fifth image is a test image. Both parts stand in the
-    order of the permutation.
-
-    Args:
-      directory: unused.
-
-    Returns:
-      The data set.
-    """
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)
-    order = np.random.default_rng(0).permutation(len(images))
-    by_class = order[np.argsort(bunch.target[order], kind="stable")]
-    chosen = np.isin(order, by_class[::5])
-    train = order[~chosen]
-    test = order[chosen]
-    return from_arrays(
-        images[train],
-        bunch.target[train],
-        images[test],
-        bunch.target[test],
-        name="digits",
-        class_names=[str(digit) for digit in bunch.target_names],
-        licence=LICENCES["digits"],
-    )
 
 
 def cifar10(directory: Path | None) -> Dataset:
@@ -157,6 +133,8 @@ def cifar100(directory: Path | None) -> Dataset:
 
 def _fit_dataset(dataset: AnyDataset, reading: Reading) -> AnyDataset:
     """Brings the images of a named set to a size; a stream keeps its own size."""
+    if dataset.kind != "images":
+        return dataset
     if isinstance(dataset, Dataset):
         train, test = (
             fit_arrays(images, reading)
@@ -213,6 +191,9 @@ def _unknown_set_error(name: str) -> InputError:
 
 SOURCES: dict[str, Callable[[Path | None], AnyDataset]] = {
     "digits": digits,
+    "chirps": chirps,
+    "breast_cancer": breast_cancer,
+    "wine": wine,
     "fashion_mnist": fashion_mnist,
     "cifar10": cifar10,
     "cifar100": cifar100,

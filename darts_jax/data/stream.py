@@ -66,6 +66,11 @@ class StreamedDataset:
     licence: str = USERS_OWN
 
     @property
+    def kind(self) -> str:
+        """A name of `KINDS`."""
+        return "images"
+
+    @property
     def classes(self) -> int:
         return len(self.class_names)
 

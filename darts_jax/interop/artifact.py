@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
+from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from darts_jax import jaxprs
@@ -24,7 +25,7 @@ class Program:
     Attributes:
       logits: the function.
       closed: its trace, without equations whose results nobody reads.
-      images: uint8 [batch, height, width, channel]; the batch is a symbol.
+      images: as stored [batch, height, width, channel]; the batch is a symbol.
     """
 
     logits: Callable[[Array], Array]
@@ -33,16 +34,19 @@ class Program:
 
 
 def trace_program(
-    inference: Callable[[Array], Array], image_shape: tuple[int, int, int]
+    inference: Callable[[Array], Array],
+    image_shape: tuple[int, int, int],
+    dtype: DTypeLike = jnp.uint8,
 ) -> Program:
-    """Traces a function of uint8 images [batch, height, width, channel].
+    """Traces a function of stored images [batch, height, width, channel].
 
     Args:
       inference: images -> logits [batch, class].
       image_shape: height, width, channels.
+      dtype: of the images.
     """
     (batch,) = export.symbolic_shape("batch")
-    images = jax.ShapeDtypeStruct((batch, *image_shape), jnp.uint8)
+    images = jax.ShapeDtypeStruct((batch, *image_shape), dtype)
     traced = jax.make_jaxpr(inference)(images)
     # Keys of drop path that nobody draws from would be carried along, kernels and all.
     return Program(inference, jaxprs.without_dead_equations(traced), images)

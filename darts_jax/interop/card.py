@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.cost.networks import COLUMNS, network_cost
+from darts_jax.data.dataset import STORED, Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_networks import make_network
@@ -54,7 +55,11 @@ def make_card(
             "multiply_accumulates": int(cost.macs),
             "activation_bytes": int(cost.activation_bytes),
         },
-        "input": {"shape": ["batch", *dataset.image_shape], "dtype": "uint8"},
+        "input": {
+            "shape": ["batch", *dataset.image_shape],
+            "dtype": STORED[dataset.kind],
+            **_describe_columns(dataset, genotype),
+        },
         "output": {
             "shape": ["batch", dataset.classes],
             "dtype": "float32",
@@ -92,12 +97,16 @@ def format_card(card: dict[str, Any], genotype: Genotype) -> str:
     made = card["made"]
     shape = ", ".join(map(str, card["input"]["shape"]))
     versions = made["exported_by"]
+    dtype = card["input"]["dtype"]
+    is_image = dtype == "uint8"
     parts = [
         f"# A network for {data['name']}",
-        f"Uint8 images [{shape}] as stored to float32 logits [batch, "
-        f"{card['output']['shape'][1]}]. Normalisation is inside, by the means "
-        f"{_numbers(data['mean'])} and deviations {_numbers(data['std'])} of the "
-        "channels in units of 0..1.",
+        f"{'Uint8 images' if is_image else 'Float32 numbers'} [{shape}] as stored to "
+        f"float32 logits [batch, {card['output']['shape'][1]}]. Normalisation is "
+        f"inside, by the means {_numbers(data['mean'])} and deviations "
+        f"{_numbers(data['std'])} of the channels"
+        f"{' in units of 0..1' if is_image else ''}.",
+        _format_columns(card["input"]),
         "`python load.py IMAGES.npy` prints predictions; `card.json` has all of this.",
         "## Accuracy",
         _accuracy(card),
@@ -124,6 +133,27 @@ def format_card(card: dict[str, Any], genotype: Genotype) -> str:
         "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _describe_columns(dataset: AnyDataset, genotype: Genotype) -> dict[str, list[str]]:
+    """Returns names of a table's columns, and of those that the network reads."""
+    if not isinstance(dataset, Dataset) or not dataset.columns:
+        return {}
+    everything = range(len(dataset.columns))
+    taken = everything if genotype.columns is None else genotype.columns
+    return {
+        "columns": list(dataset.columns),
+        "read": [dataset.columns[i] for i in taken],
+    }
+
+
+def _format_columns(given: dict[str, Any]) -> str:
+    if "columns" not in given:
+        return ""
+    return (
+        f"The channels are the columns {', '.join(given['columns'])}; NaN is a missing "
+        f"number. The network reads {', '.join(given['read'])}."
+    )
 
 
 def _accuracy(card: dict[str, Any]) -> str:

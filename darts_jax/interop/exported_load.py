@@ -1,7 +1,7 @@
 """Predictions of an exported network: ``python load.py [IMAGES.npy]``.
 
-Needs jax, numpy and flatbuffers, which `jax.export` reads its files by. Images are
-uint8 [batch, height, width, channel]; without any there is noise.
+Needs jax, numpy and flatbuffers, which `jax.export` reads its files by. ``card.json``
+has shape and type of the images; without any there is noise.
 """
 
 import json
@@ -16,7 +16,8 @@ if __name__ == "__main__":
     card = json.loads((here / "card.json").read_text())
     model = export.deserialize(bytearray((here / "model.jax_export").read_bytes()))
     shape = (4, *card["input"]["shape"][1:])
-    noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, shape)
     images = np.load(sys.argv[1]) if sys.argv[1:] else noise
+    images = np.asarray(images, card["input"]["dtype"])
     for logits in np.asarray(jit(model.call)(images)):
         print(card["output"]["classes"][logits.argmax()], logits)

@@ -65,7 +65,10 @@ def depthwise_conv(
 
 
 def max_pool(
-    x: Float[Array, "batch height width channel"], *, size: int, stride: int
+    x: Float[Array, "batch height width channel"],
+    *,
+    size: tuple[int, int],
+    stride: int,
 ) -> Float[Array, "batch out_height out_width channel"]:
     """Returns the largest value of every window, padded to "same" with minus infinity.
 
@@ -76,7 +79,7 @@ def max_pool(
       size: height and width of the window, odd.
       stride: down and across.
     """
-    return _max_pool(x, same_window(x, (size, size), (stride, stride)))
+    return _max_pool(x, same_window(x, size, (stride, stride)))
 
 
 def _max_pool(x: Array, window: Window) -> Array:
@@ -100,7 +103,10 @@ def max_pool_2x2(
 
 
 def avg_pool(
-    x: Float[Array, "batch height width channel"], *, size: int, stride: int
+    x: Float[Array, "batch height width channel"],
+    *,
+    size: tuple[int, int],
+    stride: int,
 ) -> Float[Array, "batch out_height out_width channel"]:
     """Returns the mean of every window over those of its pixels that are in the image.
 
@@ -109,7 +115,7 @@ def avg_pool(
       size: height and width of the window, odd.
       stride: down and across.
     """
-    taps = jnp.ones((size, size, x.shape[-1]), x.dtype)
+    taps = jnp.ones((*size, x.shape[-1]), x.dtype)
     pixels = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     count = depthwise_conv(pixels, taps[..., :1], stride=stride)
     return depthwise_conv(x, taps, stride=stride) / count

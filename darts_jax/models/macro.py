@@ -24,6 +24,7 @@ from darts_jax.models.operations.layers import (
     Linear,
     ReLUConvBN,
     mean_pool_2x2,
+    window,
 )
 from darts_jax.models.operations.mobile import BLOCK_ACTIVATIONS
 from darts_jax.spaces.graph import Macro
@@ -90,22 +91,24 @@ def plan_blocks(
 
 
 class Stem(nn.Module):
-    """3x3 convolution and BN (always affine), as in both CIFAR networks.
+    """Convolution of width 3 and BN (always affine), as in both CIFAR networks.
 
     Attributes:
       channels: number of channels of its output.
       stride: down and across.
       activation: behind BN, as in mobile networks; a name of `BLOCK_ACTIVATIONS`.
+      axes: number of axes that the kernel spans.
     """
 
     channels: int
     stride: int = 1
     activation: str = ""
+    axes: int = 2
 
     @nn.compact
     def __call__(self, images: Image, train: bool) -> Image:
         stride = (self.stride, self.stride)
-        x = Conv(self.channels, (3, 3), stride)(images)
+        x = Conv(self.channels, window(3, self.axes), stride)(images)
         return BLOCK_ACTIVATIONS[self.activation](BatchNorm(affine=True)(x, train))
 
 
@@ -113,13 +116,15 @@ class ImageNetStem(nn.Module):
     """Two states at a quarter and an eighth of the image's side."""
 
     channels: int
+    axes: int = 2
 
     @nn.compact
     def __call__(self, images: Image, train: bool) -> tuple[Image, Image]:
-        x = Conv(self.channels // 2, (3, 3), (2, 2))(images)
+        kernel = window(3, self.axes)
+        x = Conv(self.channels // 2, kernel, (2, 2))(images)
         x = nn.relu(BatchNorm(affine=True)(x, train))
-        first = BatchNorm(affine=True)(Conv(self.channels, (3, 3), (2, 2))(x), train)
-        second = Conv(self.channels, (3, 3), (2, 2))(nn.relu(first))
+        first = BatchNorm(affine=True)(Conv(self.channels, kernel, (2, 2))(x), train)
+        second = Conv(self.channels, kernel, (2, 2))(nn.relu(first))
         return first, BatchNorm(affine=True)(second, train)
 
 
@@ -130,7 +135,7 @@ def make_stem(macro: Macro, widths: Mapping[str, int]) -> Stem:
       macro: how cells are stacked.
       widths: numbers of channels by name, as from `Macro.widths_at`.
     """
-    return Stem(widths[STEM], macro.stem_stride, macro.activation)
+    return Stem(widths[STEM], macro.stem_stride, macro.activation, macro.axes)
 
 
 def make_head(macro: Macro, widths: Mapping[str, int], classes: int) -> "Head":
@@ -163,18 +168,20 @@ class Preprocess(nn.Module):
 
 
 class Residual(nn.Module):
-    """NAS-Bench-201's reduction: two 3x3 convolutions beside a pooled projection.
+    """NAS-Bench-201's reduction: two convolutions beside a pooled projection.
 
     Both halve the image and round up, so that it takes any size.
     """
 
     channels: int
+    axes: int = 2
 
     @nn.compact
     def __call__(self, earlier: Image, last: Image, train: bool) -> Image:
         del earlier
-        y = ReLUConvBN(self.channels, (3, 3), stride=2)(last, train)
-        y = ReLUConvBN(self.channels, (3, 3))(y, train)
+        kernel = window(3, self.axes)
+        y = ReLUConvBN(self.channels, kernel, stride=2)(last, train)
+        y = ReLUConvBN(self.channels, kernel)(y, train)
         return y + Conv(self.channels, name="project")(mean_pool_2x2(last))
 
 
@@ -187,13 +194,14 @@ class HalvingPool(nn.Module):
         return max_pool_2x2(last)
 
 
-def make_plain_block(block: Block) -> nn.Module:
+def make_plain_block(block: Block, axes: int) -> nn.Module:
     """Returns the module of a block that is no cell.
 
     Args:
       block: called as ``(earlier, last, train)``.
+      axes: number of axes that windows span.
     """
-    return HalvingPool() if block.kind == POOL else Residual(block.channels)
+    return HalvingPool() if block.kind == POOL else Residual(block.channels, axes)
 
 
 class Head(nn.Module):

@@ -1,8 +1,10 @@
 """The network of a genotype, which is retrained and evaluated."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -20,7 +22,7 @@ from darts_jax.models.macro import (
 )
 from darts_jax.models.operations.corruption import drop_path
 from darts_jax.models.operations.image import Identity, Zero, make_operation
-from darts_jax.models.operations.layers import BatchNorm, Conv, Image, Linear
+from darts_jax.models.operations.layers import BatchNorm, Conv, Image, Linear, window
 from darts_jax.models.operations.operation import add_residual
 from darts_jax.spaces.graph import CellGenotype, Genotype, Macro
 from darts_jax.spaces.widths import STEM
@@ -98,40 +100,47 @@ class AuxiliaryHead(nn.Module):
       classes: number of logits.
       stride: of the pooling.
       final_norm: whether BN follows the last convolution.
+      axes: number of axes that windows span.
     """
 
     classes: int
     stride: int
     final_norm: bool
+    axes: int = 2
 
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Float[Array, "batch class"]:
-        x = _pool_valid(nn.relu(x), min(5, x.shape[1], x.shape[2]), self.stride)
+        x = _pool_valid(nn.relu(x), self._window(5, x), self.stride)
         x = nn.relu(BatchNorm(affine=True)(Conv(128)(x), train))
-        x = _ConvValid(768, min(2, x.shape[1], x.shape[2]))(x)
+        x = _ConvValid(768, self._window(2, x))(x)
         if self.final_norm:
             x = BatchNorm(affine=True)(x, train)
         return Linear(self.classes)(nn.relu(x).mean((1, 2)))
 
+    def _window(self, side: int, x: Image) -> tuple[int, int]:
+        return window(min(side, *x.shape[3 - self.axes : 3]), self.axes)
 
-def _pool_valid(x: Image, size: int, stride: int) -> Image:
-    taps = jnp.ones((size, size, x.shape[-1]), x.dtype) / size**2
+
+def _pool_valid(x: Image, size: tuple[int, int], stride: int) -> Image:
+    taps = jnp.ones((*size, x.shape[-1]), x.dtype) / math.prod(size)
     return depthwise_conv(x, taps, stride=stride, same=False)
 
 
 class _ConvValid(nn.Module):
-    """Square convolution without padding, as a matrix product over its patches."""
+    """Convolution without padding, as a matrix product over its patches."""
 
     features: int
-    size: int
+    size: tuple[int, int]
 
     @nn.compact
     def __call__(self, x: Image) -> Image:
-        rows, columns = (n - self.size + 1 for n in x.shape[1:3])
+        height, width = self.size
+        rows = x.shape[1] - height + 1
+        columns = x.shape[2] - width + 1
         patches = [
             x[:, i : i + rows, j : j + columns]
-            for i in range(self.size)
-            for j in range(self.size)
+            for i in range(height)
+            for j in range(width)
         ]
         return Conv(self.features)(jnp.concatenate(patches, axis=-1))
 
@@ -174,6 +183,8 @@ class Network(nn.Module):
           train: whether batch statistics are those of the batch.
         """
         images = images.astype(self.dtype or images.dtype)
+        if self.genotype.columns is not None:
+            images = images[..., np.array(self.genotype.columns)]
         states = self._stem(images, train)
         blocks = self.blocks()
         # The auxiliary head follows the second reduction cell.
@@ -209,14 +220,16 @@ class Network(nn.Module):
 
     def _stem(self, images: Image, train: bool) -> tuple[Image, Image]:
         if self.imagenet:
-            return ImageNetStem(self.channels, name="stem")(images, train)
-        stem = make_stem(self.macro, self.widths())
-        x = stem.clone(name="stem", parent=self)(images, train)
+            stem = ImageNetStem(self.channels, self.macro.axes, name="stem")
+            return stem(images, train)
+        x = make_stem(self.macro, self.widths()).clone(name="stem", parent=self)(
+            images, train
+        )
         return x, x
 
     def _block(self, block: Block) -> nn.Module:
         if block.kind not in self.genotype.cells:
-            return make_plain_block(block)
+            return make_plain_block(block, self.macro.axes)
         reduces = block.kind in self.macro.reductions
         cell = self.genotype.cells[block.kind]
         return DiscreteCell(cell, block, self.macro.preprocesses, reduces)
@@ -225,7 +238,15 @@ class Network(nn.Module):
         wanted = self.auxiliary and (train or self.is_initializing())
         if not wanted:
             return None
-        head = AuxiliaryHead(
-            self.classes, 2 if self.imagenet else 3, not self.imagenet, name="auxiliary"
-        )
+        head = make_auxiliary_head(self).clone(name="auxiliary", parent=self)
         return head(x, train)
+
+
+def make_auxiliary_head(net: Network) -> AuxiliaryHead:
+    """Returns the auxiliary head of a network.
+
+    Args:
+      net: the network.
+    """
+    stride = 2 if net.imagenet else 3
+    return AuxiliaryHead(net.classes, stride, not net.imagenet, net.macro.axes)

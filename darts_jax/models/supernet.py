@@ -22,7 +22,7 @@ from darts_jax.models.mixed_edges import MixedEdges, kept_channels
 from darts_jax.models.operations.corruption import Corruption
 from darts_jax.models.operations.layers import Image
 from darts_jax.spaces.graph import Space
-from darts_jax.spaces.widths import STEM
+from darts_jax.spaces.widths import COLUMNS, STEM
 from darts_jax.types import Mixture, Outputs
 
 Remat = Literal["none", "edge", "cell"]
@@ -119,7 +119,11 @@ class Supernet(nn.Module):
         macro = self.space.macro
         blocks = self.blocks()
         widths = macro.widths_at(self.channels)
-        stem = self._stem(images.astype(self.dtype or images.dtype), train)
+        images = images.astype(self.dtype or images.dtype)
+        if COLUMNS in mixture.weights:
+            taken = mixture.weights[COLUMNS][:, 0]
+            images = images * taken.astype(images.dtype)
+        stem = self._stem(images, train)
         if macro.stem_follows:
             stem = self._narrow_stem(stem, mixture)
         _, x = run_blocks(
@@ -151,7 +155,8 @@ class Supernet(nn.Module):
     def _stem(self, images: Image, train: bool) -> tuple[Image, Image]:
         widths = self.space.macro.widths_at(self.channels)
         if self.imagenet:
-            return ImageNetStem(widths[STEM], name="stem")(images, train)
+            macro = self.space.macro
+            return ImageNetStem(widths[STEM], macro.axes, name="stem")(images, train)
         stem = make_stem(self.space.macro, widths)
         x = stem.clone(name="stem", parent=self)(images, train)
         return x, x
@@ -171,7 +176,7 @@ class Supernet(nn.Module):
 
     def _block(self, block: Block) -> nn.Module:
         if block.kind not in self.space.cells:
-            return make_plain_block(block)
+            return make_plain_block(block, self.space.macro.axes)
         variants = () if self.discrete else self.space.supernet_variants.items()
         edges = MixedEdges(
             cell=self.space.cells[block.kind],

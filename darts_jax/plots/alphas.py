@@ -42,6 +42,7 @@ from darts_jax.plots.style import (
     write_note,
 )
 from darts_jax.spaces.graph import Cell, Space
+from darts_jax.spaces.widths import TAKE
 
 Logits = Mapping[str, Float[np.ndarray, "epoch edge op"]]
 """Kind of cell -> saved architecture parameters; other keys are ignored."""
@@ -233,7 +234,12 @@ def _describe_inputs(cell: Cell) -> str:
 
 
 def _edge_names(cell: Cell) -> list[str]:
-    return [f"{edge.source} -> {edge.target}" for edge in cell.edges]
+    return [
+        f"column {edge.target}"
+        if TAKE in edge.operations
+        else f"{edge.source} -> {edge.target}"
+        for edge in cell.edges
+    ]
 
 
 def _weights(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path as Curve
@@ -40,9 +41,13 @@ from darts_jax.plots.style import (
 from darts_jax.spaces import SPACES, modules
 from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Cell, CellGenotype, Genotype, KeptEdge, Space
+from darts_jax.spaces.widths import COLUMNS, TAKE
 
 _TITLES = {"reduce": "reduction"}
 _TITLE_HEIGHT = 0.42
+
+_SQUARE = 0.34  # side of a column's square, and the gap
+_COLUMNS_IN_A_ROW = 15
 
 # Width in points of an edge of a supernet with weight 0 and 1, and least opacity.
 _THINNEST = 0.7
@@ -69,9 +74,15 @@ def draw_genotype(genotype: Genotype, path: str | Path | None = None) -> Figure:
     if modules.is_module(genotype.space):
         options = modules.options_of(SPACES[genotype.space])
         return _saved(draw_choices(options, modules.choices_of(genotype)), path)
-    layouts = {kind: CellLayout(cell) for kind, cell in genotype.cells.items()}
+    layouts = {
+        kind: CellLayout(cell)
+        for kind, cell in genotype.cells.items()
+        if kind != COLUMNS
+    }
     styles = {kind: _edge_styles(layout) for kind, layout in layouts.items()}
-    figure = _draw_cells(layouts, styles)
+    columns = genotype.cells.get(COLUMNS)
+    taken = [float(c.operation == TAKE) for c in columns.choices] if columns else []
+    figure = _draw_cells(layouts, styles, taken)
     figure.set_label(_describe_genotype(genotype))
     return _saved(figure, path)
 
@@ -123,9 +134,12 @@ def draw_supernet(
     layouts = {}
     styles = {}
     for kind, cell in space.cells.items():
+        if kind == COLUMNS:
+            continue
         layouts[kind] = _lay_out_strongest(cell, strongest[kind])
         styles[kind] = _weighted_styles(layouts[kind], strongest[kind])
-    figure = _draw_cells(layouts, styles)
+    taken = np.asarray(weights.get(COLUMNS, np.zeros((0, 1))))[:, 0]
+    figure = _draw_cells(layouts, styles, taken)
     figure.set_label(
         " ".join(
             _describe_strongest(kind, cell, strongest[kind])
@@ -201,20 +215,30 @@ def _describe_strongest(kind: str, cell: Cell, strongest: Strongest) -> str:
 
 
 def _draw_cells(
-    layouts: Mapping[str, CellLayout], styles: Mapping[str, Sequence[Style]]
+    layouts: Mapping[str, CellLayout],
+    styles: Mapping[str, Sequence[Style]],
+    taken: Sequence[float] | np.ndarray = (),
 ) -> Figure:
     """Draws cells one above the other, with a legend.
 
     Args:
       layouts: kind -> layout of its cell.
       styles: kind -> style of each of its edges.
+      taken: weight with which each column of a table is taken, in [0, 1]; empty: none
+        are chosen.
     """
     width = max([6.0, *(layout.width for layout in layouts.values())])
     legend = _legend_styles(layouts.values())
     height = sum(layout.height + _TITLE_HEIGHT for layout in layouts.values())
     height += legend_height(legend, width)
+    rows = -(-len(taken) // _COLUMNS_IN_A_ROW)
+    strip = rows * _SQUARE + _TITLE_HEIGHT + 0.15 if rows else 0.0
+    height += strip
     figure = make_figure(width, height)
-    top = height
+    top = height - strip
+    if rows:
+        axes = figure.add_axes((0, top / height, 1, strip / height))
+        _draw_columns(axes, taken, width, strip)
     for kind, layout in layouts.items():
         top -= _TITLE_HEIGHT + layout.height
         axes = figure.add_axes(
@@ -228,6 +252,38 @@ def _draw_cells(
         _draw_cell(axes, layout, cell_title(kind), styles[kind])
     draw_legend(figure, legend)
     return figure
+
+
+def _draw_columns(
+    axes: Axes, taken: Sequence[float] | np.ndarray, width: float, height: float
+) -> None:
+    """Draws a numbered square for each column, the darker the more it is taken."""
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    style = OPERATION_STYLES["skip connection"]
+    count = sum(weight > 0.5 for weight in taken)
+    title = f"columns: {count} of {len(taken)} taken"
+    axes.text(
+        width / 2,
+        _TITLE_HEIGHT * 0.6,
+        title,
+        ha="center",
+        family=FAMILY,
+        size=TITLE_SIZE,
+        weight="bold",
+        color=INK,
+    )
+    left = (width - min(len(taken), _COLUMNS_IN_A_ROW) * _SQUARE) / 2
+    for i, weight in enumerate(taken):
+        row, column = divmod(i, _COLUMNS_IN_A_ROW)
+        x = left + (column + 0.5) * _SQUARE
+        y = _TITLE_HEIGHT + (row + 0.5) * _SQUARE
+        side = 0.86 * _SQUARE
+        shade = (*to_rgb(style.color), 0.75 * weight)
+        _draw_box(axes, (x, y), (side, side), 0.03, lw=0.8, fc=shade, ec=style.color)
+        ink = INK if weight > 0.5 else FAINT_INK
+        write_text(axes, x, y, str(i + 1), color=ink, ha="center", zorder=5)
 
 
 def _edge_styles(layout: CellLayout) -> list[Style]:

@@ -28,6 +28,7 @@ from matplotlib.ticker import MaxNLocator
 from darts_jax.errors import InputError
 from darts_jax.files import write_atomically
 from darts_jax.models.operations.activations import ACTIVATIONS
+from darts_jax.spaces.widths import LEAVE_OUT, TAKE
 
 INK = "#1F2933"
 FAINT_INK = "#6B7280"
@@ -101,6 +102,10 @@ OPERATION_STYLES = {
     "noise": Style("#CC79A7", (7, 1.6, 1.4, 1.6, 1.4, 1.6)),
     "activation": Style("#56B4E9", width=2.0),
     "attention": Style("#0072B2", (10, 2.4), width=2.2),
+    "taken column": Style("#009E73", width=1.8),
+    "column left out": Style("#8C8C8C", (1.2, 2.6), width=1.2),
+    "dense layer": Style("#0072B2", width=2.0),
+    "residual layer": Style("#D55E00", (7, 1.6, 1.4, 1.6), width=2.0),
     "feed-forward": Style("#D55E00", (2.6, 3.0), width=2.0),
     "none": Style("#8C8C8C", (1.2, 2.6), width=1.0, alpha=0.6),
     "output": Style("#B4B4B4", width=1.1),
@@ -120,6 +125,10 @@ _PREFIXES = {
     "width": "width",
     "attention": "attention",
     "ffn": "feed-forward",
+    TAKE: "taken column",
+    LEAVE_OUT: "column left out",
+    "dense": "dense layer",
+    "residual": "residual layer",
 } | dict.fromkeys(ACTIVATIONS, "activation")
 _SERIES = (
     Style("#0072B2"),

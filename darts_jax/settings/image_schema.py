@@ -37,7 +37,11 @@ def augmentations(
             UNTIL_1,
         ),
         f"{part}.pad": Setting(
-            pad, f"Padding of {whose}, before a crop at random.", COUNT, "pixels"
+            pad,
+            f"Padding of {whose}, before a crop at random; of signals, most steps of a "
+            "shift.",
+            COUNT,
+            "pixels",
         ),
         f"{part}.flip": Setting(flip, f"Mirrors {whose} at random."),
         **{
@@ -52,6 +56,11 @@ def augmentations(
             0.0,
             "Most by which hues move at random; 1 is once around.",
             Range(least=0, most=0.5),
+        ),
+        f"{part}.noise": Setting(
+            0.0,
+            f"Deviation of normal noise that is added to {whose}, once normalised.",
+            COUNT,
         ),
         f"{part}.cutout": Setting(
             cutout,
@@ -97,6 +106,9 @@ READING_SCHEMA: dict[str, Setting] = {
         "size (256 for ImageNet's test); 0: just covers it.",
         COUNT,
         "pixels",
+    ),
+    "data.label": Setting(
+        "", "Column of CSV files with the classes; empty: label, class or target."
     ),
     "data.top": Setting(
         0,

@@ -99,7 +99,7 @@ SCHEMA: dict[str, Setting] = {
     "data.name": Setting(
         "digits",
         "Data set: a name, or a kind and a place, such as folder:PATH, npz:PATH, "
-        "tfds:NAME, stream:folder:PATH, text:PATH or coco:PATH.",
+        "csv:PATH, tfds:NAME, stream:folder:PATH, text:PATH or coco:PATH.",
     ),
     "data.directory": Setting(
         "", "Folder of the data; empty: that of DARTS_JAX_DATA_DIR."

@@ -19,7 +19,14 @@ from typing import Any
 
 from darts_jax.errors import InputError
 from darts_jax.spaces.structure import require_cell, require_space
-from darts_jax.spaces.widths import STEM, rounded, width_share
+from darts_jax.spaces.widths import (
+    COLUMNS,
+    LEAVE_OUT,
+    STEM,
+    TAKE,
+    rounded,
+    width_share,
+)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -178,6 +185,8 @@ class Macro:
       base: channels of the network that ``widths`` belong to.
       stem_stride: stride of the stem's convolution.
       activation: after stem and features; none if empty.
+      axes: number of axes that windows span: 2 of images, 1 of signals, which are
+        images of one row, 0 of tables, whose rows are images of one pixel.
       stem_follows: kind whose chosen width is the stem's too; none if empty.
     """
 
@@ -190,6 +199,7 @@ class Macro:
     base: int = 1
     stem_stride: int = 1
     activation: str = ""
+    axes: int = 2
     stem_follows: str = ""
 
     def widths_at(self, channels: int) -> dict[str, int]:
@@ -410,6 +420,15 @@ class Genotype:
             for name, width in whole.items()
         }
 
+    @property
+    def columns(self) -> tuple[int, ...] | None:
+        """Numbers of a table's columns that the network reads; None: all."""
+        choices = self.cells[COLUMNS].choices if COLUMNS in self.cells else ()
+        # A choice in a user's network may have the name of our kind.
+        if not choices or not {c.operation for c in choices} <= {TAKE, LEAVE_OUT}:
+            return None
+        return tuple(c.source for c in choices if c.operation == TAKE)
+
     def to_json(self) -> str:
         """Returns this project's JSON, which `from_json` reads."""
         choices = self._module_choices()
@@ -436,6 +455,10 @@ class Genotype:
             return "\n".join(f"{name} = {option}" for name, option in choices.items())
         lines = []
         for kind, cell in self.cells.items():
+            if kind == COLUMNS and self.columns is not None:
+                taken = ", ".join(str(column + 1) for column in self.columns)
+                lines.append(f"{kind} = {taken or 'none'} of {len(cell.choices)}")
+                continue
             for target in range(cell.inputs, cell.states):
                 terms = [
                     f"{c.operation}({c.source})"

@@ -1,4 +1,4 @@
-"""Spaces of mobile networks: chains of inverted-residual blocks (Sandler et al., 2018).
+"""Spaces of chains, above all of mobile networks (Sandler et al., 2018).
 
 A stage of the network is a kind of cell: a chain in which every edge is a block into
 the next state. The first block has the stage's stride and leads to its width. A block
@@ -24,6 +24,7 @@ class BlockStage:
       stride: of the first block.
       operations: candidates of a block; each but the first may also be left out.
       shares: candidate shares of the channels; empty: the width is fixed.
+      first: candidates of the first block; empty: those of all.
     """
 
     channels: int
@@ -31,6 +32,7 @@ class BlockStage:
     stride: int
     operations: tuple[str, ...]
     shares: tuple[float, ...] = ()
+    first: tuple[str, ...] = ()
 
     @property
     def cell(self) -> Cell:
@@ -39,7 +41,8 @@ class BlockStage:
             Edge(i, i + 1, (*self.operations, *(("skip_connect",) if i else ())))
             for i in range(self.depth)
         ]
-        blocks[0] = dataclasses.replace(blocks[0], stride=self.stride)
+        first = self.first or self.operations
+        blocks[0] = dataclasses.replace(blocks[0], operations=first, stride=self.stride)
         last = self.depth
         if self.shares:
             names = tuple(width_choice(share) for share in self.shares)
@@ -57,34 +60,61 @@ def mobile_space(
     stem_stride: int = 2,
     activation: str = "relu6",
 ) -> Space:
-    """Returns a space of chains.
+    """Returns a space of mobile networks, whose stages are ``stage_1`` and so on.
 
     Args:
       name: of the space.
       stages: from the stem on.
+      stem: as of `chain_space`.
+      features: as of `chain_space`.
+      stem_stride: as of `chain_space`.
+      activation: as of `chain_space`.
+    """
+    return chain_space(
+        name,
+        {f"stage_{i}": stage for i, stage in enumerate(stages, start=1)},
+        stem=stem,
+        features=features,
+        stem_stride=stem_stride,
+        activation=activation,
+    )
+
+
+def chain_space(
+    name: str,
+    stages: Mapping[str, BlockStage],
+    *,
+    stem: int,
+    features: int = 0,
+    stem_stride: int,
+    activation: str,
+) -> Space:
+    """Returns a space of chains.
+
+    Args:
+      name: of the space.
+      stages: kind of cell -> stage, from the stem on.
       stem: channels of the first convolution, which are the network's ``channels``.
-      features: channels of the last convolution, before the pooling.
+      features: channels of the last convolution, before the pooling; 0: there is none.
       stem_stride: stride of the first convolution.
       activation: after both convolutions.
     """
-    kinds = tuple(f"stage_{i}" for i in range(1, len(stages) + 1))
-    widths = {kind: stage.channels for kind, stage in zip(kinds, stages, strict=True)}
+    kinds = tuple(stages)
+    widths = {kind: stage.channels for kind, stage in stages.items()}
+    if features:
+        widths[FEATURES] = features
     macro = Macro(
         lambda cells: kinds,
-        reductions=tuple(
-            k for k, stage in zip(kinds, stages, strict=True) if stage.stride == 2
-        ),
+        reductions=tuple(k for k, stage in stages.items() if stage.stride == 2),
         stem_multiplier=1,
         preprocesses=False,
         final_norm=False,
-        widths={STEM: stem, **widths, FEATURES: features},
+        widths={STEM: stem, **widths},
         base=stem,
         stem_stride=stem_stride,
         activation=activation,
     )
-    cells: Mapping[str, Cell] = {
-        kind: stage.cell for kind, stage in zip(kinds, stages, strict=True)
-    }
+    cells: Mapping[str, Cell] = {kind: stage.cell for kind, stage in stages.items()}
     return Space(name, cells, macro, discretization="argmax")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from darts_jax.errors import InputError
+from darts_jax.spaces.widths import COLUMNS
 
 if TYPE_CHECKING:
     from darts_jax.spaces.graph import Cell, Macro, Space
@@ -125,7 +126,7 @@ def require_space(space: Space) -> None:
                 f"cells of it; want {', '.join(cells)}, {RESIDUAL} or {POOL}"
             )
     for kind, cell in cells.items():
-        if kind not in kinds:
+        if kind not in kinds and kind != COLUMNS:
             raise InputError(
                 f"space {space.name!r} has {kind!r} cells, and its layout none; it has "
                 f"{', '.join(kinds)}"

@@ -1,11 +1,24 @@
 """Widths of a network's parts: their names, rounding and choice.
 
+Choices that are no operations have names beside those of operations: how wide a cell
+is, and which columns of a table a network reads.
+
 This module needs the standard library only.
 """
 
 STEM = "stem"
 FEATURES = "features"
 """Names of the widths that belong to no cell."""
+
+COLUMNS = "columns"
+"""Kind of cell whose edges choose columns: edge ``e`` decides on column ``e``.
+
+It stands in no layout, as it decides what enters the network.
+"""
+
+TAKE = "take"
+LEAVE_OUT = "leave_out"
+"""Names of the choices of an edge that decides on a column."""
 
 _SHARE = "width_"
 _DIVISOR = 8
@@ -36,6 +49,15 @@ def width_share(operation: str) -> float | None:
     """
     name, prefix, share = operation.partition(_SHARE)
     return float(share) if prefix and not name else None
+
+
+def is_structural(operation: str) -> bool:
+    """Returns whether a name is of a choice that no module of an edge carries out.
+
+    Args:
+      operation: its name.
+    """
+    return operation in (TAKE, LEAVE_OUT) or width_share(operation) is not None
 
 
 def width_choice(share: float) -> str:

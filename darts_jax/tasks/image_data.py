@@ -10,8 +10,14 @@ from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
 from darts_jax.data.colour import Jitter
-from darts_jax.data.dataset import Dataset, ImageSet
-from darts_jax.data.pipeline import Augmentation, augment, mix_up, split_train
+from darts_jax.data.dataset import KINDS, Dataset, ImageSet
+from darts_jax.data.pipeline import (
+    Augmentation,
+    augment,
+    augment_numbers,
+    mix_up,
+    split_train,
+)
 from darts_jax.data.reading import Reading, parse_size
 from darts_jax.data.sources import load_dataset
 from darts_jax.data.stream import AnyDataset
@@ -21,6 +27,7 @@ from darts_jax.engine.feed import Batches, Supply
 from darts_jax.engine.resident_feed import Resident
 from darts_jax.engine.streamed_feed import Streamed
 from darts_jax.errors import InputError
+from darts_jax.spaces import get_space
 from darts_jax.types import Examples
 
 Rows = Int[np.ndarray, " image"]
@@ -35,10 +42,15 @@ def load_images(config: ConfigDict) -> AnyDataset:
     Raises:
       InputError: the name is unknown, or the data are missing or damaged.
     """
-    whole = load_dataset(
-        config.data.name, config.data.directory, make_reading(config.data)
-    )
+    whole = load_dataset(config.data.name, config.data.directory, _make_reading(config))
     return whole.first(config.data.images) if config.data.images else whole
+
+
+def _make_reading(config: ConfigDict) -> Reading:
+    """Returns the reading of what the space takes, if it takes images or the like."""
+    reading = make_reading(config.data)
+    space = get_space(config.space)
+    return dataclasses.replace(reading, kind=KINDS[space.macro.axes])
 
 
 def make_reading(settings: ConfigDict) -> Reading:
@@ -55,6 +67,7 @@ def make_reading(settings: ConfigDict) -> Reading:
         background=settings.background,
         skip_unreadable=settings.skip_unreadable,
         short_side=settings.short_side,
+        label=settings.label,
     )
 
 
@@ -149,12 +162,16 @@ def make_preparation(
     Args:
       dataset: images, of which mean and deviation are read.
       settings: section of the config with ``pad``, ``flip``, ``cutout``,
-        ``crop_area`` and ``jitter``.
+        ``crop_area``, ``jitter`` and ``noise``.
       layout: devices that share a batch.
 
     Returns:
       (key of the step, stored batches) -> batches as the network sees them.
+
+    Raises:
+      InputError: a change of images is asked for, and the data are none.
     """
+    _require_own_changes(dataset, settings)
     augmentation = Augmentation(
         settings.pad,
         settings.flip,
@@ -162,14 +179,16 @@ def make_preparation(
         # Parts of a stream's images come cropped.
         settings.crop_area if isinstance(dataset, Dataset) else 1.0,
         Jitter(**settings.jitter),
+        settings.noise,
     )
+    change = _CHANGES[dataset.kind]
     mean = jnp.asarray(dataset.mean)
     std = jnp.asarray(dataset.std)
 
     def prepare_part(key: Array, part: int, stored: Examples) -> Examples:
         key = jax.random.fold_in(key, seeds.AUGMENT + part)
         batch = layout.spread(stored)
-        images = augment(key, batch.images, augmentation, mean, std)
+        images = change(key, batch.images, augmentation, mean, std)
         return Examples(images, batch.labels)
 
     def prepare(key: Array, stored: Batches) -> Batches:
@@ -208,4 +227,34 @@ def normalize_images(dataset: ImageSet, images: Array, layout: Layout) -> Array:
     images = layout.spread(images)
     mean = jnp.asarray(dataset.mean)
     std = jnp.asarray(dataset.std)
-    return augment(jax.random.key(0), images, Augmentation(), mean, std)
+    change = _CHANGES[dataset.kind]
+    return change(jax.random.key(0), images, Augmentation(), mean, std)
+
+
+_CHANGES = {
+    "images": augment,
+    "signals": augment_numbers,
+    "tables": augment_numbers,
+}
+
+
+def _require_own_changes(dataset: AnyDataset, settings: ConfigDict) -> None:
+    """Refuses what mirrors, crops or colours images, where the data are none."""
+    if dataset.kind == "images":
+        return
+    changes = {
+        "flip": (settings.flip, False),
+        "cutout": (settings.cutout, 0),
+        "crop_area": (settings.crop_area, 1.0),
+        **{f"jitter.{name}": (given, 0.0) for name, given in settings.jitter.items()},
+    }
+    if dataset.kind == "tables":
+        changes["pad"] = (settings.pad, 0)
+    asked = {name: off for name, (given, off) in changes.items() if given != off}
+    if asked:
+        wanted = ", ".join(f"{name}={off}" for name, off in asked.items())
+        raise InputError(
+            f"{', '.join(asked)} are changes of images, and data {dataset.name!r} are "
+            f"{dataset.kind}: want {wanted} among the settings of data, or of retrain "
+            "where that trains"
+        )

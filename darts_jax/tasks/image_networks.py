@@ -25,7 +25,7 @@ from darts_jax.cost.expected import (
     make_expected_cost,
 )
 from darts_jax.cost.sites import Site, network_sites, supernet_sites
-from darts_jax.data.dataset import ImageSet
+from darts_jax.data.dataset import KINDS, ImageSet
 from darts_jax.engine.devices import Layout
 from darts_jax.engine.job import Supermodel
 from darts_jax.errors import InputError
@@ -40,8 +40,9 @@ from darts_jax.models.supernet import Supernet
 from darts_jax.settings.combinations import corruption_operations
 from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check_genotype
-from darts_jax.spaces.graph import Cell, Genotype, Space
+from darts_jax.spaces.graph import Cell, Genotype, Macro, Space
 from darts_jax.spaces.structure import POOL, RESIDUAL
+from darts_jax.spaces.widths import COLUMNS
 from darts_jax.tasks.image_data import normalize_images
 from darts_jax.tasks.task import require_family
 from darts_jax.types import NetworkApply, SupernetApply, TrainState, step_key
@@ -123,7 +124,9 @@ def _supernet(config: ConfigDict, dataset: ImageSet) -> Supernet:
     settings = config.supernet
     imagenet = settings.network == "imagenet"
     _require_plain_stem("supernet", imagenet, space)
-    _require_size(dataset, space.macro.halvings(settings.cells) + 3 * imagenet)
+    halvings = space.macro.halvings(settings.cells) + 3 * imagenet
+    _require_size(dataset, space.macro, halvings)
+    _require_columns(space, dataset)
     sampled = RELAXATIONS[config.search.relaxation].sampled
     dtype = jnp.dtype(settings.dtype)
     kind = config.search.corruption.kind
@@ -218,9 +221,12 @@ def _network(config: ConfigDict, dataset: ImageSet, genotype: Genotype) -> Netwo
             f"the genotype has cells {sorted(genotype.cells)}; "
             f"space {genotype.space!r} needs {sorted(missing)} too"
         )
+    _require_columns(get_space(genotype.space), dataset)
+    if genotype.columns == ():
+        raise InputError("the genotype takes no column; want one or more")
     imagenet = settings.network == "imagenet"
     _require_plain_stem("retrain", imagenet, get_space(genotype.space))
-    _require_size(dataset, macro.halvings(settings.cells) + 3 * imagenet)
+    _require_size(dataset, macro, macro.halvings(settings.cells) + 3 * imagenet)
     net = Network(
         genotype,
         macro,
@@ -346,13 +352,43 @@ def _require_plain_stem(part: str, imagenet: bool, space: Space) -> None:
         )
 
 
-def _require_size(dataset: ImageSet, halvings: int) -> None:
-    height, width, _ = dataset.image_shape
-    if min(height, width) < 2**halvings:
+def _require_size(dataset: ImageSet, macro: Macro, halvings: int) -> None:
+    """Refuses data of another kind than the space's, and too small ones."""
+    kind = KINDS[macro.axes]
+    if dataset.kind != kind:
         raise InputError(
-            f"images of {dataset.name!r} are {height}x{width}; {halvings} reductions "
-            f"need at least {2**halvings}x{2**halvings}: fewer cells or larger images"
+            f"data {dataset.name!r} are {dataset.kind}, and the space has operations "
+            f"on {kind}; {_SPACES_OF[dataset.kind]}, or {kind}"
         )
+    sizes = dataset.image_shape[2 - macro.axes : 2]
+    least = 2**halvings
+    if sizes and min(sizes) < least:
+        shown = "x".join(map(str, sizes))
+        wanted = "x".join([str(least)] * macro.axes)
+        raise InputError(
+            f"{kind} of {dataset.name!r} are {shown}; {halvings} reductions "
+            f"need at least {wanted}: fewer cells or larger {kind}"
+        )
+
+
+def _require_columns(space: Space, dataset: ImageSet) -> None:
+    """Refuses a table of another number of columns than a space chooses from."""
+    if COLUMNS not in space.cells:
+        return
+    columns = dataset.image_shape[2]
+    wanted = len(space.cells[COLUMNS].edges)
+    if columns != wanted:
+        raise InputError(
+            f"data {dataset.name!r} have {columns} columns, and space {space.name!r} "
+            f"chooses from {wanted}: want space=mlp_{columns}, or mlp, which reads all"
+        )
+
+
+_SPACES_OF = {
+    "images": "want a space of images, such as darts",
+    "signals": "want a space of signals, such as darts_1d",
+    "tables": "want a space of tables, such as mlp",
+}
 
 
 SUPERNETS: dict[str, Callable[[ConfigDict, ImageSet], Any]] = {"cells": _supernet}

@@ -88,8 +88,9 @@ def _as_trained(dataset: AnyDataset, known: Identity) -> AnyDataset:
     """Returns data as the network saw its own; tells of images of another size."""
     seen: AnyDataset = match_training_data(dataset, known)
     if known.shape and (here := tuple(seen.image_shape)) != known.shape:
+        wanted = describe_shape(known.shape, known.kind)
         print_status(
-            f"evaluate: the network was trained on {describe_shape(known.shape)}; "
-            f"these are {describe_shape(here)}"
+            f"evaluate: the network was trained on {wanted}; "
+            f"these are {describe_shape(here, known.kind)}"
         )
     return seen

@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from darts_jax.data.dataset import STORED
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.errors import InputError, unknown_name_error
@@ -45,8 +46,9 @@ def export(
 ) -> tuple[Path, ...]:
     """Writes the network of a finished `retrain`, its card and how to load it.
 
-    The network takes uint8 images [batch, height, width, channel], as stored, and gives
-    float32 logits [batch, class], as `evaluate` tests it. A run remembers all that this
+    The network takes images [batch, height, width, channel], or signals or rows of a
+    table, as stored: uint8, and float32 where they are no images. It gives float32
+    logits [batch, class], as `evaluate` tests it. A run remembers all that this
     takes of its data, which may be gone or changed.
 
     Args:
@@ -86,7 +88,9 @@ def export(
         )
     inference = make_inference(config, dataset, genotype)
     program = trace_program(
-        lambda images: inference(state, images), dataset.image_shape
+        lambda images: inference(state, images),
+        dataset.image_shape,
+        STORED[dataset.kind],
     )
     card = make_card(directory, config, dataset, genotype, summary)
     files = {MODEL: to_jax_export(program)}

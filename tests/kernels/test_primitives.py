@@ -147,7 +147,9 @@ def test_max_pool_equals_reduce_window_with_gradient(stride, size):
                 [(0, 0), (1, 1), (1, 1), (0, 0)],
             )
 
-        y, pull = jax.vjp(lambda x: channelwise.max_pool(x, size=3, stride=stride), x)
+        y, pull = jax.vjp(
+            lambda x: channelwise.max_pool(x, size=(3, 3), stride=stride), x
+        )
         want, pull_want = jax.vjp(theirs, x)
         np.testing.assert_array_equal(y, want)
         cotangent = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
@@ -162,7 +164,7 @@ def test_pooling_derivatives_to_second_order_in_both_modes(stride):
         for pool in (channelwise.max_pool, channelwise.avg_pool):
 
             def f(x, pool=pool):
-                return jnp.sum(jnp.sin(pool(x, size=3, stride=stride)))
+                return jnp.sum(jnp.sin(pool(x, size=(3, 3), stride=stride)))
 
             check_grads(f, (x,), order=2, modes=("fwd", "rev"), eps=1e-6)
             batched = jax.vmap(jax.grad(f))(jnp.stack([x, -x]))
@@ -170,7 +172,7 @@ def test_pooling_derivatives_to_second_order_in_both_modes(stride):
 
 
 def test_avg_pool_does_not_count_padding():
-    y = channelwise.avg_pool(jnp.ones((1, 4, 4, 1)), size=3, stride=1)
+    y = channelwise.avg_pool(jnp.ones((1, 4, 4, 1)), size=(3, 3), stride=1)
     np.testing.assert_allclose(y, 1.0)
 
 
@@ -179,7 +181,7 @@ def test_every_derivative_lowers_for_accelerators():
 
     def f(x, k):
         y = channelwise.depthwise_conv(x, k, stride=2, dilation=2)
-        return jnp.sum(channelwise.max_pool(jnp.tanh(y), size=3, stride=1))
+        return jnp.sum(channelwise.max_pool(jnp.tanh(y), size=(3, 3), stride=1))
 
     hessian_product = jax.jit(
         lambda x, k: jax.jvp(jax.grad(f, (0, 1)), (x, k), (x, k))[1]

@@ -176,7 +176,7 @@ def test_own_configs_come_before_shipped_ones(
         ("digit", "unknown config 'digit'; did you mean 'digits'?"),
         ("methods/gdaz", "unknown config 'methods/gdaz'; did you mean 'methods/gdas'?"),
         ("configs/digits", "'configs/digits'; did you mean 'digits'?"),
-        ("zzz", "unknown config 'zzz'; known: chars, "),
+        ("zzz", "unknown config 'zzz'; known: breast_cancer, "),
         ("", "config . is a folder; want a file in it"),
         ("runs", "config runs is a folder; want a file in it"),
         ("configs/digits.py", "no config file configs/digits.py; did you mean the con"),

@@ -12,8 +12,8 @@ from PIL import Image
 from darts_jax.bilevel.losses import focal_loss
 from darts_jax.data import generated
 from darts_jax.data.coco import load_coco
+from darts_jax.data.embedded import digits
 from darts_jax.data.scene_sources import load_scenes
-from darts_jax.data.sources import digits
 from darts_jax.errors import InputError
 from darts_jax.tasks.detection import boxes
 from darts_jax.tasks.detection.average_precision import Found, Truth, average_precision

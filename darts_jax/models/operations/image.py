@@ -1,8 +1,11 @@
-"""The operations of image cells, with the semantics of DARTS and NAS-Bench-201.
+"""The operations of cells on images and signals, as in DARTS and NAS-Bench-201.
 
 `Operation` says what an entry of `OPERATIONS` is. In the discrete network BN is affine
 and pooling stands alone; in the supernet BN is not affine and follows pooling. The
 choice of a cell's width is no entry, as whoever plans the cell carries it out.
+
+A signal is an image of one row. Its operations are those of images with windows along
+one axis, and their names have one number: ``sep_conv_3`` beside ``sep_conv_3x3``.
 """
 
 from collections.abc import Callable
@@ -15,6 +18,7 @@ from flax import linen as nn
 from darts_jax.errors import unknown_name_error
 from darts_jax.kernels import avg_pool, max_pool
 from darts_jax.models.batch_axis import draw_for_images
+from darts_jax.models.operations.dense import DENSE_LAYERS
 from darts_jax.models.operations.layers import (
     BatchNorm,
     Conv,
@@ -25,10 +29,12 @@ from darts_jax.models.operations.layers import (
     Weight,
     mean_pool_2x2,
     relu_separable_bn,
+    window,
 )
 from darts_jax.models.operations.mobile import BLOCKS
 from darts_jax.models.operations.operation import Operation
-from darts_jax.spaces.widths import width_share
+from darts_jax.spaces.signal import window_name
+from darts_jax.spaces.widths import is_structural
 
 
 class Zero(nn.Module):
@@ -77,7 +83,7 @@ class Noise(nn.Module):
 
 
 class Pool(nn.Module):
-    """A 3x3 pooling, with BN behind it in a supernet."""
+    """A pooling of width 3, with BN behind it in a supernet."""
 
     edge_independent: ClassVar[bool] = True
     takes_parts: ClassVar[bool] = True
@@ -85,15 +91,16 @@ class Pool(nn.Module):
     pool: Callable[..., Image]
     stride: int
     normalize: bool
+    axes: int = 2
 
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Image:
-        y = self.pool(x, size=3, stride=self.stride)
+        y = self.pool(x, size=window(3, self.axes), stride=self.stride)
         return BatchNorm(affine=False)(y, train) if self.normalize else y
 
 
 class _SizedConv(nn.Module):
-    """Convolutions of one size whose last BN takes the mixture's weight."""
+    """Convolutions of one width whose last BN takes the mixture's weight."""
 
     takes_weight: ClassVar[bool] = True
     takes_parts: ClassVar[bool] = True
@@ -102,6 +109,7 @@ class _SizedConv(nn.Module):
     kernel: int
     stride: int
     affine: bool
+    axes: int = 2
 
 
 class SepConv(_SizedConv):
@@ -110,7 +118,7 @@ class SepConv(_SizedConv):
     @nn.compact
     def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
         for stride, by in ((self.stride, None), (1, weight)):
-            depthwise = DepthwiseConv(self.kernel, stride)
+            depthwise = DepthwiseConv(window(self.kernel, self.axes), stride)
             pointwise = Conv(self.channels)
             normalize = BatchNorm(self.affine)
             x = relu_separable_bn(x, depthwise, pointwise, normalize, train, by)
@@ -122,7 +130,8 @@ class DilConv(_SizedConv):
 
     @nn.compact
     def __call__(self, x: Image, train: bool, weight: Weight | None = None) -> Image:
-        depthwise = DepthwiseConv(self.kernel, self.stride, dilation=2)
+        kernel = window(self.kernel, self.axes)
+        depthwise = DepthwiseConv(kernel, self.stride, dilation=2)
         pointwise = Conv(self.channels)
         normalize = BatchNorm(self.affine)
         return relu_separable_bn(x, depthwise, pointwise, normalize, train, weight)
@@ -147,7 +156,7 @@ class ConvBNReLU(_SizedConv):
 
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Image:
-        kernel = (self.kernel, self.kernel)
+        kernel = window(self.kernel, self.axes)
         y = Conv(self.channels, kernel, (self.stride, self.stride))(x)
         return nn.relu(BatchNorm(self.affine)(y, train))
 
@@ -196,55 +205,65 @@ def keep_width(channels: int, stride: int, discrete: bool) -> nn.Module:
     return Identity()
 
 
-def _pool(pool: Callable[..., Image], normalize: bool = True) -> Operation:
+def _pool(pool: Callable[..., Image], axes: int, normalize: bool = True) -> Operation:
     def make(channels: int, stride: int, discrete: bool) -> nn.Module:
         del channels
-        return Pool(pool, stride, normalize=normalize and not discrete)
+        return Pool(pool, stride, normalize and not discrete, axes)
 
     return make
 
 
-def _sized(module: Callable[..., nn.Module], kernel: int) -> Operation:
+def _sized(module: Callable[..., nn.Module], kernel: int, axes: int = 2) -> Operation:
     def make(channels: int, stride: int, discrete: bool) -> nn.Module:
-        return module(channels, kernel, stride, affine=discrete)
+        return module(channels, kernel, stride, affine=discrete, axes=axes)
 
     return make
 
 
-def _nor_conv(kernel: int, biased: bool = False) -> Operation:
+def _nor_conv(kernel: int, axes: int, biased: bool = False) -> Operation:
     def make(channels: int, stride: int, discrete: bool) -> nn.Module:
         bias = biased and not discrete
-        return ReLUConvBN(channels, (kernel, kernel), stride, discrete, bias)
+        return ReLUConvBN(channels, window(kernel, axes), stride, discrete, bias)
 
     return make
+
+
+def _windowed(axes: int) -> dict[str, Operation]:
+    """Returns the operations whose windows span that many axes, by their names."""
+    one, three, five, seven = (window_name(side, axes) for side in (1, 3, 5, 7))
+    return {
+        f"max_pool_{three}": _pool(max_pool, axes),
+        f"max_pool_{three}_plain": _pool(max_pool, axes, normalize=False),
+        f"avg_pool_{three}": _pool(avg_pool, axes),
+        f"avg_pool_{three}_plain": _pool(avg_pool, axes, normalize=False),
+        f"sep_conv_{three}": _sized(SepConv, 3, axes),
+        f"sep_conv_{five}": _sized(SepConv, 5, axes),
+        f"sep_conv_{seven}": _sized(SepConv, 7, axes),
+        f"dil_conv_{three}": _sized(DilConv, 3, axes),
+        f"dil_conv_{five}": _sized(DilConv, 5, axes),
+        f"conv_bn_relu_{one}": _sized(ConvBNReLU, 1, axes),
+        f"conv_bn_relu_{three}": _sized(ConvBNReLU, 3, axes),
+        f"nor_conv_{one}": _nor_conv(1, axes),
+        f"nor_conv_{three}": _nor_conv(3, axes),
+        f"nor_conv_{one}_biased": _nor_conv(1, axes, biased=True),
+        f"nor_conv_{three}_biased": _nor_conv(3, axes, biased=True),
+    }
 
 
 OPERATIONS: dict[str, Operation] = {
     "none": lambda channels, stride, discrete: Zero(stride),
     "skip_connect": _skip,
     "noise": lambda channels, stride, discrete: Noise(stride),
-    "max_pool_3x3": _pool(max_pool),
-    "avg_pool_3x3": _pool(avg_pool),
-    "avg_pool_3x3_plain": _pool(avg_pool, normalize=False),
-    "sep_conv_3x3": _sized(SepConv, 3),
-    "sep_conv_5x5": _sized(SepConv, 5),
-    "sep_conv_7x7": _sized(SepConv, 7),
-    "dil_conv_3x3": _sized(DilConv, 3),
-    "dil_conv_5x5": _sized(DilConv, 5),
+    **_windowed(2),
+    **_windowed(1),
     "conv_3x1_1x3": _sized(CrossConv, 3),
     "conv_7x1_1x7": _sized(CrossConv, 7),
-    "conv_bn_relu_1x1": _sized(ConvBNReLU, 1),
-    "conv_bn_relu_3x3": _sized(ConvBNReLU, 3),
-    "max_pool_3x3_plain": _pool(max_pool, normalize=False),
     "skip_or_project": lambda channels, stride, discrete: ProjectedSkip(
         channels, affine=discrete
     ),
     "pool_and_project": lambda channels, stride, discrete: PooledProjection(channels),
-    "nor_conv_1x1": _nor_conv(1),
-    "nor_conv_3x3": _nor_conv(3),
-    "nor_conv_1x1_biased": _nor_conv(1, biased=True),
-    "nor_conv_3x3_biased": _nor_conv(3, biased=True),
     **BLOCKS,
+    **DENSE_LAYERS,
 }
 """Name -> maker of the module of an operation of one edge."""
 
@@ -270,7 +289,7 @@ def get_operation(name: str) -> Operation:
     """Returns the function that makes an operation's module.
 
     Args:
-      name: an entry of `OPERATIONS`, or a choice of a width.
+      name: an entry of `OPERATIONS`, or a choice of a width or a column.
 
     Raises:
       InputError: the name is unknown.
@@ -283,7 +302,7 @@ def require_operation(name: str) -> None:
     """Raises InputError, with the nearest name, unless the operation is known.
 
     Args:
-      name: an entry of `OPERATIONS`, or a choice of a width.
+      name: an entry of `OPERATIONS`, or a choice of a width or a column.
     """
-    if name not in OPERATIONS and width_share(name) is None:
+    if name not in OPERATIONS and not is_structural(name):
         raise unknown_name_error("operation", name, list(OPERATIONS))

@@ -71,6 +71,17 @@ class Uniform(nn.meta.AxisMetadata[Array], struct.PyTreeNode):
         return self
 
 
+def window(side: int, axes: int) -> tuple[int, int]:
+    """Returns height and width of a window.
+
+    Args:
+      side: along every axis that it spans.
+      axes: number of these axes: 2 of an image; 1 of a signal, which is an image of one
+        row; 0 of a row of a table, which is an image of one pixel.
+    """
+    return (side if axes == 2 else 1), (side if axes else 1)
+
+
 def torch_uniform(fan_in: int) -> Callable[..., Any]:
     """Returns PyTorch's initialiser of convolutions: U(-b, b), b = 1/sqrt(fan_in).
 
@@ -147,7 +158,7 @@ class DepthwiseConv(nn.Module):
       dilation: down and across.
     """
 
-    kernel: int
+    kernel: tuple[int, int]
     stride: int = 1
     dilation: int = 1
 
@@ -159,8 +170,8 @@ class DepthwiseConv(nn.Module):
     @nn.compact
     def weights(self, x: Image) -> Array:
         """Returns the kernel for images like ``x``."""
-        shape = (self.kernel, self.kernel, x.shape[-1])
-        init = torch_uniform(self.kernel**2)
+        shape = (*self.kernel, x.shape[-1])
+        init = torch_uniform(math.prod(self.kernel))
         return self.param("kernel", init, shape).astype(x.dtype)
 
 
@@ -344,7 +355,8 @@ def mean_pool_2x2(x: Image) -> Image:
 class FactorizedReduce(nn.Module):
     """Halves the image by two 1x1 convolutions, the second one pixel further on.
 
-    Behind the last row and column of an odd image there are zeros.
+    Behind the last row and column of an odd image there are zeros. An image of one row
+    is halved across only.
 
     Attributes:
       channels: number of channels of the output.
@@ -363,10 +375,12 @@ class FactorizedReduce(nn.Module):
         normalize = BatchNorm(self.affine)
         guess = normalize.guess(self.channels, x.dtype)
         odd_rows, odd_columns = (size % 2 for size in x.shape[1:3])
-        even = jnp.pad(x, ((0, 0), (0, odd_rows), (0, odd_columns), (0, 0)))
+        further = min(1, x.shape[1] - 1)
+        even = jnp.pad(x, ((0, 0), (0, odd_rows * further), (0, odd_columns), (0, 0)))
+        next_pixels = even[:, further::2, 1::2]
         parts = (
             (half, x, (2, 2), guess[:, :half]),
-            (self.channels - half, even[:, 1::2, 1::2], (1, 1), guess[:, half:]),
+            (self.channels - half, next_pixels, (1, 1), guess[:, half:]),
         )
         images: list[Image] = []
         of_images: list[Moments] = []

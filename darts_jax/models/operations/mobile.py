@@ -5,6 +5,7 @@
 - ``mb`` expands by a 1x1 convolution where the expansion is above 1, and has ReLU6
   (MobileNetV2, ProxylessNAS, EfficientNet); ``ir`` expands always, and has ReLU
   (FBNet);
+- a kernel of one number, ``mb6_5``, is of a signal: an image of one row;
 - ``_se``: squeeze-and-excitation between the two last convolutions;
 - ``_swish``: x * sigmoid(x) in place of the family's activation.
 
@@ -22,7 +23,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from darts_jax.errors import InputError
-from darts_jax.models.operations.layers import BatchNorm, Conv, DepthwiseConv, Image
+from darts_jax.models.operations.layers import (
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    Image,
+    window,
+)
+from darts_jax.spaces.signal import window_name
 
 
 def relu6(x: Image) -> Image:
@@ -71,7 +79,7 @@ class InvertedResidual(nn.Module):
       channels: number of channels of the output.
       stride: of the depthwise convolution.
       expansion: width of the depthwise convolution over that of the input.
-      kernel: height and width of the depthwise convolution.
+      kernel: height and width of the depthwise convolution's kernel.
       expands: whether there is a convolution that expands.
       excites: whether there is a `SqueezeExcite`.
       activation: a name of `BLOCK_ACTIVATIONS`.
@@ -84,7 +92,7 @@ class InvertedResidual(nn.Module):
     channels: int
     stride: int
     expansion: int
-    kernel: int
+    kernel: tuple[int, int]
     expands: bool
     excites: bool
     activation: str
@@ -125,7 +133,7 @@ FAMILIES: Mapping[str, Family] = {
 }
 _EXPANSIONS = (1, 2, 3, 4, 6)
 _KERNELS = (3, 5, 7)
-_NAME = re.compile(r"([a-z]+)(\d+)_(\d+)x(\d+)(_se)?(_swish)?")
+_NAME = re.compile(r"([a-z]+)(\d+)_(\d+)(x\3)?(_se)?(_swish)?")
 
 
 def make_block(name: str) -> Callable[[int, int, bool], nn.Module]:
@@ -138,11 +146,11 @@ def make_block(name: str) -> Callable[[int, int, bool], nn.Module]:
       InputError: the name is none of the grammar.
     """
     match = _NAME.fullmatch(name)
-    if match is None or match[1] not in FAMILIES or match[3] != match[4]:
+    if match is None or match[1] not in FAMILIES:
         raise InputError(f"no block {name!r}; want a name such as mb6_5x5_se_swish")
     family = FAMILIES[match[1]]
     expansion = int(match[2])
-    kernel = int(match[3])
+    kernel = window(int(match[3]), axes=2 if match[4] else 1)
     activation = "swish" if match[6] else family.activation
 
     def make(channels: int, stride: int, discrete: bool) -> nn.Module:
@@ -163,9 +171,9 @@ def make_block(name: str) -> Callable[[int, int, bool], nn.Module]:
 BLOCKS = {
     name: make_block(name)
     for name in (
-        f"{family}{e}_{k}x{k}{se}{swish}"
-        for family, e, k, se, swish in itertools.product(
-            FAMILIES, _EXPANSIONS, _KERNELS, ("", "_se"), ("", "_swish")
+        f"{family}{e}_{window_name(k, axes)}{se}{swish}"
+        for axes, family, e, k, se, swish in itertools.product(
+            (2, 1), FAMILIES, _EXPANSIONS, _KERNELS, ("", "_se"), ("", "_swish")
         )
     )
 }

@@ -17,6 +17,9 @@ def few_programs(monkeypatch):
     monkeypatch.setattr(separable, "_PROGRAMS", 4)
 
 
+SIGNAL = -1
+"""In place of the height: images of one row, and kernels of one."""
+
 # Height and width, taps, stride, dilation, channels in and out, edges.
 CASES = {
     "small": ((4, 4), 3, 1, 1, 16, 16, 2),
@@ -24,6 +27,8 @@ CASES = {
     "five taps": ((6, 5), 5, 1, 1, 20, 17, 3),
     "dilated": ((7, 4), 3, 1, 2, 4, 4, 2),
     "dilated, by two": ((5, 6), 5, 2, 2, 6, 12, 2),
+    "signal, by two": ((SIGNAL, 9), 5, 2, 1, 4, 6, 2),
+    "signal, dilated": ((SIGNAL, 11), 3, 1, 2, 5, 4, 2),
     "smaller than taps": ((1, 2), 7, 1, 1, 2, 3, 1),
 }
 MANY_TILES = ((17, 9), 3, 1, 1, 40, 24, 2)
@@ -34,8 +39,8 @@ def drawn(case, dtype=jnp.float32):
     plane, taps, stride, dilation, channels, features, edges = case
     rng = np.random.default_rng(0)
     shapes = (
-        (3, *plane, channels),
-        (edges, taps, taps, channels),
+        (3, *(abs(side) for side in plane), channels),
+        (edges, 1 if plane[0] == SIGNAL else taps, taps, channels),
         (edges, 1, 1, channels, features),
     )
     arrays = [jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes]
