@@ -143,14 +143,18 @@ def test_the_supernets_stem_is_as_narrow_as_its_first_layer():
             weights[kind].at[cell.width_edge].set(narrowest.astype(jnp.float32))
         )
     mixture = darts_jax.Mixture(weights)
-    keys = {"params": key, "noise": key, "drop_path": key}
-    variables = net.init(keys, images, mixture, False)
-    before = net.apply(variables, images, mixture, False)
-    kernel = variables["params"]["stem"]["Conv_0"]["kernel"]
+    made = darts_jax.initialize_supernet(net, key, (8, 8, 3))
+
+    def logits(params):
+        variables = {"params": params, "batch_stats": made.stats}
+        return net.apply(variables, images, mixture, False)
+
+    before = logits(made.params)
     for first, same in ((8, True), (7, False)):
-        variables["params"]["stem"]["Conv_0"]["kernel"] = kernel.at[..., first:].set(9)
-        after = net.apply(variables, images, mixture, False)
-        assert np.array_equal(before, after) == same
+        params = jax.tree.map(jnp.asarray, made.params)
+        stem = params["stem"]["Conv_0"]
+        stem["kernel"] = stem["kernel"].at[..., first:].set(9)
+        assert np.array_equal(before, logits(params)) == same
 
 
 @pytest.fixture(scope="module")
