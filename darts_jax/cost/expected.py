@@ -10,7 +10,7 @@ genotype's network.
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -66,6 +66,7 @@ class ExpectedCost:
       before: kind -> the kind whose width its cells see.
       joint: names of kinds of one edge, joined by ``|`` -> cost of their choices
         together beyond that of fewer of them, an axis [op] for each.
+      whole: kind -> cost of all its edges' choices together, an axis [op] for each.
     """
 
     unit: str
@@ -75,6 +76,9 @@ class ExpectedCost:
     edges: Mapping[str, int]
     before: Mapping[str, str]
     joint: Mapping[str, Float[np.ndarray, "..."]] = dataclasses.field(
+        default_factory=dict
+    )
+    whole: Mapping[str, Float[np.ndarray, "..."]] = dataclasses.field(
         default_factory=dict
     )
 
@@ -96,10 +100,11 @@ class ExpectedCost:
             total = total + (np.asarray(self.around[kind], mine.dtype) * scale).sum()
         for kinds, table in self.joint.items():
             own = [weights[kind][0] for kind in kinds.split(JOINT)]
-            part = np.asarray(table, own[0].dtype)
-            for mine in own:
-                part = (mine * part.T).T.sum(0)
-            total = total + part
+            total = total + _mean(table, own)
+        for kind, table in self.whole.items():
+            mine = weights[kind]
+            sizes = enumerate(table.shape)
+            total = total + _mean(table, [mine[e, :size] for e, size in sizes])
         return total
 
     def _widths(self, kind: str | None, weights: Weights, count: int, like: Any) -> Any:
@@ -111,8 +116,9 @@ class ExpectedCost:
     def to_json(self) -> str:
         """Returns the polynomial as JSON."""
         tree = dataclasses.asdict(self)
-        if not self.joint:
-            del tree["joint"]
+        for name in ("joint", "whole"):
+            if not tree[name]:
+                del tree[name]
         return json.dumps(tree, default=np.ndarray.tolist) + "\n"
 
     @classmethod
@@ -120,12 +126,20 @@ class ExpectedCost:
         """Reads ``text``, as `to_json` wrote it; damaged, it raises InputError."""
         try:
             tree = json.loads(text)
-            tree.setdefault("joint", {})
-            for name in ("tables", "around", "joint"):
+            for name in ("tables", "around", "joint", "whole"):
+                tree.setdefault(name, {})
                 tree[name] = {k: np.array(v, float) for k, v in tree[name].items()}
             return cls(**tree)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"not a table of expected costs: {error!r}") from None
+
+
+def _mean(table: Float[np.ndarray, "..."], probabilities: Sequence[Any]) -> Any:
+    """Returns the mean of a table over independent choices of a place on each axis."""
+    part: Any = np.asarray(table, probabilities[0].dtype)
+    for mine in probabilities:
+        part = (mine * part.T).T.sum(0)
+    return part
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,8 @@ import numpy as np
 from darts_jax.buckets import is_in_bucket
 from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.files import write_atomically
+from darts_jax.nasbench.hardware import NAME as HARDWARE
+from darts_jax.nasbench.hardware import convert_costs
 from darts_jax.nasbench.nasbench101 import NASBench101, convert_trainings
 from darts_jax.nasbench.nasbench201 import NASBench201
 from darts_jax.nasbench.nats import TOPOLOGY, convert_part
@@ -44,6 +46,7 @@ CONVERTERS: dict[str, Converter] = {
     NASBench101.name: Converter(
         "nasbench_only108.tfrecord, or nasbench_full.tfrecord", convert_trainings
     ),
+    HARDWARE: Converter("HW-NAS-Bench-v1_0.pickle", convert_costs),
 }
 """Benchmark -> converter of its official files."""
 

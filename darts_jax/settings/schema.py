@@ -277,7 +277,8 @@ SCHEMA: dict[str, Setting] = {
     ),
     "search.costs": Setting(
         "parameters",
-        "Costs of operations: parameters, macs, or a file of darts-jax cost --table.",
+        "Costs of operations: parameters, macs, or a file of darts-jax cost --table; "
+        "or TABLE.npz:COLUMN, measured costs of whole networks.",
     ),
     "search.budget.rule": Setting(
         "none",

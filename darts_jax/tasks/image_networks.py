@@ -24,6 +24,7 @@ from darts_jax.cost.expected import (
     make_empty_network,
     make_expected_cost,
 )
+from darts_jax.cost.measured import measured_column, read_measured_cost
 from darts_jax.cost.sites import Site, network_sites, supernet_sites
 from darts_jax.data.dataset import KINDS, ImageSet
 from darts_jax.engine.devices import Layout
@@ -114,6 +115,9 @@ def expected_image_cost(
     Raises:
       InputError: the table of costs is not at hand, or lacks operations.
     """
+    column = measured_column(costs)
+    if column is not None:
+        return read_measured_cost(column, get_space(config.space))
     net = make_empty_image_network(config, dataset, top)
     price = get_price(costs)
     return make_expected_cost(get_space(config.space), net, dataset.image_shape, price)

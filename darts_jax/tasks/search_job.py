@@ -35,6 +35,11 @@ from darts_jax.bilevel.step import Search
 from darts_jax.bilevel.stopping import STOP_RULES, StopRule
 from darts_jax.bilevel.weight_training import Optimizer, make_sgd
 from darts_jax.cost.expected import ExpectedCost, get_price
+from darts_jax.cost.measured import (
+    main_effects,
+    measured_column,
+    read_measured_cost,
+)
 from darts_jax.cost.sites import Costs, operation_costs
 from darts_jax.engine import program, seeds
 from darts_jax.engine.devices import Layout
@@ -118,8 +123,9 @@ def make_search_job(
     space = get_space(config.space)
     constraint = make_cost_constraint(config, expected_cost)
     method = dataclasses.replace(method, cost_constraint=constraint)
-    if config.baseline.equal_cost:
-        get_price(config.baseline.equal_cost)  # Or it is found wrong after the search.
+    equal = config.baseline.equal_cost
+    if equal and measured_column(equal) is None:
+        get_price(equal)  # Or it is found wrong after the search.
 
     def init(start: Any) -> SearchState:
         seed = start["seed"]
@@ -262,6 +268,9 @@ def _bind_targets(update: ArchitectureUpdate, targets: Targets) -> ArchitectureU
 
 
 def _operation_costs(name: str, net: Supernet, size: tuple[int, int]) -> Costs:
+    column = measured_column(name)
+    if column is not None:
+        return main_effects(read_measured_cost(column, net.space))
     return operation_costs(net, size, get_price(name).operation)
 
 
