@@ -55,8 +55,8 @@ class Functions:
         it is given these too.
     """
 
-    init: Callable[..., Any]
-    apply: Callable[..., Any]
+    init: Callable[..., Params]
+    apply: Callable[..., Outputs]
 
 
 def adapt(module: object) -> Adapter:
