@@ -161,7 +161,7 @@ class _Mixed:
 
 @dataclasses.dataclass(frozen=True)
 class _Decided:
-    """One option of each decision; an `Answer`."""
+    """Options that are taken, one of each decision; an `Answer`."""
 
     choices: Mapping[str, str]
 

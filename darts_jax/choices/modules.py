@@ -36,7 +36,7 @@ _REDUCTIONS = ("sum", "mean")
 
 
 class Choice(Generic[T]):
-    """One of several modules or functions.
+    """Choice of one of several modules or functions.
 
     Example:
       >>> mixer = darts_jax.Choice(
@@ -86,7 +86,7 @@ class Choice(Generic[T]):
 
 
 class InputChoice:
-    """Some of several inputs, added up.
+    """Choice of some of several inputs, which are added up.
 
     Example:
       >>> pick = darts_jax.InputChoice("sources", choose=2)
@@ -173,7 +173,7 @@ class InputChoice:
 
 
 class ValueChoice:
-    """A number of a list: a width, a kernel size, a rate, a depth.
+    """Choice of a number of a list: a width, a kernel size, a rate, a depth.
 
     While it is open, a network is built for the largest number, and masks weigh what
     smaller ones leave out. Once it is taken, the network is built for the number taken.
@@ -240,6 +240,9 @@ class ValueChoice:
         Args:
           x: array with `size` channels.
           axis: of the channels.
+
+        Returns:
+          An array of the same shape.
 
         Raises:
           InputError: another number of channels.

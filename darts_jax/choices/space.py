@@ -95,7 +95,16 @@ class ModuleSpace:
         *,
         train: bool,
     ) -> tuple[Outputs, Stats]:
-        """Returns outputs and new statistics; see `types.SupernetApply`."""
+        """Returns outputs and new statistics, as a `types.SupernetApply`.
+
+        Args:
+          params: weights of the network with all of its options.
+          stats: running statistics.
+          mixture: weight of every option in the outputs.
+          inputs: part of a batch that the network takes.
+          key: of random operations, such as dropout; consumed.
+          train: whether the network is told that it trains.
+        """
         with mixed(mixture.weights):
             return adapt(self.module).apply(params, stats, inputs, key, train=train)
 
@@ -138,6 +147,9 @@ class ModuleSpace:
           choices: name of every choice -> option, or a genotype.
           params: of the network with open choices.
           stats: likewise.
+
+        Returns:
+          Parameters and statistics of the network with its choices made.
 
         Raises:
           InputError: the outputs differ, as behind a norm over channels that a mask
@@ -202,6 +214,9 @@ def space_of(module: object, example: Inputs, name: str = "") -> ModuleSpace:
         or `Functions`.
       example: what it takes, a tree of arrays [batch, ...], of which shapes matter.
       name: of the space; by default that of the module's class.
+
+    Returns:
+      The space, with the network's pure functions.
 
     Raises:
       InputError: the network has no choices, one that cannot be, two of one name, or

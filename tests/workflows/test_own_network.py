@@ -68,7 +68,7 @@ SMALL = (
 
 
 def test_search_takes_the_module_itself(tmp_path, problem):
-    """One call, with arrays, a loss and an optimizer of one's own."""
+    """A call alone, with arrays, a loss and an optimizer of one's own."""
     # Optax's Adam mixes types, which all other tests refuse.
     with jax.numpy_dtype_promotion("standard"):
         found = darts_jax.search(
