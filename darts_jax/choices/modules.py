@@ -231,7 +231,7 @@ class ValueChoice:
         output: T = combine(self._decision, taken, runs)
         return output
 
-    def mask(self, x: Array, axis: int = -1) -> Array:
+    def mask(self, x: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."]:
         """Weighs the channels that smaller widths leave out; then leaves all as is.
 
         Channel c is multiplied by the sum of the weights of the widths above c. It
