@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from darts_jax.buckets import is_in_bucket
 from darts_jax.errors import InputError
+from darts_jax.training.peers import PEER_TIMEOUT
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -85,6 +86,14 @@ def add_run_directory(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0")
     group.add_argument("--processes", type=int, help="how many there are")
     group.add_argument("--process", type=int, help="which one this is, from 0")
+    group.add_argument(
+        "--peer-timeout",
+        type=float,
+        default=PEER_TIMEOUT,
+        metavar="SECONDS",
+        help="silence after which another counts as lost, and this one ends "
+        f"(default: {PEER_TIMEOUT:g})",
+    )
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:

@@ -89,11 +89,19 @@ def _make_parser() -> argparse.ArgumentParser:
 def _join_processes(options: argparse.Namespace) -> None:
     from darts_jax.training.processes import join_processes
 
-    join_processes(options.coordinator, options.processes, options.process)
+    join_processes(
+        options.coordinator,
+        options.processes,
+        options.process,
+        options.peer_timeout,
+    )
 
 
 def _refuse(why: str) -> int:
+    from darts_jax.training.peers import leave_processes
+
     print(f"darts-jax: {why}", file=sys.stderr)
+    leave_processes(2)
     return 2
 
 

@@ -341,4 +341,7 @@ def to_host(tree: PyTree) -> PyTree:
             return np.asarray(leaf.addressable_data(0))
         return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
 
+    for leaf in jax.tree.leaves(tree):
+        if isinstance(leaf, jax.Array) and leaf.is_fully_addressable:
+            leaf.copy_to_host_async()
     return jax.tree.map(leaf_to_host, tree)

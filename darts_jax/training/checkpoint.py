@@ -5,14 +5,17 @@ flat tree: dotted path -> array), the shape of every leaf (``leaves.json``), and
 SHA-256 of every file (``manifest.json``). Orbax writes and reads the arrays; its
 manager would restore a file whose bits have changed, or fail. Here damage is noticed,
 and the checkpoint before the damaged one is restored.
+
+One thread writes while the program goes on with its steps. Whoever reads waits for it.
 """
 
 import hashlib
 import json
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +26,23 @@ from darts_jax.errors import InputError
 from darts_jax.files import disk_errors, open_place, sync_to_disk
 from darts_jax.training.checkpoint_store import MANIFEST, FolderStore, open_store
 from darts_jax.training.orbax_arrays import read_arrays, write_arrays
-from darts_jax.training.processes import is_writer, wait_for_all
+from darts_jax.training.peers import last_acts
+from darts_jax.training.processes import (
+    is_writer,
+    run_in_process_zero,
+    wait_for_all,
+)
 
 PyTree = Any
 
 _LEAVES = "leaves.json"
 _STATE = "state"
+
+# Seconds that a process which ends because of another one gives the write under way.
+_LAST_WRITE = 10.0
+
+_WRITER = ThreadPoolExecutor(1, "checkpoints")
+_UNDER_WAY: set[Future[None]] = set()
 
 
 class Checkpoints:
@@ -47,9 +61,20 @@ class Checkpoints:
         self.directory = open_place(directory)
         self.keep = keep
         self._store = open_store(self.directory)
+        self._written: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        """Waits for the write under way; its failure is raised if nothing else is."""
+        _settle()
+        if kind is None:
+            self.finish_saving()
 
     def steps(self) -> list[int]:
         """Returns the steps of the checkpoints, damaged ones too, oldest first."""
+        _settle()
         return _steps(self._store)
 
     def clean(self) -> None:
@@ -76,14 +101,65 @@ class Checkpoints:
         Raises:
           InputError: no room on disk; the earlier checkpoints are intact.
         """
-        arrays = named_arrays(state)
+        self.start_saving(step, state)
+        self.finish_saving()
+
+    def start_saving(
+        self, step: int, state: PyTree, confirm: Callable[[], None] = lambda: None
+    ) -> None:
+        """Copies a state, and writes it as `save` does while the program goes on.
+
+        Waits first for the write before, so that one state at most is held.
+
+        Args:
+          step: number of steps done; names the checkpoint.
+          state: pytree of arrays; they may be donated when this returns.
+          confirm: called by the thread before the checkpoint appears; an error of it
+            keeps that from happening.
+
+        Raises:
+          InputError: the write before has failed.
+        """
+        self.finish_saving()
+        arrays = {name: np.array(leaf) for name, leaf in named_arrays(state).items()}
+        self._written = Future()
         if is_writer():
-            with disk_errors(f"checkpoint {step} in {self.directory}"):
-                self._store.put(str(step), lambda place: _write_sealed(place, arrays))
-                earlier = [s for s in self.steps() if s <= step]
-                for old in set(self.steps()) - set(earlier[-self.keep :]):
-                    self._store.remove(str(old))
-        wait_for_all(f"checkpoint {step}")
+            self._written = _WRITER.submit(self._write, step, arrays, confirm)
+            _keep_track(self._written)
+        else:
+            self._written.set_result(None)
+
+    def finish_saving(self) -> None:
+        """Waits for the write under way, if there is one.
+
+        Raises:
+          InputError: it has failed; the earlier checkpoints are intact.
+        """
+        written, self._written = self._written, None
+        if written is not None:
+            run_in_process_zero(written.result, f"to write {self.directory}")
+
+    def has_failed(self) -> bool:
+        """Returns whether the write under way has failed, which `finish_saving` tells.
+
+        Of several processes, only the one that writes knows.
+        """
+        written = self._written
+        return bool(written and written.done() and written.exception())
+
+    def _write(
+        self, step: int, arrays: dict[str, np.ndarray], confirm: Callable[[], None]
+    ) -> None:
+        def write(place: Path) -> None:
+            _write_sealed(place, arrays)
+            confirm()
+
+        with disk_errors(f"checkpoint {step} in {self.directory}"):
+            self._store.put(str(step), write)
+            steps = _steps(self._store)
+            earlier = [s for s in steps if s <= step]
+            for old in set(steps) - set(earlier[-self.keep :]):
+                self._store.remove(str(old))
 
     def restore_latest(
         self, like: PyTree, notify: Callable[[str], None] = warnings.warn
@@ -146,6 +222,7 @@ def read_newest(
     Raises:
       InputError: the checkpoint is whole, but of another state than ``like``.
     """
+    _settle()
     store = open_store(directory)
     damaged: dict[int, str] = {}
     newest = None
@@ -183,6 +260,26 @@ def signature(leaf: Any) -> str:
 
 class _DamagedError(Exception):
     """Damage of a checkpoint, named in few words."""
+
+
+def _settle() -> None:
+    """Waits for the writes under way, whether they fail or not."""
+    wait([*_UNDER_WAY])
+
+
+def _keep_track(written: Future[None]) -> None:
+    """Lets readers wait for a write, and the end of a process because of another."""
+
+    def wait_at_the_end() -> None:
+        wait([written], _LAST_WRITE)
+
+    def forget(_: Future[None]) -> None:
+        last_acts.remove(wait_at_the_end)
+        _UNDER_WAY.discard(written)
+
+    last_acts.append(wait_at_the_end)
+    _UNDER_WAY.add(written)
+    written.add_done_callback(forget)
 
 
 def _write_sealed(folder: Path, arrays: dict[str, np.ndarray]) -> None:

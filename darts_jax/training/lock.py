@@ -28,6 +28,7 @@ from darts_jax.errors import InputError
 from darts_jax.files import disk_errors, open_place
 from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.lock_file import LockFile, make_lock_file
+from darts_jax.training.peers import last_acts
 from darts_jax.training.processes import run_in_process_zero
 
 BEAT = 15.0
@@ -192,6 +193,8 @@ class _Lock:
             raise
         self._over = threading.Event()
         threading.Thread(target=self._beat, name="run lock", daemon=True).start()
+        # Or other machines would have to wait until a process is silent that has ended.
+        last_acts.append(self.release)
 
     def require(self) -> None:
         """Raises InputError unless the lock is still this process's."""
@@ -203,6 +206,7 @@ class _Lock:
     def release(self) -> None:
         """Removes the lock, and the directory if it was made for it and left empty."""
         self._over.set()
+        last_acts.remove(self.release)
         self.file.remove(self._content)
         self._remove_folders()
 

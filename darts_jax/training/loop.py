@@ -1,9 +1,13 @@
 """Training loop under every verb: epochs, records, checkpoints and signals.
 
 What an epoch leaves is written in one order: the observer's files, the record that
-vouches for them, the checkpoint that vouches for the record. A run that is killed in
-between goes on from its newest checkpoint and forgets the records behind it, so that it
-ends with the bits of a run that was not.
+vouches for them, the checkpoint that vouches for the record. The last is written while
+the next epoch runs. A run that is killed in between goes on from its newest checkpoint
+and forgets the records behind it, so that it ends with the bits of a run that was not.
+
+Several processes agree by a message after every call of the program whether one of
+them was told to stop, so that all save the same step. JAX's own sync point is for
+SIGTERM alone, and swallows it while nothing listens yet, as during a compilation.
 """
 
 import contextlib
@@ -142,14 +146,18 @@ def run_epochs(
     calls = _ProgramCalls(executable, chunks)
     recorder = _Recorder(job, run, verb, observer, evaluator, compile_seconds, done)
 
-    def save() -> int:
-        require_held(run.path)
+    def save() -> None:
         step = completed_steps(state)
-        checkpoints.save(step, {"state": state, "totals": totals})
-        return step
+        tree = {"state": state, "totals": totals}
+        checkpoints.start_saving(step, tree, lambda: require_held(run.path))
+
+    def should_save() -> bool:
+        # A write that has failed is told by the next one.
+        return is_set_in_any_process(bool(signals) or checkpoints.has_failed())
 
     with (
         _caught_signals() as signals,
+        checkpoints,
         show_progress(total, verb, done, job.unit) as bar,
     ):
         for epoch in range(epochs_done, job.epochs):
@@ -168,8 +176,10 @@ def run_epochs(
                 bar.advance(stop - step, examples, **_shown(sums))
                 step = stop
                 # At its end an epoch is recorded first.
-                if step < job.steps_per_epoch and is_set_in_any_process(bool(signals)):
-                    raise _stopped(verb, signals, step=save())
+                if step < job.steps_per_epoch and should_save():
+                    save()
+                    checkpoints.finish_saving()
+                    raise _stopped(verb, signals, step=completed_steps(state))
             speed = (step - first) * job.per_step / (time.perf_counter() - began)
 
             # 2. Test, and record what vouches for the observer's files.
@@ -180,13 +190,14 @@ def run_epochs(
             # 3. Save what vouches for the record, and end where that is due.
             is_last = epoch + 1 == job.epochs or observer.should_stop(epoch + 1)
             totals = job.layout.init(lambda t: t, job.empty_totals())
-            is_stopped = is_set_in_any_process(bool(signals))
+            is_stopped = should_save()
             if is_last or is_stopped or (epoch + 1) % settings.every_epochs == 0:
                 save()
+            if is_stopped:
+                checkpoints.finish_saving()
+                raise _stopped(verb, signals, step=completed_steps(state))
             if is_last:
                 break
-            if is_stopped:
-                raise _stopped(verb, signals, step=completed_steps(state))
     return state
 
 
@@ -455,7 +466,10 @@ def _stopped(verb: str, signals: list[int], step: int) -> StoppedError:
 
 @contextlib.contextmanager
 def _caught_signals() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT, to be obeyed between two calls of the program."""
+    """Collects SIGTERM and SIGINT, to be obeyed between two calls of the program.
+
+    One that comes too late for that has its usual effect at the end.
+    """
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught
@@ -469,3 +483,5 @@ def _caught_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+    for too_late in caught[:1]:
+        signal.raise_signal(too_late)

@@ -1,5 +1,7 @@
 """Arrays in a folder, as Orbax writes them: synchronously, quietly, by each process.
 
+One thread at a time: Orbax's event loops and log are those of the whole program.
+
 Orbax writes many arrays at once on an event loop and closes it at the first error. The
 writes that are still under way then report to a closed loop, which prints a traceback
 for each, and they write into a folder that is being removed. So event loops that are
@@ -9,6 +11,7 @@ created here wait for their tasks before they close.
 import asyncio
 import contextlib
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +38,7 @@ def read_arrays(folder: Path) -> dict[str, np.ndarray]:
     Args:
       folder: an absolute path.
     """
-    with _checkpointer() as checkpointer:
+    with warnings.catch_warnings(action="ignore"), _checkpointer() as checkpointer:
         arrays: dict[str, np.ndarray] = checkpointer.restore(folder)
         return arrays
 
@@ -43,22 +46,25 @@ def read_arrays(folder: Path) -> dict[str, np.ndarray]:
 @contextlib.contextmanager
 def _checkpointer() -> Iterator[Any]:
     """Yields a synchronous checkpointer without its log; errors reach the caller."""
-    # Takes a second: only where something is written or read. It sets up its log, so it
-    # comes before that is silenced.
-    import orbax.checkpoint as ocp
+    with _ALONE:
+        # Takes a second: only where something is written or read. It sets up its log,
+        # so it comes before that is silenced.
+        import orbax.checkpoint as ocp
 
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            _settled_loops(),
-            _make_checkpointer(ocp) as checkpointer,
-        ):
-            yield checkpointer
-    finally:
-        logger.setLevel(level)
+        logger = logging.getLogger("absl")
+        logger.addFilter(_is_not_orbax)
+        try:
+            with _settled_loops(), _make_checkpointer(ocp) as checkpointer:
+                yield checkpointer
+        finally:
+            logger.removeFilter(_is_not_orbax)
+
+
+_ALONE = threading.RLock()
+
+
+def _is_not_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in Path(record.pathname).parts
 
 
 def _make_checkpointer(ocp: Any) -> Any:
