@@ -49,7 +49,7 @@ def main(run: str, epochs: str, *cluster: str) -> int:
 
 @dataclasses.dataclass
 class Trial:
-    """What one preemption did.
+    """Effects of one preemption.
 
     Attributes:
       sent: signals in words.
@@ -159,7 +159,7 @@ def preempt_often(search: Preempted, kills: int, seed: int) -> list[Trial]:
     draw = random.Random(seed)
     trials: list[Trial] = []
     for number in range(kills):
-        kind = ("term", "kill", "both")[number % 3]
+        kind = ("both", "term", "kill")[number % 3]
         trial, outputs = search.preempt(kind, draw)
         print(trial, flush=True)
         if trials and trials[-1].step:

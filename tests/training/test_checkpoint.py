@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 from darts_jax.errors import InputError
 from darts_jax.training import checkpoint
-from darts_jax.training.checkpoint import Checkpoints
+from darts_jax.training.checkpoint import Checkpoints, read_newest
 from darts_jax.types import TrainState
 from tests.support.files import contents, flipped, full_disk
 
@@ -189,6 +190,89 @@ def test_full_disk_leaves_earlier_checkpoints(
             with pytest.raises(InputError, match="no room on disk for checkpoint 2 in"):
                 store.save(2, make_state(2))
     assert contents(tmp_path) == before
+
+
+def hold_back(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Keeps the writing thread from writing until the event is set."""
+    go = threading.Event()
+    write = checkpoint.write_arrays
+
+    def write_later(*given: Any) -> None:
+        assert go.wait(30)
+        write(*given)
+
+    monkeypatch.setattr(checkpoint, "write_arrays", write_later)
+    return go
+
+
+def test_a_state_may_be_donated_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = hold_back(monkeypatch)
+    store = Checkpoints(tmp_path, keep=1)
+    state = {"w": jnp.arange(1000.0), "host": np.arange(3)}
+    store.start_saving(1, state)
+    double = jax.jit(lambda x: 2 * x, donate_argnums=0)
+    for _ in range(3):
+        state["w"] = double(state["w"])
+    state["host"] *= 2
+    assert not any(tmp_path.glob("[0-9]*"))
+    threading.Timer(0.2, go.set).start()
+    assert store.steps() == [1]  # which waits
+    store.finish_saving()
+    arrays = read_newest(tmp_path, pytest.fail)
+    assert arrays is not None
+    np.testing.assert_array_equal(arrays[1]["w"], np.arange(1000.0))
+    np.testing.assert_array_equal(arrays[1]["host"], np.arange(3))
+
+
+def test_another_reader_waits_for_the_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = hold_back(monkeypatch)
+    with Checkpoints(tmp_path) as store:
+        store.start_saving(3, make_state(3))
+        threading.Timer(0.2, go.set).start()
+        assert restored(Checkpoints(tmp_path)) == (3, [])
+
+
+def test_a_failure_meanwhile_is_told_by_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Checkpoints(tmp_path)
+    store.save(1, make_state(1))
+    before = contents(tmp_path)
+    monkeypatch.setattr(checkpoint, "write_arrays", full_disk)
+    message = "no room on disk for checkpoint 2 in"
+    store.start_saving(2, make_state(2))
+    assert store.steps() == [1]
+    assert store.has_failed()
+    with pytest.raises(InputError, match=message):
+        store.start_saving(3, make_state(3))
+    assert not store.has_failed()
+    with pytest.raises(InputError, match=message), store:
+        store.start_saving(2, make_state(2))
+
+    def fail_otherwise() -> None:
+        with store:
+            store.start_saving(2, make_state(2))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_otherwise()
+    assert contents(tmp_path) == before
+
+
+def test_nothing_appears_that_is_not_confirmed(tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path)
+
+    def refuse() -> None:
+        raise InputError("taken over")
+
+    store.start_saving(1, make_state(1), refuse)
+    with pytest.raises(InputError, match="taken over"):
+        store.finish_saving()
+    assert contents(tmp_path) == {}
 
 
 def test_the_layout_on_disk_is_that_of_earlier_versions(tmp_path: Path) -> None:
