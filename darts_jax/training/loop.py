@@ -39,6 +39,7 @@ from darts_jax.training.metrics import MetricsLog, read_metrics
 from darts_jax.training.processes import (
     broadcast_from_process_zero,
     is_set_in_any_process,
+    wait_for_all,
 )
 
 # A call of the program lasts about this long, so that the bar moves and signals count.
@@ -142,6 +143,8 @@ def run_epochs(
     chunks = job.feed.open(job.layout)
     evaluator = Evaluator(job)
     executable, compile_seconds = compile_job(job, state, totals)
+    # Gloo gives up after 30 s where one process is compiling and another is not.
+    wait_for_all(f"{verb} is compiled")
     print_status(f"{verb}: {describe_compilation(compile_seconds)}")
     calls = _ProgramCalls(executable, chunks)
     recorder = _Recorder(job, run, verb, observer, evaluator, compile_seconds, done)
