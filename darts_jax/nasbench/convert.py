@@ -18,6 +18,7 @@ from darts_jax.nasbench.nasbench201 import NASBench201
 from darts_jax.nasbench.nats import TOPOLOGY, convert_part
 from darts_jax.nasbench.nats_size import SIZE, NATSSize
 from darts_jax.nasbench.table import Progress
+from darts_jax.nasbench.transnas import TransNASMacro, TransNASMicro, convert_space
 
 Convert = Callable[[Path, Progress], dict[str, np.ndarray]]
 
@@ -45,6 +46,12 @@ CONVERTERS: dict[str, Converter] = {
     ),
     NASBench101.name: Converter(
         "nasbench_only108.tfrecord, or nasbench_full.tfrecord", convert_trainings
+    ),
+    TransNASMicro.name: Converter(
+        "transnas-bench_v10141024.pth", functools.partial(convert_space, "micro")
+    ),
+    TransNASMacro.name: Converter(
+        "transnas-bench_v10141024.pth", functools.partial(convert_space, "macro")
     ),
     HARDWARE: Converter("HW-NAS-Bench-v1_0.pickle", convert_costs),
 }

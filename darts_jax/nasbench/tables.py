@@ -13,9 +13,14 @@ from darts_jax.nasbench.nasbench101 import NASBench101
 from darts_jax.nasbench.nasbench201 import NASBench201
 from darts_jax.nasbench.nats_size import NATSSize
 from darts_jax.nasbench.table import Table
+from darts_jax.nasbench.transnas import TransNAS, TransNASMacro, TransNASMicro
 
-BENCHMARKS: dict[str, type[NASBench101 | NASBench201 | NATSSize]] = {
-    table.name: table for table in (NASBench201, NASBench101, NATSSize)
+BENCHMARKS: dict[str, type[NASBench101 | NASBench201 | NATSSize | TransNAS]] = {
+    NASBench201.name: NASBench201,
+    NASBench101.name: NASBench101,
+    NATSSize.name: NATSSize,
+    TransNASMicro.name: TransNASMicro,
+    TransNASMacro.name: TransNASMacro,
 }
 """Name -> table of a benchmark, which reads the arrays of a file."""
 

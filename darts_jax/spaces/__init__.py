@@ -21,6 +21,7 @@ from darts_jax.spaces.recurrent import RECURRENT
 from darts_jax.spaces.robust import S1, S2, S3, S4
 from darts_jax.spaces.signal import signal_space
 from darts_jax.spaces.transformer import TRANSFORMER
+from darts_jax.spaces.transnas import TRANSNAS_MACRO, TRANSNAS_MICRO
 
 SPACES: dict[str, Space] = Spaces(
     (space.name, space)
@@ -28,7 +29,7 @@ SPACES: dict[str, Space] = Spaces(
         *(DARTS, DARTS_NO_NONE, S1, S2, S3, S4),
         *(NASBENCH201, NASBENCH201_NO_NONE, NASBENCH201_BIASED),
         *(NASBENCH101, ONE_SHOT_1, ONE_SHOT_2, ONE_SHOT_3),
-        NATS_SIZE,
+        *(NATS_SIZE, TRANSNAS_MICRO, TRANSNAS_MACRO),
         *(MOBILE, MOBILE_SMALL, EFFICIENTNET, FBNET, RECURRENT, TRANSFORMER),
         signal_space(DARTS, "darts_1d"),
         signal_space(NASBENCH201, "nasbench201_1d"),
