@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import json
 import os
 import re
@@ -35,6 +36,8 @@ SETUP = "python3 -m venv .venv"
 """Begins the two commands that .ci/run takes out of the README."""
 
 NEEDS_DATA = ("cifar10", "nasbench201", "runs/nb", "ptb", "configs/chars")
+NEEDS = {"--engine ray": "ray", "--engine slurm": "submitit"}
+"""Part of a command -> the package of an extra, which all of .ci/run has."""
 OFFICIAL = "NATS-tss"
 """Gigabytes; tests/test_nasbench201.py converts a stand-in of the same format."""
 
@@ -254,6 +257,10 @@ def run(command, place, told):
     assert done.returncode == 0, f"{told}\n{done.stdout.decode()[-3000:]}"
 
 
+def is_here(package):
+    return importlib.util.find_spec(package) is not None
+
+
 def here(command):
     """The words of a command, on this Python and this machine."""
     for there, at_hand in (("host0:1234", "localhost:12399"), ("=DIR", "=data")):
@@ -272,6 +279,8 @@ def test_what_a_page_says_runs(page, place):
     for command in commands(page):
         needs = any(word in command for word in NEEDS_DATA)
         if OFFICIAL in command or (needs and not SHARED.is_dir()):
+            continue
+        if any(word in command and not is_here(NEEDS[word]) for word in NEEDS):
             continue
         if "--process 0" in command:
             other = here(command.replace("--process 0", "--process 1"))

@@ -50,6 +50,7 @@ from darts_jax.workflows.retrain import retrain
 from darts_jax.workflows.search import search
 
 _DATA_DIRECTORY = "DARTS_JAX_DATA_DIR"
+_SEEN_AFTER = 60.0  # seconds, for which NFS may remember an old folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -414,16 +415,24 @@ def _seen_by_workers(place: Path) -> Iterator[dict[str, str]]:
 
 
 def _require_sight(mark: Mapping[str, str]) -> None:
+    """Looks for the mark; a disk in a network may show it after a while only."""
     path = open_place(mark["path"])
+    end = time.monotonic() + _SEEN_AFTER
+    while not _holds(path, mark["token"]):
+        if not path.parent.exists() or time.monotonic() > end:
+            raise InputError(
+                f"{host_name()} does not see {path.parent} as it was where the grid "
+                "was begun: want a place that all workers share, on a disk or in a "
+                "bucket"
+            )
+        time.sleep(_SEEN_AFTER / 60)
+
+
+def _holds(path: Path, token: str) -> bool:
     try:
-        is_seen = path.read_text() == mark["token"]
+        return path.read_text() == token
     except OSError:
-        is_seen = False
-    if not is_seen:
-        raise InputError(
-            f"{host_name()} does not see {path.parent}, where the grid was begun: want "
-            "--run on a disk that all workers share, or in a bucket"
-        )
+        return False
 
 
 def _run_setup(path: str) -> None:

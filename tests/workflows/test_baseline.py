@@ -19,6 +19,7 @@ from darts_jax.workflows.oracles import (
 )
 from darts_jax.workflows.programs import open_grid
 from darts_jax.workflows.score import list_paths
+from tests.support.grids import Worker
 from tests.support.small_runs import images
 from tests.support.tables import small_table, text_of
 
@@ -72,7 +73,16 @@ def test_training_sees_no_test_image_and_no_network_is_trained_twice(tmp_path):
         evaluate = make_training_oracle(config, grid)
         told = [evaluate(genotype).score for genotype in (first, second, first)]
     assert told[2] == told[0]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["network_0", "network_1"]
+    assert sorted(p.name for p in tmp_path.glob("network_*")) == [
+        "network_0",
+        "network_1",
+    ]
+    place = tmp_path / "workers"
+    with open_grid("training", place, Worker(), config, data, is_given=True) as grid:
+        together = make_training_oracle(config, grid)
+        again = [*together.evaluate_all((first, second, first))]
+    assert [one.score for one in again] == told
+    assert [one.cost for one in again[:2]] == [1.5, 1.5]
     own = darts_jax.from_arrays(
         data.train_images[:half],
         data.train_labels[:half],

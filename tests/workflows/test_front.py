@@ -10,6 +10,7 @@ from darts_jax.errors import InputError
 from darts_jax.tasks.registry import TASKS
 from darts_jax.workflows.front import Front, front
 from tests.support.budgets import images, settings, small
+from tests.support.grids import Worker
 
 
 @pytest.fixture
@@ -31,6 +32,10 @@ def test_a_front_has_random_networks_of_equal_cost_beside_it(registered, tmp_pat
         assert 0 <= searched["accuracy"] <= 100
     again = front(config, [0.045, 0.09], tmp_path / "front", images())
     assert again.rows == found.rows
+    by_workers = front(
+        config, [0.045, 0.09], tmp_path / "workers", images(), engine=Worker()
+    )
+    assert by_workers.rows == found.rows
     rows = json.loads((tmp_path / "front" / "front.json").read_text())
     assert rows == list(found.rows)
     assert (tmp_path / "front" / "front.png").stat().st_size > 5000

@@ -38,6 +38,7 @@ from darts_jax.workflows.ledger import changed_settings, ledger, list_experiment
 from darts_jax.workflows.programs import Grid
 from darts_jax.workflows.reproduce import _describe_training, reproduce, summarize
 from darts_jax.workflows.retrain_result import RetrainResult, TrainedNetwork
+from tests.support.grids import Worker
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -194,6 +195,10 @@ def test_the_best_of_several_searches_is_trained_several_times(tmp_path, monkeyp
     assert all(network["genotype"] == kept for network in networks)
     results = [100 * (1 - network["test_accuracy"]) for network in networks]
     assert [row["result"] for row in stored["rows"]] == pytest.approx(results)
+    by_workers = reproduce(
+        "small/darts", (0, 1), tmp_path / "w", tmp_path / "workers", engine=Worker()
+    )
+    assert json.loads(by_workers.read_text()) == stored
     row = row_of(ledger(tmp_path / "results"))
     assert f"| best of 2 searches, 3 trainings | {np.mean(results):.2f} ± " in row
     assert "best of 2 searches by 1 epochs" in list_experiments()
