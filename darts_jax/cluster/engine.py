@@ -14,7 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, Protocol, Self
+from typing import Protocol, Self
 
 from darts_jax.buckets import is_in_bucket, list_bucket
 from darts_jax.errors import InputError, first_line
@@ -237,27 +237,38 @@ def _list_folders(place: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def signals_end() -> Iterator[None]:
-    """Ends the call by SystemExit where SIGTERM or SIGINT comes meanwhile.
+def signals_end() -> Iterator[Callable[[], None]]:
+    """Collects SIGTERM and SIGINT; a second one ends the process at once.
 
     Outside of the main thread, which alone gets signals, it does nothing.
+
+    Yields:
+      A function to call now and then: it raises SystemExit if a signal has come. (Ray
+      puts an exit of its own in place of what a handler raises within it.)
     """
+    caught: list[int] = []
+
+    def take(number: int, frame: object) -> None:
+        del frame
+        caught.append(number)
+        if len(caught) > 1:
+            raise SystemExit(128 + number)
+
+    def end_if_told() -> None:
+        if caught:
+            print_status("stopped: programs are cancelled; the same command goes on")
+            raise SystemExit(128 + caught[0])
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield end_if_told
         return
     numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, _end) for number in numbers]
+    before = [signal.signal(number, take) for number in numbers]
     try:
-        yield
+        yield end_if_told
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-
-
-def _end(number: int, frame: object) -> NoReturn:
-    del frame
-    print_status("stopped: programs are cancelled; the same command goes on")
-    raise SystemExit(128 + number)
 
 
 def require_module(name: str, engine: str) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ from darts_jax.cluster.engine import (
 )
 from darts_jax.errors import InputError, first_line
 from darts_jax.training.console import print_status
+from darts_jax.training.lock import process_start_time
 
 _POLL = 1.0  # seconds
 _GRACE = 60.0  # seconds in which cancelled tasks save their state
@@ -108,16 +109,17 @@ class RayEngine(Engine):
 
         self._tell_whether_there_is_room()
         grid = _Grid(self._make_remote(work), report)
-        with signals_end():
+        with signals_end() as end_if_told:
             try:
                 for task in tasks:
                     grid.begin(Attempts(task, self.attempts))
                 while grid.live:
+                    end_if_told()
                     ready, _ = ray.wait([*grid.live], timeout=_POLL, fetch_local=False)
                     for stream in ready:
                         self._hear(stream, grid)
             except BaseException:
-                _cancel([*grid.live])
+                _cancel(grid.live)
                 raise
         return grid.outcomes
 
@@ -152,8 +154,9 @@ class RayEngine(Engine):
         if not running.began:
             running.began = time.monotonic()
             grid.report.start(running.name)
-        if kind == "host":
-            grid.report.note(f"on {told}", running.name)
+        if kind == "worker":
+            running.worker = told
+            grid.report.note(f"on {told.host}", running.name)
             return
         del grid.live[stream]
         failure = told
@@ -190,10 +193,12 @@ class _Running:
     Attributes:
       attempts: at the same task.
       began: time at which a worker took it; 0 before.
+      worker: that has it, once it has told.
     """
 
     attempts: Attempts
     began: float = 0.0
+    worker: "_Worker | None" = None
 
     @property
     def name(self) -> str:
@@ -232,9 +237,21 @@ class _Grid:
         self.outcomes[running.name] = Outcome(error, seconds)
 
 
-def _tell_attempt(work: Work, text: str) -> Iterator[tuple[str, str]]:
-    """Runs a task on a worker; yields the worker's machine, then `attempt`'s line."""
-    yield "host", host_name()
+@dataclasses.dataclass(frozen=True)
+class _Worker:
+    """Process that has a task: its machine's name, Ray's name of that, its number."""
+
+    host: str
+    node: str
+    pid: int
+
+
+def _tell_attempt(work: Work, text: str) -> Iterator[tuple[str, Any]]:
+    """Runs a task on a worker; yields the worker, then `attempt`'s line."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    yield "worker", _Worker(host_name(), node, os.getpid())
     yield "end", attempt(work, text)
 
 
@@ -252,19 +269,29 @@ def _describe_death(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
-def _cancel(streams: list[Any]) -> None:
-    """Has tasks save their state and end, and ends those that do not."""
-    import ray
+def _cancel(live: Mapping[Any, _Running]) -> None:
+    """Has tasks save their state, and waits until their processes have ended.
 
-    for stream in streams:
+    Ray itself takes a task for ended once it is told to end.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    for stream in live:
         ray.cancel(stream)
+    look: Any = ray.remote(num_cpus=0, max_retries=0)(_wait_for_end)
+    workers = [running.worker for running in live.values() if running.worker]
+    ends = [
+        look.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(one.node, soft=False)
+        ).remote(one.pid)
+        for one in workers
+    ]
+    if ends:
+        ray.wait(ends, num_returns=len(ends), timeout=2 * _GRACE)
+
+
+def _wait_for_end(pid: int) -> None:
     end = time.monotonic() + _GRACE
-    while streams and time.monotonic() < end:
-        ready: Any = ray.wait(streams, timeout=_POLL, fetch_local=False)[0]
-        for stream in ready:
-            try:
-                ray.get(next(stream))
-            except (StopIteration, ray.exceptions.RayError):
-                streams.remove(stream)
-    for stream in streams:
-        ray.cancel(stream, force=True)
+    while process_start_time(pid) is not None and time.monotonic() < end:
+        time.sleep(_POLL / 4)

@@ -85,9 +85,10 @@ class SlurmEngine(Engine):
             for task, job in zip(tasks, jobs, strict=True)
         ]
         outcomes: dict[str, Outcome] = {}
-        with signals_end():
+        with signals_end() as end_if_told:
             try:
                 while live:
+                    end_if_told()
                     for running in list(live):
                         running.hear(report)
                         if not running.job.done():

@@ -86,8 +86,13 @@ def test_a_task_is_given_up_when_its_workers_die_without_a_new_checkpoint(tmp_pa
 
 def test_a_signal_ends_a_call_and_its_handler_is_put_back(capsys):
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit, match="143"), signals_end():
+    with signals_end() as end_if_told:
+        end_if_told()
         signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(SystemExit, match="143"):
+            end_if_told()
+        with pytest.raises(SystemExit, match="130"):
+            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
     assert "the same command goes on" in capsys.readouterr().err
 

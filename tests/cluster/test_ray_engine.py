@@ -127,20 +127,21 @@ def test_an_interrupt_has_workers_save(cluster, tmp_path):
 
 def test_a_node_that_joins_is_used(cluster, tmp_path, capsys):
     """A program that fits no node waits for one that it fits."""
-    joined = []
+    outcomes = {}
 
-    def join():
-        time.sleep(3)
-        joined.append(cluster.add_node(num_cpus=1, resources={"TPU": 4}))
+    def run():
+        task = Task("a", f"{tmp_path / 'a'}=done", tmp_path / "run")
+        with RayEngine(Resources(others={"TPU": 4}), cluster.address) as engine:
+            outcomes.update(engine.run(obey, [task], Listener()))
 
-    thread = threading.Thread(target=join)
-    thread.start()
-    wanted = Resources(others={"TPU": 4})
-    with RayEngine(wanted, address=cluster.address) as engine:
-        outcomes = engine.run(print, [Task("a", "a", tmp_path / "a")], Listener())
-    thread.join()
-    cluster.remove_node(joined[0])
+    waits = threading.Thread(target=run)
+    waits.start()
+    said = ""
+    while "has 1 CPU, 0 GPU, 4 TPU for a program: waiting" not in said:
+        assert waits.is_alive()
+        time.sleep(0.1)
+        said += capsys.readouterr().err
+    node = cluster.add_node(num_cpus=1, resources={"TPU": 4})
+    waits.join()
+    cluster.remove_node(node)
     assert outcomes["a"].error is None
-    assert (
-        "no node of the Ray cluster has 1 CPU, 0 GPU, 4 TPU" in capsys.readouterr().err
-    )
