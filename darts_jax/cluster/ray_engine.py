@@ -89,7 +89,7 @@ class RayEngine(Engine):
                     logging_level=logging.ERROR,
                     include_dashboard=False if address == "local" else None,
                 )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray has many kinds, and plain ones
             told = first_line(error)
             raise InputError(f"no Ray cluster at {address}: {told}") from None
         return self
