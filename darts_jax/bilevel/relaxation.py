@@ -220,6 +220,30 @@ def sampled_gumbel(
 
 
 @implements(RelaxationFunction)
+def reinmax(
+    key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
+) -> Weights:
+    """Draws one operation from ``softmax(a)``, with a gradient of second order.
+
+    ReinMax (Liu et al., 2023, algorithm 2), by Heun's method. Forward a draw D;
+    backward ``2 J((softmax(a / t) + D) / 2) - J(softmax(a)) / 2``, where ``J(p) =
+    diag(p) - p p^T`` is the softmax's derivative at p. At t = 1 its mean over D is the
+    gradient of the mean loss where the loss is quadratic in the weights.
+
+    Returns:
+      One-hot weights.
+    """
+    allowed = jnp.where(mask, logits, -jnp.inf)
+    hard = _one_hot(jax.random.categorical(key, allowed), logits)
+    middle = (jax.nn.softmax(allowed / temperature) + hard) / 2
+    # A softmax whose value is the middle.
+    around = jax.lax.stop_gradient(jnp.log(middle) - logits) + logits
+    around = jnp.where(mask, around, -jnp.inf)
+    surrogate = 2 * jax.nn.softmax(around) - jax.nn.softmax(allowed) / 2
+    return _straight_through(hard, surrogate)
+
+
+@implements(RelaxationFunction)
 def dirichlet(
     key: PRNGKeyArray, logits: Logits, mask: Allowed, temperature: Temperature
 ) -> Weights:
@@ -369,6 +393,7 @@ RELAXATIONS: dict[str, Relaxation] = {
         policy=True,
         cost_relaxation=hard_gumbel,
     ),
+    "reinmax": Relaxation(reinmax, random=True, hard=True, policy=True),
     "dirichlet": Relaxation(dirichlet, random=True),
     "uniform_one_hot": Relaxation(
         uniform_one_hot, random=True, hard=True, sampled=True

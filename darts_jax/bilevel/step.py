@@ -34,6 +34,7 @@ from darts_jax.bilevel.cost_constraint import (
     hard_choices,
     next_multiplier,
 )
+from darts_jax.bilevel.decisions import Decisions
 from darts_jax.bilevel.losses import CLASSIFICATION_CRITERION, Criterion
 from darts_jax.bilevel.microbatches import scan_microbatches
 from darts_jax.bilevel.perturbation import Perturbation, no_perturbation
@@ -122,6 +123,7 @@ class Search:
         its initial state depends on none. ``lambda scalars: optax.adamw(1e-3)`` is one.
       weights_first: True if the weights' step comes first; the architecture's gradient
         is then taken at the new weights.
+      decisions: decides about edges while the search goes on; None decides nothing.
     """
 
     apply: SupernetApply
@@ -147,6 +149,7 @@ class Search:
     edges_per_node: int = 0
     optimizer: Optimizer = make_sgd
     weights_first: bool = False
+    decisions: Decisions | None = None
 
     def init(
         self,
@@ -210,10 +213,19 @@ class Search:
         chex.assert_rank(jax.tree.leaves(scalars), 0)
         keys = jax.random.split(step_key(state.key, state.step), 4)
 
+        if self.decisions is not None:
+            count = scalars["decisions"]
+            mask = self.decisions.decide(state.alpha, state.mask, count)
+            state = state.replace(mask=mask)
+
         def learn_architecture(state: SearchState) -> tuple[SearchState, Scalar]:
-            return self._architecture_step(
+            new, norm = self._architecture_step(
                 state, train, valid, scalars, train_key=keys[0], valid_key=keys[1]
             )
+            if self.decisions is not None:
+                alpha = self.decisions.rest(state.alpha, new.alpha, state.mask)
+                new = new.replace(alpha=alpha)
+            return new, norm
 
         def learn_weights(state: SearchState) -> tuple[SearchState, Metrics]:
             return self._weight_step(

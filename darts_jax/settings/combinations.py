@@ -91,6 +91,14 @@ class Choices:
         """Says whether some cell of the space says itself which edges compete."""
         return any(cell.contests for cell in self.space.cells.values())
 
+    def all_have(self, operation: str) -> bool:
+        """Returns whether every edge of the space has an operation."""
+        return all(
+            operation in edge.operations
+            for cell in self.space.cells.values()
+            for edge in cell.edges
+        )
+
     def has(self, operation: str) -> bool:
         """Returns whether some cell of the space has an operation."""
         return any(operation in cell.operations for cell in self.space.cells.values())
@@ -210,6 +218,21 @@ EXCLUSIONS: list[Exclusion] = [
         "search.relaxation={search.relaxation} computes the drawn operation alone, so "
         "search.perturbation=adversarial is blind to the others; want random, or "
         "hard_gumbel",
+    ),
+    Exclusion(
+        ("search.decisions.every", "space"),
+        lambda c: bool(c.search.decisions.every) and not c.all_have("none"),
+        "search.decisions.every closes edges by their operation none, which space "
+        "{space!r} has not everywhere; want 0",
+    ),
+    Exclusion(
+        ("search.decisions.every", "search.discretization"),
+        lambda c: (
+            bool(c.search.decisions.every) and c.search.discretization in SELECTIONS
+        ),
+        "search.decisions.every decides while the search goes on, and "
+        "search.discretization={search.discretization} on the supernet behind it; want "
+        "0, or auto",
     ),
     Exclusion(
         ("search.auxiliary_skip", "space"),

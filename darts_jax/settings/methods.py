@@ -165,6 +165,18 @@ METHODS: dict[str, Method] = {
             "search.weights.nesterov": True,
         },
     ),
+    "reinmax": Method(
+        "GDAS with ReinMax's gradient",
+        "Liu et al. 2023, 2304.08612",
+        {"search.relaxation": "reinmax"},
+        # Of GDAS, as the paper has no search on CIFAR-10.
+        sizes={
+            "search.epochs": 250,
+            "search.batch_size": 256,
+            "search.weights.decay": 0.0005,
+            "search.weights.nesterov": True,
+        },
+    ),
     "pc_darts": Method(
         "PC-DARTS",
         "Xu et al. 2020, 1907.05737",
@@ -334,6 +346,11 @@ METHODS: dict[str, Method] = {
         "MiLeNAS",
         "He et al. 2020, 2003.12238",
         {"search.regime": "mixed", "search.valid_weight": "1"},
+    ),
+    "sgas": Method(
+        "SGAS, criterion 1",
+        "Li et al. 2020, 1912.00195",
+        {"search.decisions.every": 5, "search.decisions.first": 9},
     ),
     "darts_plus": Method(
         "DARTS+", "Liang et al. 2019, 1909.06035", {"search.stop": "skip_count"}

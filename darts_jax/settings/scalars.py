@@ -36,6 +36,9 @@ def search_scalars(settings: ConfigDict, epoch: int) -> Scalars:
     scalars["architecture"]["learns"] = float(epoch >= resting_epochs(settings))
     terms = scalars.get("terms", {})
     scalars["terms"] = {name: terms[name] for name in active_terms(settings)}
+    if settings.decisions.every:
+        past = epoch - settings.decisions.first
+        scalars["decisions"] = float(max(past // settings.decisions.every + 1, 0))
     return scalars
 
 

@@ -19,8 +19,10 @@ from darts_jax.bilevel.architecture import (
     uniform_simplex,
 )
 from darts_jax.bilevel.curvature import cosine, top_eigenvalue
+from darts_jax.bilevel.decisions import Decisions
 from darts_jax.bilevel.discretization import (
     DISCRETIZATIONS,
+    KEPT_EDGES,
     Discretization,
     weight_reader,
 )
@@ -69,6 +71,7 @@ from darts_jax.types import (
 )
 
 SKIP = "skip_connect"
+NONE = "none"
 
 
 def make_search_job(
@@ -235,6 +238,10 @@ def make_method(
     terms = {name: TERMS[name] for name in active_terms(settings)}
     targets = edge_targets(space) if settings.edge_weights else {}
     auxiliary = not Schedule.parse(settings.auxiliary_skip).is_zero
+    skips = {
+        kind: jnp.array(places, float)
+        for kind, places in _find_operation(space, SKIP).items()
+    }
     return Search(
         apply or functional.supernet_apply(net, config.precision),
         RELAXATIONS[settings.relaxation],
@@ -254,9 +261,22 @@ def make_method(
         weights_first=settings.first_step == "weights",
         targets=targets or (edge_targets(space) if settings.edges_per_node else {}),
         edges_per_node=settings.edges_per_node,
-        skips=_skips(space) if auxiliary else {},
+        skips=skips if auxiliary else {},
         costs=costs(settings.costs, net, size) if "expected_cost" in terms else None,
         criterion=criterion,
+        decisions=_make_decisions(config, space) if settings.decisions.every else None,
+    )
+
+
+def _make_decisions(config: ConfigDict, space: Space) -> Decisions:
+    """Returns the rule by which edges are decided one after another."""
+    rule = config.search.discretization
+    name = rule if rule in KEPT_EDGES else space.discretization
+    return Decisions(
+        full=full_mask(space),
+        nothing=_find_operation(space, NONE),
+        targets=edge_targets(space),
+        kept=KEPT_EDGES.get(name, 0),
     )
 
 
@@ -370,13 +390,13 @@ def edge_targets(space: Space) -> Targets:
     return {kind: cell.rivals for kind, cell in space.cells.items()}
 
 
-def _skips(space: Space) -> dict[str, Float[Array, "edge op"]]:
-    """1 where the operation is a skip connection."""
+def _find_operation(space: Space, operation: str) -> dict[str, np.ndarray]:
+    """Returns kind -> bool [edge, op], True where an edge has this operation."""
     return {
-        kind: jnp.array(
+        kind: np.array(
             [
                 [
-                    float(o < len(edge.operations) and edge.operations[o] == SKIP)
+                    o < len(edge.operations) and edge.operations[o] == operation
                     for o in range(cell.shape[1])
                 ]
                 for edge in cell.edges

@@ -282,6 +282,46 @@ def test_two_path_gradient_is_that_of_the_pair(temperature):
     assert len(pairs) == 6
 
 
+def reinmax_gradients(temperature, loss_gradient):
+    """Mean over the draws of the gradient, from one of each edge and operation."""
+    p, means, seen = softmax(LOGITS), np.zeros_like(LOGITS), np.zeros(MASK.shape, bool)
+    for key in jax.random.split(KEY, 80):
+        drawn = np.asarray(weights("reinmax", LOGITS, temperature, key))
+        cost = loss_gradient(drawn)
+        middle = (softmax(LOGITS / temperature) + drawn) / 2
+        want = 2 * softmax_gradient(middle, cost) - softmax_gradient(p, cost) / 2
+
+        def total(logits, key=key, cost=cost):
+            return (weights("reinmax", logits, temperature, key) * cost).sum()
+
+        got = np.asarray(jax.grad(total)(jnp.asarray(LOGITS, jnp.float32)))
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-5)
+        for e, o in np.argwhere(drawn == 1):
+            means[e] += (not seen[e, o]) * p[e, o] * got[e]
+            seen[e, o] = True
+    assert (seen == MASK).all()
+    return means
+
+
+def test_reinmax_is_heuns_rule_and_exact_for_quadratic_losses():
+    np.testing.assert_allclose(
+        draws("reinmax", 0.5).mean(0), softmax(LOGITS), atol=2 / DRAWS**0.5
+    )
+    linear, square = COST, COST**2
+
+    def quadratic_gradient(p):
+        """Gradient of ``sum((COST . p) ** 2)`` by p."""
+        return 2 * (COST * p).sum(-1, keepdims=True) * COST
+
+    exact = softmax_gradient(softmax(LOGITS), square)
+    found = reinmax_gradients(1.0, quadratic_gradient)
+    np.testing.assert_allclose(found, exact, rtol=1e-3, atol=1e-5)
+    found = reinmax_gradients(1.0, lambda p: linear)
+    exact = softmax_gradient(softmax(LOGITS), linear)
+    np.testing.assert_allclose(found, exact, rtol=1e-3, atol=1e-5)
+    reinmax_gradients(2.0, quadratic_gradient)
+
+
 # Over edges and kinds
 
 

@@ -67,6 +67,9 @@ STEP = {
     "warmup": [{"search.warmup": share} for share in (0.0, 0.5)],
     "nesterov": [{"search.weights.nesterov": b} for b in (False, True)],
     "first": [{"search.first_step": n} for n in ("architecture", "weights")],
+    "decisions": [
+        {"search.decisions.every": n, "search.decisions.first": 0} for n in (0, 1)
+    ],
     "perturbation": [
         {"search.perturbation": n, "search.radius": "0.1"} for n in PERTURBATIONS
     ],
