@@ -7,7 +7,7 @@ from tests.support.paths import ROOT
 PACKAGE = ROOT / "darts_jax"
 LAYERS = (
     *("errors", "documentation", "types", "jaxprs", "html", "buckets", "files"),
-    *("spaces", "kernels", "data"),
+    *("spaces", "kernels", "data", "loggers"),
     *("bilevel", "models", "choices", "cost", "analysis"),
     *("proxies", "baselines", "nasbench"),
     *("settings", "engine", "tasks", "plots"),

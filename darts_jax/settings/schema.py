@@ -23,8 +23,6 @@ from darts_jax.bilevel.regularization import TERMS
 from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.stopping import STOP_RULES
-from darts_jax.kernels import PRECISIONS
-from darts_jax.models.batch_axis import BATCH_NORMS
 from darts_jax.models.operations.corruption import CORRUPTIONS
 from darts_jax.settings.evidence_schema import EVIDENCE_SCHEMA
 from darts_jax.settings.image_schema import (
@@ -33,6 +31,7 @@ from darts_jax.settings.image_schema import (
     RETRAIN_SCHEMA,
     augmentations,
 )
+from darts_jax.settings.run_schema import RUN_SCHEMA
 from darts_jax.settings.schedules import FLATTENED, SHAPES
 from darts_jax.settings.setting import (
     ABOVE_0,
@@ -354,6 +353,15 @@ SCHEMA: dict[str, Setting] = {
         SHARE,
         scalar="architecture.baseline_decay",
     ),
+    "search.decisions.every": Setting(
+        0,
+        "Epochs between two decisions about an edge (SGAS); 0: none.",
+        COUNT,
+        "epochs",
+    ),
+    "search.decisions.first": Setting(
+        9, "Epochs before the first of these decisions.", COUNT, "epochs"
+    ),
     "search.stages": Setting(
         "", "Settings of one search after another, as search.epochs=2; search.epochs=3."
     ),
@@ -499,42 +507,7 @@ SCHEMA: dict[str, Setting] = {
     **_sgd("retrain", final_rate=0.0),
     **TASK_SCHEMA,
     **EVIDENCE_SCHEMA,
-    "devices": Setting(
-        0,
-        "Devices that share a batch, or a population; 0: all that can.",
-        COUNT,
-        "devices",
-    ),
-    "batch_norm": Setting(
-        "global",
-        "Images that batch norm is over, if devices share a batch: all (global), or "
-        "each device's own (device).",
-        OneOf(tuple(BATCH_NORMS)),
-    ),
-    "precision": Setting(
-        "default",
-        "Precision of float32 products; by default bfloat16 on TPU, TF32 on NVIDIA, "
-        "float32 on CPU.",
-        OneOf(tuple(PRECISIONS)),
-    ),
-    "population.execution": Setting(
-        "auto",
-        "How members are computed: one after another (map, on CPU) or side by side.",
-        OneOf(("auto", "map", "vmap")),
-    ),
-    "gpu_kernels": Setting(
-        "auto",
-        "What computes on a GPU: Pallas kernels (auto: where a card can run them), or "
-        "XLA's own operations. interpret: Pallas kernels, slowly, on CPU.",
-        OneOf(("auto", "pallas", "xla", "interpret")),
-    ),
-    "compilation_cache": Setting(
-        "auto", "Folder of compiled programs; auto: the user's cache; off: none."
-    ),
-    "checkpoint.keep": Setting(3, "Checkpoints that are kept.", POSITIVE),
-    "checkpoint.every_epochs": Setting(
-        1, "Epochs between two checkpoints.", POSITIVE, "epochs"
-    ),
+    **RUN_SCHEMA,
 }
 """Dotted name of a setting -> its entry; ``*`` stands for each name of `TERMS`."""
 

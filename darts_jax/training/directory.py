@@ -98,6 +98,16 @@ class RunDirectory:
         return self.path / "start.json"
 
     @property
+    def members(self) -> Path:
+        """File of the settings in which members of a population differ."""
+        return self.path / "members.json"
+
+    @property
+    def loggers(self) -> Path:
+        """File of service -> verb -> its id of the run, and the last step it has."""
+        return self.path / "loggers.json"
+
+    @property
     def events(self) -> Path:
         """Directory that TensorBoard reads."""
         return self.path / "events"

@@ -159,6 +159,7 @@ def run_epochs(
         return is_set_in_any_process(bool(signals) or checkpoints.has_failed())
 
     with (
+        recorder.log,
         _caught_signals() as signals,
         checkpoints,
         show_progress(total, verb, done, job.unit) as bar,
@@ -333,6 +334,7 @@ class _Recorder:
       evaluator: of the held-out data.
       compile_seconds: told in every record.
       done: steps; records behind them are forgotten, as no checkpoint vouches for them.
+      log: of the records.
       scores: mean score on the held-out data of every epoch that is done.
     """
 
@@ -346,8 +348,8 @@ class _Recorder:
 
     def __post_init__(self) -> None:
         self._model = jax.jit(self.job.model)
-        self._log = MetricsLog(self.run, self.verb)
-        self._log.truncate_after(self.done)
+        self.log = MetricsLog(self.run, self.verb)
+        self.log.truncate_after(self.done)
         epochs_done = self.done // self.job.steps_per_epoch
         records = [
             record
@@ -415,7 +417,7 @@ class _Recorder:
         self._warnings = self._losses.check(epoch, values)
         if self._warnings:
             record[WARNING] = "; ".join(self._warnings.values())
-        self._log.write(completed_steps(state), record)
+        self.log.write(completed_steps(state), record)
         self.observer.on_record(record | {"epochs": job.epochs})
 
     def print_warnings(self) -> None:

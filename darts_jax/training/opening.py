@@ -42,6 +42,7 @@ from darts_jax.training.directory import (
     read_versions,
 )
 from darts_jax.training.processes import run_in_process_zero
+from darts_jax.training.run_loggers import check_loggers
 
 EPOCHS = {"search.epochs": "search", "retrain.epochs": "retrain"}
 """Setting -> the verb that it is of."""
@@ -82,6 +83,7 @@ def open_run(
 
     def create_or_reopen() -> None:
         facts = _describe_environment(config)
+        check_loggers(config)
         data = identify(dataset)
         with disk_errors(f"run directory {run.path}"):
             if run.config.exists():

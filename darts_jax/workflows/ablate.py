@@ -27,6 +27,7 @@ from darts_jax.tasks.registry import load_data
 from darts_jax.training.console import short_name
 from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.lock import holds_run_lock
+from darts_jax.training.run_loggers import in_group
 from darts_jax.workflows.compare import load_search
 from darts_jax.workflows.population import (
     agreement,
@@ -306,7 +307,9 @@ def ablate(
     members: dict[str, Sequence[object]] = {**scalars, "seed": list(seeds)}
     together = {key: _plain(values) for key, values in members.items()}
     combinations = [
-        _Combination(choice, _make_config(base, choice), open_place(run), together)
+        _Combination(
+            choice, in_group(_make_config(base, choice), run), open_place(run), together
+        )
         for choice in list_combinations(shapes)
     ]
     programs = [program for one in combinations for program in one.programs()]

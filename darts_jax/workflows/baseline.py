@@ -28,6 +28,7 @@ from darts_jax.training.console import format_table
 from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.opening import open_run
+from darts_jax.training.run_loggers import in_group
 from darts_jax.workflows.oracles import (
     make_path_oracle,
     make_table_oracle,
@@ -111,7 +112,9 @@ def baseline(
         make_folder(path)
         total = _expected_trainings(budget)
         with open_grid(name, path, engine, config, dataset, total=total) as grid:
-            trace = search(space, make_training_oracle(config, grid), budget, rng)
+            trace = search(
+                space, make_training_oracle(in_group(config, run), grid), budget, rng
+            )
     else:
         if engine != "local" and not isinstance(engine, LocalEngine):
             raise InputError(f"an engine trains networks: --on {oracle} needs none")

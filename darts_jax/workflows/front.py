@@ -27,6 +27,7 @@ from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.processes import is_writer, wait_for_all
 from darts_jax.training.run_budget import read_limit
+from darts_jax.training.run_loggers import in_group
 from darts_jax.workflows.population import PopulationResult, read_population
 from darts_jax.workflows.programs import Program, Step, open_grid
 from darts_jax.workflows.retrain import check_retraining
@@ -129,6 +130,7 @@ def front(
         raise InputError(
             f"a front draws what should be high; task={config.task} has {measure.name}"
         )
+    config = in_group(config, run)
     is_given = dataset is not None
     dataset = dataset or load_data(config)
     training = with_overrides(config, ["baseline.random_genotypes=0"])

@@ -35,7 +35,7 @@ from darts_jax.training.grid_table import show_grid
 from darts_jax.training.live import Live
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.loop import run_epochs
-from darts_jax.training.metrics import read_metrics
+from darts_jax.training.metrics import finish_logs, read_metrics
 from darts_jax.training.opening import open_run
 from darts_jax.training.population_job import make_population
 from darts_jax.training.processes import wait_for_all
@@ -185,7 +185,9 @@ def population(
     write_costs(config, dataset, directory)
     # What a population writes last: a finished one is read.
     if directory.summary_text.exists():
-        return read_population(directory)
+        result = read_population(directory)
+        _log(result)
+        return result
     with _show_members(settings) as live:
         watch = SearchObserver(
             Stage(members[0], "population"), directory, members=len(members), live=live
@@ -197,6 +199,7 @@ def population(
         if member.genotype is not None:
             print_budget(read_limit(own, directory), member.genotype)
     _write(result)
+    _log(result)
     return result
 
 
@@ -282,9 +285,7 @@ def read_members(directory: RunDirectory) -> list[dict[str, Any]]:
       InputError: there is none.
     """
     try:
-        settings: list[dict[str, Any]] = json.loads(
-            _members_file(directory).read_text()
-        )
+        settings: list[dict[str, Any]] = json.loads(directory.members.read_text())
     except (OSError, ValueError):
         raise InputError(f"no population in {directory.path}") from None
     return settings
@@ -343,7 +344,7 @@ def _describe_settings(settings: Mapping[str, Any]) -> str:
 
 def _claim(directory: RunDirectory, settings: list[dict[str, Any]]) -> None:
     """Makes a run directory that of one population; another is refused."""
-    path = _members_file(directory)
+    path = directory.members
     text = json.dumps(settings, indent=1) + "\n"
     if path.exists() and path.read_text() != text:
         raise InputError(
@@ -351,10 +352,6 @@ def _claim(directory: RunDirectory, settings: list[dict[str, Any]]) -> None:
             "--run"
         )
     atomic_write(path, text)
-
-
-def _members_file(directory: RunDirectory) -> Path:
-    return directory.path / "members.json"
 
 
 def agreement(
@@ -385,6 +382,18 @@ def _list_choices(genotype: Genotype | None) -> set[Any]:
 def _write(result: PopulationResult) -> None:
     for i, member in enumerate(result.members):
         if member.genotype is not None:
-            path = result.run.path / f"genotype_{i}.json"
-            atomic_write(path, member.genotype.to_json())
+            atomic_write(_genotype_file(result, i), member.genotype.to_json())
     atomic_write(result.run.summary_text, str(result))
+
+
+def _log(result: PopulationResult) -> None:
+    """Gives the loggers every member's genotype."""
+    files = [
+        [] if member.genotype is None else [_genotype_file(result, i)]
+        for i, member in enumerate(result.members)
+    ]
+    finish_logs(result.run, ["population"], files)
+
+
+def _genotype_file(result: PopulationResult, member: int) -> Path:
+    return result.run.path / f"genotype_{member}.json"

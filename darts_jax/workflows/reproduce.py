@@ -35,6 +35,7 @@ from darts_jax.training.console import print_status
 from darts_jax.training.directory import RunDirectory, atomic_write, read_versions
 from darts_jax.training.progress import read_progress
 from darts_jax.training.restore import SavedSearch
+from darts_jax.training.run_loggers import in_group
 from darts_jax.training.search_result import SearchResult
 from darts_jax.workflows.compare import load_search
 from darts_jax.workflows.programs import (
@@ -87,7 +88,10 @@ def reproduce(
     seeds = list(dict.fromkeys(seeds))
     if not seeds:
         raise InputError(f"{name} needs a seed, and 2 or more for an interval")
-    configs = [experiment_config(experiment, seed) for seed in seeds]
+    configs = [
+        in_group(experiment_config(experiment, seed), name.replace("/", "_"))
+        for seed in seeds
+    ]
     dataset = load_data(configs[0])
     if experiment.protocol.retrains:
         check_retraining(configs[0], dataset)

@@ -26,6 +26,7 @@ from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.evaluation import write_evaluation
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.loop import run_epochs
+from darts_jax.training.metrics import finish_logs
 from darts_jax.training.opening import open_run
 from darts_jax.training.processes import wait_for_all
 from darts_jax.training.shared_job import count_network_parameters, make_shared_training
@@ -109,6 +110,9 @@ def retrain(
         unit="" if pricing is None else pricing.expected.unit,
     )
     write_retrained(result)
+    told = [directory.summary_json, directory.evaluation]
+    verbs = [*networks.others, "baselines", "retrain"]
+    finish_logs(directory, verbs, [[path for path in told if path.exists()]])
     return result
 
 

@@ -28,6 +28,7 @@ from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.live import Live, make_live_plot
 from darts_jax.training.lock import holds_run_lock
 from darts_jax.training.loop import completed_steps, initial_tree, run_epochs
+from darts_jax.training.metrics import finish_logs
 from darts_jax.training.opening import open_run
 from darts_jax.training.processes import is_writer, wait_for_all
 from darts_jax.training.run_budget import (
@@ -162,6 +163,9 @@ def _search(
         from darts_jax.plots.cells import save_drawing
 
         save_drawing(genotype, drawing)
+    verbs = dict.fromkeys(record["verb"] for record in found.records)
+    files = [directory.genotype, drawing.with_suffix(".png")]
+    finish_logs(directory, [*verbs], [files])
     wait_for_all("the search is written")
     return found
 

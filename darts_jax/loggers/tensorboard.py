@@ -14,8 +14,26 @@ from pathlib import Path
 from typing import Any
 
 from darts_jax.files import append_to_file
+from darts_jax.loggers.logger import LoggedRun, Logger
 
 _FORMAT = "brain.Event:2"
+
+
+class TensorBoardLogger(Logger):
+    """Writer of ``events/VERB`` in the run directory.
+
+    Steps behind the checkpoint that a run goes on from are taken back.
+    """
+
+    by_member = False
+
+    def __init__(self, run: LoggedRun) -> None:
+        purge_step = None if run.done is None else run.done + 1
+        self._events = EventFile(run.directory / "events" / run.verb, purge_step)
+        self.last_step = run.done or 0
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        self._events.write(step, scalars)
 
 
 class EventFile:
