@@ -5,13 +5,14 @@ edge that its node has no more use for has ``none`` left, which gives nothing.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import entr
 from jaxtyping import Array, Bool, Float
 
-from darts_jax.types import Alpha, AnyArray, Mask, Targets
+from darts_jax.types import Alpha, AnyArray, Mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,14 +22,14 @@ class Decisions:
     Attributes:
       full: kind -> [edge, op], True where there is an operation.
       nothing: kind -> [edge, op], True for ``none``; every edge has it.
-      targets: kind -> state in which each edge ends.
-      kept: edges into a node that a genotype keeps; 0 keeps all.
+      contests: kind -> number of the contest that each edge is in.
+      places: kind -> edges of its contest that a genotype keeps, for each edge.
     """
 
     full: Mask
     nothing: Mask
-    targets: Targets
-    kept: int
+    contests: Mapping[str, tuple[int, ...]]
+    places: Mapping[str, tuple[int, ...]]
 
     def decide(self, alpha: Alpha, mask: Mask, count: Float[AnyArray, ""]) -> Mask:
         """Returns the mask after one decision for each kind that has made fewer.
@@ -83,12 +84,12 @@ class Decisions:
         is_edge = jnp.arange(mask.shape[0]) == edge
         decided = is_edge[:, None] & (jnp.arange(mask.shape[1]) == operation)
         new = jnp.where(is_edge[:, None], decided, mask)
-        if self.kept:
-            ends = jnp.asarray(self.targets[kind])
-            is_rival = ends == ends[edge]
-            is_full = jnp.sum(self._is_decided(kind, new) & is_rival) >= self.kept
-            is_closed = is_rival & is_full & (jnp.sum(new, -1) > 1)
-            new = jnp.where(is_closed[:, None], nothing, new)
+        contests = jnp.asarray(self.contests[kind])
+        is_rival = contests == contests[edge]
+        taken = jnp.sum(self._is_decided(kind, new) & is_rival)
+        is_full = taken >= jnp.asarray(self.places[kind])[edge]
+        is_closed = is_rival & is_full & (jnp.sum(new, -1) > 1)
+        new = jnp.where(is_closed[:, None], nothing, new)
         return jnp.where(jnp.any(is_open), new, mask)
 
 

@@ -266,14 +266,6 @@ DISCRETIZATIONS: dict[str, Discretization] = {
 }
 """`search.discretization` -> genotype from architecture parameters alone."""
 
-KEPT_EDGES = {
-    "one_strongest": 1,
-    "two_strongest": 2,
-    "edge_weighted": 2,
-    "few_skips": 2,
-}
-"""`search.discretization` -> edges into a node that it keeps; others have no number."""
-
 
 def is_mixture(space: Space, genotype: Genotype) -> bool:
     """Returns whether a mixture of the space's cells is the genotype's very network.

@@ -22,7 +22,6 @@ from darts_jax.bilevel.curvature import cosine, top_eigenvalue
 from darts_jax.bilevel.decisions import Decisions
 from darts_jax.bilevel.discretization import (
     DISCRETIZATIONS,
-    KEPT_EDGES,
     Discretization,
     weight_reader,
 )
@@ -56,6 +55,7 @@ from darts_jax.settings.scalars import active_terms, search_scalars
 from darts_jax.settings.schedules import Schedule
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Cell, Space
+from darts_jax.spaces.moves import RULES
 from darts_jax.tasks.cost_limits import make_cost_constraint
 from darts_jax.types import (
     EDGES,
@@ -270,13 +270,24 @@ def make_method(
 
 def _make_decisions(config: ConfigDict, space: Space) -> Decisions:
     """Returns the rule by which edges are decided one after another."""
-    rule = config.search.discretization
-    name = rule if rule in KEPT_EDGES else space.discretization
+    asked = config.search.discretization
+    rule = RULES.get(asked, RULES.get(space.discretization, RULES["argmax"]))
+    contests: dict[str, tuple[int, ...]] = {}
+    places: dict[str, tuple[int, ...]] = {}
+    for kind, cell in space.cells.items():
+        of_edge = {
+            e: (number, contest.keeps)
+            for number, contest in enumerate(rule.contests(cell))
+            for e in contest.edges
+        }
+        every = range(len(cell.edges))
+        contests[kind] = tuple(of_edge[e][0] for e in every)
+        places[kind] = tuple(of_edge[e][1] for e in every)
     return Decisions(
         full=full_mask(space),
         nothing=_find_operation(space, NONE),
-        targets=edge_targets(space),
-        kept=KEPT_EDGES.get(name, 0),
+        contests=contests,
+        places=places,
     )
 
 
