@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from darts_jax.kernels import BN_EPSILON, use_precision
 from darts_jax.models import stack
+from darts_jax.models.entanglement import entangle
 from darts_jax.models.network import Logits, Network
 from darts_jax.models.operations.layers import MOMENTS, STREAMS, Image, draw
 from darts_jax.models.supernet import Supernet
@@ -99,7 +100,8 @@ def supernet_apply(net: Supernet, precision: str = "default") -> SupernetApply:
         *,
         train: bool,
     ) -> tuple[Float[Array, "batch class"], Stats]:
-        variables = {"params": params, "batch_stats": stats}
+        own = entangle(params) if net.entangled else params
+        variables = {"params": own, "batch_stats": stats}
         with use_precision(precision):
             return stack.apply(net, variables, key, inputs, mixture, train=train)
 

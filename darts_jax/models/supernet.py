@@ -91,6 +91,8 @@ class Supernet(nn.Module):
       top: in place of the classifier, called as ``(last state, train)``.
       imagenet: the stem of convolutions of stride 2, for large images, of as many
         channels as the other stem.
+      entangled: whether smaller kernels are the middle of larger ones; see
+        `entanglement.entangle`, which `supernet_apply` calls.
     """
 
     space: Space
@@ -106,6 +108,7 @@ class Supernet(nn.Module):
     discrete: bool = False
     top: nn.Module | None = None
     imagenet: bool = False
+    entangled: bool = False
 
     @nn.compact
     def __call__(self, images: Image, mixture: Mixture, train: bool) -> Outputs:

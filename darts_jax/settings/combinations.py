@@ -12,6 +12,7 @@ from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, ArchitectureUpd
 from darts_jax.bilevel.relaxation import RELAXATIONS, Relaxation
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.errors import InputError
+from darts_jax.models.entanglement import find_entangled
 from darts_jax.settings.schedules import FLAT_EPOCHS, FLATTENED, Schedule
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Space
@@ -90,6 +91,15 @@ class Choices:
     def has_contests(self) -> bool:
         """Says whether some cell of the space says itself which edges compete."""
         return any(cell.contests for cell in self.space.cells.values())
+
+    @property
+    def entangled(self) -> dict[str, str]:
+        """Operations that are part of another, and those."""
+        return {
+            name: large
+            for cell in self.space.cells.values()
+            for name, large in find_entangled(cell.operations).items()
+        }
 
     def all_have(self, operation: str) -> bool:
         """Returns whether every edge of the space has an operation."""
@@ -218,6 +228,13 @@ EXCLUSIONS: list[Exclusion] = [
         "search.relaxation={search.relaxation} computes the drawn operation alone, so "
         "search.perturbation=adversarial is blind to the others; want random, or "
         "hard_gumbel",
+    ),
+    Exclusion(
+        ("supernet.entangled", "space"),
+        lambda c: c.config.supernet.entangled and not c.entangled,
+        "supernet.entangled is for operations that differ in the size of their kernels "
+        "alone, as sep_conv_3x3 and sep_conv_5x5, and space {space!r} has none: want "
+        "false",
     ),
     Exclusion(
         ("search.decisions.every", "space"),

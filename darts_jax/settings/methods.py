@@ -347,6 +347,12 @@ METHODS: dict[str, Method] = {
         "He et al. 2020, 2003.12238",
         {"search.regime": "mixed", "search.valid_weight": "1"},
     ),
+    "entangled": Method(
+        "DrNAS with weight entanglement",
+        "Sukthanker et al. 2023, 2312.10440",
+        {**_DRNAS, "supernet.entangled": True},
+        sizes=_DRNAS_SIZES,
+    ),
     "sgas": Method(
         "SGAS, criterion 1",
         "Li et al. 2020, 1912.00195",

@@ -137,6 +137,11 @@ SCHEMA: dict[str, Setting] = {
     "supernet.partial_channels": Setting(
         1, "K: one channel in K enters the operations (PC-DARTS).", POSITIVE
     ),
+    "supernet.entangled": Setting(
+        False,
+        "Makes smaller kernels the middle of larger ones: operations that differ in "
+        "their size alone share weights.",
+    ),
     "supernet.execution": Setting(
         "auto",
         "How edges are computed: one after another (scan), all that leave a state at "

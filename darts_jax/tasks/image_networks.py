@@ -150,6 +150,7 @@ def _supernet(config: ConfigDict, dataset: ImageSet) -> Supernet:
             (name, CORRUPTIONS[kind]) for name in corruption_operations(config)
         ),
         imagenet=imagenet,
+        entangled=settings.entangled,
     )
     _require_operations(net, dataset.image_shape)
     return net

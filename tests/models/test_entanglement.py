@@ -1,0 +1,77 @@
+"""Weight entanglement against NumPy, and in the supernet."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import darts_jax
+from darts_jax.models.entanglement import entangle, find_entangled
+from darts_jax.types import Mixture
+
+SPACE = darts_jax.get_space("nasbench201")
+KEY = jax.random.key(0)
+
+
+def test_operations_of_one_name_and_several_sizes_are_entangled() -> None:
+    names = ["none", "max_pool_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7"]
+    names += [
+        "dil_conv_3x3",
+        "sep_conv_3x3_stride2",
+        "sep_conv_5x5_stride2",
+        "conv_3x5",
+    ]
+    assert find_entangled(names) == {
+        "sep_conv_3x3": "sep_conv_7x7",
+        "sep_conv_5x5": "sep_conv_7x7",
+        "sep_conv_3x3_stride2": "sep_conv_5x5_stride2",
+    }
+
+
+def test_a_smaller_kernel_is_the_middle_of_the_larger_one() -> None:
+    rng = np.random.default_rng(0)
+    five, three = rng.normal(size=(2, 3, 5, 5, 4)), rng.normal(size=(2, 3, 3, 3, 4))
+    point = rng.normal(size=(2, 2, 3, 1, 1, 4, 4))
+    edges = {
+        "sep_conv_3x3": {"depth": jnp.array(three), "point": jnp.array(point[0])},
+        "sep_conv_5x5": {"depth": jnp.array(five), "point": jnp.array(point[1])},
+    }
+    tied = entangle({"block": {"edges": edges}, "head": {"bias": jnp.ones(2)}})
+    small = tied["block"]["edges"]["sep_conv_3x3"]
+    np.testing.assert_array_equal(small["depth"], jnp.array(five)[:, :, 1:4, 1:4])
+    np.testing.assert_array_equal(small["point"], jnp.array(point[1]))
+    assert tied["block"]["edges"]["sep_conv_5x5"] == edges["sep_conv_5x5"]
+
+
+def test_the_supernet_computes_with_one_set_of_weights() -> None:
+    def make(entangled: bool) -> darts_jax.Supernet:
+        return darts_jax.Supernet(
+            SPACE, classes=3, cells=1, channels=2, entangled=entangled
+        )
+
+    params, stats = darts_jax.initialize_supernet(make(False), KEY, (4, 4, 3))
+    images = jax.random.normal(KEY, (2, 4, 4, 3))
+    shape = SPACE.cells["normal"].shape
+    mixture = Mixture({"normal": jax.random.uniform(KEY, shape)})
+
+    def logits(params: object, entangled: bool) -> jax.Array:
+        apply = darts_jax.supernet_apply(make(entangled))
+        return apply(params, stats, mixture, images, KEY, train=True)[0].sum()
+
+    by_hand = jax.tree.map(lambda leaf: leaf, params)
+    for block in by_hand.values():
+        if "edges" in block:
+            large = block["edges"]["nor_conv_3x3"]["Conv_0"]["kernel"]
+            small = block["edges"]["nor_conv_1x1"]["Conv_0"]
+            small["kernel"] = large[:, :, 1:2, 1:2]
+    assert logits(params, entangled=True) == logits(by_hand, entangled=False)
+    assert logits(params, entangled=True) != logits(params, entangled=False)
+    tied = jax.grad(logits)(params, True)
+    apart = jax.grad(logits)(by_hand, False)
+    for name, block in tied.items():
+        if "edges" in block:
+            own, other = block["edges"], apart[name]["edges"]
+            want = np.array(other["nor_conv_3x3"]["Conv_0"]["kernel"])
+            want[:, :, 1:2, 1:2] += other["nor_conv_1x1"]["Conv_0"]["kernel"]
+            found = own["nor_conv_3x3"]["Conv_0"]["kernel"]
+            np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-6)
+            np.testing.assert_array_equal(own["nor_conv_1x1"]["Conv_0"]["kernel"], 0)
