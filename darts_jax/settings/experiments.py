@@ -42,6 +42,7 @@ class Protocol:
       counts: operation whose number in the normal cell is the result; empty: the score
         of the genotype is.
       methods: those that are searched by it; empty: all.
+      without: methods that its settings exclude.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Protocol:
     facts: tuple[str, ...]
     counts: str = ""
     methods: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def less_is_better(self) -> bool:
@@ -219,7 +221,9 @@ PROTOCOLS: dict[str, Protocol] = {
             "the first 2,000 images of either part",
             "random: 8 genotypes of the space, by the same recipe",
             "test error after the last epoch, not of the best one",
+            "SGAS closes edges by the operation none, which the space has not",
         ),
+        without=("sgas",),
     ),
     "darts_ptb": Protocol(
         "recurrent cell, Penn Treebank",
@@ -252,7 +256,8 @@ _RECIPES: dict[str, Mapping[str, Recipe]] = {
 def _experiments() -> dict[str, Experiment]:
     found = {}
     for name, protocol in PROTOCOLS.items():
-        for method in protocol.methods or METHODS:
+        methods = protocol.methods or METHODS
+        for method in (m for m in methods if m not in protocol.without):
             recipe = _RECIPES.get(name, {}).get(method, Recipe())
             own = f"{name}/{method}"
             found[own] = Experiment(own, method, protocol, recipe)
