@@ -103,9 +103,9 @@ class RunDirectory:
         return self.path / "members.json"
 
     @property
-    def loggers(self) -> Path:
+    def logged(self) -> Path:
         """File of service -> verb -> its id of the run, and the last step it has."""
-        return self.path / "loggers.json"
+        return self.path / "logged.json"
 
     @property
     def events(self) -> Path:

@@ -2,7 +2,7 @@
 
 A service that fails is warned of once. What it lacks is kept, and given to it later: at
 one of the next epochs, at the run's end, or when the same command is called again, as
-``metrics.jsonl`` has every record. ``loggers.json`` has the services' own names of the
+``metrics.jsonl`` has every record. ``logged.json`` has the services' own names of the
 runs, and the last step that each was given. A run that goes on from a checkpoint makes
 the same records again, so that those which a service has already are left out.
 """
@@ -132,7 +132,7 @@ class _Origin:
         """Returns what a logger is told.
 
         Args:
-          sent: its entry of ``loggers.json``.
+          sent: its entry of ``logged.json``.
           member: number of the member that it is of; None where it is of all.
         """
         settings = {} if self.config is None else dict(flatten(self.config))
@@ -250,15 +250,15 @@ class _Service:
         return verb if member is None else f"{verb}/{member}"
 
     def _entries(self) -> dict[str, dict[str, Any]]:
-        """Returns this verb's entries of ``loggers.json``, by `_key`."""
-        known = read_by_verb(self._origin.run.loggers).get(self._name, {})
+        """Returns this verb's entries of ``logged.json``, by `_key`."""
+        known = read_by_verb(self._origin.run.logged).get(self._name, {})
         return {k: e for k, e in known.items() if k.split("/")[0] == self._origin.verb}
 
     def _remember(self, has_files: bool) -> None:
         with_id = {m: logger for m, logger in self._loggers.items() if logger.id}
         if not with_id:
             return
-        path = self._origin.run.loggers
+        path = self._origin.run.logged
         every = read_by_verb(path)
         known = every.setdefault(self._name, {})
         for member, logger in with_id.items():

@@ -195,7 +195,7 @@ def test_none_writes_nothing(tmp_path: Path) -> None:
     run = begin(tmp_path, "none")
     finish(run, done=0, steps=range(1, 3))
     assert not run.events.exists()
-    assert not run.loggers.exists()
+    assert not run.logged.exists()
 
 
 @pytest.mark.parametrize("text", ["tensorbord", "none,wandb", ""])
