@@ -242,11 +242,11 @@ def start_watch(
     watch.start()
     usual = sys.excepthook
 
-    def explain(*error: Any) -> None:
+    def explain(kind: type[BaseException], *error: Any) -> None:
         # A collective fails at the same moment as the watch sees why: it may explain.
         time.sleep(1.0)
-        usual(*error)
-        leave_processes(1)
+        usual(kind, *error)
+        leave_processes(130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     sys.excepthook = explain
     _watches.append(watch)

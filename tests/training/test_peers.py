@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from darts_jax.errors import InputError
-from darts_jax.training import peers
+from darts_jax.training import peers, processes
 from darts_jax.training.peers import FAILED_STATUS, LOST_STATUS, Watch
 from darts_jax.training.processes import join_processes
 
@@ -142,6 +142,24 @@ def test_strangers_are_not_taken_for_peers() -> None:
     assert taken[1].recv(2) == b"me"
     for link in (*links, *taken.values()):
         link.close()
+
+
+def test_slurm_tells_the_processes_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "SLURM_JOB_ID": "5",
+        "SLURM_STEP_NODELIST": "host[1-2]",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": "1",
+        "SLURM_LOCALID": "0",
+        "SLURM_STEP_NUM_NODES": "2",
+    }.items():
+        monkeypatch.setenv(name, value)
+    joined: list[tuple[object, ...]] = []
+    monkeypatch.setattr(processes, "_connect", lambda *given: joined.append(given))
+    join_processes(timeout=7.0)
+    ((host, port, *rest),) = joined
+    assert (host, *rest) == ("host1", 2, 1, 7.0)
+    assert 1024 < port < 65536
 
 
 @pytest.mark.parametrize(
