@@ -10,8 +10,8 @@ def get_config() -> ConfigDict:
     config.space = "darts_1d"
     config.data.update(name="chirps", pad=8, images=1200)
     config.supernet.update(cells=3, channels=8)
-    config.search.update(epochs=8, batch_size=64)
-    config.search.architecture.learning_rate = 3e-3
+    config.search.update(epochs=10, batch_size=64)
+    config.search.architecture.learning_rate = 0.02
     config.retrain.update(
         cells=3,
         channels=12,

@@ -72,7 +72,7 @@ def load_csv(path: Path, reading: Reading) -> Dataset:
         whole = _read(path)
         return _join(*_split(whole, _find_label(whole, reading)), reading, path.stem)
     name = path.resolve().name
-    test = next((part for part in _TEST if list(path.glob(f"{part}*"))), "test")
+    test = next((part for part in _TEST if _holds(path, part)), "test")
     files = [path / "train.csv", path / f"{test}.csv"]
     if all(file.is_file() for file in files):
         train_table, test_table = map(_read, files)
@@ -84,6 +84,10 @@ def load_csv(path: Path, reading: Reading) -> Dataset:
     if reading.kind == "signals":
         wanted += ", or folders train/CLASS and test/CLASS of a file for each signal"
     raise InputError(f"csv:{path} is no file and holds no data; want {wanted} in it")
+
+
+def _holds(path: Path, part: str) -> bool:
+    return (path / f"{part}.csv").is_file() or (path / part).is_dir()
 
 
 def _read(path: Path) -> _Table:
