@@ -17,6 +17,7 @@ from darts_jax.nasbench.nasbench101 import NASBench101, convert_trainings
 from darts_jax.nasbench.nasbench201 import NASBench201
 from darts_jax.nasbench.nats import TOPOLOGY, convert_part
 from darts_jax.nasbench.nats_size import SIZE, NATSSize
+from darts_jax.nasbench.surrogate import Surrogate301, convert_cells
 from darts_jax.nasbench.table import Progress
 from darts_jax.nasbench.transnas import TransNASMacro, TransNASMicro, convert_space
 
@@ -52,6 +53,9 @@ CONVERTERS: dict[str, Converter] = {
     ),
     TransNASMacro.name: Converter(
         "transnas-bench_v10141024.pth", functools.partial(convert_space, "macro")
+    ),
+    Surrogate301.name: Converter(
+        "a .csv of DARTS cells and their accuracies", convert_cells
     ),
     HARDWARE: Converter("HW-NAS-Bench-v1_0.pickle", convert_costs),
 }

@@ -163,6 +163,26 @@ class Table(abc.ABC):
         scores = self.column(dataset, "valid", self.told_epochs)
         return Told(scores, self._seconds(self.told_epochs, dataset))
 
+    def answers(self, dataset: str) -> Callable[[Genotype], tuple[float, float]]:
+        """Returns what `told` says as a function of a genotype.
+
+        Args:
+          dataset: of ``datasets``.
+
+        Returns:
+          genotype -> validation accuracy in percent, and simulated seconds.
+
+        Raises:
+          InputError: the table lacks a column.
+        """
+        told = self.told(dataset)
+
+        def look_up(genotype: Genotype) -> tuple[float, float]:
+            row = self.row(genotype)
+            return float(told.scores[row]), float(told.seconds[row])
+
+        return look_up
+
     def _seconds(self, epochs: int, dataset: str) -> Float[np.ndarray, " row"]:
         name = f"train_seconds_{epochs}_{dataset}"
         if name not in self.columns:

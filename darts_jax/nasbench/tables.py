@@ -12,15 +12,19 @@ from darts_jax.files import open_place, read_npz
 from darts_jax.nasbench.nasbench101 import NASBench101
 from darts_jax.nasbench.nasbench201 import NASBench201
 from darts_jax.nasbench.nats_size import NATSSize
+from darts_jax.nasbench.surrogate import Surrogate301
 from darts_jax.nasbench.table import Table
 from darts_jax.nasbench.transnas import TransNAS, TransNASMacro, TransNASMicro
 
-BENCHMARKS: dict[str, type[NASBench101 | NASBench201 | NATSSize | TransNAS]] = {
+BENCHMARKS: dict[
+    str, type[NASBench101 | NASBench201 | NATSSize | TransNAS | Surrogate301]
+] = {
     NASBench201.name: NASBench201,
     NASBench101.name: NASBench101,
     NATSSize.name: NATSSize,
     TransNASMicro.name: TransNASMicro,
     TransNASMacro.name: TransNASMacro,
+    Surrogate301.name: Surrogate301,
 }
 """Name -> table of a benchmark, which reads the arrays of a file."""
 

@@ -56,7 +56,7 @@ _LEGACY_PICKLES = 3  # a magic number, the version and the machine precede the o
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TransNAS(Table):
-    """One of the benchmark's spaces, as `load_table` reads it.
+    """A space of the benchmark, as `load_table` reads it.
 
     Attributes:
       columns: name -> a number of every network.
