@@ -2,12 +2,15 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
 import darts_jax
 from darts_jax.baselines import Budget, get_baseline
 from darts_jax.errors import InputError
+from darts_jax.models.functional import count_parameters
+from darts_jax.models.supernet import Supernet
 from darts_jax.nasbench import load_table
 from darts_jax.nasbench.convert import convert
 from darts_jax.nasbench.nasbench101 import EDGES, graph_keys
@@ -318,3 +321,21 @@ def test_every_epoch_of_a_search_in_space_1_is_scored(space_1, tmp_path):
     assert found.records[-1]["benchmark_accuracy"] == last
     assert len({record["epoch"] for record in found.records}) == 2
     assert all("benchmark_accuracy" in record for record in found.records)
+
+
+@pytest.mark.parametrize("space", ["nasbench1shot1_1", "nasbench1shot1_3"])
+def test_a_supernet_has_the_parameters_of_its_layers(space):
+    """A projection for each edge from the input, three operations for each block."""
+    blocks = len(PARENTS[space]) - 1
+    net = Supernet(get_space(space), 10, 3, 16)
+    key = jax.random.key(0)
+    made = jax.eval_shape(lambda: darts_jax.initialize_supernet(net, key, (32, 32, 3)))
+    total = 27 * 16 + 2 * 16
+    before = 16
+    for width in (16, 32, 64):
+        for _ in range(3):
+            total += (blocks + 1) * before * width + blocks * (1 + 9) * width**2
+            before = (blocks + 1) * width
+    total += (before + 1) * 10
+    assert count_parameters(made.params) == total
+    assert total == {4: 982_874, 5: 1_291_482}[blocks]
