@@ -80,15 +80,7 @@ class RayEngine(Engine):
         # Without an address Ray looks for the last cluster here, even a dead one.
         address = self.address or os.environ.get("RAY_ADDRESS") or "local"
         try:
-            with warnings.catch_warnings():
-                # JAX warns of every fork; what Ray forks begins another program.
-                warnings.filterwarnings("ignore", r"os\.fork\(\) was called")
-                ray.init(
-                    address=address,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    include_dashboard=False if address == "local" else None,
-                )
+            _connect(address)
         except Exception as error:  # Ray has many kinds, and plain ones
             told = first_line(error)
             raise InputError(f"no Ray cluster at {address}: {told}") from None
@@ -253,6 +245,29 @@ def _tell_attempt(work: Work, text: str) -> Iterator[tuple[str, Any]]:
     node = ray.get_runtime_context().get_node_id()
     yield "worker", _Worker(host_name(), node, os.getpid())
     yield "end", attempt(work, text)
+
+
+def _connect(address: str, tries: int = 3) -> None:
+    """Connects to a cluster, or starts one; a busy machine is given another try."""
+    import ray
+
+    for left in reversed(range(tries)):
+        try:
+            with warnings.catch_warnings():
+                # JAX warns of every fork; what Ray forks begins another program.
+                warnings.filterwarnings("ignore", r"os\.fork\(\) was called")
+                ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    include_dashboard=False if address == "local" else None,
+                )
+        # Ray gives a node of its own 30 s to start, and has no setting for that.
+        except Exception as error:
+            if not left or "timed out during startup" not in str(error):
+                raise
+        else:
+            return
 
 
 def _describe_death(error: Exception) -> str:
