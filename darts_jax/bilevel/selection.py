@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from darts_jax.bilevel.discretization import (
     DISCRETIZATIONS,
@@ -29,6 +29,15 @@ from darts_jax.types import Mixture
 
 HostMask = dict[str, Bool[np.ndarray, "edge op"]]
 Score = Callable[[Mixture], float]
+Numbers = Float[np.ndarray, " genotype"]
+Merits = Callable[[Sequence[Genotype], Numbers], Numbers]
+
+
+def _scores_alone(genotypes: Sequence[Genotype], scores: Numbers) -> Numbers:
+    del genotypes
+    return scores
+
+
 _T = TypeVar("_T")
 
 
@@ -43,6 +52,8 @@ class TrainedSupernet:
       score: of a mixture on held-out data; more is better.
       tune: trains the weights with what a mask leaves, nothing of an edge that is
         dropped; ``score`` is then of the tuned supernet.
+      merits: (genotypes, their scores) -> numbers by which a selection among sampled
+        genotypes takes the best; the scores themselves, unless something is added.
     """
 
     alpha: HostAlpha
@@ -50,6 +61,7 @@ class TrainedSupernet:
     mixture: Callable[[HostMask], Mixture]
     score: Score
     tune: Callable[[HostMask], None]
+    merits: Merits = _scores_alone
 
 
 class Selection(Protocol):
@@ -234,8 +246,7 @@ def best_sampled(
       samples: number of genotypes, each scored once.
     """
     drawn = [random_genotype(space, rng) for _ in range(samples)]
-    scores = [trained.score(one_hot(space, genotype)) for genotype in drawn]
-    return drawn[int(np.argmax(scores))]
+    return _best(space, trained, drawn)
 
 
 @implements(Selection)
@@ -258,8 +269,7 @@ def best_of_policy(
             for name, a in trained.alpha.items()
         }
         drawn.append(rule(space, noisy))
-    scores = [trained.score(one_hot(space, genotype)) for genotype in drawn]
-    return drawn[int(np.argmax(scores))]
+    return _best(space, trained, drawn)
 
 
 @implements(Selection)
@@ -280,8 +290,15 @@ def most_probable(
     genotypes = [
         assemble_genotype(space, kept) for kept in itertools.islice(likeliest, samples)
     ]
-    scores = [trained.score(one_hot(space, genotype)) for genotype in genotypes]
-    return genotypes[int(np.argmax(scores))]
+    return _best(space, trained, genotypes)
+
+
+def _best(
+    space: Space, trained: TrainedSupernet, genotypes: Sequence[Genotype]
+) -> Genotype:
+    """Returns the genotype of most merit, by its score with shared weights."""
+    scores = np.array([trained.score(one_hot(space, one)) for one in genotypes])
+    return genotypes[int(np.argmax(trained.merits(genotypes, scores)))]
 
 
 _Kept = tuple[tuple[str, KeptEdge], ...]

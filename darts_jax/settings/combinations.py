@@ -17,6 +17,8 @@ from darts_jax.settings.schedules import FLAT_EPOCHS, FLATTENED, Schedule
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Space
 
+_SAMPLING = ("best_sampled", "best_of_policy", "most_probable")
+
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
@@ -308,6 +310,31 @@ EXCLUSIONS: list[Exclusion] = [
         lambda c: c.has_contests and bool(c.search.edges_per_node),
         "space {space!r} says how many edges a node keeps, and "
         "search.edges_per_node={search.edges_per_node} another number: want 0",
+    ),
+    Exclusion(
+        ("search.selection.proxy", "search.discretization"),
+        lambda c: (
+            c.search.selection.proxy != "none"
+            and c.search.discretization not in _SAMPLING
+        ),
+        "search.selection.proxy={search.selection.proxy} ranks sampled genotypes, and "
+        "search.discretization={search.discretization} samples none: want "
+        f"{' or '.join(_SAMPLING)}",
+    ),
+    Exclusion(
+        ("search.selection.proxy", "task", "space", "retrain.network"),
+        lambda c: (
+            c.search.selection.proxy != "none"
+            and (
+                c.config.task != "classification"
+                or c.config.retrain.network != "cifar"
+                or c.space.family != "cells"
+                or any(cell.width_edge is not None for cell in c.space.cells.values())
+            )
+        ),
+        "search.selection.proxy={search.selection.proxy} scores networks of image "
+        "cells without a choice of widths, of retrain.network=cifar: not task={task} "
+        "with space={space}; want none",
     ),
     Exclusion(
         ("search.selection.statistics", "task"),

@@ -24,6 +24,7 @@ from darts_jax.bilevel.relaxation import RELAXATIONS
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.bilevel.stopping import STOP_RULES
 from darts_jax.models.operations.corruption import CORRUPTIONS
+from darts_jax.proxies import PROXIES
 from darts_jax.settings.evidence_schema import EVIDENCE_SCHEMA
 from darts_jax.settings.image_schema import (
     NETWORKS,
@@ -426,6 +427,15 @@ SCHEMA: dict[str, Setting] = {
         100,
         "Genotypes that best_sampled, best_of_policy and most_probable score.",
         POSITIVE,
+    ),
+    "search.selection.proxy": Setting(
+        "none",
+        "Zero-cost proxy of untrained networks of retrain's size, whose ranks count "
+        "beside those of sampled genotypes' accuracies; none: these alone count.",
+        Registered(PROXIES, besides=("none",)),
+    ),
+    "search.selection.proxy_share": Setting(
+        0.5, "Share of the proxy's ranks; the accuracies' have the rest.", SHARE
     ),
     "search.selection.statistics": Setting(
         "running",

@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.baselines import Prior
+from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import open_place
 from darts_jax.spaces.graph import Genotype
@@ -18,13 +19,16 @@ from darts_jax.workflows.proxies import SCORES, read_scores
 _AT_ONCE = 32  # genotypes of one call of proxies
 
 
-def make_prior(config: ConfigDict, proxies: str) -> Prior:
+def make_prior(
+    config: ConfigDict, proxies: str, dataset: AnyDataset | None = None
+) -> Prior:
     """Makes the scores that a baseline has of every genotype before it asks for one.
 
     Args:
       config: settings of the space, of the networks and of the data.
       proxies: run directory of `score_untrained`, all of whose proxies count, or
         RUN:NAME,NAME for some; or names of proxies, which are then computed.
+      dataset: in place of the one that the config names.
 
     Raises:
       InputError: no such run or proxy, or as `make_proxy_scores`.
@@ -34,7 +38,7 @@ def make_prior(config: ConfigDict, proxies: str) -> Prior:
         if run and (open_place(run) / SCORES).is_file():
             return _read_prior(open_place(run), [n for n in text.split(",") if n])
     names = [name.strip() for name in proxies.split(",") if name.strip()]
-    score = make_proxy_scores(config, load_data(config), names)
+    score = make_proxy_scores(config, dataset or load_data(config), names)
     known: dict[Hashable, list[float]] = {}
 
     def prior(genotypes: Sequence[Genotype]) -> np.ndarray:

@@ -153,7 +153,7 @@ def _search(
     else:
         live = live or make_live_plot()
         last = _run_stages(stages, jobs, dataset, directory, live)
-        genotype = _derive_genotype(last, directory)
+        genotype = _derive_genotype(last, dataset, directory)
         atomic_write(directory.genotype, genotype.to_json())
     found = read_search_result(directory, genotype, stages)
     if known is not None:
@@ -259,12 +259,14 @@ def _run_stage(
     return _FinishedStage(stage, job, state, epoch, observer.load_alpha(epoch))
 
 
-def _derive_genotype(last: _FinishedStage, directory: RunDirectory) -> Genotype:
+def _derive_genotype(
+    last: _FinishedStage, dataset: AnyDataset, directory: RunDirectory
+) -> Genotype:
     """Reads the genotype off the last stage, and fits it to the budget if any."""
     config = last.stage.config
     if config.search.discretization in SELECTIONS:
         state = last.restore_state(directory)
-        genotype = select_on_supernet(config, last.job, state)
+        genotype = select_on_supernet(config, last.job, state, dataset)
     else:
         space = get_space(config.space)
         genotype = make_discretization(config)(space, last.alpha)

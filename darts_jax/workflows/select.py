@@ -1,5 +1,6 @@
 """`select`: a genotype by any rule, from any saved epoch of a search."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,22 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_finite_alpha
-from darts_jax.bilevel.selection import SELECTIONS, HostMask, TrainedSupernet
+from darts_jax.bilevel.selection import (
+    SELECTIONS,
+    HostMask,
+    Merits,
+    Numbers,
+    TrainedSupernet,
+)
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.devices import to_host
 from darts_jax.engine.job import Job
 from darts_jax.errors import unknown_name_error
+from darts_jax.proxies.ensemble import relative_ranks
 from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.registry import load_data
 from darts_jax.tasks.search_job import bind_settings, make_discretization
 from darts_jax.training.console import print_status
 from darts_jax.training.evaluation import Evaluator
@@ -25,6 +34,7 @@ from darts_jax.training.loop import compile_job
 from darts_jax.training.restore import SavedSearch
 from darts_jax.training.run_budget import fit_to_budget, print_budget, read_limit
 from darts_jax.types import Mixture
+from darts_jax.workflows.priors import make_prior
 
 
 def select(
@@ -57,20 +67,23 @@ def select(
     else:
         job, state = saved.restore(epoch, dataset)
         alpha = saved.architecture(epoch)
-        genotype = select_on_supernet(saved.config, job, state)
+        genotype = select_on_supernet(saved.config, job, state, dataset)
     limit = read_limit(saved.config, saved.directory)
     fitted = fit_to_budget(limit, genotype, alpha)
     print_budget(limit, fitted, before=genotype)
     return check_genotype(fitted)
 
 
-def select_on_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:
+def select_on_supernet(
+    config: ConfigDict, job: Job, state: Any, dataset: AnyDataset | None = None
+) -> Genotype:
     """Makes a genotype by a rule that tests the supernet, ``search.discretization``.
 
     Args:
       config: of the search.
       job: of the search.
       state: of the search, whose supernet is tested.
+      dataset: in place of the one that the config names.
 
     Raises:
       InputError: architecture parameters are no numbers.
@@ -80,7 +93,23 @@ def select_on_supernet(config: ConfigDict, job: Job, state: Any) -> Genotype:
     require_finite_alpha(space, to_host(state.alpha))
     choose = bind_settings(SELECTIONS[settings.discretization], settings.selection)
     rng = np.random.default_rng(config.seed)
-    return choose(space, _make_trained(config, job, state), rng)
+    trained = _make_trained(config, job, state)
+    if settings.selection.proxy != "none":
+        merits = _make_merits(config, dataset or load_data(config))
+        trained = dataclasses.replace(trained, merits=merits)
+    return choose(space, trained, rng)
+
+
+def _make_merits(config: ConfigDict, dataset: AnyDataset) -> Merits:
+    """Makes the merit of sampled genotypes: ranks by accuracy and by a proxy."""
+    settings = config.search.selection
+    prior = make_prior(config, settings.proxy, dataset)
+
+    def merits(genotypes: Sequence[Genotype], scores: Numbers) -> Numbers:
+        ranks = relative_ranks(np.column_stack([scores, prior(genotypes)]))
+        return ranks @ [1 - settings.proxy_share, settings.proxy_share]
+
+    return merits
 
 
 def _make_trained(config: ConfigDict, job: Job, state: Any) -> TrainedSupernet:

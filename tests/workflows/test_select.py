@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import darts_jax
+from darts_jax.bilevel.discretization import random_genotype
 from darts_jax.bilevel.selection import TrainedSupernet, perturbation
 from darts_jax.cli.main import main
 from darts_jax.errors import InputError
@@ -14,6 +15,7 @@ from darts_jax.tasks.image_networks import make_supernet
 from darts_jax.tasks.search_job import full_mask
 from darts_jax.training.directory import load_architecture
 from darts_jax.training.restore import SavedSearch
+from darts_jax.training.shared_job import count_network_parameters
 from darts_jax.types import Mixture
 from darts_jax.workflows import select as selecting
 from tests.support.small_runs import config, images
@@ -169,6 +171,36 @@ def test_batch_statistics_are_of_images():
         InputError, match="is of images, and task=language; want running"
     ):
         validate_config(with_overrides(darts_jax.default_config(), asked))
+
+
+def test_ranks_by_a_proxy_count_beside_accuracies(tiny, found):
+    path, dataset = found.run.path, images()
+    asked = ["search.selection.samples=8", "search.selection.proxy=params"]
+    sampled = "search.discretization=best_sampled"
+    settings = SavedSearch(path, [sampled, *asked]).config
+    rng = np.random.default_rng(settings.seed)
+    space = darts_jax.get_space(settings.space)
+    drawn = [random_genotype(space, rng) for _ in range(8)]
+    sizes = [count_network_parameters(settings, dataset, one) for one in drawn]
+    for share in (1, 0):
+        also = [*asked, f"search.selection.proxy_share={share}"]
+        chosen = darts_jax.select(path, "best_sampled", 0, dataset, also)
+        alone = darts_jax.select(path, "best_sampled", 0, dataset, asked[:1])
+        assert chosen == (drawn[int(np.argmax(sizes))] if share else alone)
+    assert len(set(sizes)) > 1
+
+
+def test_a_proxy_ranks_sampled_genotypes_of_images():
+    proxy = "search.selection.proxy=naswot"
+    for asked, said in (
+        ([proxy], "samples none: want best_sampled or"),
+        (
+            [proxy, "search.discretization=best_sampled", "space=mobile_small"],
+            "not task=classification with space=mobile_small; want none",
+        ),
+    ):
+        with pytest.raises(InputError, match=said):
+            validate_config(with_overrides(darts_jax.default_config(), asked))
 
 
 def test_select_takes_any_rule_of_any_epoch(tiny, found, tmp_path, capsys):
