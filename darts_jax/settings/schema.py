@@ -435,7 +435,9 @@ SCHEMA: dict[str, Setting] = {
         Registered(PROXIES, besides=("none",)),
     ),
     "search.selection.proxy_share": Setting(
-        0.5, "Share of the proxy's ranks; the accuracies' have the rest.", SHARE
+        0.5,
+        "Share of the proxy's ranks; the accuracies' have the rest.",
+        Range(least=0.0, most=1.0),
     ),
     "search.selection.statistics": Setting(
         "running",
