@@ -176,6 +176,7 @@ def test_batch_statistics_are_of_images():
 def test_ranks_by_a_proxy_count_beside_accuracies(tiny, found):
     path, dataset = found.run.path, images()
     asked = ["search.selection.samples=8", "search.selection.proxy=params"]
+    asked += ["proxies.batch_size=8"]
     sampled = "search.discretization=best_sampled"
     settings = SavedSearch(path, [sampled, *asked]).config
     rng = np.random.default_rng(settings.seed)
