@@ -162,8 +162,8 @@ def preempt_often(search: Preempted, kills: int, seed: int) -> list[Trial]:
         kind = ("both", "term", "kill")[number % 3]
         trial, outputs = search.preempt(kind, draw)
         print(trial, flush=True)
-        if trials and trials[-1].step:
-            assert f"going on from step {trials[-1].step} of" in outputs[0], outputs
+        if trials:
+            check_return(trials[-1], outputs[0])
         if kind == "term":
             assert set(trial.statuses) == {128 + signal.SIGTERM}, outputs
             assert f"saved at step {trial.step};" in outputs[0], outputs
@@ -172,8 +172,15 @@ def preempt_often(search: Preempted, kills: int, seed: int) -> list[Trial]:
         if trials:
             assert trial.step >= trials[-1].step
         trials.append(trial)
-    assert f"going on from step {trials[-1].step} of" in search.finish()
+    check_return(trials[-1], search.finish())
     return trials
+
+
+def check_return(trial: Trial, output: str) -> None:
+    """Requires that a search went on from its newest checkpoint, if there was one."""
+    told = f"going on from step {trial.step} of" if trial.step else "compiled in"
+    assert told in output, output
+    assert ("going on" in output) == bool(trial.step), output
 
 
 def check_loss(trial: Trial, outputs: list[str]) -> None:
