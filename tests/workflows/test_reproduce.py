@@ -417,7 +417,7 @@ def test_a_time_limit_ends_a_command_as_sigterm_does(in_a_loop, monkeypatch, cap
             end = time.monotonic() + 30
             while not numbers and time.monotonic() < end:
                 time.sleep(0.01)
-        raise loop.StoppedError(numbers[0], 7)
+            raise loop.StoppedError(numbers[0], 7)
 
     monkeypatch.setattr("darts_jax.workflows.reproduce.reproduce", waits)
     before = signal.getsignal(signal.SIGTERM)
