@@ -34,6 +34,12 @@ Merits = Callable[[Sequence[Genotype], Numbers], Numbers]
 
 
 def _scores_alone(genotypes: Sequence[Genotype], scores: Numbers) -> Numbers:
+    """Returns the scores themselves.
+
+    Args:
+      genotypes: that were sampled.
+      scores: of each on held-out data.
+    """
     del genotypes
     return scores
 
@@ -65,7 +71,7 @@ class TrainedSupernet:
 
 
 class Selection(Protocol):
-    """KeptEdge of a genotype by measurements of a trained supernet.
+    """Chooses a genotype by measurements of a trained supernet.
 
     Args:
       space: search space.

@@ -100,7 +100,8 @@ def supernet_apply(net: Supernet, precision: str = "default") -> SupernetApply:
         *,
         train: bool,
     ) -> tuple[Float[Array, "batch class"], Stats]:
-        own = entangle(params) if net.entangled else params
+        is_entangled = isinstance(net, Supernet) and net.entangled
+        own = entangle(params) if is_entangled else params
         variables = {"params": own, "batch_stats": stats}
         with use_precision(precision):
             return stack.apply(net, variables, key, inputs, mixture, train=train)

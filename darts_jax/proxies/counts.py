@@ -1,9 +1,12 @@
 """Proxies that count: parameters and multiply-accumulates."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from darts_jax.cost.dependence import remove_fixed_products
 from darts_jax.cost.macs import count_macs
 from darts_jax.documentation import implements
 from darts_jax.proxies.network import Proxy, UntrainedNetwork, in_double
@@ -29,16 +32,13 @@ def flops(network: UntrainedNetwork, batch: Examples) -> Float[Array, ""]:
     """Counts the multiply-accumulates of one image.
 
     A baseline in Krishnakumar et al. (2022, NAS-Bench-Suite-Zero), and the complexity
-    of AZ-NAS (Lee and Ham, 2024). Average pooling counts, as does the padding.
+    of AZ-NAS (Lee and Ham, 2024). The padding counts, average pooling does not.
     """
     if network.macs is not None:
         return in_double(network.macs)
 
-    def count(images: int) -> int:
-        program = jax.make_jaxpr(
-            lambda x: network.apply(network.params, network.stats, x, train=False)
-        )(jnp.zeros((images, *batch.images.shape[1:]), batch.images.dtype))
-        return count_macs(program)
-
-    # Less what is done once for all images, as counts of the pixels of windows.
-    return in_double(float(count(2) - count(1)))
+    image = jnp.zeros((1, *batch.images.shape[1:]), batch.images.dtype)
+    forward = functools.partial(network.apply, train=False)
+    program = jax.make_jaxpr(forward)(network.params, network.stats, image)
+    given = [True] * len(program.jaxpr.invars)
+    return in_double(float(count_macs(remove_fixed_products(program, given))))

@@ -351,7 +351,7 @@ def test_a_score_that_a_task_has_not_gets_one_line(tmp_path, capsys):
         assert main(run) == 2
         assert told in capsys.readouterr().err
     assert main(["settings", "--config.data.metric=recall"]) == 2
-    assert "want one of auto, accuracy, balanced_accuracy" in capsys.readouterr().err
+    assert "known: auto, accuracy, balanced_accuracy" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("count", [3, 30, 801])

@@ -555,7 +555,7 @@ def test_a_search_that_failed_counts_for_nothing():
     ],
 )
 def test_a_search_is_not_counted_twice(tmp_path, grid, seeds, says, monkeypatch):
-    monkeypatch.setattr(ablations, "population", pytest.fail)
+    monkeypatch.setattr(ablations, "open_grid", pytest.fail)
     with pytest.raises(InputError, match=says):
         ablations.ablate(None, grid, seeds, tmp_path)
 

@@ -74,7 +74,7 @@ def fits_cell(space, kind, tree, widths):
         return False
     if tree["inputs"] != own.inputs or not all(isinstance(e[0], str) for e in edges):
         return False
-    if kind in space.macro.widths:
+    if kind in space.macro.widths and is_chain(own):
         return fits_stage(own, edges, output, kind in widths)
     places = [(source, target) for _, source, target in edges]
     into = {node: [s for s, t in places if t == node] for node in range(own.states)}
@@ -98,6 +98,10 @@ def fits_cell(space, kind, tree, widths):
         and output == [state for state in own.output if state not in empty]
         and bool(output)
     )
+
+
+def is_chain(own):
+    return all(edge.target == edge.source + 1 for edge in own.edges)
 
 
 def fits_stage(own, edges, output, has_width):
