@@ -18,6 +18,7 @@ from darts_jax.plots.style import OPERATION_STYLES, operation_kind
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.published import PUBLISHED
+from darts_jax.spaces.widths import LEAVE_OUT, TAKE
 
 BENCHMARK = Genotype.from_nasbench201(
     "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
@@ -100,7 +101,8 @@ def test_kinds_differ_in_greyscale():
     looks = [(style.dashes, style.width) for style in OPERATION_STYLES.values()]
     assert len(set(looks)) == len(OPERATION_STYLES)
     widths = get_space("mobile_small").cells["stage_2"].operations
-    tables = OPERATIONS, ACTIVATIONS, SEQUENCE_OPERATIONS, widths
+    columns = TAKE, LEAVE_OUT
+    tables = OPERATIONS, ACTIVATIONS, SEQUENCE_OPERATIONS, widths, columns
     every = {operation_kind(operation) for table in tables for operation in table}
     assert every == set(OPERATION_STYLES) - {"output"}
 
