@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import os
 
 import jax
 import jax.numpy as jnp
@@ -247,17 +248,32 @@ def run_rows(rows, step):
 
 
 PARTS = 4
+ONE = os.environ.get("DARTS_JAX_PART", "")
+"""The part of all pairs that runs; empty: every part."""
+in_parts = pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(
+            part,
+            marks=pytest.mark.skipif(
+                ONE not in ("", str(part)), reason=f"only part {ONE} of the pairs runs"
+            ),
+        )
+        for part in range(PARTS)
+    ],
+)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
+@in_parts
 def test_every_pair_with_a_choice_of_the_network_runs_a_step(part):
     run_rows(covering_rows()[0][part::PARTS], of_supernet)
 
 
 @pytest.mark.slow
-def test_every_other_pair_runs_a_step():
-    run_rows(covering_rows()[1], of_plain_network)
+@in_parts
+def test_every_other_pair_runs_a_step(part):
+    run_rows(covering_rows()[1][part::PARTS], of_plain_network)
 
 
 def test_a_pair_that_never_runs_is_refused_with_a_reason():
