@@ -148,8 +148,8 @@ def zico(
 
     Li et al. (2023, ZiCo), equation 13: ``sum_l log sum_w mean|g_w| / std(g_w)`` with
     mean and deviation over the parts of the batch. The deviation is that of g_w, as in
-    the released code; the paper writes that of ``|g_w|``. Weights whose gradient does not
-    differ between the parts are left out.
+    the released code; the paper writes that of ``|g_w|``. Weights whose gradient does
+    not differ between the parts are left out.
 
     Args:
       parts: number of parts of equal size, each with batch statistics of its own; the
