@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import os
 import subprocess
@@ -115,7 +116,8 @@ def test_a_kernel_that_is_wrong_does_not_agree():
 @pytest.mark.slow
 def test_the_script_runs_on_cpu_and_kernels_agree(tmp_path):
     chosen = ["kernels float32", "nasbench201 ours first_order tf32"]
-    chosen += ["nasbench201 torch_nchw first_order tf32"]
+    if importlib.util.find_spec("torch"):
+        chosen += ["nasbench201 torch_nchw first_order tf32"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "benchmarks" / "accelerator.py"), "--small"]
     command += ["--out", str(tmp_path), "--minutes", "10", "--parts", *chosen]

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from darts_jax.errors import unknown_name_error
+from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.kernels import avg_pool, max_pool
 from darts_jax.models.batch_axis import draw_for_images
 from darts_jax.models.operations.dense import DENSE_LAYERS
@@ -193,6 +193,15 @@ def _skip(channels: int, stride: int, discrete: bool) -> nn.Module:
     return Identity() if stride == 1 else FactorizedReduce(channels, affine=discrete)
 
 
+def _pool_and_project(channels: int, stride: int, discrete: bool) -> nn.Module:
+    del discrete
+    if stride != 2:
+        raise InputError(
+            f"pool_and_project halves height and width: want stride 2, not {stride}"
+        )
+    return PooledProjection(channels)
+
+
 def keep_width(channels: int, stride: int, discrete: bool) -> nn.Module:
     """Makes the module of an edge that chooses its cell's width: the identity.
 
@@ -261,7 +270,7 @@ OPERATIONS: dict[str, Operation] = {
     "skip_or_project": lambda channels, stride, discrete: ProjectedSkip(
         channels, affine=discrete
     ),
-    "pool_and_project": lambda channels, stride, discrete: PooledProjection(channels),
+    "pool_and_project": _pool_and_project,
     **BLOCKS,
     **DENSE_LAYERS,
 }
@@ -280,7 +289,7 @@ def make_operation(
       discrete: whether it is part of a genotype's network, not of a supernet.
 
     Raises:
-      InputError: the name is unknown.
+      InputError: the name is unknown, or the operation has no such stride.
     """
     return get_operation(name)(channels, stride, discrete)
 

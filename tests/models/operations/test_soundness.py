@@ -19,7 +19,7 @@ from darts_jax.models.functional import (
 )
 from darts_jax.models.network import Network
 from darts_jax.models.operations import soundness
-from darts_jax.models.operations.image import OPERATIONS
+from darts_jax.models.operations.image import OPERATIONS, make_operation
 from darts_jax.models.operations.sequence import SEQUENCE_OPERATIONS
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import SPACES, get_space
@@ -339,3 +339,8 @@ def test_every_space_of_ours_fits() -> None:
     for name in list(SPACES):
         if name != "owned":
             assert get_space(name).name == name
+
+
+def test_an_operation_that_halves_is_refused_where_it_must_not():
+    with pytest.raises(InputError, match="want stride 2, not 1"):
+        make_operation("pool_and_project", 4, 1, discrete=False)
