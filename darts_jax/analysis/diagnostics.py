@@ -178,12 +178,22 @@ def _warnings(
             f"`none` holds {nothing:.0%} of an edge's weight on average; what else is "
             "chosen was hardly trained"
         )
-    if np.mean(edge_entropy(cell, weights)) > UNDECIDED:
+    if is_undecided(cell, weights):
         found.append(
             "its operations weigh the same to within chance; search longer or at a "
             "higher learning rate"
         )
     return found
+
+
+def is_undecided(cell: Cell, weights: Weights) -> bool:
+    """Returns whether the operations of a cell weigh the same to within chance.
+
+    Args:
+      cell: the cell.
+      weights: weights as a reading of `bilevel.discretization` returns them [edge, op].
+    """
+    return bool(np.mean(edge_entropy(cell, weights)) > UNDECIDED)
 
 
 def _share(cell: Cell, weights: Weights, operation: str) -> float:

@@ -117,6 +117,19 @@ MEASURES = {
 """Column of a history -> its measure, in the order of an overview."""
 
 
+def find_measure(column: str) -> Measure:
+    """Returns the measure of a column; one of a user's own has its name.
+
+    Args:
+      column: name of the column.
+    """
+    for begin, words in (("held_out_", "held out"), ("discretized_", "discretised")):
+        if column.startswith(begin) and column not in MEASURES:
+            own = column.removeprefix(begin).replace("_", " ")
+            return Measure(f"{words.replace(' ', '-')} {own}", words, form=".4g")
+    return MEASURES[column]
+
+
 def column_range(
     column: str,
     columns: Collection[str] = (),

@@ -22,40 +22,11 @@ from jax.extend.core import get_opaque_trace_state
 from jaxtyping import Array, Float
 
 from darts_jax.errors import InputError, unknown_name_error
+from darts_jax.spaces.modules import Condition, Decision
 from darts_jax.types import EDGES
 
 _LEAF: Any = jax.tree.structure(0)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}")
-
-Condition = tuple[str, frozenset[str]]
-"""Name of another decision, and the options under which a place is reached."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Decision:
-    """A decision that a network leaves open.
-
-    Attributes:
-      name: of the decision, as the user gave it.
-      options: names of the alternatives.
-      within: one tuple for each place that asks for it: the options of other decisions
-        under which the place is reached; () where it always is.
-    """
-
-    name: str
-    options: tuple[str, ...]
-    within: tuple[tuple[Condition, ...], ...] = ((),)
-
-    def is_reached(self, choices: Mapping[str, str]) -> bool:
-        """Returns whether a network with these choices asks for the decision.
-
-        Args:
-          choices: name of every decision -> option.
-        """
-        return any(
-            all(choices[other] in options for other, options in place)
-            for place in self.within
-        )
 
 
 class Asker(Protocol):
@@ -255,12 +226,13 @@ class Exploration:
                 )
 
 
-def make_decision(name: str, options: Sequence[str]) -> Decision:
+def make_decision(name: str, options: Sequence[str], kind: str) -> Decision:
     """Returns a decision whose names have been checked.
 
     Args:
       name: of the decision.
       options: names of its alternatives.
+      kind: class of what asks for it.
 
     Raises:
       InputError: a name that cannot be, or that is given twice; or no option.
@@ -277,7 +249,7 @@ def make_decision(name: str, options: Sequence[str]) -> Decision:
         raise InputError(f"choice {name!r} has option {twice[0]!r} twice; want it once")
     if tuple(options) == ("none",):
         raise InputError(f"choice {name!r} may be 'none' alone; want options")
-    return Decision(name, tuple(options))
+    return Decision(name, tuple(options), kind=kind)
 
 
 def ask(decision: Decision, asker: Asker) -> "str | Float[Array, ' option']":

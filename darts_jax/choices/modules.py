@@ -18,7 +18,6 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from darts_jax.choices.decisions import (
-    Decision,
     ask,
     combine,
     make_decision,
@@ -28,6 +27,7 @@ from darts_jax.choices.decisions import (
 )
 from darts_jax.choices.layers import Conv
 from darts_jax.errors import InputError
+from darts_jax.spaces.modules import Decision
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class Choice(Generic[T]):
         self.name = name
         self.options = {str(key): option for key, option in options.items()}
         self.shared = shared
-        self._decision = make_decision(name, tuple(self.options))
+        self._decision = make_decision(name, tuple(self.options), "Choice")
 
     def __call__(self, *args: object, **kwargs: object) -> T:
         """Returns the output of the option that is taken, or the mixture of all.
@@ -132,7 +132,7 @@ class InputChoice:
             inputs = {str(i): value for i, value in enumerate(inputs)}
         names = list(inputs)
         sets = self._sets(names)
-        decision = make_decision(self.name, tuple(sets))
+        decision = make_decision(self.name, tuple(sets), "InputChoice")
         scale = 1 / self.choose if self.reduce == "mean" else 1.0
         taken = ask(decision, self)
         if isinstance(taken, str):
@@ -198,7 +198,8 @@ class ValueChoice:
         self.name = name
         self.values = tuple(values)
         self.shared = shared
-        self._decision = make_decision(name, [str(value) for value in self.values])
+        options = [str(value) for value in self.values]
+        self._decision = make_decision(name, options, "ValueChoice")
 
     @property
     def size(self) -> int:

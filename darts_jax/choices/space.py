@@ -15,7 +15,7 @@ from darts_jax.choices.adapters import (
     adapt,
     explore,
 )
-from darts_jax.choices.decisions import Decision, explored, mixed
+from darts_jax.choices.decisions import explored, mixed
 from darts_jax.choices.discrete import (
     DiscreteNetwork,
     require_equal,
@@ -24,8 +24,14 @@ from darts_jax.choices.discrete import (
 from darts_jax.errors import InputError
 from darts_jax.models.functional import Initialized
 from darts_jax.spaces import SPACES
-from darts_jax.spaces.graph import Genotype, Space
-from darts_jax.spaces.modules import FAMILY, choices_of, genotype_of, module_space
+from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.modules import (
+    ChoiceSpace,
+    Decision,
+    choices_of,
+    genotype_of,
+    module_space,
+)
 from darts_jax.types import Alpha, Inputs, Mixture, Outputs, Params, Stats
 
 Network = TypeVar("Network")
@@ -38,18 +44,21 @@ class ModuleSpace:
     Attributes:
       module: the user's network.
       space: a kind for each choice, of one edge whose operations are the options.
-      decisions: in the order in which the network asks for them.
       example: what the network takes, or its shapes.
     """
 
     module: object
-    space: Space
-    decisions: tuple[Decision, ...]
+    space: ChoiceSpace
     example: Inputs
 
     @property
     def name(self) -> str:
         return self.space.name
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """The choices, in the order in which the network asks for them."""
+        return self.space.decisions
 
     @property
     def mask(self) -> dict[str, Bool[np.ndarray, "1 option"]]:
@@ -232,11 +241,11 @@ def space_of(module: object, example: Inputs, name: str = "") -> ModuleSpace:
             f"network {name!r} has no choices; want a darts_jax.Choice, InputChoice or "
             "ValueChoice that it calls"
         )
-    if name in SPACES and SPACES[name].family != FAMILY:
+    if name in SPACES and not isinstance(SPACES[name], ChoiceSpace):
         raise InputError(f"{name!r} is a space of this package; want another name")
-    space = module_space(name, {d.name: d.options for d in decisions})
+    space = module_space(name, decisions)
     SPACES[name] = space
-    return ModuleSpace(module, space, decisions, example)
+    return ModuleSpace(module, space, example)
 
 
 def decide(module: Network, choices: Mapping[str, object] | Genotype) -> Network:

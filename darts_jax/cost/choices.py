@@ -94,18 +94,33 @@ class _Counter:
         # What a network does not ask for is no part of it.
         key = tuple(self.space.reached(choices).items())
         if key not in self.known:
-            self.known[key] = self.count(self.space, choices)
+            self.known[key] = self.count(self.space, choices) / 1e6
         return self.known[key]
 
 
-def _count_parameters(space: ModuleSpace, choices: Mapping[str, str]) -> float:
+def count_parameters_of(space: ModuleSpace, choices: Mapping[str, str]) -> int:
+    """Returns the number of parameters of a user's network with its choices made.
+
+    Args:
+      space: of the network.
+      choices: name of every choice -> option.
+    """
     network = space.discrete(choices)
     key = jax.eval_shape(lambda: jax.random.key(0))
     params = jax.eval_shape(network.init, key, space.example).params
-    return count_parameters(params) / 1e6
+    return count_parameters(params)
 
 
-def _count_macs(space: ModuleSpace, choices: Mapping[str, str]) -> float:
+def count_macs_of(space: ModuleSpace, choices: Mapping[str, str]) -> int:
+    """Returns the multiply-accumulates of a user's network for one example.
+
+    Args:
+      space: of the network.
+      choices: name of every choice -> option.
+
+    Raises:
+      InputError: the network has an operation that cannot be counted.
+    """
     network = space.discrete(choices)
     key = jax.eval_shape(lambda: jax.random.key(0))
     one = jax.tree.map(
@@ -118,12 +133,12 @@ def _count_macs(space: ModuleSpace, choices: Mapping[str, str]) -> float:
 
     program = jax.make_jaxpr(forward)(made.params, made.stats, one, key)
     try:
-        return count_macs(program) / 1e6
+        return count_macs(program)
     except ValueError as error:
         raise InputError(f"multiply-accumulates of the network: {error}") from None
 
 
-_COUNTS = {"parameters": _count_parameters, "macs": _count_macs}
+_COUNTS = {"parameters": count_parameters_of, "macs": count_macs_of}
 
 
 def _find_terms(

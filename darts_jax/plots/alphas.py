@@ -16,7 +16,8 @@ from darts_jax.bilevel.discretization import (
     softmax_weights,
 )
 from darts_jax.documentation import implements
-from darts_jax.plots.cells import cell_title
+from darts_jax.plots.cells import cell_title, draw_supernet
+from darts_jax.plots.choices import plot_choices
 from darts_jax.plots.heatmap import (
     CELL_HEIGHT,
     CELL_WIDTH,
@@ -42,6 +43,7 @@ from darts_jax.plots.style import (
     write_note,
 )
 from darts_jax.spaces.graph import Cell, Space
+from darts_jax.spaces.modules import ChoiceSpace
 from darts_jax.spaces.widths import TAKE
 
 Logits = Mapping[str, Float[np.ndarray, "epoch edge op"]]
@@ -88,6 +90,9 @@ def plot_alpha(
     space: Space, alpha: Logits, read: WeightReader = softmax_weights
 ) -> Figure:
     """Plots the weight of each operation by epoch, a panel for each edge."""
+    if isinstance(space, ChoiceSpace):
+        own = _weights(space, alpha, read)
+        return plot_choices(space.decisions, {k: w[:, 0] for k, w in own.items()})
     styles = operation_styles(_operation_names(space))
     columns = {k: _count_columns(len(cell.edges)) for k, cell in space.cells.items()}
     rows = {k: -(-len(c.edges) // columns[k]) for k, c in space.cells.items()}
@@ -166,6 +171,8 @@ def plot_heatmap(
     The strongest operation of each edge has a frame.
     """
     weights = _weights(space, alpha, read)
+    if isinstance(space, ChoiceSpace):
+        return draw_supernet(space, {kind: own[-1] for kind, own in weights.items()})
     names = {kind: _edge_names(cell) for kind, cell in space.cells.items()}
     left = 0.1 + max(names_width(rows) for rows in names.values())
     most = max(len(cell.operations) for cell in space.cells.values())

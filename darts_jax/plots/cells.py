@@ -72,8 +72,8 @@ def draw_genotype(genotype: Genotype, path: str | Path | None = None) -> Figure:
     if genotype.space in SPACES:
         check_genotype(genotype)
     if modules.is_module(genotype.space):
-        options = modules.options_of(SPACES[genotype.space])
-        return _saved(draw_choices(options, modules.choices_of(genotype)), path)
+        decisions = modules.get_decisions(genotype.space)
+        return _saved(draw_choices(decisions, modules.choices_of(genotype)), path)
     layouts = {
         kind: CellLayout(cell)
         for kind, cell in genotype.cells.items()
@@ -123,11 +123,12 @@ def draw_supernet(
     Returns:
       The figure; its label describes it in a sentence.
     """
-    if space.family == modules.FAMILY:
+    if isinstance(space, modules.ChoiceSpace):
         shares = {kind: own[0] for kind, own in weights.items()}
-        options = modules.options_of(space)
-        best = {k: own[int(np.argmax(shares[k]))] for k, own in options.items()}
-        return draw_choices(options, best, shares)
+        best = {
+            d.name: d.options[int(np.argmax(shares[d.name]))] for d in space.decisions
+        }
+        return draw_choices(space.decisions, best, shares)
     strongest = {
         kind: _find_strongest(cell, weights[kind]) for kind, cell in space.cells.items()
     }

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from darts_jax.analysis.measures import MEASURES, Measure
+from darts_jax.analysis.measures import MEASURES, Measure, find_measure
 from darts_jax.errors import InputError
 from darts_jax.plots.style import (
     FAINT_INK,
@@ -115,7 +115,8 @@ def plot_curves(name: str, history: pd.DataFrame) -> Figure:
     """Plots groups of measures by epoch; with several runs, a panel for each measure.
 
     Args:
-      name: name of the picture, a key of ``CURVES``. An overview has two columns.
+      name: name of the picture, a key of ``CURVES``, or "scores" for those of a
+        user's own measure. An overview has two columns.
       history: a row for each epoch; see the module.
 
     Returns:
@@ -124,11 +125,11 @@ def plot_curves(name: str, history: pd.DataFrame) -> Figure:
     Raises:
       InputError: the history has no epochs or none of these measures.
     """
-    groups = CURVES[name]
+    groups = _find_scores(history) if name == "scores" else CURVES[name]
     panels, runs = _make_panels(history, groups)
     if not panels:
         first = groups[0][0]
-        raise InputError(f"the history has no {first}; {MEASURES[first].source}")
+        raise InputError(f"the history has no {first}; {find_measure(first).source}")
     is_beside = len(runs) == 1 or (
         len(panels) == 1
         and widest_text([line.beside for line in panels[0]]) <= _LONGEST
@@ -140,6 +141,13 @@ def plot_curves(name: str, history: pd.DataFrame) -> Figure:
     else:
         figure.set_label(_describe_panels(panels, runs))
     return figure
+
+
+def _find_scores(history: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
+    """Returns the columns of the score after every epoch, of whatever name."""
+    begins = "held_out_", "discretized_"
+    found = tuple(c for begin in begins for c in history if str(c).startswith(begin))
+    return (found or ("held_out_accuracy",),)
 
 
 def _draw_panels(
@@ -322,9 +330,9 @@ def _measure_panel(history: pd.DataFrame, group: Sequence[str]) -> Panel:
     known = {column: values for column, values in known.items() if len(values)}
     panel = []
     for column, values in known.items():
-        label = MEASURES[column].short if len(known) > 1 else ""
+        label = find_measure(column).short if len(known) > 1 else ""
         style = series_style(group.index(column))
-        panel.append(Line(MEASURES[column], values, label, style))
+        panel.append(Line(find_measure(column), values, label, style))
     return panel
 
 
@@ -335,7 +343,7 @@ def _run_panel(
     for name, style in names.items():
         values = _values(history[runs == name], column)
         if len(values):
-            panel.append(Line(MEASURES[column], values, name, style))
+            panel.append(Line(find_measure(column), values, name, style))
     return panel
 
 
@@ -348,7 +356,7 @@ def _text_column(history: pd.DataFrame, column: str) -> pd.Series:
 
 def _values(history: pd.DataFrame, column: str) -> pd.DataFrame:
     """Returns a row for each epoch with a value, and a column for each seed."""
-    measure = MEASURES[column]
+    measure = find_measure(column)
     values = pd.DataFrame(
         {
             "epoch": history["epoch"].astype(int),

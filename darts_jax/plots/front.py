@@ -29,7 +29,13 @@ _DISTANCES = (0.1, 0.22)
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (-1, 1), (1, -1), (1, 1), (-1, -1))
 
 
-def plot_front(points: pd.DataFrame, cost: str, accuracy: str, label: str) -> Figure:
+def plot_front(
+    points: pd.DataFrame,
+    cost: str,
+    accuracy: str,
+    label: str,
+    more_is_better: bool = True,
+) -> Figure:
     """Plots accuracy against cost, a mark for each network and the front as steps.
 
     Labels never lie on one another or on a mark: where there is no room, there is none.
@@ -41,6 +47,7 @@ def plot_front(points: pd.DataFrame, cost: str, accuracy: str, label: str) -> Fi
       cost: column of the cost; it names the horizontal axis.
       accuracy: column of the accuracy; it names the vertical axis.
       label: column of the labels.
+      more_is_better: whether a larger accuracy is a better one.
 
     Returns:
       The figure; its label describes it in a sentence.
@@ -67,7 +74,7 @@ def plot_front(points: pd.DataFrame, cost: str, accuracy: str, label: str) -> Fi
     axes = style.add_axes(figure, _LEFT, style.TITLE_HEIGHT, _WIDE, _TALL)
     style.style_axes(axes, accuracy, cost)
 
-    on_front = pareto_front(x, y)
+    on_front = pareto_front(x, y if more_is_better else -y)
     _draw_front(axes, x[on_front], y[on_front], x.max(), styles[_FRONT])
     for name in dict.fromkeys(groups):
         own = (groups == name).to_numpy()

@@ -40,6 +40,10 @@ class HistoryPlots(abc.ABC):
         """Plots the accuracies of supernet and genotype alone, means over classes."""
         return self._plot("balanced_accuracies")
 
+    def plot_scores(self) -> Figure:
+        """Plots the score of the supernet by epoch, and of its genotype alone."""
+        return self._plot("scores")
+
     def plot_entropy(self) -> Figure:
         """Plots the entropy of the edges by epoch: 1 is undecided, 0 is decided."""
         return self._plot("entropy")

@@ -11,23 +11,29 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from darts_jax.analysis.diagnostics import collapse_warnings
+from darts_jax.analysis.diagnostics import collapse_warnings, is_undecided
+from darts_jax.analysis.intervals import MeasureRange
+from darts_jax.analysis.measures import column_range
 from darts_jax.bilevel.discretization import kinds_with_invalid_alpha, weight_reader
+from darts_jax.cost.choices import count_macs_of, count_parameters_of
 from darts_jax.cost.networks import network_cost
-from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
 from darts_jax.files import read_npz
 from darts_jax.reports.verdict import (
     COLLAPSE,
     COST,
+    DECIDED,
     RANDOM,
+    RANDOM_CHOICES,
     RANKING,
     Answer,
+    Told,
     answer_unknown,
     judge_against_all_cells,
     judge_against_random,
     judge_collapse,
+    judge_decisions,
     judge_finite_alpha,
     judge_gap,
     judge_losses,
@@ -36,12 +42,16 @@ from darts_jax.reports.verdict import (
 )
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.modules import ChoiceSpace, is_module
 from darts_jax.tasks.benchmark import known_accuracies
 from darts_jax.tasks.image_networks import make_network
+from darts_jax.tasks.module.problem import Problem
 from darts_jax.tasks.registry import get_score, load_data
+from darts_jax.tasks.task import TaskData
 from darts_jax.training.directory import RunDirectory
 from darts_jax.training.loss_watch import WARNING
 from darts_jax.training.metrics import read_metrics
+from darts_jax.training.restore import blank_images
 from darts_jax.training.search_result import SearchResult
 from darts_jax.workflows.retrain_result import RetrainResult, read_retrained
 
@@ -73,7 +83,7 @@ class Data:
       missing: why there are none.
     """
 
-    def __init__(self, config: ConfigDict, given: AnyDataset | None = None) -> None:
+    def __init__(self, config: ConfigDict, given: TaskData | None = None) -> None:
         """Loads the data.
 
         Args:
@@ -82,12 +92,50 @@ class Data:
         """
         self.config = config
         self.missing = ""
-        self.found: AnyDataset | None = given
+        self.found: TaskData | None = given
         if given is None:
             try:
                 self.found = load_data(config)
             except InputError as error:
                 self.missing = str(error)
+
+
+def read_data(
+    run: RunDirectory, config: ConfigDict, given: TaskData | None = None
+) -> Data:
+    """Returns the data of a run, or what it remembers of them.
+
+    Args:
+      run: the directory of the run.
+      config: its settings.
+      given: data in place of these.
+    """
+    if given is None and not is_module(config.space):
+        given = blank_images(run)
+    return Data(config, given)
+
+
+def told_by(config: ConfigDict) -> Told:
+    """Returns the words for the scores of a run's networks.
+
+    Args:
+      config: settings of the run.
+    """
+    score = get_score(config)
+    if not is_module(config.space):
+        return Told(score.words)
+    ends = (score.scaled(end) for end in column_range(f"test_{score.name}"))
+    return Told(
+        score.words,
+        score.unit,
+        score.more_is_better,
+        MeasureRange(*ends),
+        networks="choices",
+        random="random networks",
+        one_random="one random network",
+        question=RANDOM_CHOICES,
+        examples="examples",
+    )
 
 
 def search_answers(found: SearchResult, data: Data) -> list[Answer]:
@@ -104,9 +152,7 @@ def search_answers(found: SearchResult, data: Data) -> list[Answer]:
         *_numbers_answers(found),
         random_answer(found.config, found.run.path, [found.known], retrained, last),
         _search_collapse(found),
-        ranking_answer(
-            found.run, last, found.known is not None, get_score(found.config)
-        ),
+        ranking_answer(found.run, found.config, last, found.known is not None),
         cost_answer(found.config, data, found.genotype, retrained),
     ]
 
@@ -132,9 +178,10 @@ def _numbers_answers(found: SearchResult) -> list[Answer]:
 
 
 def _search_collapse(found: SearchResult) -> Answer:
+    question = DECIDED if is_module(found.config.space) else COLLAPSE
     alpha = {kind: found.alpha[kind][-1] for kind in found.space.cells}
     if kinds_with_invalid_alpha(found.space, alpha):
-        return answer_unknown(COLLAPSE, "the last epoch's parameters are no numbers")
+        return answer_unknown(question, "the last epoch's parameters are no numbers")
     return collapse_answer(found.config, alpha, found.genotype)
 
 
@@ -153,10 +200,11 @@ def retrained_answers(
     genotype = found.network.genotype
     known = known_accuracies(config)
     of_table = known.accuracy(genotype) if known else None
+    question = DECIDED if is_module(config.space) else COLLAPSE
     return [
         *loss_answers(found.run),
         random_answer(config, path, [of_table], found, {}),
-        answer_unknown(COLLAPSE, because),
+        answer_unknown(question, because),
         answer_unknown(RANKING, because),
         cost_answer(config, data, genotype, found),
     ]
@@ -169,7 +217,7 @@ def random_answer(
     retrained: RetrainResult | None,
     last: Mapping[str, Any],
 ) -> Answer:
-    """Compares a search with random cells: in a benchmark, else as trained.
+    """Compares a search with random networks: in a benchmark, else as trained.
 
     Args:
       config: settings of the search.
@@ -182,13 +230,23 @@ def random_answer(
     by_table = table_answer(config, accuracies)
     if by_table is not None:
         return by_table
+    told = told_by(config)
     if retrained is not None and retrained.baselines:
-        random = [100 * network.score for network in retrained.baselines]
-        own = [100 * score for score in retrained.scores]
-        words = retrained.measure.words
-        return judge_against_random(
-            own, random, words, "trainings of the searched cell"
+        scaled = retrained.measure.scaled
+        random = [scaled(network.score) for network in retrained.baselines]
+        own = [scaled(score) for score in retrained.scores]
+        what = f"trainings of the searched {told.networks.removesuffix('s')}"
+        return judge_against_random(own, random, told, what)
+    if is_module(config.space):
+        because = "no network of random choices was trained by the same recipe"
+        if retrained is None:
+            because = "no network was trained from scratch"
+        calls = (
+            f'config = darts_jax.load_config("{run / "config.json"}", '
+            f'["baseline.random_genotypes={COMPARED}"])\n'
+            f'darts_jax.retrain(config, "{run}", dataset=problem)'
         )
+        return answer_unknown(told.question, because, calls)
     recorded = last.get("benchmark_accuracy")
     if recorded is not None:
         because = (
@@ -228,7 +286,7 @@ def table_answer(
 def collapse_answer(
     config: ConfigDict, alpha: Mapping[str, np.ndarray], genotype: Genotype
 ) -> Answer:
-    """Says whether a search collapsed, by the last epoch's parameters.
+    """Says whether a search collapsed, or decided, by the last epoch's parameters.
 
     Args:
       config: settings of the search.
@@ -237,23 +295,36 @@ def collapse_answer(
     """
     read = weight_reader(config.search.relaxation)
     space = get_space(config.space)
+    if isinstance(space, ChoiceSpace):
+        weights = {kind: read(cell, alpha[kind]) for kind, cell in space.cells.items()}
+        named = {
+            d.name: dict(zip(d.options, map(float, weights[d.name][0]), strict=True))
+            for d in space.decisions
+        }
+        cells = space.cells
+        undecided = [k for k, own in weights.items() if is_undecided(cells[k], own)]
+        return judge_decisions(named, undecided)
     warnings = collapse_warnings(space, dict(alpha), genotype, read)
-    cells = ((k, c) for k, c in genotype.cells.items() if not space.cells[k].is_chain)
-    counted = {kind: (cell.skips, len(cell.choices)) for kind, cell in cells}
+    counted = {
+        kind: (cell.skips, len(cell.choices))
+        for kind, cell in genotype.cells.items()
+        if not space.cells[kind].is_chain
+    }
     return judge_collapse(warnings, counted)
 
 
 def ranking_answer(
-    run: RunDirectory, last: Mapping[str, Any], has_truth: bool, score: Score
+    run: RunDirectory, config: ConfigDict, last: Mapping[str, Any], has_truth: bool
 ) -> Answer:
     """Says whether a supernet ranks truly: by `score`, else by its discretisation gap.
 
     Args:
       run: the directory of the search.
+      config: its settings.
       last: the last epoch's record.
       has_truth: whether a benchmark knows the space's architectures.
-      score: the score by which the search was measured.
     """
+    score = get_score(config)
     scored = read_scores(run)
     if scored is not None:
         summary = scored.summary
@@ -272,7 +343,7 @@ def ranking_answer(
     hard = last.get(f"discretized_{score.name}")
     if soft is None or hard is None:
         return answer_unknown(RANKING, because, command)
-    return judge_gap(soft, hard, because, command, score.words)
+    return judge_gap(soft, hard, because, command, told_by(config))
 
 
 def read_scores(run: RunDirectory) -> Scored | None:
@@ -314,6 +385,8 @@ def cost_answer(
       genotype: the genotype.
       retrained: the retraining, if there is one.
     """
+    if is_module(config.space):
+        return _module_cost(data, genotype, retrained)
     settings = config.retrain
     network = (
         f"the network that the settings train from scratch on {config.data.name} "
@@ -333,6 +406,22 @@ def cost_answer(
     return answer_unknown(COST, because)
 
 
+def _module_cost(
+    data: Data, genotype: Genotype, retrained: RetrainResult | None
+) -> Answer:
+    """Counts the cost of a user's network, whose module may be out of reach."""
+    what = "the network with its choices made"
+    if isinstance(data.found, Problem):
+        network = data.found.network
+        choices = network.named(genotype)
+        parameters = count_parameters_of(network, choices)
+        return state_cost(parameters, count_macs_of(network, choices), what, "example")
+    if retrained is not None:
+        return state_cost(retrained.network.parameters, None, what)
+    because = "the network is in Python: darts_jax.report(run, dataset=problem) counts"
+    return answer_unknown(COST, because)
+
+
 def test_column(measure: Score) -> str:
     """Returns the name of the column of scores in `network_rows`.
 
@@ -349,6 +438,7 @@ def network_rows(found: RetrainResult) -> list[dict[str, Any]]:
       found: the retraining.
     """
     column = test_column(found.measure)
+    has_cells = not is_module(found.network.genotype.space)
     named = [("searched", found.network)]
     named += [(f"random {i + 1}", other) for i, other in enumerate(found.baselines)]
     rows = [
@@ -356,11 +446,11 @@ def network_rows(found: RetrainResult) -> list[dict[str, Any]]:
             "network": name,
             column: found.measure.scaled(network.score),
             "parameters": network.parameters,
-            "skip connections": sum(c.skips for c in network.genotype.cells.values()),
+            **({"skip connections": network.skips} if has_cells else {}),
         }
         for name, network in named
     ]
-    return sorted(rows, key=lambda row: -float(row[column]))
+    return sorted(rows, key=lambda row: -found.measure.merit(float(row[column])))
 
 
 def group_answer(group: Mapping[str, SearchResult]) -> Answer | None:
@@ -377,12 +467,13 @@ def group_answer(group: Mapping[str, SearchResult]) -> Answer | None:
     if by_table is None:
         retrained = [read_retrained(one.run.path) for one in searches]
         trained = [one for one in retrained if one is not None]
-        beside = [[100 * b.score for b in one.baselines] for one in trained]
+        scaled = get_score(searches[0].config).scaled
+        beside = [[scaled(b.score) for b in one.baselines] for one in trained]
         random = [score for own in beside for score in own]
         if len(trained) < 2 or len(random) < 2:
             return None
-        words = trained[0].measure.words
-        searched = [100 * one.score for one in trained]
-        by_table = judge_against_random(searched, random, words, beside=beside)
-    question = f"Did {', '.join(group)} beat random cells?"
+        searched = [scaled(one.score) for one in trained]
+        told = told_by(searches[0].config)
+        by_table = judge_against_random(searched, random, told, beside=beside)
+    question = by_table.question.replace("Did it", f"Did {', '.join(group)}")
     return dataclasses.replace(by_table, question=question)

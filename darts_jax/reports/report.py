@@ -9,30 +9,31 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from darts_jax.data.stream import AnyDataset
 from darts_jax.errors import InputError
 from darts_jax.files import open_place, write_atomically
 from darts_jax.html import Table
 from darts_jax.reports.answers import (
-    Data,
     collapse_answer,
     group_answer,
     loss_answers,
+    read_data,
     retrained_answers,
     search_answers,
+    told_by,
 )
 from darts_jax.reports.content import Picture, Section
 from darts_jax.reports.page import render_page
 from darts_jax.reports.sections import (
-    CURVE_PLOTS,
-    DIAGNOSTIC_PLOTS,
     all_backgrounds_section,
     background_sections,
+    cells_section,
     class_sections,
     cost_sections,
+    curve_plots,
     curves_section,
     describe_search,
     describe_settings,
+    diagnostic_plots,
     differences_section,
     genotypes_section,
     networks_section,
@@ -44,10 +45,12 @@ from darts_jax.reports.sections import (
 )
 from darts_jax.reports.verdict import Answer, judge_against_all_cells
 from darts_jax.settings.config_files import load_config
+from darts_jax.spaces.modules import is_module
 from darts_jax.tasks.benchmark import known_accuracies
-from darts_jax.tasks.registry import require_images
+from darts_jax.tasks.module.task import MODULE
+from darts_jax.tasks.registry import get_task, require_images
+from darts_jax.tasks.task import TaskData
 from darts_jax.training.directory import RunDirectory
-from darts_jax.training.restore import blank_images
 from darts_jax.training.search_result import SearchResult, group_by_seed
 from darts_jax.workflows.compare import Comparison, compare, load_run
 from darts_jax.workflows.population import Member, PopulationResult
@@ -59,7 +62,7 @@ _NAMED = 4  # searches in a title
 def report(
     runs: str | Path | Iterable[str | Path],
     out: str | Path | None = None,
-    dataset: AnyDataset | None = None,
+    dataset: TaskData | None = None,
 ) -> Path:
     """Writes a page about one run, or one that compares several searches.
 
@@ -68,7 +71,8 @@ def report(
     Args:
       runs: directories; several must hold searches.
       out: the file; by default ``report.html`` in the run, or here for several.
-      dataset: data in place of those that the settings name.
+      dataset: data in place of those that the settings name; of a network of one's
+        own its `Problem`, which is only needed to count its cost.
 
     Returns:
       The path of the page.
@@ -81,41 +85,57 @@ def report(
         raise InputError("nothing to report on; want directories of runs")
     found = load_run(paths[0]) if len(paths) == 1 else compare(paths)
     for path in paths:
-        require_images(load_config(RunDirectory(open_place(path)).config), "a report")
+        _require_reported(load_config(RunDirectory(open_place(path)).config))
     default = open_place(paths[0]) if len(paths) == 1 else Path()
     place = open_place(out) if out else default / "report.html"
     write_atomically(place, _make_page(found, dataset).encode())
     return place
 
 
+def _require_reported(config: ConfigDict) -> None:
+    if get_task(config) is not MODULE:
+        require_images(config, "a report")
+
+
 @functools.singledispatch
-def _make_page(found: Any, dataset: AnyDataset | None) -> str:
+def _make_page(found: Any, dataset: TaskData | None) -> str:
     """Makes the page about a result, by its type."""
     raise TypeError(type(found))
 
 
 @_make_page.register
-def _make_search_page(found: SearchResult, dataset: AnyDataset | None) -> str:
-    data = Data(found.config, dataset or blank_images(found.run))
-    cells = [Picture(found.draw(), "The cells that were found.")]
+def _make_search_page(found: SearchResult, dataset: TaskData | None) -> str:
+    data = read_data(found.run, found.config, dataset)
+    is_own = is_module(found.config.space)
+    what = "choices that were made" if is_own else "cells that were found"
+    cells = [Picture(found.draw(), f"The {what}.")]
     weights = []
-    if not found.epochs_without_numbers():
+    has_numbers = not found.epochs_without_numbers()
+    if has_numbers:
         supernet = (
             "The supernet after the last epoch: the stronger an edge, the more its "
             "strongest operation weighs."
         )
+        of = "edge's operations"
+        if is_own:
+            supernet = (
+                "The network with all of its options after the last epoch: a box is "
+                "filled as far as its option's weight reaches."
+            )
+            of = "choice's options"
         cells.append(Picture(found.draw_supernet(), supernet))
-        weights = [
-            Picture(found.plot_alpha(), "Weights of every edge's operations by epoch."),
-            Picture(found.plot_heatmap(), "The same after the last epoch."),
-        ]
+        weights = [Picture(found.plot_alpha(), f"Weights of every {of} by epoch.")]
+    if has_numbers and not is_own:
+        weights.append(Picture(found.plot_heatmap(), "The same after the last epoch."))
     columns = recorded_columns(found.records)
     retrained = read_retrained(found.run.path)
     sections = [
         verdict_section(search_answers(found, data)),
-        pictures_section("Cells", cells),
-        curves_section("Curves", found, columns, CURVE_PLOTS),
-        curves_section("Diagnostics", found, columns, DIAGNOSTIC_PLOTS, weights),
+        cells_section(found.genotype, cells, found.weights if has_numbers else None),
+        curves_section("Curves", found, columns, curve_plots(found.config)),
+        curves_section(
+            "Diagnostics", found, columns, diagnostic_plots(found.config), weights
+        ),
         *truth_sections(found.run),
         *([networks_section(retrained)] if retrained else []),
         *class_sections(found.run),
@@ -127,21 +147,24 @@ def _make_search_page(found: SearchResult, dataset: AnyDataset | None) -> str:
 
 
 @_make_page.register
-def _make_retraining_page(found: RetrainResult, dataset: AnyDataset | None) -> str:
+def _make_retraining_page(found: RetrainResult, dataset: TaskData | None) -> str:
     from darts_jax.plots.cells import draw_genotype
 
     config = load_config(found.run.config)
-    data = Data(config, dataset or blank_images(found.run))
+    data = read_data(found.run, config, dataset)
     genotype = found.network.genotype
-    cells = Picture(draw_genotype(genotype), "The cells that were trained.")
+    what = "choices" if is_module(genotype.space) else "cells"
+    cells = Picture(draw_genotype(genotype), f"The {what} that were trained.")
     facts = {
         "space": config.space,
         "data": config.data.name,
-        f"test {found.measure.words}": f"{found.measure.scaled(found.score):.2f} %",
+        f"test {found.measure.words}": told_by(config).number(
+            found.measure.scaled(found.score)
+        ),
     }
     sections = [
         verdict_section(retrained_answers(found, config, data)),
-        pictures_section("Cells", [cells]),
+        cells_section(genotype, [cells]),
         networks_section(found),
         *class_sections(found.run),
         *background_sections(found.run, config, data),
@@ -151,9 +174,9 @@ def _make_retraining_page(found: RetrainResult, dataset: AnyDataset | None) -> s
 
 
 @_make_page.register
-def _make_population_page(found: PopulationResult, dataset: AnyDataset | None) -> str:
+def _make_population_page(found: PopulationResult, dataset: TaskData | None) -> str:
     config = load_config(found.run.config)
-    data = Data(config, dataset or blank_images(found.run))
+    data = read_data(found.run, config, dataset)
     named = {
         ", ".join(f"{k} {v}" for k, v in member.settings.items()): member
         for member in found.members
@@ -179,8 +202,10 @@ def _make_population_page(found: PopulationResult, dataset: AnyDataset | None) -
     sections = [
         verdicts_section(loss_answers(found.run), answers, lead),
         Section("Members", [members]),
-        curves_section("Curves", found, columns, CURVE_PLOTS),
-        curves_section("Diagnostics", found, columns, DIAGNOSTIC_PLOTS, [agreement]),
+        curves_section("Curves", found, columns, curve_plots(config)),
+        curves_section(
+            "Diagnostics", found, columns, diagnostic_plots(config), [agreement]
+        ),
         *background_sections(found.run, config, data),
         genotypes_section(genotypes),
     ]
@@ -189,12 +214,11 @@ def _make_population_page(found: PopulationResult, dataset: AnyDataset | None) -
 
 
 @_make_page.register
-def _make_comparison_page(found: Comparison, dataset: AnyDataset | None) -> str:
+def _make_comparison_page(found: Comparison, dataset: TaskData | None) -> str:
     searches = found.searches
     configs = {name: one.config for name, one in searches.items()}
     data = {
-        name: Data(one.config, dataset or blank_images(one.run))
-        for name, one in searches.items()
+        name: read_data(one.run, one.config, dataset) for name, one in searches.items()
     }
     answers = {name: search_answers(one, data[name]) for name, one in searches.items()}
     groups = [*group_by_seed(searches)]
@@ -205,8 +229,10 @@ def _make_comparison_page(found: Comparison, dataset: AnyDataset | None) -> str:
             " Each of these settings was searched once: a difference between two of "
             "them may be the seed's."
         )
+    first = next(iter(searches.values()))
+    what = "choices" if is_module(first.config.space) else "cells"
     cells = [
-        Picture(one.draw(), f"{name}: the cells that were found.")
+        Picture(one.draw(), f"{name}: the {what} that were found.")
         for name, one in searches.items()
     ]
     caption = "Share of choices that two searches have alike."
@@ -217,9 +243,11 @@ def _make_comparison_page(found: Comparison, dataset: AnyDataset | None) -> str:
         verdicts_section(group_answers, answers, lead),
         Section("Side by side", [rows]),
         *_effects_sections(found, groups),
-        curves_section("Curves", found, columns, CURVE_PLOTS),
-        curves_section("Diagnostics", found, columns, DIAGNOSTIC_PLOTS, [agreement]),
-        pictures_section("Cells", cells),
+        curves_section("Curves", found, columns, curve_plots(first.config)),
+        curves_section(
+            "Diagnostics", found, columns, diagnostic_plots(first.config), [agreement]
+        ),
+        pictures_section(f"{what[:1].upper()}{what[1:]}", cells),
         *cost_sections(searches),
         differences_section(configs),
         all_backgrounds_section(

@@ -8,9 +8,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.data.dataset import Dataset
+from darts_jax.data.identity import read_identity
+from darts_jax.engine.job import Score
 from darts_jax.html import Table
 from darts_jax.plots.history_plots import HistoryPlots
 from darts_jax.reports.answers import Data, network_rows, read_scores, test_column
+from darts_jax.reports.choices import choices_table, examples_section, python_section
 from darts_jax.reports.commands import list_settings, reproduction_commands
 from darts_jax.reports.content import (
     Answers,
@@ -26,6 +29,9 @@ from darts_jax.reports.content import (
 )
 from darts_jax.reports.verdict import Answer
 from darts_jax.settings.methods import METHODS, method_of
+from darts_jax.spaces.graph import Genotype
+from darts_jax.spaces.modules import is_module
+from darts_jax.tasks.registry import get_score
 from darts_jax.training.directory import RunDirectory, read_versions
 from darts_jax.training.evaluation import read_evaluation
 from darts_jax.training.search_result import SearchResult
@@ -70,6 +76,33 @@ DIAGNOSTIC_PLOTS: Plots = {
     ),
 }
 """Plots of the state of a search."""
+
+
+def curve_plots(config: ConfigDict) -> Plots:
+    """Returns the plots of losses and scores of a run.
+
+    Args:
+      config: its settings.
+    """
+    column = f"held_out_{get_score(config).name}"
+    if column in CURVE_PLOTS:
+        return CURVE_PLOTS
+    caption = "The supernet's score by epoch, and that of its genotype alone."
+    return {**CURVE_PLOTS, column: ("plot_scores", caption)}
+
+
+def diagnostic_plots(config: ConfigDict) -> Plots:
+    """Returns the plots of the state of a search.
+
+    Args:
+      config: its settings.
+    """
+    if not is_module(config.space):
+        return DIAGNOSTIC_PLOTS
+    left_out = ["skips"]  # Not every network has such options.
+    if get_score(config).unit != "%":
+        left_out.append("discretization_gap")  # The plot is of accuracies.
+    return {k: plot for k, plot in DIAGNOSTIC_PLOTS.items() if k not in left_out}
 
 
 def describe_search(found: SearchResult) -> dict[str, Any]:
@@ -142,6 +175,28 @@ def verdicts_section(
 
 
 # Pictures
+
+
+def cells_section(
+    genotype: Genotype,
+    pictures: Sequence[Picture],
+    weights: Mapping[str, Any] | None = None,
+) -> Section:
+    """Makes the section of what was found: cells, or the choices of a user's network.
+
+    Args:
+      genotype: that was found.
+      pictures: of it.
+      weights: kind -> weights after the last epoch [edge, op], where they are shown.
+    """
+    if not is_module(genotype.space):
+        return pictures_section("Cells", pictures)
+    lead = (
+        "From input to output; what lies within an option is asked for where that is "
+        "taken."
+    )
+    blocks: list[Block] = [Gallery(pictures), choices_table(genotype, weights)]
+    return Section("Choices", blocks, lead)
 
 
 def pictures_section(
@@ -221,8 +276,9 @@ def networks_section(found: RetrainResult) -> Section:
     if not found.baselines:
         return Section("Retrained network", blocks, lead)
     grouped = [row | {"group": str(row["network"]).split()[0]} for row in rows]
-    blocks.append(Gallery([_plot_front(grouped, test_column(found.measure))]))
-    return Section("Beside random cells", blocks, lead)
+    blocks.append(Gallery([_plot_front(grouped, found.measure)]))
+    random = "choices" if is_module(found.network.genotype.space) else "cells"
+    return Section(f"Beside random {random}", blocks, lead)
 
 
 def class_sections(run: RunDirectory) -> list[Section]:
@@ -264,24 +320,28 @@ def cost_sections(searches: Mapping[str, SearchResult]) -> list[Section]:
     trained = {name: one for name, one in every.items() if one is not None}
     if not trained:
         return []
-    column = test_column(next(iter(trained.values())).measure)
+    measure = next(iter(trained.values())).measure
     rows = [
         row | {"group": name}
         for name, one in trained.items()
-        if test_column(one.measure) == column
+        if one.measure.title == measure.title
         for row in network_rows(one)
     ]
-    return [pictures_section("Accuracy against cost", [_plot_front(rows, column)])]
+    words = f"{measure.words[:1].upper()}{measure.words[1:]}"
+    return [pictures_section(f"{words} against cost", [_plot_front(rows, measure)])]
 
 
-def _plot_front(rows: Sequence[Mapping[str, Any]], column: str) -> Picture:
+def _plot_front(rows: Sequence[Mapping[str, Any]], measure: Score) -> Picture:
     import pandas as pd
 
     from darts_jax.plots.front import plot_front
 
-    measure = column.removesuffix(" %")
-    caption = f"Parameters and {measure} of every network; the steps are the best."
-    figure = plot_front(pd.DataFrame(rows), "parameters", column, "network")
+    column = test_column(measure)
+    caption = (
+        f"Parameters and test {measure.words} of every network; the steps are the best."
+    )
+    points = pd.DataFrame(rows)
+    figure = plot_front(points, "parameters", column, "network", measure.more_is_better)
     return Picture(figure, caption)
 
 
@@ -299,11 +359,16 @@ def background_sections(
       data: its data.
     """
     versions = read_versions(run)
+    known = read_identity(run.data) if is_module(config.space) else None
+    if is_module(config.space):
+        again = python_section(run, versions)
+    else:
+        again = _commands_section(reproduction_commands(run, config, versions))
     return [
         _settings_section(config),
-        _data_section(config, data),
+        examples_section(known) if known else _data_section(config, data),
         _environment_section(versions),
-        _commands_section(reproduction_commands(run, config, versions)),
+        again,
     ]
 
 

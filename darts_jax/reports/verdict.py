@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from darts_jax.analysis.comparison import improvement, improvement_by_run
-from darts_jax.analysis.intervals import PERCENT, mean_interval
+from darts_jax.analysis.intervals import PERCENT, MeasureRange, mean_interval
 
 CHANCE = 0.05
 """Largest chance of a random cell to do as well as a search that beats them."""
@@ -34,6 +34,8 @@ UNKNOWN = "unknown"
 FACT = "fact"
 
 RANDOM = "Did it beat random cells?"
+RANDOM_CHOICES = "Did it beat random choices?"
+DECIDED = "Did it decide?"
 COLLAPSE = "Did it collapse?"
 RANKING = "Is the supernet's ranking to be trusted?"
 COST = "What does the architecture cost?"
@@ -62,6 +64,66 @@ class Answer:
     figure: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """Words for the scores of networks.
+
+    Attributes:
+      measure: name of the score.
+      unit: of the numbers that people are shown.
+      more_is_better: whether a larger number is a better one.
+      within: range of the numbers.
+      networks: what a search finds.
+      random: networks beside it.
+      one_random: one of these.
+      question: whether that beats random ones.
+      examples: what a network is tested on.
+    """
+
+    measure: str = "accuracy"
+    unit: str = "%"
+    more_is_better: bool = True
+    within: MeasureRange = PERCENT
+    networks: str = "cells"
+    random: str = "random cells"
+    one_random: str = "one random cell"
+    question: str = RANDOM
+    examples: str = "images"
+
+    def number(self, value: float) -> str:
+        """Returns a score with its unit.
+
+        Args:
+          value: as people are shown it.
+        """
+        return (
+            f"{value:.2f} %"
+            if self.unit == "%"
+            else f"{value:.4g} {self.unit}".rstrip()
+        )
+
+    def difference(self, value: float) -> str:
+        """Returns a difference of scores with its unit.
+
+        Args:
+          value: as people are shown it.
+        """
+        if self.unit == "%":
+            return f"{value:+.2f} points"
+        return f"{value:+.4g} {self.unit}".rstrip()
+
+    def merit(self, value: float) -> float:
+        """Returns a score or a difference with a sign by which more is better.
+
+        Args:
+          value: as people are shown it.
+        """
+        return value if self.more_is_better else -value
+
+
+_CELLS = Told()
+
+
 def answer_unknown(question: str, because: str, command: str = "") -> Answer:
     """Makes the answer to a question that the measurements do not answer.
 
@@ -77,11 +139,11 @@ def answer_unknown(question: str, because: str, command: str = "") -> Answer:
 def judge_against_random(
     searched: Sequence[float],
     random: Sequence[float],
-    measure: str = "accuracy",
-    what: str = "searched cells",
+    told: Told = _CELLS,
+    what: str = "",
     beside: Sequence[Sequence[float]] = (),
 ) -> Answer:
-    """Compares searched cells with random ones, all trained by one recipe.
+    """Compares searched networks with random ones, all trained by one recipe.
 
     Two searches or more have an interval: of the differences between each and the mean
     of the random cells that its own run trained, where two runs or more have such, or
@@ -89,42 +151,45 @@ def judge_against_random(
     cell would be among the first ``r`` of ``n`` with chance ``r / n``.
 
     Args:
-      searched: test accuracies of the searched cells, in percent.
-      random: test accuracies of all random cells, in percent.
-      measure: name of the accuracy.
+      searched: test scores of the searched networks, as people are shown them.
+      random: test scores of all random networks.
+      told: words for them.
       what: name of what ``searched`` are results of, where they are several.
-      beside: for each searched cell, where each is from a run of its own, the
-        accuracies of the random cells that this run trained, with its seed and data.
+      beside: for each searched network, where each is from a run of its own, the
+        scores of the random ones that this run trained, with its seed and data.
     """
+    what = what or f"searched {told.networks}"
     mean = float(np.mean(random))
     if min(len(searched), len(random)) > 1:
         if beside:
-            found = improvement_by_run(searched, beside, PERCENT)
+            found = improvement_by_run(searched, beside, told.within)
         else:
-            found = improvement(searched, random, PERCENT)
-        tone, words = _judge_interval(found.low, found.high)
+            found = improvement(searched, random, told.within)
+        ends = sorted(map(told.merit, (found.low, found.high)))
+        tone, words = _judge_interval(*ends)
+        points = "points" if told.unit == "%" else told.unit or "in all"
         evidence = (
-            f"{len(searched)} {what} against {len(random)} random cells, "
-            f"trained alike: a difference of {found} points of test {measure}."
+            f"{len(searched)} {what} against {len(random)} {told.random}, "
+            f"trained alike: a difference of {found} {points} of test {told.measure}."
         )
         if found.pairs:
             evidence += " A pair is a search and the mean of its own run's random ones."
-        figure = f"{found.difference:+.2f} points"
-        return Answer(RANDOM, tone, words, evidence, figure=figure)
+        figure = told.difference(found.difference)
+        return Answer(told.question, tone, words, evidence, figure=figure)
     (own, *_) = searched
-    place = 1 + sum(other >= own for other in random)
+    place = 1 + sum(told.merit(other) >= told.merit(own) for other in random)
     count = len(random) + 1
-    tone, words = _judge_chance(place / count, own > mean)
-    of = "one random cell" if count == 2 else f"{count - 1} random cells"
+    tone, words = _judge_chance(place / count, told.merit(own) > told.merit(mean))
+    of = told.one_random if count == 2 else f"{count - 1} {told.random}"
     evidence = (
-        f"{own:.2f} % test {measure}, {own - mean:+.2f} points from the mean of {of} "
-        f"trained alike ({mean:.2f} %). It is number {place} of {count}; by luck alone "
-        f"one is that high in {place / count:.0%} of cases."
+        f"{told.number(own)} test {told.measure}, {told.difference(own - mean)} from "
+        f"the mean of {of} trained alike ({told.number(mean)}). It is number {place} "
+        f"of {count}; by luck alone one is that good in {place / count:.0%} of cases."
     )
     if tone == UNSURE:
-        evidence += " More random cells, or more seeds of the search, would tell."
-    figure = f"{own:.2f} %, number {place} of {count}"
-    return Answer(RANDOM, tone, words, evidence, figure=figure)
+        evidence += f" More {told.random}, or more seeds of the search, would tell."
+    figure = f"{told.number(own)}, number {place} of {count}"
+    return Answer(told.question, tone, words, evidence, figure=figure)
 
 
 def judge_against_all_cells(
@@ -201,6 +266,33 @@ def judge_collapse(
     return Answer(COLLAPSE, BAD, words, f"{sentence} {evidence}".strip(), figure=figure)
 
 
+def judge_decisions(
+    weights: Mapping[str, Mapping[str, float]], undecided: Sequence[str]
+) -> Answer:
+    """Says whether a search decided, by the weights of the options of every choice.
+
+    Args:
+      weights: name of a choice -> option -> its weight after the last epoch.
+      undecided: names of the choices whose options weigh the same to within chance.
+    """
+    strongest = {name: max(own, key=lambda o: own[o]) for name, own in weights.items()}
+    listed = ", ".join(
+        f"{name} {option} {weights[name][option]:.2f}"
+        for name, option in strongest.items()
+        if len(weights[name]) > 1
+    )
+    evidence = f"The strongest options weigh: {listed}."
+    figure = f"{len(weights) - len(undecided)} of {len(weights)} choices"
+    if not undecided:
+        return Answer(DECIDED, GOOD, "Yes", evidence, figure=figure)
+    words = "No" if len(undecided) == len(weights) else "Not everywhere"
+    evidence = (
+        f"The options of {', '.join(undecided)} weigh the same to within chance; "
+        f"search longer or at a higher learning rate. {evidence}"
+    )
+    return Answer(DECIDED, BAD, words, evidence, figure=figure)
+
+
 def judge_losses(warnings: Mapping[str, Sequence[str]]) -> Answer:
     """Returns the answer for losses that grew beyond reason, though finite.
 
@@ -270,26 +362,32 @@ def judge_gap(
     genotype: float,
     because: str,
     command: str = "",
-    measure: str = "accuracy",
+    told: Told = _CELLS,
 ) -> Answer:
     """Says whether a supernet keeps its accuracy with the genotype's operations alone.
 
     A small loss shows that the supernet trained what it found, not that it ranks truly.
 
     Args:
-      supernet: held-out accuracy of the supernet, in [0, 1].
-      genotype: held-out accuracy of the same weights with the genotype's operations
-        alone, in [0, 1].
+      supernet: held-out score of the supernet; in [0, 1] where the unit is %.
+      genotype: held-out score of the same weights with the genotype's operations
+        alone.
       because: why nothing better is known.
       command: command line that would make it known.
-      measure: name of the accuracy.
+      told: words for the score.
     """
-    of = "" if measure == "accuracy" else f" {measure}"
-    sentence = (
-        f"the supernet has {supernet:.1%}{of} on held-out images, and {genotype:.1%} "
-        "with the genotype's operations alone"
+    of = "" if told.measure == "accuracy" else f" {told.measure}"
+    is_share = told.unit == "%"
+    soft, hard = (
+        f"{value:.1%}" if is_share else told.number(value)
+        for value in (supernet, genotype)
     )
-    if supernet - genotype > LOST:
+    alone = "operations" if told.networks == "cells" else told.networks
+    sentence = (
+        f"the supernet has {soft}{of} on held-out {told.examples}, and {hard} "
+        f"with the genotype's {alone} alone"
+    )
+    if is_share and supernet - genotype > LOST:
         evidence = (
             f"The discretisation gap is large: {sentence}. What its weights say is not "
             "what the genotype does."
@@ -299,13 +397,16 @@ def judge_gap(
     return answer_unknown(RANKING, f"{because}. As a hint, {sentence}", command)
 
 
-def state_cost(parameters: int, macs: int | None, network: str) -> Answer:
+def state_cost(
+    parameters: int, macs: int | None, network: str, example: str = "image"
+) -> Answer:
     """States the cost of the network that is trained from scratch.
 
     Args:
       parameters: number of trainable scalars, without an auxiliary head.
-      macs: multiply-accumulates for one image; None where they are not known.
+      macs: multiply-accumulates for one example; None where they are not known.
       network: the network and its sizes, in words.
+      example: what the network takes, in words.
     """
     words = f"{_format_count(parameters)} parameters"
     if macs is None:
@@ -315,7 +416,7 @@ def state_cost(parameters: int, macs: int | None, network: str) -> Answer:
     words += f", {_format_count(macs)} multiply-accumulates"
     evidence = (
         f"{parameters:,} trainable scalars and {macs:,} multiply-accumulates for one "
-        f"image: {network}."
+        f"{example}: {network}."
     )
     return Answer(COST, FACT, words, evidence)
 

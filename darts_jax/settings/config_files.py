@@ -18,6 +18,8 @@ from darts_jax.settings.config import (
     with_overrides,
 )
 from darts_jax.settings.methods import METHODS, published_config
+from darts_jax.settings.schema import METRICS
+from darts_jax.spaces.modules import register_recorded
 
 OWN = Path("configs")
 """The user's own configs, in the working directory."""
@@ -29,6 +31,9 @@ def load_config(
     source: str | Path | None = None, overrides: Sequence[str] = ()
 ) -> ConfigDict:
     """Returns the defaults, changed by a config and then by single settings.
+
+    The space of a run of a user's network is registered, by ``space.json`` beside the
+    ``config.json``.
 
     Example:
       >>> load_config("pc_darts", ["search.epochs=3"]).search.epochs
@@ -138,6 +143,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"config {path} is not readable JSON: {error}") from None
     if not isinstance(tree, dict):
         raise InputError(f"config {path} is not a JSON object")
+    measured = register_recorded(path.parent)
+    if measured is not None:
+        METRICS[measured.name] = measured
     return tree
 
 

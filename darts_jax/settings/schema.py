@@ -49,11 +49,16 @@ from darts_jax.settings.setting import (
 )
 from darts_jax.settings.task_schema import TASK_SCHEMA
 from darts_jax.spaces import SPACES
+from darts_jax.spaces.modules import Measured
 
 DTYPES = OneOf(("float32", "bfloat16"))
 
-METRICS = {"accuracy": "", "balanced_accuracy": "", "loss": ""}
-"""Name of a score -> nothing; networks of one's own add theirs."""
+METRICS = {
+    "accuracy": Measured("accuracy", more_is_better=True, scale=100.0, unit="%"),
+    "balanced_accuracy": Measured("balanced_accuracy", True, scale=100.0, unit="%"),
+    "loss": Measured("loss", more_is_better=False),
+}
+"""Name of a score -> how it is shown; networks of one's own add theirs."""
 
 
 def _sgd(part: str, final_rate: float) -> dict[str, Setting]:

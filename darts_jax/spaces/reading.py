@@ -15,6 +15,7 @@ from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.spaces.fit import describe_departures
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.literal import read_literal
+from darts_jax.spaces.modules import register_recorded
 from darts_jax.spaces.published import NAMED
 from darts_jax.spaces.written import parse_json, parse_nasbench201, parse_tree
 
@@ -75,6 +76,8 @@ def read_genotype_file(
 ) -> Genotype:
     """Reads the genotype in a file, as `read_genotype` does.
 
+    Beside it may lie the choices of the network that it is of, as in a run directory.
+
     Args:
       path: of the file.
       notify: receives remarks on how it was read.
@@ -82,6 +85,7 @@ def read_genotype_file(
     Raises:
       InputError: as `read_genotype`.
     """
+    register_recorded(path.parent)
     try:
         found = _last(_decoded(path))
         return _told(found, f"{path}: ", notify)

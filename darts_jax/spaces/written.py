@@ -196,12 +196,14 @@ def _of_choices(tree: Mapping[str, Any]) -> Genotype:
     if not isinstance(choices, Mapping):
         raise InputError(f"choices of the genotype are {_short(choices)}; want {{...}}")
     name = _name("the genotype: space", tree["space"])
-    if not modules.is_module(name):
+    space = get_space(name) if modules.is_module(name) else None
+    if not isinstance(space, modules.ChoiceSpace):
         raise InputError(
             f"the genotype is of a network {name[:60]!r}, which is not known here; "
-            "want darts_jax.space_of(module, example), or a --config FILE that calls it"
+            "want darts_jax.space_of(module, example), a --config FILE that calls it, "
+            f"or {modules.FILE} of a run beside the genotype"
         )
-    return modules.genotype_of(get_space(name), choices)
+    return modules.genotype_of(space, choices)
 
 
 def _cell(kind: str, tree: Any) -> CellGenotype:

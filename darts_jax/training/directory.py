@@ -21,6 +21,7 @@ from darts_jax.files import (
     write_atomically,
 )
 from darts_jax.settings.config_files import load_config
+from darts_jax.spaces.modules import FILE as SPACE
 from darts_jax.training.processes import is_writer
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "darts-jax")
@@ -56,6 +57,11 @@ class RunDirectory:
     def data(self) -> Path:
         """File that identifies the data; runs of earlier versions lack it."""
         return self.path / "data.json"
+
+    @property
+    def space(self) -> Path:
+        """File of the choices in a user's network; other runs lack it."""
+        return self.path / SPACE
 
     @property
     def metrics(self) -> Path:

@@ -35,6 +35,7 @@ from darts_jax.settings.scalars import (
     setting_of_scalar,
     training_scalars,
 )
+from darts_jax.tasks.module.problem import Problem
 from darts_jax.training.directory import (
     RunDirectory,
     atomic_write,
@@ -90,6 +91,8 @@ def open_run(
                 _reopen(run, config, verb, data, facts)
             else:
                 _create(run, config, verb, data, facts)
+            if isinstance(dataset, Problem) and not run.space.exists():
+                atomic_write(run.space, dataset.to_json())
 
     run_in_process_zero(create_or_reopen, f"to open {run.path}")
     return run

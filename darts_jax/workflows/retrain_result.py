@@ -47,6 +47,11 @@ class TrainedNetwork:
     also: Mapping[str, float] = dataclasses.field(default_factory=dict)
     cost: float | None = None
 
+    @property
+    def skips(self) -> int:
+        """Number of skip connections among the kept edges."""
+        return sum(cell.skips for cell in self.genotype.cells.values())
+
 
 def is_repeat(name: str) -> bool:
     """Returns whether a network is a further training of the genotype asked for.

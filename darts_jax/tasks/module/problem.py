@@ -1,8 +1,8 @@
 """A user's own problem: a network, examples, a loss and a metric."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Required, TypedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Required, TypedDict, overload
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
 from darts_jax.settings.config import default_config, with_overrides
 from darts_jax.settings.schema import METRICS
+from darts_jax.spaces.modules import Measured, write_space
 from darts_jax.types import AnyArray, Batch, Inputs, Outputs
 
 Loss = Callable[[Outputs, Any], Float[Array, ""]]
@@ -35,6 +36,7 @@ NAME = "module"
 """Value of the setting ``task`` for networks of one's own."""
 
 _EXAMPLES = 2  # of the network's example
+_OF_CLASSES = ("balanced_accuracy",)
 
 
 class ProblemParts(TypedDict, total=False):
@@ -87,6 +89,10 @@ class Problem:
         own = [f"task={NAME}", f"space={self.network.name}"]
         own += [f"data.metric={self.score.name}", f"data.name={self.examples.name}"]
         return with_overrides(base or default_config(), [*own, *overrides])
+
+    def to_json(self) -> str:
+        """Returns the choices and the measure, as a run directory keeps them."""
+        return write_space(self.network.space, _measured(self.score))
 
     @property
     def name(self) -> str:
@@ -143,9 +149,7 @@ def make_problem(
     example = inputs(jax.tree.map(lambda leaf: leaf[:_EXAMPLES], examples.train))
     network = space_of(module, example, name)
     each, score = _make_score(metric, loss, more_is_better)
-    SCORES[:] = [other for other in SCORES if other.name != score.name]
-    SCORES.append(score)
-    METRICS[score.name] = ""
+    METRICS[score.name] = _measured(score)
     return Problem(
         network, examples, loss, each, score, inputs, targets, optimizer=optimizer
     )
@@ -191,21 +195,31 @@ def losses_of(loss: Loss) -> Metric:
 def _make_score(
     metric: Metric | str, loss: Loss, more_is_better: bool
 ) -> tuple[Metric, Score]:
-    known = {
-        "accuracy": (is_right, Score("accuracy", _mean, scale=100, unit="%")),
-        "loss": (losses_of(loss), Score("loss", _mean, more_is_better=False)),
-    }
+    known = {"accuracy": is_right, "loss": losses_of(loss)}
     if isinstance(metric, str):
         if metric not in known:
             raise InputError(
                 f"metric is {metric!r}; want a function of (outputs, targets), or "
                 f"{' or '.join(known)}"
             )
-        each, score = known[metric]
-    else:
-        named = getattr(metric, "__name__", "metric").strip("<>_")
-        each, score = metric, Score(named, _mean, more_is_better)
-    return each, dataclasses.replace(score, loss=_mean_loss)
+        return known[metric], _score_of(METRICS[metric])
+    named = getattr(metric, "__name__", "metric").strip("<>_")
+    return metric, _score_of(Measured(named, more_is_better))
+
+
+def _score_of(measured: Measured) -> Score:
+    return Score(
+        measured.name,
+        _mean,
+        measured.more_is_better,
+        measured.scale,
+        measured.unit,
+        loss=_mean_loss,
+    )
+
+
+def _measured(score: Score) -> Measured:
+    return Measured(score.name, score.more_is_better, score.scale, score.unit)
 
 
 def _mean(sums: Any, count: int) -> float:
@@ -216,8 +230,29 @@ def _mean_loss(sums: Any, count: int) -> float:
     return float(sums["loss"]) / count
 
 
-SCORES = [Score("loss", _mean_loss, more_is_better=False)]
-"""Scores of the problems that have been made."""
+class _Scores(Sequence[Score]):
+    """Scores of all known measures, the loss first."""
+
+    def __len__(self) -> int:
+        return len(self._known())
+
+    @overload
+    def __getitem__(self, index: int) -> Score: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Score]: ...
+
+    def __getitem__(self, index: int | slice) -> Score | Sequence[Score]:
+        return self._known()[index]
+
+    def _known(self) -> list[Score]:
+        own = [known for known in METRICS.values() if known.name not in _OF_CLASSES]
+        own.sort(key=lambda known: known.name != "loss")
+        return list(map(_score_of, own))
+
+
+SCORES = _Scores()
+"""Scores that networks of one's own may be measured by."""
 
 
 identify.register(Problem, lambda problem: identify_examples(problem.examples))
