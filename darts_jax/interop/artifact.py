@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import export
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 from jax.typing import DTypeLike
@@ -25,31 +26,37 @@ class Program:
     Attributes:
       logits: the function.
       closed: its trace, without equations whose results nobody reads.
-      images: as stored [batch, height, width, channel]; the batch is a symbol.
+      images: as stored [batch, height, width, channel], or what else the network
+        takes; the batch is a symbol.
+      examples: some of them; None: any numbers do.
     """
 
     logits: Callable[[Array], Array]
     closed: ClosedJaxpr
     images: jax.ShapeDtypeStruct
+    examples: np.ndarray | None = None
 
 
 def trace_program(
     inference: Callable[[Array], Array],
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     dtype: DTypeLike = jnp.uint8,
+    examples: np.ndarray | None = None,
 ) -> Program:
     """Traces a function of stored images [batch, height, width, channel].
 
     Args:
       inference: images -> logits [batch, class].
-      image_shape: height, width, channels.
+      image_shape: height, width, channels, or those of what else the network takes.
       dtype: of the images.
+      examples: some of them, on which a conversion is checked; None: any numbers do.
     """
     (batch,) = export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *image_shape), dtype)
     traced = jax.make_jaxpr(inference)(images)
     # Keys of drop path that nobody draws from would be carried along, kernels and all.
-    return Program(inference, jaxprs.without_dead_equations(traced), images)
+    closed = jaxprs.without_dead_equations(traced)
+    return Program(inference, closed, images, examples)
 
 
 def to_jax_export(program: Program) -> bytes:

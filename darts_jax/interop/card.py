@@ -14,7 +14,8 @@ from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_networks import make_network
 from darts_jax.training.directory import RunDirectory, installed_versions, read_versions
 
-_KIND = "darts-jax export"
+KIND = "darts-jax export"
+"""Value of ``kind`` in every card."""
 
 
 def make_card(
@@ -37,7 +38,7 @@ def make_card(
     cost = network_cost(net, dataset.image_shape)
     network, *others = summary["networks"]
     return {
-        "kind": _KIND,
+        "kind": KIND,
         "genotype": json.loads(genotype.to_json()),
         "space": genotype.space,
         "data": {
@@ -65,13 +66,39 @@ def make_card(
             "dtype": "float32",
             "classes": list(dataset.class_names),
         },
-        "made": {
-            "seed": config.seed,
-            "retrain": config.retrain.to_dict(),
-            "trained_on": read_versions(directory).get("retrain", {}),
-            "exported_by": installed_versions(),
-        },
+        "made": describe_origin(directory, config),
     }
+
+
+def describe_origin(directory: RunDirectory, config: ConfigDict) -> dict[str, Any]:
+    """Returns how an exported network was made, as JSON has it.
+
+    Args:
+      directory: of its run.
+      config: of its training.
+    """
+    return {
+        "seed": config.seed,
+        "retrain": config.retrain.to_dict(),
+        "trained_on": read_versions(directory).get("retrain", {}),
+        "exported_by": installed_versions(),
+    }
+
+
+def format_origin(made: dict[str, Any]) -> str:
+    """Formats how an exported network was made, as Markdown.
+
+    Args:
+      made: see `describe_origin`.
+    """
+    versions = made["exported_by"]
+    return (
+        "## How it was made\n\n"
+        f"Trained from scratch (epochs {made['retrain']['epochs']}, batch size "
+        f"{made['retrain']['batch_size']}, seed {made['seed']}) by `darts-jax "
+        "retrain`, written by `darts-jax export`. `card.json` has every setting.\n\n"
+        "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
+    )
 
 
 def is_card(path: Path) -> bool:
@@ -81,7 +108,7 @@ def is_card(path: Path) -> bool:
       path: of the file, which may be absent.
     """
     try:
-        return bool(json.loads(path.read_text())["kind"] == _KIND)
+        return bool(json.loads(path.read_text())["kind"] == KIND)
     except (OSError, ValueError, LookupError, TypeError):
         return False
 
@@ -94,9 +121,7 @@ def format_card(card: dict[str, Any], genotype: Genotype) -> str:
       genotype: of the network.
     """
     data = card["data"]
-    made = card["made"]
     shape = ", ".join(map(str, card["input"]["shape"]))
-    versions = made["exported_by"]
     dtype = card["input"]["dtype"]
     is_image = dtype == "uint8"
     parts = [
@@ -126,11 +151,7 @@ def format_card(card: dict[str, Any], genotype: Genotype) -> str:
         f"{data['name']}, {data['training_images']:,} training images. Licence: "
         f"{data['licence']}.",
         "Classes: " + ", ".join(card["output"]["classes"]) + ".",
-        "## How it was made",
-        f"Trained from scratch (epochs {made['retrain']['epochs']}, batch size "
-        f"{made['retrain']['batch_size']}, seed {made['seed']}) by `darts-jax "
-        "retrain`, written by `darts-jax export`. `card.json` has every setting.",
-        "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
+        format_origin(card["made"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

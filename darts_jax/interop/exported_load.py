@@ -1,7 +1,7 @@
-"""Predictions of an exported network: ``python load.py [IMAGES.npy]``.
+"""Outputs of an exported network: ``python load.py [IMAGES.npy]``.
 
 Needs jax, numpy and flatbuffers, which `jax.export` reads its files by. ``card.json``
-has shape and type of the images; without any there is noise.
+has shape and type of what the network takes; without any there is noise.
 """
 
 import json
@@ -19,5 +19,6 @@ if __name__ == "__main__":
     noise = np.random.default_rng(0).integers(0, 256, shape)
     images = np.load(sys.argv[1]) if sys.argv[1:] else noise
     images = np.asarray(images, card["input"]["dtype"])
+    names = card["output"].get("classes")
     for logits in np.asarray(jit(model.call)(images)):
-        print(card["output"]["classes"][logits.argmax()], logits)
+        print(*([names[logits.argmax()]] if names else []), logits)

@@ -1,6 +1,7 @@
 """Searches in a user's own network: every verb, the same bits after a kill."""
 
 import itertools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
+from jax import export as jax_export
 
 import darts_jax
 from darts_jax import Choice, ValueChoice
@@ -15,7 +17,9 @@ from darts_jax.cost.choices import choice_costs
 from darts_jax.models.functional import count_parameters
 from darts_jax.tasks.cost_limits import Pricing
 from darts_jax.tasks.module.task import make_criterion
-from darts_jax.training.directory import load_architecture
+from darts_jax.tasks.registry import make_training
+from darts_jax.training.directory import RunDirectory, load_architecture
+from darts_jax.training.restore import restore_network
 from darts_jax.training.search_observer import SearchObserver
 
 RNG = np.random.default_rng(0)
@@ -85,6 +89,13 @@ def test_search_takes_the_module_itself(tmp_path, problem):
     assert "held_out_loss" in found.history
     text = (tmp_path / "run" / "genotype.json").read_text()
     assert '"middle": "' in text
+    # Elsewhere, where nobody knows the module.
+    del darts_jax.SPACES["own"]
+    page = darts_jax.report(tmp_path / "run").read_text()
+    for told in ("Did it beat random choices?", "Did it decide?", "if middle = layer"):
+        assert told in page
+    assert "darts_jax.search(config" in page
+    assert darts_jax.load_run(tmp_path / "run").genotype == found.genotype
 
 
 @pytest.mark.slow
@@ -98,6 +109,32 @@ def test_retrained_beside_random_choices_and_evaluated(tmp_path, problem):
     net = problem.network.decide(found.genotype)
     params = jax.eval_shape(lambda: net.init(jax.random.key(0), INPUTS, train=False))
     assert result.networks[0].parameters == count_parameters(params["params"])
+
+
+def test_exported_as_it_is_evaluated(tmp_path, problem):
+    """The file alone gives the outputs of the trained module, for any batch."""
+    choices = {"width": 4, "middle": "layer", "rate": 0.3, "last": 6}
+    genotype = problem.network.genotype(choices)
+    config = problem.config(*SMALL, "retrain.epochs=1")
+    darts_jax.retrain(config, tmp_path / "run", genotype, problem)
+    with pytest.raises(darts_jax.InputError, match=r"want darts_jax\.export\(run, out"):
+        darts_jax.export(tmp_path / "run", tmp_path / "out")
+    files = darts_jax.export(tmp_path / "run", tmp_path / "out", dataset=problem)
+    assert all(path.exists() for path in files)
+    card = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert card["input"] == {"shape": ["batch", 6], "dtype": "float32"}
+    model = (tmp_path / "out" / "model.jax_export").read_bytes()
+    called = jax.jit(jax_export.deserialize(bytearray(model)).call)
+    job = make_training(config, problem, genotype)
+    params, stats = restore_network(RunDirectory(tmp_path / "run"), job).tested
+    net = darts_jax.decide(Net(), choices)
+    wanted = net.apply({"params": params, **stats}, INPUTS[64:], train=False)
+    for rows in (slice(64, 67), slice(64, 96)):
+        np.testing.assert_allclose(
+            called(INPUTS[rows]), wanted[: rows.stop - 64], rtol=1e-5, atol=1e-6
+        )
+    right = np.mean(np.argmax(wanted, -1) == LABELS[64:])
+    assert card["score"]["test"] == pytest.approx(100 * right)
 
 
 @pytest.mark.slow

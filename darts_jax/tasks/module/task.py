@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.bilevel.losses import Criterion
 from darts_jax.bilevel.weight_training import Optimizer, Training, make_sgd
+from darts_jax.choices.discrete import DiscreteNetwork
 from darts_jax.cost.choices import choice_costs, option_costs
 from darts_jax.cost.expected import ExpectedCost
 from darts_jax.cost.sites import Costs
@@ -35,8 +36,10 @@ from darts_jax.tasks.task import Task, require_settings
 from darts_jax.tasks.training_job import make_training_job
 from darts_jax.types import (
     Batch,
+    Inputs,
     Metrics,
     Mixture,
+    NetworkApply,
     Outputs,
     Params,
     Scalars,
@@ -122,24 +125,7 @@ def _make_training(
     def init_network(key: PRNGKeyArray) -> Initialized:
         return network.init(key, problem.network.arrays())
 
-    def apply(
-        params: Params,
-        stats: Stats,
-        inputs: Any,
-        drop_rate: Float[Array, ""],
-        key: PRNGKeyArray,
-        *,
-        train: bool,
-    ) -> tuple[Outputs, Stats]:
-        del drop_rate
-        with use_precision(config.precision):
-            return network.apply(params, stats, inputs, key, train=train)
-
-    def predict(state: TrainState, inputs: Any) -> Outputs:
-        params, stats = state.tested
-        key = step_key(state.key, state.step)
-        return apply(params, stats, inputs, jnp.zeros(()), key, train=False)[0]
-
+    apply = _network_apply(config, network)
     settings = config.retrain
     sgd = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
     return make_training_job(
@@ -157,9 +143,51 @@ def _make_training(
         feed=shuffled_feed([examples.train], size, unit="examples"),
         prepare=_make_preparation(layout),
         held_out=single_pass_feed(examples.test, size, _mark, unit="examples"),
-        examination=sum_metrics(problem, predict, layout),
+        examination=sum_metrics(problem, _prediction(apply), layout),
         metrics=_SUMS,
     )
+
+
+def make_module_inference(
+    config: ConfigDict, problem: Problem, genotype: Genotype
+) -> Callable[[TrainState, Inputs], Outputs]:
+    """Makes the function of a network as it is tested, on one device.
+
+    Args:
+      config: settings of a run.
+      problem: the network with open choices.
+      genotype: its choices.
+
+    Returns:
+      (state of a training, what the network takes) -> its outputs.
+    """
+    return _prediction(_network_apply(config, problem.network.discrete(genotype)))
+
+
+def _network_apply(config: ConfigDict, network: DiscreteNetwork) -> NetworkApply:
+    def apply(
+        params: Params,
+        stats: Stats,
+        inputs: Any,
+        drop_rate: Float[Array, ""],
+        key: PRNGKeyArray,
+        *,
+        train: bool,
+    ) -> tuple[Outputs, Stats]:
+        del drop_rate
+        with use_precision(config.precision):
+            return network.apply(params, stats, inputs, key, train=train)
+
+    return apply
+
+
+def _prediction(apply: NetworkApply) -> Callable[[TrainState, Inputs], Outputs]:
+    def predict(state: TrainState, inputs: Inputs) -> Outputs:
+        params, stats = state.tested
+        key = step_key(state.key, state.step)
+        return apply(params, stats, inputs, jnp.zeros(()), key, train=False)[0]
+
+    return predict
 
 
 def make_criterion(problem: Problem) -> Criterion:
