@@ -44,7 +44,7 @@ def results(run: Path):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_preempted_runs_end_with_the_bits_of_one_that_was_not(shape, tmp_path):
     processes, devices, kills = SHAPES[shape]
-    epochs = 4 * kills + 2
+    epochs = 6 * kills + 2
     whole = Preempted(tmp_path / "whole", processes, devices, epochs)
     whole.finish()
     often = Preempted(tmp_path / "often", processes, devices, epochs)

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import os
 
 import jax
 import jax.numpy as jnp
@@ -248,20 +247,7 @@ def run_rows(rows, step):
 
 
 PARTS = 4
-ONE = os.environ.get("DARTS_JAX_PART", "")
-"""The part of all pairs that runs; empty: every part."""
-in_parts = pytest.mark.parametrize(
-    "part",
-    [
-        pytest.param(
-            part,
-            marks=pytest.mark.skipif(
-                ONE not in ("", str(part)), reason=f"only part {ONE} of the pairs runs"
-            ),
-        )
-        for part in range(PARTS)
-    ],
-)
+in_parts = pytest.mark.parametrize("part", range(PARTS))
 
 
 @pytest.mark.slow
