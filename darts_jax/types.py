@@ -145,6 +145,20 @@ class Text(struct.PyTreeNode):
     stream: Int[AnyArray, " batch"]
 
 
+class Matching(struct.PyTreeNode):
+    """How far gradients of operations on training and validation batches agree (OLES).
+
+    Attributes:
+      cosines: operation -> sum [cell, edge] of its cosines since the last look at them.
+      counts: operation -> their number [cell, edge], int32.
+      stopped: operation -> bool [cell, edge], True where its weights rest.
+    """
+
+    cosines: dict[str, Float[Array, "cell edge"]]
+    counts: dict[str, Int[Array, "cell edge"]]
+    stopped: dict[str, Bool[Array, "cell edge"]]
+
+
 class SearchState(struct.PyTreeNode):
     """State of a search: everything that its next step depends on but the data.
 
@@ -160,6 +174,7 @@ class SearchState(struct.PyTreeNode):
         relative excess; 0 if there is no constraint.
       weight_optimizer: state of the optimizer of ``params``.
       alpha_optimizer: state of the optimizer of ``alpha``.
+      matching: of operations that may come to rest; None if none may.
     """
 
     step: Int[Array, ""]
@@ -172,6 +187,7 @@ class SearchState(struct.PyTreeNode):
     multiplier: Float[Array, ""]
     weight_optimizer: optax.OptState
     alpha_optimizer: optax.OptState
+    matching: Matching | None = None
 
 
 class TrainState(struct.PyTreeNode):

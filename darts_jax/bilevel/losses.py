@@ -12,6 +12,7 @@ from darts_jax.types import (
     Batch,
     Examples,
     Inputs,
+    Loss,
     Metrics,
     Outputs,
     Scalars,
@@ -84,6 +85,30 @@ def batch_loss(
     return jnp.mean(
         shares * losses(batch.labels) + (1 - shares) * losses(partners.labels)
     )
+
+
+def flood(
+    loss: Float[Array, ""], level: Float[AnyArray, ""] | float
+) -> Float[Array, ""]:
+    """Computes ``|loss - level| + level``: a loss below the level is ascended.
+
+    Flooding (Ishida et al., 2020, equation 2).
+
+    Args:
+      loss: of a batch.
+      level: the flood's, 0 or more.
+    """
+    return jnp.abs(loss - level) + level
+
+
+def flooded(loss: Loss, level: Float[AnyArray, ""]) -> Loss:
+    """Returns the `flood` of a loss, by weights and architecture.
+
+    Args:
+      loss: of one batch.
+      level: the flood's, 0 or more.
+    """
+    return lambda params, alpha: flood(loss(params, alpha), level)
 
 
 def cross_entropies(

@@ -9,6 +9,7 @@ op] that are 0 there. `relax` applies one to all kinds. To add one:
 import dataclasses
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,6 +67,19 @@ class Relaxation:
     weight_relaxation: RelaxationFunction | None = None
     cost_relaxation: RelaxationFunction | None = None
     edge_function: EdgeFunction | None = None
+
+
+def assert_shapes(alpha: Alpha, mask: Mask) -> None:
+    """Raises AssertionError where alpha's shapes are not those of the mask.
+
+    Args:
+      alpha: kind -> parameters [edge, op]; edge logits may be there, too.
+      mask: kind -> [edge, op].
+    """
+    kinds = [name for name in alpha if is_operations(name)]
+    assert set(kinds) == set(mask), f"alpha is of {sorted(kinds)}, mask {sorted(mask)}"
+    for kind in kinds:
+        chex.assert_shape(alpha[kind], np.shape(mask[kind]), custom_message=kind)
 
 
 def relax(

@@ -16,7 +16,6 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, UInt
 
@@ -35,15 +34,16 @@ from darts_jax.bilevel.cost_constraint import (
     next_multiplier,
 )
 from darts_jax.bilevel.decisions import Decisions
-from darts_jax.bilevel.losses import CLASSIFICATION_CRITERION, Criterion
+from darts_jax.bilevel.losses import CLASSIFICATION_CRITERION, Criterion, flood, flooded
 from darts_jax.bilevel.microbatches import scan_microbatches
+from darts_jax.bilevel.operation_stop import OperationStop, stopped_share
 from darts_jax.bilevel.perturbation import Perturbation, no_perturbation
 from darts_jax.bilevel.regime import Regime, split
 from darts_jax.bilevel.regularization import Term, penalty
 from darts_jax.bilevel.relaxation import (
     Relaxation,
+    assert_shapes,
     dropping_edges,
-    is_operations,
     relax,
 )
 from darts_jax.bilevel.weight_training import Optimizer, make_sgd
@@ -124,6 +124,8 @@ class Search:
       weights_first: True if the weights' step comes first; the architecture's gradient
         is then taken at the new weights.
       decisions: decides about edges while the search goes on; None decides nothing.
+      operation_stop: brings weights of single operations to rest; None brings none.
+      floods: True if the weights ascend a training loss below the scalar ``flood``.
     """
 
     apply: SupernetApply
@@ -150,6 +152,8 @@ class Search:
     optimizer: Optimizer = make_sgd
     weights_first: bool = False
     decisions: Decisions | None = None
+    operation_stop: OperationStop | None = None
+    floods: bool = False
 
     def init(
         self,
@@ -173,9 +177,10 @@ class Search:
           AssertionError: the shapes of alpha are not those of the mask.
         """
         given = {k: jnp.asarray(m) for k, m in (mask or self.mask).items()}
-        _assert_shapes(alpha, given)
+        assert_shapes(alpha, given)
         dtype = jax.tree.leaves(alpha)[0].dtype
         blank = optimizers.blank_scalars()
+        stop = self.operation_stop
         return SearchState(
             step=jnp.zeros((), jnp.int32),
             key=key,
@@ -187,6 +192,7 @@ class Search:
             multiplier=jnp.zeros((), dtype),
             weight_optimizer=self.optimizer(blank).init(params),
             alpha_optimizer=self.update.transformation(blank).init(alpha),
+            matching=None if stop is None else stop.init(params),
         )
 
     def step(
@@ -202,14 +208,14 @@ class Search:
 
         Returns:
           The new state, and sums over the examples of ``train``: the criterion's
-          metrics, ``gradient_norm`` of the architecture and, under a cost constraint,
-          its ``multiplier``.
+          metrics, ``gradient_norm`` of the architecture, ``multiplier`` of a cost
+          constraint and ``stopped``, the share of operations that rest.
 
         Raises:
           AssertionError: the shapes of alpha are not those of the mask, or a scalar is
             an array.
         """
-        _assert_shapes(state.alpha, state.mask)
+        assert_shapes(state.alpha, state.mask)
         chex.assert_rank(jax.tree.leaves(scalars), 0)
         keys = jax.random.split(step_key(state.key, state.step), 4)
 
@@ -229,7 +235,7 @@ class Search:
 
         def learn_weights(state: SearchState) -> tuple[SearchState, Metrics]:
             return self._weight_step(
-                state, train, scalars, key=keys[2], noise_key=keys[3]
+                state, train, valid, scalars, key=keys[2], noise_key=keys[3]
             )
 
         if self.weights_first:
@@ -241,6 +247,8 @@ class Search:
         means = {"gradient_norm": norm}
         if self.cost_constraint is not None:
             means["multiplier"] = new.multiplier
+        if new.matching is not None:
+            means["stopped"] = stopped_share(new.matching)
         count = metrics["count"]
         means = {k: mean.astype(jnp.float32) * count for k, mean in means.items()}
         return new, metrics | means
@@ -354,6 +362,7 @@ class Search:
         self,
         state: SearchState,
         train: Batch,
+        valid: Batch,
         scalars: Scalars,
         *,
         key: PRNGKeyArray,
@@ -361,9 +370,19 @@ class Search:
     ) -> tuple[SearchState, Metrics]:
         """Returns the state with its next weights, and the criterion's metrics."""
         mixture = self._perturbed_mixture(state, train, scalars, key, noise_key)
-        (value, (stats, outputs)), gradient = jax.value_and_grad(
-            self.loss, has_aux=True
-        )(state.params, mixture, state.stats, train, key, scalars)
+        slope = jax.value_and_grad(self.loss, has_aux=True)
+        (value, (stats, outputs)), gradient = slope(
+            state.params, mixture, state.stats, train, key, scalars
+        )
+        stop, matching = self.operation_stop, state.matching
+        if stop is not None and matching is not None:
+            _, other = slope(state.params, mixture, state.stats, valid, key, scalars)
+            least = scalars["operation_stop"]["least"]
+            matching = stop.observe(matching, gradient, other, least)
+            gradient = stop.silence(matching, gradient)
+        if self.floods:
+            sign = jax.grad(flood)(value, scalars["flood"])
+            gradient = optax.tree.scale(sign, gradient)
         if self.hook_cells is not None:
             kind, cells = self.hook_cells
             hook = self._hook_gradient(kind, cells, state, mixture, train, scalars, key)
@@ -371,11 +390,15 @@ class Search:
         updates, weight_optimizer = self.optimizer(scalars).update(
             gradient, state.weight_optimizer, state.params
         )
+        params = optax.apply_updates(state.params, updates)
+        if stop is not None and matching is not None:
+            params = stop.keep(matching, state.params, params)
         new = state.replace(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=params,
             stats=stats,
             weight_optimizer=weight_optimizer,
+            matching=matching,
         )
         return new, self.criterion.metrics(value, outputs, train)
 
@@ -431,7 +454,7 @@ class Search:
             train_loss = self.loss_on(state, train, train_key, scalars)
             valid_loss = self.loss_on(state, valid, valid_key, scalars)
             gradient = self.hypergradient(
-                train_loss,
+                flooded(train_loss, scalars["flood"]) if self.floods else train_loss,
                 self.regime(train_loss, valid_loss, scalars["valid_weight"]),
                 state.params,
                 state.alpha,
@@ -567,11 +590,3 @@ class Search:
         one = mixture.weights[kind]
         each = jnp.broadcast_to(one, (cells, *one.shape))
         return self.weight_hook(loss, state.params, each)
-
-
-def _assert_shapes(alpha: Alpha, mask: Mask) -> None:
-    """Raises AssertionError where alpha's shapes are not those of the mask."""
-    kinds = [name for name in alpha if is_operations(name)]
-    assert set(kinds) == set(mask), f"alpha is of {sorted(kinds)}, mask {sorted(mask)}"
-    for kind in kinds:
-        chex.assert_shape(alpha[kind], np.shape(mask[kind]), custom_message=kind)

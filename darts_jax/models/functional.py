@@ -191,6 +191,29 @@ def channel_sums(params: Params) -> list[Float[Array, "... channel"]]:
     return sums
 
 
+def label_operations(params: Params) -> Any:
+    """Returns a tree of parameters' form with the name of each leaf's operation.
+
+    A leaf of an operation has the axes [cell, edge, ...].
+
+    Args:
+      params: of a supernet.
+
+    Returns:
+      Names as "blocks_0_2/sep_conv_3x3"; "" for what is of no operation on an edge.
+    """
+
+    def label(path: Any, leaf: Any) -> str:
+        del leaf
+        names = [entry.key for entry in path]
+        if "edges" not in names:
+            return ""
+        place = names.index("edges")
+        return "/".join([*names[:place], names[place + 1]])
+
+    return jax.tree_util.tree_map_with_path(label, params)
+
+
 def identity_statistics(stats: Stats) -> Stats:
     """Returns statistics by which BN in test mode leaves its input as it is.
 

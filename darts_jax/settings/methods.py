@@ -358,6 +358,15 @@ METHODS: dict[str, Method] = {
         "Li et al. 2020, 1912.00195",
         {"search.decisions.every": 5, "search.decisions.first": 9},
     ),
+    "oles": Method(
+        "OLES", "Jiang et al. 2023, NeurIPS", {"search.operation_stop.window": 20}
+    ),
+    "beta_darts_pp": Method(
+        "beta-DARTS++",
+        "Ye et al. 2023, 2301.06393",
+        {"search.terms.logsumexp": "0:25", "search.flood": "0.1"},
+        sizes=_NO_NONE,
+    ),
     "darts_plus": Method(
         "DARTS+", "Liang et al. 2019, 1909.06035", {"search.stop": "skip_count"}
     ),

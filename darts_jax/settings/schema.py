@@ -373,6 +373,25 @@ SCHEMA: dict[str, Setting] = {
     "search.decisions.first": Setting(
         9, "Epochs before the first of these decisions.", COUNT, "epochs"
     ),
+    "search.operation_stop.window": Setting(
+        0,
+        "Steps between two looks at whether an operation's weights overfit and come to "
+        "rest (OLES); 0: none do.",
+        COUNT,
+        "steps",
+    ),
+    "search.operation_stop.least": Setting(
+        "0.4",
+        "Least mean cosine of their gradients on training and validation batches.",
+        Scheduled(Range(least=-1.0, most=1.0)),
+        scalar="operation_stop.least",
+    ),
+    "search.flood": Setting(
+        "0",
+        "Training loss below which the weights ascend it (flooding, beta-DARTS++).",
+        Scheduled(COUNT),
+        scalar="flood",
+    ),
     "search.stages": Setting(
         "", "Settings of one search after another, as search.epochs=2; search.epochs=3."
     ),

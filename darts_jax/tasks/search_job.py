@@ -27,6 +27,7 @@ from darts_jax.bilevel.discretization import (
 )
 from darts_jax.bilevel.hypergradient import HYPERGRADIENTS, exact, first_order
 from darts_jax.bilevel.losses import CLASSIFICATION_CRITERION, Criterion
+from darts_jax.bilevel.operation_stop import OperationStop
 from darts_jax.bilevel.perturbation import PERTURBATIONS
 from darts_jax.bilevel.regime import REGIMES
 from darts_jax.bilevel.regularization import TERMS
@@ -183,6 +184,7 @@ def make_search_job(
             *metrics,
             "gradient_norm",
             *(("multiplier",) if method.cost_constraint else ()),
+            *(("stopped",) if method.operation_stop else ()),
         ),
         probes={
             "eigenvalue": probe(functools.partial(_eigenvalue, products=products)),
@@ -265,7 +267,13 @@ def make_method(
         costs=costs(settings.costs, net, size) if "expected_cost" in terms else None,
         criterion=criterion,
         decisions=_make_decisions(config, space) if settings.decisions.every else None,
+        operation_stop=_make_operation_stop(settings.operation_stop.window),
+        floods=not Schedule.parse(settings.flood).is_zero,
     )
+
+
+def _make_operation_stop(window: int) -> OperationStop | None:
+    return OperationStop(functional.label_operations, window) if window else None
 
 
 def _make_decisions(config: ConfigDict, space: Space) -> Decisions:

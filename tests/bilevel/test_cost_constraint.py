@@ -44,9 +44,9 @@ from darts_jax.models.network import Network
 from darts_jax.spaces import get_space, moves
 from darts_jax.spaces.mobile import BlockStage, block_names, mobile_space
 from darts_jax.tasks.cost_limits import Limit, Pricing, budget_of_space
-from darts_jax.training.search_observer import SearchObserver
 from tests.support import tiny
 from tests.support.budgets import images, settings, small
+from tests.support.killed import assert_same_end, search_with_and_without_a_kill
 from tests.support.tiny import quick_jit, ragged_space
 
 
@@ -328,22 +328,10 @@ def test_a_search_that_was_killed_ends_with_the_same_bits(
 ):
     config = settings()
     config.search.budget.update(rule="augmented", target=0.04)
-    whole = darts_jax.search(config, tmp_path / "whole", images())
-    measure = SearchObserver.measure
-
-    def killed(self, moment):
-        if moment.epoch == 2:
-            raise KeyboardInterrupt
-        return measure(self, moment)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SearchObserver, "measure", killed)
-        with pytest.raises(KeyboardInterrupt):
-            darts_jax.search(config, tmp_path / "killed", images())
-    again = darts_jax.search(config, tmp_path / "killed", images())
-    for kind, values in whole.alpha.items():
-        np.testing.assert_array_equal(again.alpha[kind], values)
-    assert again.genotype == whole.genotype
+    whole, again = search_with_and_without_a_kill(
+        config, tmp_path, images(), monkeypatch
+    )
+    assert_same_end(whole, again)
     last = whole.records[-1]["multiplier"]
     assert again.records[-1]["multiplier"] == last > 0
 

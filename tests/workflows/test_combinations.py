@@ -49,6 +49,7 @@ NETWORK = {
     "execution": [{"supernet.execution": n} for n in ("scan", "batch")],
     "dtype": [{"supernet.dtype": n} for n in ("float32", "bfloat16")],
     "microbatches": [{"search.microbatches": n} for n in (1, 2)],
+    "operation stop": [{"search.operation_stop.window": n} for n in (0, 1)],
     "corruption": [{}]
     + [
         {"search.corruption.kind": n, "search.corruption.strength": "0.2"}
@@ -70,6 +71,7 @@ STEP = {
     "decisions": [
         {"search.decisions.every": n, "search.decisions.first": 0} for n in (0, 1)
     ],
+    "flood": [{"search.flood": t} for t in ("0", "9")],
     "perturbation": [
         {"search.perturbation": n, "search.radius": "0.1"} for n in PERTURBATIONS
     ],

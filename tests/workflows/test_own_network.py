@@ -18,9 +18,9 @@ from darts_jax.models.functional import count_parameters
 from darts_jax.tasks.cost_limits import Pricing
 from darts_jax.tasks.module.task import make_criterion
 from darts_jax.tasks.registry import make_training
-from darts_jax.training.directory import RunDirectory, load_architecture
+from darts_jax.training.directory import RunDirectory
 from darts_jax.training.restore import restore_network
-from darts_jax.training.search_observer import SearchObserver
+from tests.support.killed import assert_same_end, search_with_and_without_a_kill
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, 96).astype(np.int32)
@@ -140,30 +140,10 @@ def test_exported_as_it_is_evaluated(tmp_path, problem):
 @pytest.mark.slow
 def test_a_killed_search_ends_with_the_same_bits(tmp_path, problem, monkeypatch):
     config = problem.config(*SMALL, "search.hypergradient=exact")
-    darts_jax.search(config, tmp_path / "whole", problem)
-
-    class Killed(Exception):
-        pass
-
-    def die(self, end):
-        if end.epoch > 1:
-            raise Killed
-        return measure(self, end)
-
-    measure = SearchObserver.measure
-    with monkeypatch.context() as patch:
-        patch.setattr(SearchObserver, "measure", die)
-        with pytest.raises(Killed):
-            darts_jax.search(config, tmp_path / "killed", problem)
-    darts_jax.search(config, tmp_path / "killed", problem)
-    for epoch in (1, 2):
-        name = f"architecture/epoch_{epoch:04d}.npz"
-        whole, killed = (
-            load_architecture(tmp_path / run / name) for run in ("whole", "killed")
-        )
-        assert whole.keys() == killed.keys()
-        for kind, alpha in whole.items():
-            np.testing.assert_array_equal(alpha, killed[kind])
+    whole, again = search_with_and_without_a_kill(
+        config, tmp_path, problem, monkeypatch
+    )
+    assert_same_end(whole, again)
     other = darts_jax.make_problem(
         Net(), data=(INPUTS + 1, LABELS), loss=cross_entropy, name="own"
     )

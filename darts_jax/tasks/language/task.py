@@ -256,6 +256,7 @@ _NOT_IN_SEARCH = {
     "search.microbatches": 1,
     "search.validation": "train",
     "search.images": 0,
+    "search.operation_stop.window": 0,
 }
 _NOT_IN_TRAINING = {
     "data.class_weights": "none",

@@ -304,6 +304,7 @@ _NOT_IN_SEARCH = {
     "search.images": 0,
     "search.corruption.kind": "none",
     "search.hook": "none",
+    "search.operation_stop.window": 0,
 }
 _NOT_IN_TRAINING = {
     "data.class_weights": "none",
