@@ -146,7 +146,7 @@ class Text(struct.PyTreeNode):
 
 
 class Matching(struct.PyTreeNode):
-    """How far gradients of operations on training and validation batches agree (OLES).
+    """Agreement of operations' gradients on training and validation batches (OLES).
 
     Attributes:
       cosines: operation -> sum [cell, edge] of its cosines since the last look at them.

@@ -202,7 +202,7 @@ def test_a_method_names_its_source_and_an_operation_says_what_it_is():
     for method in darts_jax.METHODS.values():
         assert re.search(r"\b(19|20)\d\d\b", method.source)
     for make in darts_jax.OPERATIONS.values():
-        assert inspect.getdoc(type(make(4, 1, False)))
+        assert inspect.getdoc(type(make(4, 2, False)))
 
 
 PATHS = sorted(
