@@ -179,7 +179,9 @@ def test_the_quickstart_is_a_part_of_the_readme():
 
 
 def test_links_of_copied_pages_are_mended(monkeypatch):
-    pytest.importorskip("sphinx")
+    pytest.importorskip(
+        "sphinx", reason="Sphinx, which builds the site, is not installed"
+    )
     monkeypatch.syspath_prepend(DOCS)
     pages = importlib.import_module("pages")
     notebook = next(page for page in pages.COPIES if page.suffix == ".ipynb")
@@ -296,7 +298,7 @@ def test_what_a_page_says_runs(page, place):
         run([sys.executable, "page.py"], place, page.name)
     cells = "\n".join(blocks(page, "{code-cell} python"))
     if cells:
-        pytest.importorskip("IPython")
+        pytest.importorskip("IPython", reason="IPython is not installed")
         (place / "cells.py").write_text(re.sub(r"^:.*$", "", cells, flags=re.M))
         # Sphinx executes them in the folder of the page.
         run([sys.executable, str(place / "cells.py")], page.parent, page.name)

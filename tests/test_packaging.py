@@ -90,7 +90,9 @@ def environment():
 @pytest.fixture(scope="module")
 def uv():
     """Makes environments and resolves for any Python, where a registry answers."""
-    tool = pytest.importorskip("uv").find_uv_bin()
+    tool = pytest.importorskip(
+        "uv", reason="uv, which makes the environment, is not installed"
+    ).find_uv_bin()
     asked = subprocess.run(
         [tool, "pip", "compile", "--quiet", "--no-cache", "-"],
         env=environment(),

@@ -113,7 +113,9 @@ def test_a_signal_ends_a_call_and_its_handler_is_put_back(capsys):
     ],
 )
 def test_a_wrong_engine_or_option_gets_one_line(given, told, tmp_path, monkeypatch):
-    pytest.importorskip("submitit")
+    pytest.importorskip(
+        "submitit", reason="submitit, which hands programs to Slurm, is not installed"
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match=told) as refused:

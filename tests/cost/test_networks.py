@@ -284,7 +284,9 @@ def test_a_supernet_holds_what_its_remat_leaves():
 
 
 def test_activations_are_what_pytorch_saves():
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch, which is compared with, is not installed"
+    )
     nn, channels, cells = torch.nn, 4, 2
 
     def convolution(kernel):

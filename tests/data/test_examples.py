@@ -45,7 +45,9 @@ def test_all_kinds_of_data_are_arrays():
 
 
 def test_grains_loader_and_source():
-    grain = pytest.importorskip("grain.python")
+    grain = pytest.importorskip(
+        "grain.python", reason="Grain, whose order is compared with, is not installed"
+    )
     loaded = grain.MapDataset.source(Source()).batch(5, drop_remainder=True)
     found = make_example_set(iter(loaded.to_iter_dataset()), Source()).train
     np.testing.assert_array_equal(found["x"], INPUTS)

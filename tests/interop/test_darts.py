@@ -13,7 +13,7 @@ from darts_jax.spaces.darts import MACRO
 from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.published import get_genotype
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="PyTorch, which is compared with, is not installed")
 
 from tests.support.pytorch import (
     ALIKE,

@@ -32,7 +32,9 @@ def test_an_archive_there_and_back_of_the_same_bytes(tmp_path):
 
 
 def test_a_state_dict_there_and_back(tmp_path):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch, which is compared with, is not installed"
+    )
     path = tmp_path / "weights.pt"
     write_arrays(path, ARRAYS)
     assert_same(read_arrays(path), ARRAYS)
@@ -41,7 +43,9 @@ def test_a_state_dict_there_and_back(tmp_path):
 
 
 def test_checkpoints_that_wrap_a_state_dict(tmp_path):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch, which is compared with, is not installed"
+    )
     state = {name: torch.from_numpy(array) for name, array in ARRAYS.items()}
     for wrapper in ("state_dict", "model"):
         path = tmp_path / f"{wrapper}.pth.tar"
@@ -72,7 +76,9 @@ def test_archives_that_cannot_be_read_are_told_in_one_line(tmp_path):
 
 
 def test_state_dicts_that_cannot_be_read_are_told_in_one_line(tmp_path):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch, which is compared with, is not installed"
+    )
     path = tmp_path / "checkpoint.pt"
     torch.save({"args": argparse.Namespace(seed=1)}, path)
     assert "cannot read arrays from" in told(path)  # nothing of it was unpickled

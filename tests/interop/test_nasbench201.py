@@ -6,7 +6,9 @@ The modules carry the names of the benchmark's `TinyNetwork` and of `TinyNetwork
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip(
+    "torch", reason="PyTorch, which is compared with, is not installed"
+)
 
 from darts_jax.models.network import Network  # noqa: E402
 from darts_jax.models.supernet import Supernet  # noqa: E402

@@ -6,7 +6,7 @@ The modules carry the names of both papers' `Network`.
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="PyTorch, which is compared with, is not installed")
 
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import get_space

@@ -17,8 +17,10 @@ from darts_jax.errors import InputError
 from darts_jax.loggers import LoggedRun
 from darts_jax.loggers.mlflow import MlflowLogger
 
-mlflow = pytest.importorskip("mlflow")
-pytest.importorskip("sqlalchemy")
+mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed")
+pytest.importorskip(
+    "sqlalchemy", reason="SQLAlchemy, in which MLflow keeps runs, is not installed"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from darts_jax.errors import InputError
 from darts_jax.loggers import LoggedRun
 from darts_jax.loggers.wandb import WandbLogger
 
-wandb = pytest.importorskip("wandb")
+wandb = pytest.importorskip("wandb", reason="Weights & Biases is not installed")
 
 
 @pytest.fixture(autouse=True)

@@ -107,7 +107,10 @@ CELLS = [[1] * 6, [1, 0, 0, 0, 3, 0], [4, 3, 2, 1, 0, 1]]
 
 @pytest.fixture(scope="module", params=["folder", "file"])
 def official(request, tmp_path_factory):
-    utils = pytest.importorskip("nats_bench.api_utils")
+    utils = pytest.importorskip(
+        "nats_bench.api_utils",
+        reason="nats_bench, whose format is written, is not installed",
+    )
     place = tmp_path_factory.mktemp("official")
     texts = [text_of(cell) for cell in CELLS]
     infos = {
@@ -158,7 +161,10 @@ class Runs:
 
 
 def test_a_file_that_would_run_something_is_not_opened(tmp_path, monkeypatch):
-    pytest.importorskip("nats_bench")
+    pytest.importorskip(
+        "nats_bench",
+        reason="nats_bench, whose results are compared with, is not installed",
+    )
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "NATS-tss-v1_0-3ffb9.pickle.pbz2"
     write_nats(path, {"meta_archs": [Runs()]})

@@ -30,7 +30,10 @@ SPACE = get_space("nats_size")
 
 @pytest.fixture(scope="module", params=["folder", "file"])
 def official(request, tmp_path_factory):
-    utils = pytest.importorskip("nats_bench.api_utils")
+    utils = pytest.importorskip(
+        "nats_bench.api_utils",
+        reason="nats_bench, whose format is written, is not installed",
+    )
     place = tmp_path_factory.mktemp("official")
     infos = {
         i: {name: nats_results(utils, i, text, n) for n, name in LENGTHS.items()}
@@ -73,7 +76,10 @@ def test_official_files_become_a_table(official, tmp_path):
 
 
 def test_bad_files_get_one_line(tmp_path):
-    pytest.importorskip("nats_bench")
+    pytest.importorskip(
+        "nats_bench",
+        reason="nats_bench, whose results are compared with, is not installed",
+    )
     path = tmp_path / "NATS-sss-v1_0-50262.pickle.pbz2"
     write_nats(path, {"meta_archs": NETWORKS, "arch2infos": {}})
     with pytest.raises(InputError, match="lack architecture 0"):

@@ -63,7 +63,9 @@ def whole(micro, macro):
 
 @pytest.fixture(scope="module", params=["zip", "legacy"])
 def official(request, tmp_path_factory):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch, which is compared with, is not installed"
+    )
     path = tmp_path_factory.mktemp("transnas") / "transnas-bench_v10141024.pth"
     zipped = request.param == "zip"
     tree = whole(MICRO[::100], MACRO[::100])

@@ -244,7 +244,9 @@ def test_no_run_no_page(runs, tmp_path, capsys):
 @pytest.fixture(scope="module")
 def browser():
     """Headless Chromium, of the system: nothing is downloaded."""
-    webdriver = pytest.importorskip("selenium.webdriver")
+    webdriver = pytest.importorskip(
+        "selenium.webdriver", reason="Selenium, which opens the page, is not installed"
+    )
     binary = shutil.which("chromium") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
     if not binary or not driver:

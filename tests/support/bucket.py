@@ -17,9 +17,13 @@ ENVIRONMENT = {
 @contextlib.contextmanager
 def serve_bucket(name: str) -> Iterator[str]:
     """Serves an empty bucket to this process and to those that it starts."""
-    fsspec = pytest.importorskip("fsspec")
-    pytest.importorskip("s3fs")
-    server_of = pytest.importorskip("moto.server")
+    fsspec = pytest.importorskip(
+        "fsspec", reason="fsspec, which reaches buckets, is not installed"
+    )
+    pytest.importorskip("s3fs", reason="s3fs, which reaches S3, is not installed")
+    server_of = pytest.importorskip(
+        "moto.server", reason="moto, which serves S3's protocol, is not installed"
+    )
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = server_of.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()

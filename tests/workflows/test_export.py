@@ -243,8 +243,12 @@ def test_every_operation_exports_with_a_free_batch():
 
 
 def test_onnx_gives_the_same_logits(run, tmp_path):
-    pytest.importorskip("jax2onnx")
-    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip(
+        "jax2onnx", reason="jax2onnx, which writes ONNX files, is not installed"
+    )
+    runtime = pytest.importorskip(
+        "onnxruntime", reason="ONNX Runtime, which runs ONNX files, is not installed"
+    )
     given = ["export", str(run), "--out", str(tmp_path / "x")]
     assert main([*given, "--onnx"]) == 0
     session = runtime.InferenceSession(tmp_path / "x" / "model.onnx")

@@ -15,7 +15,9 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.moves import sample_genotype
 from darts_jax.types import Mixture
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip(
+    "torch", reason="PyTorch, which is compared with, is not installed"
+)
 nn = torch.nn
 torch.set_num_threads(1)
 
