@@ -18,7 +18,6 @@ if __name__ == "__main__":
     shape = (4, *card["input"]["shape"][1:])
     noise = np.random.default_rng(0).integers(0, 256, shape)
     images = np.load(sys.argv[1]) if sys.argv[1:] else noise
-    images = np.asarray(images, card["input"]["dtype"])
     names = card["output"].get("classes")
-    for logits in np.asarray(jit(model.call)(images)):
+    for logits in np.asarray(jit(model.call)(images.astype(card["input"]["dtype"]))):
         print(*([names[logits.argmax()]] if names else []), logits)
