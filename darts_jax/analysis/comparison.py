@@ -43,9 +43,18 @@ class Improvement:
     pairs: int = 0
 
     def __str__(self) -> str:
-        interval = f"{self.low:+.2f} to {self.high:+.2f}"
+        return self.describe(".2f")
+
+    def describe(self, form: str) -> str:
+        """Returns the difference and its interval in words.
+
+        Args:
+          form: format of the numbers, without a sign.
+        """
+        form = f"+{form}"
+        interval = f"{self.low:{form}} to {self.high:{form}}"
         how = f"{self.pairs} pairs" if self.pairs else "unpaired"
-        return f"{self.difference:+.2f} (95 % interval {interval}, {how})"
+        return f"{self.difference:{form}} (95 % interval {interval}, {how})"
 
 
 def improvement(

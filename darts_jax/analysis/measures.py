@@ -81,6 +81,12 @@ MEASURES = {
         ".1f",
         source="data.metric=balanced_accuracy records it",
     ),
+    "held_out_rmse": Measure("held-out RMSE", "held out", form=".4g"),
+    "discretized_rmse": Measure("discretised RMSE", "discretised", form=".4g"),
+    "held_out_mae": Measure("held-out MAE", "held out", form=".4g"),
+    "discretized_mae": Measure("discretised MAE", "discretised", form=".4g"),
+    "held_out_r2": Measure("held-out R²", "held out", form=".3f"),
+    "discretized_r2": Measure("discretised R²", "discretised", form=".3f"),
     "held_out_perplexity": Measure("held-out perplexity", "held out", form=".1f"),
     "discretized_perplexity": Measure(
         "discretised perplexity", "discretised", form=".1f"
@@ -163,6 +169,10 @@ def column_range(
         score = score.removeprefix(begin)
     if score.endswith("accuracy") or score in ("ap", "ap_50"):
         return SHARE
+    if score in ("rmse", "mae"):
+        return MeasureRange(low=0.0)
+    if score == "r2":
+        return MeasureRange(high=1.0)
     return MeasureRange(low=1.0) if score == "perplexity" else ANY
 
 

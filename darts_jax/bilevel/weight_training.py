@@ -52,13 +52,27 @@ def auxiliary_criterion(weights: Float[AnyArray, " class"] | None = None) -> Cri
     Args:
       weights: weight of an image by its class; None weighs all alike.
     """
-    plain = classification_criterion(weights)
 
-    def loss(logits: Outputs, batch: Examples, scalars: Scalars) -> Float[Array, ""]:
-        smoothing = scalars["label_smoothing"]
-        value = batch_loss(logits.main, batch, smoothing, weights)
+    def loss(logits: Array, batch: Examples, scalars: Scalars) -> Float[Array, ""]:
+        return batch_loss(logits, batch, scalars["label_smoothing"], weights)
+
+    plain = classification_criterion(weights)
+    return with_auxiliary(dataclasses.replace(plain, loss=loss))
+
+
+def with_auxiliary(plain: Criterion) -> Criterion:
+    """Returns the criterion of a network with an auxiliary head.
+
+    The loss is ``L(main) + auxiliary_weight * L(auxiliary)``.
+
+    Args:
+      plain: the criterion of one head's outputs; L is its loss.
+    """
+
+    def loss(logits: Outputs, batch: Batch, scalars: Scalars) -> Float[Array, ""]:
+        value = plain.loss(logits.main, batch, scalars)
         if logits.auxiliary is not None:
-            extra = batch_loss(logits.auxiliary, batch, smoothing, weights)
+            extra = plain.loss(logits.auxiliary, batch, scalars)
             value = value + scalars["auxiliary_weight"] * extra
         return value
 

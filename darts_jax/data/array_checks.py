@@ -10,6 +10,7 @@ import numpy as np
 from darts_jax.errors import DataWarning, InputError, first_line
 
 _NAMED = 5  # classes that a message names
+_COARSEST = 1e-3  # of a deviation: the step of float32 between numbers to be predicted
 _RENUMBER = (
     "number them from 0 without gaps: classes, labels = np.unique(labels, "
     "return_inverse=True)"
@@ -111,6 +112,63 @@ def check_labels(labels: Any, count: int, what: str) -> np.ndarray:
     if len(labels) != count:
         raise InputError(f"{what} are {len(labels)} for {count} images")
     return labels
+
+
+def check_targets(targets: Any, count: int, what: str) -> np.ndarray:
+    """Returns numbers to be predicted as float64 [n].
+
+    Args:
+      targets: finite numbers [n] or [n, 1].
+      count: number of examples.
+      what: their name in messages.
+
+    Raises:
+      InputError: they have another type, shape or length, or one is no finite number.
+    """
+    targets = _as_array(targets, what, "one number for each example")
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0]
+    if targets.ndim != 1:
+        raise InputError(
+            f"{what} have shape {targets.shape}, must be [n]; want one number for each "
+            "example: several at once cannot be predicted"
+        )
+    if targets.dtype.kind not in "iuf":
+        raise InputError(f"{what} are {targets.dtype}, must be numbers to be predicted")
+    if len(targets) != count:
+        raise InputError(f"{what} are {len(targets)} for {count} examples")
+    numbers = targets.astype(np.float64)
+    with np.errstate(over="ignore"):
+        wrong = np.flatnonzero(~np.isfinite(numbers.astype(np.float32)))
+    if len(wrong):
+        raise InputError(
+            f"{what}: {targets[wrong[0]]} in place {wrong[0] + 1} is no finite number; "
+            "leave such examples out"
+        )
+    return numbers
+
+
+def require_spread(targets: np.ndarray, name: str) -> None:
+    """Refuses numbers to be predicted that are all alike, or are so in float32.
+
+    Args:
+      targets: of the training examples, float64 [n].
+      name: of the data set.
+
+    Raises:
+      InputError: no network could tell them apart.
+    """
+    largest = float(np.abs(targets).max())
+    if np.ptp(targets) == 0:
+        raise InputError(
+            f"{name}: all {len(targets)} training labels are {targets[0]:g}; wanted "
+            "numbers that differ"
+        )
+    if np.spacing(np.float32(largest)) > _COARSEST * targets.std():
+        raise InputError(
+            f"{name}: training labels up to {largest:g} differ by {targets.std():.2g} "
+            "alone, which float32 rounds away; subtract a constant from all of them"
+        )
 
 
 def require_classes(
@@ -260,6 +318,11 @@ def _integers_hint(labels: np.ndarray) -> str:
         return "convert by labels.astype(int)"
     if labels.dtype.kind == "f" and labels.size and np.all(labels == np.floor(labels)):
         return "convert by labels.astype(int)"
+    if labels.dtype.kind == "f":
+        return (
+            "want the number of a class for each example, or task=regression, by which "
+            "numbers are predicted"
+        )
     return (
         _RENUMBER + ", class_names=classes"
         if labels.dtype.kind in "US"

@@ -1,12 +1,12 @@
 """Tables and signals from CSV files.
 
 A table is ``train.csv`` and ``test.csv`` in a folder, or one file, of which every fifth
-row of each class is a test row. The first line names the columns, one of which has the
-classes. Signals of one channel are the same: a row is a signal, its steps in the order
-of the columns. Signals of any number of channels are files of their own,
-``train/CLASS/*.csv`` and ``test/CLASS/*.csv``: a row a step, a column a channel, the
-first line their names. Cells are separated by commas, or by semicolons or tabs if
-those of the first line are.
+row of each class, or of the order of the numbers to be predicted, is a test row. The
+first line names the columns, one of which has the classes or these numbers. Signals of
+one channel are the same: a row is a signal, its steps in the order of the columns.
+Signals of any number of channels are files of their own, ``train/CLASS/*.csv`` and
+``test/CLASS/*.csv``: a row a step, a column a channel, the first line their names.
+Cells are separated by commas, or by semicolons or tabs if those of the first line are.
 """
 
 import csv
@@ -23,7 +23,7 @@ from darts_jax.data.reading import Reading
 from darts_jax.errors import InputError
 
 LABELS = ("label", "class", "target")
-"""Usual names of the column with the classes, in lower or upper case."""
+"""Usual names of the column with the labels, in lower or upper case."""
 
 _TEST = ("test", "val", "valid", "validation")
 _SEPARATORS = ",;\t"
@@ -54,14 +54,16 @@ def load_csv(path: Path, reading: Reading) -> Dataset:
 
     Args:
       path: of a file, or of a folder.
-      reading: with the kind of data and the name of the column of classes.
+      reading: with the kind of data, the name of the column of labels, and what labels
+        are.
 
     Returns:
       The data set, under the name of the file or folder.
 
     Raises:
       InputError: files are missing or in another encoding than UTF-8, columns differ,
-        a cell of a signal is no number, or the space takes images.
+        a cell of a signal or a number to be predicted is none, or the space takes
+        images.
     """
     if reading.kind == "images":
         raise InputError(
@@ -70,7 +72,7 @@ def load_csv(path: Path, reading: Reading) -> Dataset:
         )
     if path.is_file():
         whole = _read(path)
-        return _join(*_split(whole, _find_label(whole, reading)), reading, path.stem)
+        return _join(*_split(whole, reading), reading, path.stem)
     name = path.resolve().name
     test = next((part for part in _TEST if _holds(path, part)), "test")
     files = [path / "train.csv", path / f"{test}.csv"]
@@ -79,6 +81,11 @@ def load_csv(path: Path, reading: Reading) -> Dataset:
         return _join(train_table, test_table, reading, name)
     folders = [path / "train", path / test]
     if reading.kind == "signals" and all(folder.is_dir() for folder in folders):
+        if reading.labels == "numbers":
+            raise InputError(
+                f"csv:{path} has a folder for each class, and numbers are to be "
+                "predicted; want train.csv and test.csv, a row a signal"
+            )
         return _load_folders(path / "train", path / test, name)
     wanted = "train.csv and test.csv"
     if reading.kind == "signals":
@@ -123,7 +130,7 @@ def _read(path: Path) -> _Table:
 
 
 def _find_label(table: _Table, reading: Reading) -> int:
-    """Returns the number of the column with the classes."""
+    """Returns the number of the column with the labels."""
     wanted = [reading.label] if reading.label else list(LABELS)
     for name in wanted:
         for i, column in enumerate(table.columns):
@@ -137,9 +144,13 @@ def _find_label(table: _Table, reading: Reading) -> int:
     )
 
 
-def _split(table: _Table, label: int) -> tuple[_Table, _Table]:
-    """Returns rows to train on, and every fifth row of each class to test on."""
-    order = np.argsort(np.array([row[label] for row in table.rows]), kind="stable")
+def _split(table: _Table, reading: Reading) -> tuple[_Table, _Table]:
+    """Returns rows to train on, and every fifth row in the labels' order to test on."""
+    label = _find_label(table, reading)
+    labels = np.array([row[label] for row in table.rows])
+    if reading.labels == "numbers":
+        labels = _as_targets(table, label)
+    order = np.argsort(labels, kind="stable")
     is_test = np.isin(np.arange(len(order)), order[::5])
     return table.part(np.flatnonzero(~is_test)), table.part(np.flatnonzero(is_test))
 
@@ -161,6 +172,19 @@ def _join(train: _Table, test: _Table, reading: Reading, name: str) -> Dataset:
         cells = {
             part: _as_numbers(rows, f"{name}: {part}") for part, rows in cells.items()
         }
+    named = train.columns[:label] + train.columns[label + 1 :]
+    columns = named if reading.kind == "tables" else None
+    if reading.labels == "numbers":
+        return from_arrays(
+            cells["train"],
+            _as_targets(train, label),
+            cells["test"],
+            _as_targets(test, label),
+            name=name,
+            kind=reading.kind,
+            columns=columns,
+            target=train.columns[label],
+        )
     return _make_dataset(
         cells["train"],
         [row[label] for row in train.rows],
@@ -168,8 +192,23 @@ def _join(train: _Table, test: _Table, reading: Reading, name: str) -> Dataset:
         [row[label] for row in test.rows],
         name=name,
         kind=reading.kind,
-        columns=train.columns[:label] + train.columns[label + 1 :],
+        columns=columns,
     )
+
+
+def _as_targets(table: _Table, label: int) -> np.ndarray:
+    """Returns the numbers to be predicted, float64 [row]."""
+    numbers = np.empty(len(table.rows))
+    for i, row in enumerate(table.rows):
+        try:
+            numbers[i] = float(row[label])
+        except ValueError:
+            raise InputError(
+                f"{table.path}: {row[label]!r} in row {i + 1} of column "
+                f"{table.columns[label]!r} is no number to be predicted; want numbers "
+                "in all rows, or task=classification"
+            ) from None
+    return numbers
 
 
 def _load_folders(train: Path, test: Path, name: str) -> Dataset:
@@ -241,6 +280,11 @@ def _make_dataset(
     if "" in train_classes or "" in test_classes:
         raise InputError(f"{name}: a row has no class; fill its cell, or leave it out")
     classes = sorted(set(train_classes), key=_class_order)
+    if len(classes) == len(train_classes) > 2:
+        raise InputError(
+            f"{name}: each training row has a class of its own; want classes in the "
+            "column of labels, or task=regression, by which numbers are predicted"
+        )
     strange = sorted(set(test_classes) - set(classes))
     if strange:
         raise InputError(
@@ -248,11 +292,6 @@ def _make_dataset(
             f"has; known: {', '.join(classes[:_SHOWN])}"
         )
     number = {known: i for i, known in enumerate(classes)}
-    if len(classes) == len(train_classes) > 2:
-        raise InputError(
-            f"{name}: each training row has a class of its own; want classes in the "
-            "column of labels, not numbers to be predicted"
-        )
     return from_arrays(
         train,
         [number[known] for known in train_classes],
@@ -261,7 +300,7 @@ def _make_dataset(
         name=name,
         class_names=classes,
         kind=kind,
-        columns=columns if kind == "tables" else None,
+        columns=columns,
     )
 
 

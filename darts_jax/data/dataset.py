@@ -17,7 +17,9 @@ from darts_jax.data.array_checks import (
     check_images,
     check_labels,
     check_signals,
+    check_targets,
     require_classes,
+    require_spread,
 )
 from darts_jax.data.licences import USERS_OWN
 from darts_jax.data.tables import encode_tables
@@ -77,6 +79,7 @@ class InMemory(abc.ABC):
 
     @property
     def classes(self) -> int:
+        """The number of a network's outputs: 1 where a number is predicted."""
         return len(self.class_names)
 
     @property
@@ -115,15 +118,19 @@ class Dataset(InMemory):
       name: used in reports.
       train_images: uint8 [n, height, width, channel]; float32 [n, 1, length, channel]
         of signals, [n, 1, 1, column] of tables, where NaN is a missing number.
-      train_labels: int32 [n], each in [0, classes).
+      train_labels: int32 [n], each in [0, classes); or float32 [n], numbers to be
+        predicted.
       test_images: like ``train_images``.
-      test_labels: int32, like ``train_labels``.
-      class_names: the name of every label.
+      test_labels: like ``train_labels``.
+      class_names: the name of every label; of numbers to be predicted, the one name of
+        them all.
       note: what a reader of results on this set must know; shown beside them.
       licence: the terms under which the images may be used.
       statistics: mean and std in place of those of the training pixels.
       kind: a name of `KINDS`.
       columns: names of a table's columns, in the order of the channels.
+      target_statistics: mean and deviation in place of those of the training labels,
+        where these are numbers to be predicted.
     """
 
     train_images: np.ndarray
@@ -132,10 +139,22 @@ class Dataset(InMemory):
     test_labels: np.ndarray
     kind: str = "images"
     columns: tuple[str, ...] = ()
+    target_statistics: tuple[float, float] | None = None
 
     @property
     def _pixels(self) -> np.ndarray:
         return self.train_images
+
+    @property
+    def has_numbers(self) -> bool:
+        """True if labels are numbers to be predicted, and no classes."""
+        return self.train_labels.dtype.kind == "f"
+
+    @functools.cached_property
+    def target_scale(self) -> tuple[float, float]:
+        """Mean and deviation of the numbers to be predicted: of the training labels."""
+        wide = self.train_labels.astype(np.float64)
+        return self.target_statistics or (float(wide.mean()), float(wide.std()))
 
     def with_test_half(self) -> "Dataset":
         """Returns data that train on the first half of the test images as well.
@@ -214,6 +233,7 @@ def from_arrays(
     licence: str = USERS_OWN,
     kind: str = "images",
     columns: Sequence[str] | None = None,
+    target: str = "",
 ) -> Dataset:
     """Returns a data set of arrays that are already in memory.
 
@@ -221,7 +241,7 @@ def from_arrays(
       train_images: uint8 [n, height, width, channel], or [n, height, width] for
         gray images; signals: numbers [n, length, channel] or [n, length]; tables:
         numbers and words [n, column], see `encode_tables`.
-      train_labels: integers [n], or [n, 1], in [0, classes).
+      train_labels: integers [n], or [n, 1], in [0, classes); with ``target``, numbers.
       test_images: like ``train_images``, of the same height, width and channels.
       test_labels: like ``train_labels``.
       name: of the data set, in records and messages.
@@ -232,10 +252,12 @@ def from_arrays(
       licence: the terms under which the images may be used.
       kind: a name of `KINDS`: what the arrays are.
       columns: names of a table's columns; None: their numbers.
+      target: name of what labels are where they are numbers to be predicted, for
+        ``task=regression``; empty: they are classes.
 
     Raises:
       InputError: an array has the wrong type, shape, length or range, or there are
-        training images of one class alone.
+        training images of one class, or of one number, alone.
     """
     named: tuple[str, ...] = ()
     if kind == "tables":
@@ -250,21 +272,30 @@ def from_arrays(
             f"{name}: train {kind} are {train.shape[1:]} and test {kind} "
             f"{test.shape[1:]}; both must have the same (height, width, channel)"
         )
-    of_train = check_labels(train_labels, len(train), f"{name}: train labels")
-    of_test = check_labels(test_labels, len(test), f"{name}: test labels")
-    class_names = require_classes(of_train, of_test, class_names, name)
+    check = check_targets if target else check_labels
+    of_train = check(train_labels, len(train), f"{name}: train labels")
+    of_test = check(test_labels, len(test), f"{name}: test labels")
+    if target:
+        require_spread(of_train, name)
+        class_names = [target]
+    else:
+        class_names = require_classes(of_train, of_test, class_names, name)
     return Dataset(
         name=name,
         train_images=train,
-        train_labels=of_train.astype(np.int32),
+        train_labels=_as_labels(of_train),
         test_images=test,
-        test_labels=of_test.astype(np.int32),
+        test_labels=_as_labels(of_test),
         class_names=tuple(str(class_name) for class_name in class_names),
         note=note,
         licence=licence,
         kind=kind,
         columns=named,
     )
+
+
+def _as_labels(labels: np.ndarray) -> np.ndarray:
+    return labels.astype(np.float32 if labels.dtype.kind == "f" else np.int32)
 
 
 _CHECKS = {"images": check_images, "signals": check_signals}

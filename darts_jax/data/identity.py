@@ -61,6 +61,7 @@ class Identity:
       note: as of `Dataset`.
       licence: as of `Dataset`.
       columns: as of `Dataset`.
+      target: mean and deviation of the numbers to be predicted; empty without such.
     """
 
     kind: str
@@ -74,6 +75,7 @@ class Identity:
     note: str = ""
     licence: str = USERS_OWN
     columns: tuple[str, ...] = ()
+    target: tuple[float, ...] = ()
 
     def differences(self, other: "Identity") -> list[str]:
         """Lists the differences of other data, such as "60 training images -> 80".
@@ -92,9 +94,13 @@ class Identity:
             differences.append(f"{describe_shape(self.shape, self.kind)} -> {here}")
         elif self.columns != other.columns:
             differences.append("a table of other columns")
-        if self.classes != other.classes:
+        if bool(self.target) != bool(other.target):
+            differences.append(f"{_describe_labels(self)} -> {_describe_labels(other)}")
+        elif self.classes != other.classes:
             differences.append(
-                _describe_classes(self.kind, self.classes, other.classes)
+                f"{_describe_labels(self)} -> {_describe_labels(other)}"
+                if self.target
+                else _describe_classes(self.kind, self.classes, other.classes)
             )
         unit = _UNITS[self.kind]
         for part, count in self.counts.items():
@@ -110,6 +116,8 @@ class Identity:
         ]
         if not differences and (self.mean, self.std) != (other.mean, other.std):
             differences = ["another mean or deviation of the channels"]
+        if not differences and self.target != other.target:
+            differences = ["another mean or deviation of the numbers to be predicted"]
         return differences
 
     def to_json(self) -> str:
@@ -148,6 +156,7 @@ def read_identity(path: Path) -> Identity | None:
             note=str(tree["note"]),
             licence=str(tree["licence"]),
             columns=tuple(map(str, tree.get("columns", ()))),
+            target=tuple(map(float, tree.get("target", ()))),
         )
     except FileNotFoundError:
         return None
@@ -180,6 +189,7 @@ def _(dataset: Dataset) -> Identity:
         dataset,
         kind=dataset.kind,
         columns=dataset.columns,
+        target=dataset.target_scale if dataset.has_numbers else (),
         counts={"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
         fingerprints={
             "train": {
@@ -241,6 +251,7 @@ def _identify_images(
     counts: Mapping[str, int],
     fingerprints: Mapping[str, Mapping[str, str]],
     columns: tuple[str, ...] = (),
+    target: tuple[float, ...] = (),
 ) -> Identity:
     return Identity(
         kind=kind,
@@ -254,6 +265,7 @@ def _identify_images(
         note=dataset.note,
         licence=dataset.licence,
         columns=columns,
+        target=target,
     )
 
 
@@ -309,7 +321,7 @@ def describe_kind(kind: str) -> str:
     """
     return {
         "images": "images by class",
-        "signals": "signals by class",
+        "signals": "signals",
         "tables": "a table",
         "stream": "a stream of images",
         "scenes": "images with boxes",
@@ -349,6 +361,12 @@ def describe_channels(shape: Sequence[int], kind: str = "images") -> str:
     if kind in ("signals", "tables"):
         return f"{shape[2]} {'channels' if kind == 'signals' else 'columns'}"
     return _CHANNELS.get(shape[2], f"images of {shape[2]} channels")
+
+
+def _describe_labels(known: Identity) -> str:
+    if known.target:
+        return f"numbers to be predicted ({known.classes[0]})"
+    return f"{len(known.classes)} classes"
 
 
 def _describe_classes(kind: str, known: Sequence[str], here: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ LICENCES = {
         "CC BY 4.0 (UCI, Breast Cancer Wisconsin (Diagnostic), by scikit-learn)"
     ),
     "wine": "CC BY 4.0 (UCI, Wine, by scikit-learn)",
+    "diabetes": "none stated by its authors (Efron et al., 2004, by scikit-learn)",
     "chirps": "as this package's",
     "fashion_mnist": "MIT (Zalando SE)",
     "cifar10": "none stated by its authors",

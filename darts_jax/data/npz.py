@@ -22,14 +22,15 @@ VALIDATION = ("val", "valid", "validation")
 def load_npz(path: Path, reading: Reading = PLAIN) -> Dataset:
     """Loads ``{train,test}_{images,labels}``, or Keras's ``{x,y}_{train,test}``.
 
-    Signals and tables go by the same names.
+    Signals and tables go by the same names, and so do labels that are numbers to be
+    predicted.
 
     The arrays are as `from_arrays` takes them. Without a part named ``test``, ``val``
     is tested on. A `DataWarning` and the ``note`` name the arrays that are not used.
 
     Args:
       path: of the file.
-      reading: what the arrays are; size and channels that images are brought to.
+      reading: what arrays and labels are; size and channels that images are brought to.
 
     Returns:
       The data set, under the name of the file.
@@ -67,6 +68,7 @@ def load_npz(path: Path, reading: Reading = PLAIN) -> Dataset:
         name=path.stem,
         note=note,
         kind=reading.kind,
+        target="target" if reading.labels == "numbers" else "",
     )
 
 

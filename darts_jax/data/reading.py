@@ -18,6 +18,9 @@ Image = np.ndarray | bytes | Path
 """A file, its bytes, or uint8 or uint16 [height, width] or [height, width, channel]."""
 
 FITS = ("crop", "squeeze")
+LABELS = ("classes", "numbers")
+"""What networks predict: one of some classes, or a number."""
+
 LARGEST = 8192
 """Largest height and width, in pixels, that images may be brought to."""
 
@@ -54,6 +57,7 @@ class Reading:
       kind: what arrays and files are read as, a name of `KINDS`.
       label: name of the column of CSV files that holds the labels; empty: the one of a
         usual name.
+      labels: what labels are, a name of `LABELS`.
     """
 
     size: tuple[int, int] | None = None
@@ -66,6 +70,7 @@ class Reading:
     short_side: int = 0
     kind: str = "images"
     label: str = ""
+    labels: str = "classes"
 
     def __post_init__(self) -> None:
         if self.size and 0 < self.short_side < max(self.size):

@@ -71,6 +71,9 @@ def match_training_data(dataset: Any, known: Identity) -> Any:
             f"{describe_differing_names(known.columns, dataset.columns)}: want the "
             "same in the same order"
         )
+    has_numbers = isinstance(dataset, Dataset) and dataset.has_numbers
+    if has_numbers or known.target:
+        _require_same_target(dataset, known, has_numbers)
     order = _find_order(known.classes, dataset.class_names)
     seen = apply_identity(dataset, known, order)
     return dataclasses.replace(seen, class_names=known.classes)
@@ -99,6 +102,9 @@ def apply_identity(dataset: Any, known: Identity, order: np.ndarray | None) -> A
 @apply_identity.register
 def _(dataset: Dataset, known: Identity, order: np.ndarray | None) -> Dataset:
     changed = dataclasses.replace(dataset, statistics=_statistics(known))
+    if known.target:
+        mean, deviation = known.target
+        return dataclasses.replace(changed, target_statistics=(mean, deviation))
     if order is None:
         return changed
     return dataclasses.replace(
@@ -149,6 +155,8 @@ def make_blank_dataset(known: Identity) -> Dataset:
         count = known.counts[name]
         zero = np.uint8(0) if known.kind == "images" else np.float32(0)
         images = np.broadcast_to(zero, (count, *known.shape))
+        if known.target:
+            return images, np.zeros(count, np.float32)
         return images, np.arange(count, dtype=np.int32) % classes
 
     train, train_labels = part("train")
@@ -165,6 +173,7 @@ def make_blank_dataset(known: Identity) -> Dataset:
         statistics=_statistics(known),
         kind=known.kind if known.kind in KINDS else "images",
         columns=known.columns,
+        target_statistics=(known.target[0], known.target[1]) if known.target else None,
     )
 
 
@@ -189,6 +198,22 @@ def _relabel_scenes(scenes: Scenes, order: np.ndarray) -> Scenes:
 
 def _statistics(known: Identity) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(known.mean, np.float32), np.asarray(known.std, np.float32)
+
+
+def _require_same_target(dataset: Any, known: Identity, has_numbers: bool) -> None:
+    """Refuses classes where numbers were predicted, and the other way round."""
+    (here, *_) = dataset.class_names
+    if not (has_numbers and known.target):
+        words = ["classes", "numbers"] if has_numbers else ["numbers", "classes"]
+        raise InputError(
+            f"the network was trained to predict {words[0]}; the labels of these data "
+            f"are {words[1]}: want data of the run's own task"
+        )
+    if here != known.classes[0]:
+        raise InputError(
+            f"the network was trained to predict {known.classes[0]!r}; these data have "
+            f"{here!r}: want the same number under the same name"
+        )
 
 
 def _find_order(known: Sequence[str], here: Sequence[str]) -> np.ndarray | None:

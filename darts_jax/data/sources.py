@@ -18,7 +18,7 @@ from pathlib import Path
 from darts_jax.data import jpeg, tfds
 from darts_jax.data.csv_files import load_csv
 from darts_jax.data.dataset import Dataset
-from darts_jax.data.embedded import breast_cancer, chirps, digits, wine
+from darts_jax.data.embedded import breast_cancer, chirps, diabetes, digits, wine
 from darts_jax.data.folder import load_folder, stream_folder
 from darts_jax.data.idx import fashion_mnist
 from darts_jax.data.npz import load_npz
@@ -47,8 +47,8 @@ def load_dataset(
         ``stream:tfds:imagenet2012@160``, makes them SIDExSIDE, ``@HEIGHTxWIDTH``
         something else.
       directory: where the data lie, by default ``$DARTS_JAX_DATA_DIR``.
-      reading: the kind of data; the size, the channels and more that images are
-        brought to.
+      reading: the kind of data, and what labels are; the size, the channels and more
+        that images are brought to.
 
     Returns:
       A `Dataset`; a `StreamedDataset` for a name that begins with ``stream:``.
@@ -65,6 +65,8 @@ def load_dataset(
     if name in SOURCES:
         return _fit_dataset(SOURCES[name](place), reading)
     prefix, _, rest = name.partition(":")
+    if prefix in ("folder", "stream") and rest and reading.labels == "numbers":
+        raise _no_numbers_error(name)
     if prefix == "folder" and rest:
         if reading.kind != "images":
             raise InputError(
@@ -81,6 +83,8 @@ def load_dataset(
     builder = tfds.find_builder(name.removeprefix("tfds:"), place)
     if builder is None:
         raise _unknown_set_error(name)
+    if reading.labels == "numbers":
+        raise _no_numbers_error(name)
     return tfds.load_builder(builder, reading)
 
 
@@ -181,6 +185,13 @@ def _open_stream(rest: str, place: Path | None, reading: Reading) -> StreamedDat
     )
 
 
+def _no_numbers_error(name: str) -> InputError:
+    return InputError(
+        f"data {name} are images by class, and numbers are to be predicted; want "
+        "csv:PATH or npz:PATH, or task=classification"
+    )
+
+
 def _unknown_set_error(name: str) -> InputError:
     prefixes = [*PREFIXES, *STREAMS]
     everything = [*SOURCES, *prefixes, *tfds.list_set_names()]
@@ -194,6 +205,7 @@ SOURCES: dict[str, Callable[[Path | None], AnyDataset]] = {
     "chirps": chirps,
     "breast_cancer": breast_cancer,
     "wine": wine,
+    "diabetes": diabetes,
     "fashion_mnist": fashion_mnist,
     "cifar10": cifar10,
     "cifar100": cifar100,

@@ -37,6 +37,7 @@ class Score:
       loss: (the sums, number of examples) -> their mean loss, where it is known.
       top: (the sums, number of examples) -> share of the examples whose class is among
         the most likely ones, where that can be asked for.
+      form: format of the number that people are shown, for `format`.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Score:
     confusion: Callable[[Any], Int[np.ndarray, "true predicted"]] | None = None
     loss: Callable[[Any, int], float] | None = None
     top: Callable[[Any, int], float] | None = None
+    form: str = ".2f"
 
     @property
     def words(self) -> str:
@@ -72,7 +74,11 @@ class Score:
 
     def describe(self, value: float) -> str:
         """Returns a network's score in words, as "accuracy 97.50 %"."""
-        return f"{self.words} {self.scaled(value):.2f} {self.unit}".rstrip()
+        return f"{self.words} {self.format_score(value)}"
+
+    def format_score(self, value: float) -> str:
+        """Returns a network's score as people are shown it, as "97.50 %"."""
+        return f"{format(self.scaled(value), self.form)} {self.unit}".rstrip()
 
     def merit(self, value: Any) -> Any:
         """Returns a score with a sign by which more is better."""

@@ -175,8 +175,12 @@ def take_rows(examples: Any, rows: Any) -> Any:
 
 
 def _mark_padding(batch: Examples, is_real: Array) -> Examples:
-    return Examples(batch.images, jnp.where(is_real, batch.labels, PADDING))
+    # Any finite number may be one to be predicted.
+    is_number = jnp.issubdtype(batch.labels.dtype, jnp.floating)
+    mark = jnp.nan if is_number else PADDING
+    return Examples(batch.images, jnp.where(is_real, batch.labels, mark))
 
 
 def _examples(images: np.ndarray, labels: np.ndarray) -> Examples:
-    return Examples(images, labels.astype(np.int32))
+    is_number = labels.dtype.kind == "f"
+    return Examples(images, labels.astype(np.float32 if is_number else np.int32))

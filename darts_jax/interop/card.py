@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ml_collections import ConfigDict
 from darts_jax.cost.networks import COLUMNS, network_cost
 from darts_jax.data.dataset import STORED, Dataset
 from darts_jax.data.stream import AnyDataset
+from darts_jax.engine.job import Score
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_networks import make_network
 from darts_jax.training.directory import RunDirectory, installed_versions, read_versions
@@ -24,6 +26,7 @@ def make_card(
     dataset: AnyDataset,
     genotype: Genotype,
     summary: dict[str, Any],
+    measured: Score,
 ) -> dict[str, Any]:
     """Collects the facts of a retrained network, as JSON has them.
 
@@ -33,10 +36,12 @@ def make_card(
       dataset: that it was trained on.
       genotype: of the network.
       summary: content of the run's ``summary.json``.
+      measured: score of the task that the card tells; see `told_score`.
     """
     net = make_network(config, dataset, genotype).clone(auxiliary=False)
     cost = network_cost(net, dataset.image_shape)
     network, *others = summary["networks"]
+    test = f"test_{measured.name}"
     return {
         "kind": KIND,
         "genotype": json.loads(genotype.to_json()),
@@ -49,8 +54,8 @@ def make_card(
             "mean": [float(value) for value in dataset.mean],
             "std": [float(value) for value in dataset.std],
         },
-        "test_accuracy": network["test_accuracy"],
-        "random_test_accuracies": [other["test_accuracy"] for other in others],
+        test: network[test],
+        f"random_{_PLURALS.get(test, test)}": [other[test] for other in others],
         "cost": {
             "parameters": int(cost.parameters),
             "multiply_accumulates": int(cost.macs),
@@ -64,7 +69,7 @@ def make_card(
         "output": {
             "shape": ["batch", dataset.classes],
             "dtype": "float32",
-            "classes": list(dataset.class_names),
+            **_describe_outputs(dataset),
         },
         "made": describe_origin(directory, config),
     }
@@ -113,28 +118,34 @@ def is_card(path: Path) -> bool:
         return False
 
 
-def format_card(card: dict[str, Any], genotype: Genotype) -> str:
+def format_card(card: dict[str, Any], genotype: Genotype, measured: Score) -> str:
     """Formats a card as Markdown.
 
     Args:
       card: see `make_card`.
       genotype: of the network.
+      measured: score that the card tells.
     """
     data = card["data"]
+    output = card["output"]
+    classes = output.get("classes")
+    gives = f"logits [batch, {output['shape'][1]}]"
+    if classes is None:
+        gives = f"predictions [batch, 1] of {output['target']} in its own unit"
     shape = ", ".join(map(str, card["input"]["shape"]))
     dtype = card["input"]["dtype"]
     is_image = dtype == "uint8"
     parts = [
         f"# A network for {data['name']}",
         f"{'Uint8 images' if is_image else 'Float32 numbers'} [{shape}] as stored to "
-        f"float32 logits [batch, {card['output']['shape'][1]}]. Normalisation is "
+        f"float32 {gives}. Normalisation is "
         f"inside, by the means {_numbers(data['mean'])} and deviations "
         f"{_numbers(data['std'])} of the channels"
         f"{' in units of 0..1' if is_image else ''}.",
         _format_columns(card["input"]),
         "`python load.py IMAGES.npy` prints predictions; `card.json` has all of this.",
-        "## Accuracy",
-        _accuracy(card),
+        "## Accuracy" if classes else "## Test",
+        _format_tests(card, measured),
         data["note"],
         "## Architecture",
         f"Of the space `{card['space']}`; the numbers are states of a cell, the first "
@@ -150,7 +161,7 @@ def format_card(card: dict[str, Any], genotype: Genotype) -> str:
         "## Data",
         f"{data['name']}, {data['training_images']:,} training images. Licence: "
         f"{data['licence']}.",
-        "Classes: " + ", ".join(card["output"]["classes"]) + ".",
+        f"Classes: {', '.join(classes)}." if classes else "",
         format_origin(card["made"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -177,16 +188,45 @@ def _format_columns(given: dict[str, Any]) -> str:
     )
 
 
-def _accuracy(card: dict[str, Any]) -> str:
-    text = f"{100 * card['test_accuracy']:.2f} % of the test images."
-    others = [100 * accuracy for accuracy in card["random_test_accuracies"]]
+def _describe_outputs(dataset: AnyDataset) -> dict[str, Any]:
+    """Returns names of the classes, or of the number that is predicted."""
+    if isinstance(dataset, Dataset) and dataset.has_numbers:
+        return {"target": dataset.class_names[0]}
+    return {"classes": list(dataset.class_names)}
+
+
+def told_score(score: Score, scores: Sequence[Score]) -> Score:
+    """Returns the score that a card tells: the accuracy where it was measured, too.
+
+    Args:
+      score: of the run.
+      scores: of its task.
+    """
+    known = {one.name: one for one in scores}
+    return known["accuracy"] if "accuracy" in score.measures else score
+
+
+def _format_tests(card: dict[str, Any], measured: Score) -> str:
+    test = f"test_{measured.name}"
+    own = measured.format_score(card[test])
+    text = (
+        f"{own} of the test images."
+        if measured.unit == "%"
+        else f"{measured.words} {own} on the test data"
+        f"{'' if measured.more_is_better else ', of which less is better'}."
+    )
+    others = card[f"random_{_PLURALS.get(test, test)}"]
     if not others:
         return text + " No random genotype was trained beside it."
-    told = ", ".join(f"{accuracy:.2f}" for accuracy in others)
+    *numbers, last = [measured.format_score(other) for other in others]
+    told = ", ".join([*(n.removesuffix(" %") for n in numbers), last])
     return (
-        f"{text} Random genotypes of the same space by the same recipe: {told} %, mean "
-        f"{statistics.mean(others):.2f} %."
+        f"{text} Random genotypes of the same space by the same recipe: {told}, mean "
+        f"{measured.format_score(statistics.mean(others))}."
     )
+
+
+_PLURALS = {"test_accuracy": "test_accuracies"}
 
 
 def _numbers(values: list[float]) -> str:

@@ -233,6 +233,12 @@ EXCLUSIONS: list[Exclusion] = [
     ),
     Exclusion(
         ("supernet.entangled", "space"),
+        lambda c: c.config.supernet.entangled and c.space.macro.axes == 1,
+        "supernet.entangled takes the middle of square kernels, and those of space "
+        "{space!r} are windows along one axis: want false",
+    ),
+    Exclusion(
+        ("supernet.entangled", "space"),
         lambda c: c.config.supernet.entangled and not c.entangled,
         "supernet.entangled is for operations that differ in the size of their kernels "
         "alone, as sep_conv_3x3 and sep_conv_5x5, and space {space!r} has none: want "
@@ -340,7 +346,7 @@ EXCLUSIONS: list[Exclusion] = [
         ("search.selection.statistics", "task"),
         lambda c: (
             c.search.selection.statistics == "batch"
-            and c.config.task not in ("classification", "detection")
+            and c.config.task not in ("classification", "regression", "detection")
         ),
         "search.selection.statistics=batch is of images, and task={task}; want running",
     ),

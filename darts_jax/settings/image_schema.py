@@ -108,7 +108,7 @@ READING_SCHEMA: dict[str, Setting] = {
         "pixels",
     ),
     "data.label": Setting(
-        "", "Column of CSV files with the classes; empty: label, class or target."
+        "", "Column of CSV files with the labels; empty: label, class or target."
     ),
     "data.top": Setting(
         0,

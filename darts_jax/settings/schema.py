@@ -56,6 +56,9 @@ DTYPES = OneOf(("float32", "bfloat16"))
 METRICS = {
     "accuracy": Measured("accuracy", more_is_better=True, scale=100.0, unit="%"),
     "balanced_accuracy": Measured("balanced_accuracy", True, scale=100.0, unit="%"),
+    "rmse": Measured("rmse", more_is_better=False),
+    "mae": Measured("mae", more_is_better=False),
+    "r2": Measured("r2", more_is_better=True),
     "loss": Measured("loss", more_is_better=False),
 }
 """Name of a score -> how it is shown; networks of one's own add theirs."""

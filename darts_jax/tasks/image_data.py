@@ -42,7 +42,23 @@ def load_images(config: ConfigDict) -> AnyDataset:
     Raises:
       InputError: the name is unknown, or the data are missing or damaged.
     """
-    whole = load_dataset(config.data.name, config.data.directory, _make_reading(config))
+    return _load(config, _make_reading(config))
+
+
+def load_numbered_images(config: ConfigDict) -> AnyDataset:
+    """Loads the images of ``config.data`` whose labels are numbers to be predicted.
+
+    Args:
+      config: settings of a run.
+
+    Raises:
+      InputError: as `load_images`; or a label is no number.
+    """
+    return _load(config, dataclasses.replace(_make_reading(config), labels="numbers"))
+
+
+def _load(config: ConfigDict, reading: Reading) -> AnyDataset:
+    whole = load_dataset(config.data.name, config.data.directory, reading)
     return whole.first(config.data.images) if config.data.images else whole
 
 

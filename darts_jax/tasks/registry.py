@@ -18,7 +18,8 @@ from darts_jax.tasks.cost_limits import Pricing, space_with_rule
 from darts_jax.tasks.detection.task import DETECTION
 from darts_jax.tasks.language.task import LANGUAGE
 from darts_jax.tasks.module.task import MODULE
-from darts_jax.tasks.task import Task, choose_score
+from darts_jax.tasks.regression.task import REGRESSION
+from darts_jax.tasks.task import Objective, Task, choose_score
 
 TASKS: dict[str, Task] = {}
 """`task` -> data, networks, criterion and metric of a task."""
@@ -39,7 +40,7 @@ def register_task(task: Task) -> Task:
     return task
 
 
-for _task in (CLASSIFICATION, LANGUAGE, DETECTION, MODULE):
+for _task in (CLASSIFICATION, REGRESSION, LANGUAGE, DETECTION, MODULE):
     register_task(_task)
 
 
@@ -155,7 +156,25 @@ def make_pricing(config: ConfigDict, dataset: Any, costs: str) -> Pricing:
     return Pricing(space_with_rule(config), task_cost(config, dataset, costs))
 
 
-def require_images(config: ConfigDict, what: str) -> None:
+def require_images(config: ConfigDict, what: str) -> Objective:
+    """Returns what networks learn of images with labels.
+
+    Args:
+      config: settings of a run.
+      what: what is asked for, for people.
+
+    Raises:
+      InputError: the task is of examples of another kind.
+    """
+    objective = get_task(config).objective
+    if objective is None:
+        raise InputError(
+            f"{what} is of images with labels; task={config.task} has none"
+        )
+    return objective
+
+
+def require_classes(config: ConfigDict, what: str) -> None:
     """Refuses tasks other than classification.
 
     Args:

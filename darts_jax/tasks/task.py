@@ -10,18 +10,53 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import DISCRETIZATIONS
+from darts_jax.bilevel.losses import Criterion
 from darts_jax.cost.expected import ExpectedCost
 from darts_jax.engine.devices import Layout
 from darts_jax.engine.job import Job, Score
+from darts_jax.engine.program import METRICS, Examination
 from darts_jax.errors import InputError, unknown_name_error
 from darts_jax.settings.config import get_setting
 from darts_jax.spaces.graph import Genotype, Space
 
 TaskData = Any
 """Data set of a task, such as `Dataset`: any record with a ``note``."""
+
+
+Predict = Callable[[Any, Array], Array]
+"""(model, stored images) -> outputs [batch, output], as a test computes them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What networks learn of images with labels, and how they are measured.
+
+    Images stand for signals and rows of tables as well; see `data.dataset`.
+
+    Attributes:
+      scores: measures that ``data.metric`` may name; the first is the default.
+      require: (config, data set) -> None; raises InputError where labels or settings do
+        not suit.
+      criterion: (config, data set) -> criterion of outputs [batch, output].
+      network_criterion: the same, of a `Network` with an auxiliary head.
+      examination: (config, data set, prediction) -> test of a model.
+      chance: data set -> loss of a guess.
+      decode: (data set, outputs) -> what an exported network gives.
+      metrics: names of the criterion's sums.
+    """
+
+    scores: Sequence[Score]
+    require: Callable[[ConfigDict, TaskData], None]
+    criterion: Callable[[ConfigDict, TaskData], Criterion]
+    network_criterion: Callable[[ConfigDict, TaskData], Criterion]
+    examination: Callable[[ConfigDict, TaskData, Predict], Examination]
+    chance: Callable[[TaskData], float]
+    decode: Callable[[TaskData, Array], Array]
+    metrics: tuple[str, ...] = METRICS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +73,7 @@ class Task:
         scratch; see `training_job.make_training_job`.
       expected_cost: (config, data set, unit of cost as ``search.costs``) -> expected
         cost of the networks that ``retrain`` would train.
+      objective: of images with labels; None where examples are of another kind.
     """
 
     name: str
@@ -46,6 +82,7 @@ class Task:
     make_search: Callable[[ConfigDict, TaskData, Layout], Job]
     make_training: Callable[[ConfigDict, TaskData, Genotype, Layout], Job]
     expected_cost: Callable[[ConfigDict, TaskData, str], ExpectedCost]
+    objective: Objective | None = None
 
 
 def choose_score(config: ConfigDict, scores: Sequence[Score]) -> Score:

@@ -23,7 +23,7 @@ from darts_jax.models.functional import supernet_apply
 from darts_jax.models.operations.layers import BN_MOMENTUM
 from darts_jax.tasks.image_data import normalize_images, split_search_data
 from darts_jax.tasks.image_networks import make_supernet
-from darts_jax.tasks.registry import get_score, require_images
+from darts_jax.tasks.registry import get_score, require_classes
 from darts_jax.training.population_job import member_execution
 from darts_jax.types import Examples, Mixture, Params, Stats
 
@@ -97,7 +97,7 @@ def make_path_scores(
     Raises:
       InputError: another task, a stream, or fewer images than a batch.
     """
-    require_images(config, "the score of every path")
+    require_classes(config, "the score of every path")
     settings = config.score
     # Nothing is differentiated, so that there is nothing to recompute.
     net = make_supernet(config, dataset).clone(

@@ -25,7 +25,7 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
 from darts_jax.tasks.image_data import normalize_images
 from darts_jax.tasks.image_networks import make_network
-from darts_jax.tasks.registry import require_images
+from darts_jax.tasks.registry import require_classes
 from darts_jax.training.population_job import member_execution
 from darts_jax.types import Examples, Mixture
 
@@ -57,7 +57,7 @@ def make_proxy_scores(
         no mixtures of image cells, or fewer images than a batch.
     """
     proxies = {name: get_proxy(name) for name in names}
-    require_images(config, "zero-cost proxies")
+    require_classes(config, "zero-cost proxies")
     space = get_space(config.space)
     problems = {
         f"networks of {space.family}": space.family != "cells",

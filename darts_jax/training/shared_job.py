@@ -7,7 +7,6 @@ genotype is an array, and networks of one space differ in it alone.
 
 import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,12 +18,7 @@ from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import is_mixture, stack_one_hot
 from darts_jax.bilevel.losses import Criterion
-from darts_jax.bilevel.weight_training import (
-    Optimizer,
-    Training,
-    auxiliary_criterion,
-    make_sgd,
-)
+from darts_jax.bilevel.weight_training import Optimizer, Training, make_sgd
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.devices import Layout, make_layout
@@ -36,15 +30,13 @@ from darts_jax.models.network import Logits
 from darts_jax.models.supernet import Supernet
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype, Space
-from darts_jax.tasks.classification.criterion import class_weights
-from darts_jax.tasks.classification.metric import count_by_class
 from darts_jax.tasks.image_data import (
     make_preparation,
     make_supply,
     normalize_images,
 )
 from darts_jax.tasks.image_networks import make_network
-from darts_jax.tasks.registry import get_score
+from darts_jax.tasks.registry import get_score, get_task, require_images
 from darts_jax.tasks.training_job import make_training_job
 from darts_jax.training.population_job import map_over_members, member_execution
 from darts_jax.types import (
@@ -144,8 +136,9 @@ class SharedTraining:
 def _make_member_job(config: ConfigDict, dataset: AnyDataset, net: Supernet) -> Job:
     """Makes the job of one member, whose scalars lack the mixture."""
     settings = config.retrain
+    objective = require_images(config, "a shared program")
     apply = functional.supernet_apply(net, config.precision)
-    criterion = auxiliary_criterion(class_weights(config, dataset))
+    criterion = objective.network_criterion(config, dataset)
     optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
     supply = make_supply(dataset, config, settings)
     size = settings.batch_size
@@ -170,8 +163,9 @@ def _make_member_job(config: ConfigDict, dataset: AnyDataset, net: Supernet) -> 
         feed=supply.training([np.arange(supply.images)], size),
         prepare=make_preparation(dataset, settings, Layout()),
         held_out=supply.test(size),
-        examination=count_by_class(predict, dataset.classes, config.data.top),
-        chance=math.log(dataset.classes),
+        examination=objective.examination(config, dataset, predict),
+        chance=objective.chance(dataset),
+        metrics=objective.metrics,
     )
 
 
@@ -183,7 +177,7 @@ def _require_shareable(
 ) -> None:
     settings = config.retrain
     problems = {
-        f"task {config.task!r}": config.task != "classification",
+        f"task {config.task!r}": get_task(config).objective is None,
         f"networks of {space.family}": space.family != "cells",
         "a stream": not isinstance(dataset, Dataset),
         f"retrain.network={settings.network}": settings.network != "cifar",

@@ -23,7 +23,7 @@ from darts_jax.nasbench import require_table
 from darts_jax.settings.config import validate_config
 from darts_jax.spaces import get_space
 from darts_jax.tasks.benchmark import known_accuracies
-from darts_jax.tasks.registry import load_data
+from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.console import format_table
 from darts_jax.training.directory import RunDirectory, atomic_write
 from darts_jax.training.lock import holds_run_lock
@@ -49,19 +49,21 @@ class BaselineResult:
       known: accuracy of the best in percent, where a benchmark knows it.
       title: name of that accuracy.
       run: the directory.
+      told: name of the scores in the trace.
     """
 
     trace: Trace
     known: float | None
     title: str
     run: RunDirectory
+    told: str = "best score"
 
     def __str__(self) -> str:
         best = self.trace.best
         rows = [
             ("asked", len(self.trace.asked)),
             ("cost", self.trace.cost),
-            ("best score", best.score),
+            (self.told, best.score),
         ]
         if self.known is not None:
             rows.append((self.title, self.known))
@@ -104,10 +106,14 @@ def baseline(
         require_prior_taken(name)
         search = functools.partial(search, prior=make_prior(config, proxies))
     known = known_accuracies(config)
+    told = "best score"
     path = open_place(run) / "networks"
     space, rng = get_space(config.space), np.random.default_rng(config.seed)
     if oracle == "training":
         dataset = load_data(config)
+        measure = get_score(config)
+        if not measure.more_is_better:
+            told = f"best score, minus {measure.words}"
         directory = open_run(run, config, "baseline", dataset)
         make_folder(path)
         total = _expected_trainings(budget)
@@ -125,7 +131,8 @@ def baseline(
     atomic_write(directory.genotype, best.to_json())
     atomic_write(directory.path / "trace.json", _trace_json(name, oracle, trace))
     accuracy = None if known is None else known.accuracy(best)
-    return BaselineResult(trace, accuracy, known.title if known else "", directory)
+    title = known.title if known else ""
+    return BaselineResult(trace, accuracy, title, directory, told)
 
 
 def _make_oracle(

@@ -16,17 +16,18 @@ from darts_jax.errors import InputError, first_line, unknown_name_error
 from darts_jax.files import disk_errors, make_folder, open_place
 from darts_jax.interop import exported_load
 from darts_jax.interop.artifact import Program, to_jax_export, trace_program
-from darts_jax.interop.card import format_card, is_card, make_card
+from darts_jax.interop.card import format_card, is_card, make_card, told_score
 from darts_jax.interop.module_card import format_module_card, make_module_card
 from darts_jax.interop.onnx_model import to_onnx
 from darts_jax.plots.cells import draw_genotype
 from darts_jax.settings.config_files import load_config
 from darts_jax.spaces.graph import Genotype
 from darts_jax.spaces.written import parse_tree
-from darts_jax.tasks.classification.task import make_inference
+from darts_jax.tasks.image_jobs import make_inference
 from darts_jax.tasks.module.problem import Problem
 from darts_jax.tasks.module.task import MODULE, make_module_inference
 from darts_jax.tasks.registry import (
+    get_score,
     get_task,
     load_data,
     make_training,
@@ -60,9 +61,10 @@ def export(
 
     The network takes images [batch, height, width, channel], or signals or rows of a
     table, as stored: uint8, and float32 where they are no images. It gives float32
-    logits [batch, class], as `evaluate` tests it. A run remembers all that this
-    takes of its data, which may be gone or changed. A network of one's own takes and
-    gives what it does in Python, one array each.
+    logits [batch, class], or numbers in the labels' unit [batch, 1], as `evaluate`
+    tests it. A run remembers all that this takes of its data, which may be gone or
+    changed. A network of one's own takes and gives what it does in Python, one array
+    each.
 
     Args:
       run: directory of the finished `retrain`.
@@ -85,10 +87,12 @@ def export(
             raise unknown_name_error("format", name, list(FORMATS))
     directory = RunDirectory(open_place(run))
     folder = open_place(out)
-    summary = _read_summary(directory)
     _require_export(folder)
+    _require_retrained(directory)
     # One device: the state is restored to run alone, wherever it was trained.
     config = load_config(directory.config, ["devices=1", *overrides])
+    measured = told_score(get_score(config), get_task(config).scores)
+    summary = _read_summary(directory, f"test_{measured.name}")
     genotype = _read_summary_genotype(directory, summary)
     use_compilation_cache(config.compilation_cache)
     if get_task(config) is MODULE:
@@ -101,12 +105,17 @@ def export(
         card = make_module_card(directory, config, problem, genotype, scores, program)
         words = format_module_card(card, genotype)
     else:
-        require_images(config, "an export")
+        objective = require_images(config, "an export")
         images = _get_data(directory, config, dataset, overrides)
         state = _restore_finished(directory, config, images, genotype)
-        program = _trace_images(config, images, genotype, state)
-        card = make_card(directory, config, images, genotype, summary)
-        words = format_card(card, genotype)
+        inference = make_inference(objective, config, images, genotype)
+        program = trace_program(
+            lambda stored: inference(state, stored),
+            images.image_shape,
+            STORED[images.kind],
+        )
+        card = make_card(directory, config, images, genotype, summary, measured)
+        words = format_card(card, genotype, measured)
     files = {MODEL: to_jax_export(program)}
     files |= {file: make(program) for file, make in (FORMATS[name] for name in also)}
     return _write(folder, card, words, files, genotype)
@@ -124,17 +133,6 @@ def _restore_finished(
             f"{job.epochs * job.steps_per_epoch}; `retrain` goes on to its end"
         )
     return state
-
-
-def _trace_images(
-    config: ConfigDict, dataset: AnyDataset, genotype: Genotype, state: TrainState
-) -> Program:
-    inference = make_inference(config, dataset, genotype)
-    return trace_program(
-        lambda images: inference(state, images),
-        dataset.image_shape,
-        STORED[dataset.kind],
-    )
 
 
 def _require_problem(directory: RunDirectory, dataset: TaskData | None) -> Problem:
@@ -201,17 +199,20 @@ def _get_data(
     return known
 
 
-def _read_summary(directory: RunDirectory) -> dict[str, Any]:
-    try:
-        summary = dict(json.loads(directory.summary_json.read_text()))
-        own = "choices" in summary["networks"][0]["genotype"]
-        for network in summary["networks"]:
-            network["genotype"], own or network["test_accuracy"]
-        summary["networks"][0]
-    except (FileNotFoundError, NotADirectoryError):
+def _require_retrained(directory: RunDirectory) -> None:
+    if not directory.summary_json.is_file():
         raise InputError(
             f"no retrained network in {directory.path}; `retrain` makes one"
-        ) from None
+        )
+
+
+def _read_summary(directory: RunDirectory, test: str) -> dict[str, Any]:
+    """Returns the content of ``summary.json``, with the column of a score."""
+    try:
+        summary = dict(json.loads(directory.summary_json.read_text()))
+        for network in summary["networks"]:
+            network[test], network["genotype"]
+        summary["networks"][0]
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise InputError(f"{directory.summary_json} is damaged: {error!r}") from None
     return summary

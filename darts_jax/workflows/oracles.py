@@ -78,7 +78,7 @@ def make_path_oracle(
 
 
 def make_training_oracle(config: ConfigDict, grid: Grid) -> BatchEvaluate:
-    """Makes an oracle of training from scratch: accuracy, for measured seconds.
+    """Makes an oracle of training from scratch: a score, for measured seconds.
 
     Networks are trained by ``config.retrain`` on the images that train a search, and
     tested on those that validate it: the test images stay unseen. A genotype asked for
@@ -91,7 +91,8 @@ def make_training_oracle(config: ConfigDict, grid: Grid) -> BatchEvaluate:
       grid: where networks are trained, a run directory each.
 
     Returns:
-      genotypes -> accuracies in percent, and seconds.
+      genotypes -> scores as people are shown them, negative where less is better, and
+      seconds.
 
     Raises:
       InputError: the data are a stream.
@@ -116,8 +117,9 @@ def make_training_oracle(config: ConfigDict, grid: Grid) -> BatchEvaluate:
             began = time.perf_counter()
             trained = read_retrained(program.steps[0].run)
             assert trained is not None
-            score = 100 * trained.score
-            print_status(f"{program.name}: {score:.2f}")
+            measure = trained.measure
+            print_status(f"{program.name}: {measure.format_score(trained.score)}")
+            score = measure.merit(measure.scaled(trained.score))
             spent = time.perf_counter() - began
             if program.name in outcomes:
                 spent = outcomes.pop(program.name).seconds

@@ -152,20 +152,22 @@ class RetrainResult:
 
     def _compare_with_random(self) -> str:
         """Compares the genotype's trainings with the random genotypes', in one line."""
-        unit = f" {self.measure.unit}".rstrip()
+        measure = self.measure
         own = [self.measure.scaled(score) for score in self.scores]
         random = [self.measure.scaled(b.score) for b in self.baselines]
         spread = statistics.stdev(random) if len(random) > 1 else 0.0
-        gained = f"{statistics.mean(own) - statistics.mean(random):+.2f}"
+        gained = f"{statistics.mean(own) - statistics.mean(random):+{measure.form}}"
         if min(len(own), len(random)) > 1:
             least, most = column_range(f"test_{self.measure.name}")
             within = MeasureRange(self.measure.scaled(least), self.measure.scaled(most))
-            gained = str(improvement(own, random, within))
+            gained = improvement(own, random, within).describe(measure.form)
+        if not measure.more_is_better:
+            gained += "; less is better"
         return (
             f"{len(random)} random genotypes of space "
             f"{self.baselines[0].genotype.space}: mean "
-            f"{statistics.mean(random):.2f}{unit}, standard deviation {spread:.2f}; "
-            f"searched minus random {gained}"
+            f"{measure.format_score(self.random_mean)}, standard deviation "
+            f"{spread:{measure.form}}; searched minus random {gained}"
         )
 
 

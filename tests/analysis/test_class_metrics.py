@@ -30,7 +30,7 @@ from darts_jax.plots.style import svg_text
 from darts_jax.settings.config_files import load_config
 from darts_jax.tasks.classification.criterion import class_weights, training_counts
 from darts_jax.tasks.classification.metric import count_by_class
-from darts_jax.tasks.classification.task import SCORES
+from darts_jax.tasks.classification.task import CLASSIFICATION
 from darts_jax.tasks.registry import get_score, make_search, make_training
 from darts_jax.tasks.task import choose_score
 from darts_jax.training.directory import RunDirectory
@@ -212,7 +212,7 @@ def test_the_right_class_is_looked_for_among_the_most_likely():
             labels[:13], logits[:13], k=top, labels=range(7), normalize=False
         )
         assert sums["top"] == wanted
-        score = choose_score(config(**{"data.top": top}), SCORES)
+        score = choose_score(config(**{"data.top": top}), CLASSIFICATION.scores)
         name = f"top_{top}_accuracy"
         assert score.measures[name](sums, 13) == pytest.approx(wanted / 13)
     with pytest.raises(InputError, match="there are 7 classes; want fewer"):

@@ -213,6 +213,7 @@ def test_the_embedded_sets_are_what_they_say():
     for name, shape, counts in (
         ("breast_cancer", (1, 1, 30), (455, 114)),
         ("wine", (1, 1, 13), (142, 36)),
+        ("diabetes", (1, 1, 10), (353, 89)),
     ):
         data = load_dataset(name)
         assert data.kind == "tables"

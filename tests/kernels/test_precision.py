@@ -12,7 +12,8 @@ from darts_jax import default_config, from_arrays, get_genotype
 from darts_jax.engine.devices import Layout
 from darts_jax.errors import InputError
 from darts_jax.kernels import PRECISIONS, describe_precision
-from darts_jax.tasks.classification.task import make_inference
+from darts_jax.tasks.classification.task import CLASSIFICATION
+from darts_jax.tasks.image_jobs import make_inference
 from darts_jax.tasks.registry import make_search, make_training
 
 
@@ -115,7 +116,7 @@ def test_a_test_and_an_export_have_it_too(dataset):
     tested = export.export(evaluate, platforms=["tpu"])(model, data, zero, zero)
     genotype = get_genotype("DARTS_V2")
     trained = make_training(config, dataset, genotype)
-    infer = jax.jit(make_inference(config, dataset, genotype))
+    infer = jax.jit(make_inference(CLASSIFICATION.objective, config, dataset, genotype))
     images = jax.ShapeDtypeStruct((2, 8, 8, 3), np.uint8)
     state = jax.eval_shape(trained.init, trained.start)
     left = export.export(infer, platforms=["cuda"])(state, images)

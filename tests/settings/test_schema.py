@@ -8,6 +8,7 @@ from darts_jax.cli.main import main
 from darts_jax.errors import InputError
 from darts_jax.settings.combinations import EXCLUSIONS
 from darts_jax.settings.config import default_config, flatten, with_overrides
+from darts_jax.settings.config_files import load_config
 from darts_jax.settings.reference import explain_settings, settings_table
 from darts_jax.settings.scalars import search_scalars, training_scalars
 from darts_jax.settings.schema import (
@@ -102,6 +103,12 @@ def test_scalars_are_a_tree_of_numbers():
     assert search_scalars(config.search, 5)["terms"] == {"entropy": 0.1}
 
 
+@pytest.mark.parametrize("space", ["darts_1d", "mobile_small_1d"])
+def test_kernels_along_one_axis_are_not_entangled(space):
+    with pytest.raises(InputError, match="are windows along one axis: want false"):
+        load_config(None, [f"space={space}", "supernet.entangled=true"])
+
+
 def test_exclusions_name_settings_that_there_are():
     for exclusion in EXCLUSIONS:
         assert set(exclusion.settings) <= DEFAULTS.keys(), exclusion.reason
@@ -118,6 +125,6 @@ def test_the_command_line_explains_every_setting(capsys):
     )
     assert lines[line + 1] == "    Temperature of the relaxation."
     (task,) = (line for line in lines if line.startswith("task="))
-    assert "one of classification, language, detection" in task
+    assert "one of classification, regression, language, detection" in task
     (space,) = (line for line in lines if line.startswith("space="))
     assert f"one of {', '.join(SPACES)};" in space

@@ -308,5 +308,5 @@ def test_an_auxiliary_head_is_refused(tmp_path):
 
 
 def test_what_is_of_classes_alone_says_so():
-    with pytest.raises(InputError, match="an estimate is of images by class"):
+    with pytest.raises(InputError, match="an estimate is of images with labels"):
         darts_jax.estimate(load_config(None, SETTINGS))

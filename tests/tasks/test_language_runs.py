@@ -238,5 +238,5 @@ def test_mistakes_are_told_in_one_line(tale, tmp_path, settings, told):
 
 
 def test_what_is_of_images_alone_says_so(tale):
-    with pytest.raises(InputError, match="an estimate is of images by class"):
+    with pytest.raises(InputError, match="an estimate is of images with labels"):
         darts_jax.estimate(load_config(None, tale))

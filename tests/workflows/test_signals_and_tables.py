@@ -7,12 +7,15 @@ import pytest
 from jax import export, jit
 
 import darts_jax
+from darts_jax.data.sources import load_dataset
 from darts_jax.errors import InputError
 
 EXPORTED = {
     "signals": ((2, 1, 128, 1), "float32"),
     "tables": ((2, 1, 1, 13), "float32"),
+    "numbers": ((2, 1, 1, 10), "float32"),
 }
+MEASURED = {"signals": "accuracy", "tables": "accuracy", "numbers": "rmse"}
 
 
 def settings(kind):
@@ -21,6 +24,13 @@ def settings(kind):
         config.space = "nasbench201_1d"
         config.data.update(name="chirps", images=192, pad=4)
         config.retrain.update(cells=1, channels=4)
+    elif kind == "numbers":
+        config.task = "regression"
+        config.space = "mlp_10"
+        config.data.update(name="diabetes", noise=0.1)
+        config.retrain.update(cells=1, channels=16)
+        config.search.weights.learning_rate = 0.1
+        config.retrain.weights.learning_rate = 0.1
     else:
         config.space = "mlp_13"
         config.data.update(name="wine", noise=0.1)
@@ -41,7 +51,7 @@ def settings(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["signals", "tables"])
+@pytest.mark.parametrize("kind", ["signals", "tables", "numbers"])
 def test_a_run_goes_from_search_to_export(kind, tmp_path):
     config = settings(kind)
     run = tmp_path / "run"
@@ -49,8 +59,9 @@ def test_a_run_goes_from_search_to_export(kind, tmp_path):
     darts_jax.retrain(config, run)
     summary = json.loads((run / "summary.json").read_text())
     ours, random = summary["networks"]
-    assert 0 <= random["test_accuracy"] <= 1
-    assert darts_jax.evaluate(config, run) == ours["test_accuracy"]
+    test = f"test_{MEASURED[kind]}"
+    assert kind == "numbers" or 0 <= random[test] <= 1
+    assert darts_jax.evaluate(config, run) == ours[test]
     again = darts_jax.search(config, tmp_path / "again")
     assert again.genotype == found.genotype
     files = sorted((run / "architecture").iterdir())
@@ -70,10 +81,36 @@ def test_a_run_goes_from_search_to_export(kind, tmp_path):
     card = json.loads((tmp_path / "exported" / "card.json").read_text())
     assert card["input"]["shape"] == ["batch", *shape[1:]]
     assert card["input"]["dtype"] == dtype
-    if kind == "tables":
+    assert card[test] == ours[test]
+    if kind != "signals":
         names = card["input"]["columns"]
         taken = found.genotype.columns
         assert card["input"]["read"] == [names[i] for i in taken]
+
+
+@pytest.mark.slow
+def test_a_number_is_predicted_better_than_by_its_mean_and_in_its_own_unit(tmp_path):
+    config = settings("numbers")
+    config.search.epochs = 1
+    config.retrain.epochs = 25
+    config.baseline.random_genotypes = 0
+    run = tmp_path / "run"
+    darts_jax.search(config, run)
+    trained = darts_jax.retrain(config, run)
+    (network,) = trained.networks
+    assert network.also["r2"] > 0.3
+    data = load_dataset("diabetes")
+    assert network.score < data.test_labels.std()
+    darts_jax.export(run, tmp_path / "out")
+    model = export.deserialize(
+        bytearray((tmp_path / "out" / "model.jax_export").read_bytes())
+    )
+    told = np.asarray(jit(model.call)(data.test_images))[:, 0]
+    error = np.sqrt(np.mean((told - data.test_labels) ** 2))
+    np.testing.assert_allclose(error, network.score, rtol=1e-5)
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "predictions [batch, 1] of progression in its own unit" in card
+    assert "of which less is better" in card
 
 
 def test_changes_of_images_are_refused_in_one_line(tmp_path):

@@ -1,157 +1,68 @@
 """The task of classifying images, in memory or as a stream."""
 
-import functools
 import math
-from collections.abc import Callable
+from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
-from darts_jax.bilevel.losses import classification_criterion
-from darts_jax.bilevel.weight_training import Training, auxiliary_criterion, make_sgd
+from darts_jax.bilevel.losses import Criterion, classification_criterion
+from darts_jax.bilevel.weight_training import auxiliary_criterion
+from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
-from darts_jax.engine.devices import Layout
-from darts_jax.engine.feed import require_whole_batch
-from darts_jax.engine.job import Job
-from darts_jax.models import functional
-from darts_jax.models.functional import Initialized
-from darts_jax.spaces.graph import Genotype
+from darts_jax.engine.program import Examination
+from darts_jax.errors import InputError
 from darts_jax.tasks.classification.criterion import class_weights
 from darts_jax.tasks.classification.metric import (
     ACCURACY,
     BALANCED_ACCURACY,
     count_by_class,
 )
-from darts_jax.tasks.image_data import (
-    load_images,
-    make_preparation,
-    make_supply,
-    mix_images,
-    split_search_data,
-)
-from darts_jax.tasks.image_networks import (
-    expected_image_cost,
-    make_network,
-    make_network_apply,
-    make_network_prediction,
-    make_supernet,
-    make_supernet_apply,
-    make_supernet_prediction,
-)
-from darts_jax.tasks.search_job import make_method, make_search_job
-from darts_jax.tasks.task import Task, choose_score
-from darts_jax.tasks.training_job import make_training_job
-from darts_jax.types import TrainState
-
-SCORES = (ACCURACY, BALANCED_ACCURACY)
+from darts_jax.tasks.image_jobs import make_image_task
+from darts_jax.tasks.task import Objective, Predict
 
 
-def _make_search(config: ConfigDict, dataset: AnyDataset, layout: Layout) -> Job:
-    """Makes a search on one part of the training images, validated on the other."""
-    criterion = classification_criterion(class_weights(config, dataset))
-    expected_cost = functools.partial(expected_image_cost, config, dataset)
-    dataset, train, valid = split_search_data(config, dataset)
-    net = make_supernet(config, dataset)
-    method = make_method(
-        config,
-        net,
-        dataset.image_shape[:2],
-        criterion=criterion,
-        apply=make_supernet_apply(config, net, layout),
-    )
-    supply = make_supply(dataset, config, config.data)
-    size = config.search.batch_size
-    require_whole_batch(size, len(train), "the training half")
-    require_whole_batch(size, len(valid), "the validation half")
-
-    def init_network(key: PRNGKeyArray) -> Initialized:
-        return functional.initialize_supernet(net, key, dataset.image_shape)
-
-    predict = make_supernet_prediction(method, dataset, layout)
-    return make_search_job(
-        config,
-        layout,
-        method,
-        score=choose_score(config, SCORES),
-        init_network=init_network,
-        feed=supply.training([train, valid], size),
-        prepare=make_preparation(dataset, config.data, layout),
-        held_out=supply.held_out(valid, size),
-        examination=count_by_class(predict, dataset.classes, config.data.top),
-        expected_cost=expected_cost,
-        chance=math.log(dataset.classes),
-    )
+def _require_classes(config: ConfigDict, dataset: AnyDataset) -> None:
+    del config
+    if isinstance(dataset, Dataset) and dataset.has_numbers:
+        raise InputError(
+            f"labels of {dataset.name!r} are numbers to be predicted "
+            f"({dataset.class_names[0]}), and no classes; want task=regression, or "
+            "data by class"
+        )
 
 
-def _make_training(
-    config: ConfigDict, dataset: AnyDataset, genotype: Genotype, layout: Layout
-) -> Job:
-    """Makes a training on all training images, tested on the test images."""
-    settings = config.retrain
-    net = make_network(config, dataset, genotype)
-    criterion = auxiliary_criterion(class_weights(config, dataset))
-    apply = make_network_apply(config, net, layout)
-    supply = make_supply(dataset, config, settings)
-    size = settings.batch_size
-    require_whole_batch(size, supply.images, "the training set")
-
-    def init_network(key: PRNGKeyArray) -> Initialized:
-        return functional.initialize_network(net, key, dataset.image_shape)
-
-    predict = make_network_prediction(apply, dataset, layout)
-    optimizer = functools.partial(make_sgd, nesterov=settings.weights.nesterov)
-    return make_training_job(
-        config,
-        layout,
-        Training(
-            apply,
-            settings.microbatches,
-            criterion,
-            optimizer,
-            ema=settings.ema_decay > 0,
-        ),
-        score=choose_score(config, SCORES),
-        init_network=init_network,
-        feed=supply.training([np.arange(supply.images)], size),
-        prepare=mix_images(make_preparation(dataset, settings, layout), settings.mixup),
-        held_out=supply.test(size),
-        examination=count_by_class(predict, dataset.classes, config.data.top),
-        chance=math.log(dataset.classes),
-    )
+def _criterion(config: ConfigDict, dataset: AnyDataset) -> Criterion:
+    return classification_criterion(class_weights(config, dataset))
 
 
-def make_inference(
-    config: ConfigDict, dataset: AnyDataset, genotype: Genotype
-) -> Callable[[TrainState, Array], Array]:
-    """Makes the function of a network as it is tested.
-
-    It uses running statistics and neither auxiliary head nor drop path, on one device.
-
-    Args:
-      config: settings of a run.
-      dataset: images, of which shape, classes, mean and deviation are read.
-      genotype: the network's cells.
-
-    Returns:
-      (state, stored images [batch, height, width, channel]) -> float32 logits
-      [batch, class].
-
-    Raises:
-      InputError: an unknown operation, or an image too small.
-    """
-    net = make_network(config, dataset, genotype).clone(auxiliary=False)
-    apply = make_network_apply(config, net, Layout())
-    predict = make_network_prediction(apply, dataset, Layout())
-    return lambda state, images: predict(state, images).astype(jnp.float32)
+def _network_criterion(config: ConfigDict, dataset: AnyDataset) -> Criterion:
+    return auxiliary_criterion(class_weights(config, dataset))
 
 
-CLASSIFICATION = Task(
-    name="classification",
-    scores=SCORES,
-    load=load_images,
-    make_search=_make_search,
-    make_training=_make_training,
-    expected_cost=expected_image_cost,
+def _examination(
+    config: ConfigDict, dataset: AnyDataset, predict: Predict
+) -> Examination:
+    return count_by_class(predict, dataset.classes, config.data.top)
+
+
+def _chance(dataset: AnyDataset) -> float:
+    return math.log(dataset.classes)
+
+
+def _keep_logits(dataset: Any, logits: Any) -> Any:
+    del dataset
+    return logits
+
+
+CLASSIFICATION = make_image_task(
+    "classification",
+    Objective(
+        scores=(ACCURACY, BALANCED_ACCURACY),
+        require=_require_classes,
+        criterion=_criterion,
+        network_criterion=_network_criterion,
+        examination=_examination,
+        chance=_chance,
+        decode=_keep_logits,
+    ),
 )
