@@ -33,7 +33,7 @@ Predict = Callable[[Any, Array], Array]
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What networks learn of images with labels, and how they are measured.
+    """Loss, test and scores of images with labels.
 
     Images stand for signals and rows of tables as well; see `data.dataset`.
 
