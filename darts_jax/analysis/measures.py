@@ -123,12 +123,16 @@ MEASURES = {
 """Column of a history -> its measure, in the order of an overview."""
 
 
-def find_measure(column: str) -> Measure:
+def find_measure(column: str, columns: Collection[str] = ()) -> Measure:
     """Returns the measure of a column; one of a user's own has its name.
 
     Args:
       column: name of the column.
+      columns: names of all recorded columns: they say whether a discretisation gap is
+        one of accuracies, in points, or in the unit of another score.
     """
+    if column == "discretization_gap" and not _are_shares(_score_columns(columns)):
+        return dataclasses.replace(MEASURES[column], unit="", scale=1.0, form=".4g")
     for begin, words in (("held_out_", "held out"), ("discretized_", "discretised")):
         if column.startswith(begin) and column not in MEASURES:
             own = column.removeprefix(begin).replace("_", " ")
@@ -150,9 +154,8 @@ def column_range(
       genotypes: genotypes that were found: none has more skips than it keeps edges.
     """
     if column == "discretization_gap":
-        scores = [c for c in columns if c.startswith(("held_out_", "discretized_"))]
-        of_shares = scores and all(column_range(c) == SHARE for c in scores)
-        return SHARE.difference_range if of_shares else ANY
+        scores = _score_columns(columns)
+        return SHARE.difference_range if scores and _are_shares(scores) else ANY
     if column == "benchmark_accuracy":
         return PERCENT
     if column in ("entropy", "skip_share"):
@@ -174,6 +177,14 @@ def column_range(
     if score == "r2":
         return MeasureRange(high=1.0)
     return MeasureRange(low=1.0) if score == "perplexity" else ANY
+
+
+def _score_columns(columns: Iterable[str]) -> list[str]:
+    return [c for c in columns if str(c).startswith(("held_out_", "discretized_"))]
+
+
+def _are_shares(scores: Iterable[str]) -> bool:
+    return all(column_range(score) == SHARE for score in scores)
 
 
 def _count_kept_edges(genotype: Genotype) -> int:

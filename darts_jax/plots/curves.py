@@ -330,9 +330,9 @@ def _measure_panel(history: pd.DataFrame, group: Sequence[str]) -> Panel:
     known = {column: values for column, values in known.items() if len(values)}
     panel = []
     for column, values in known.items():
-        label = find_measure(column).short if len(known) > 1 else ""
+        label = find_measure(column, history.columns).short if len(known) > 1 else ""
         style = series_style(group.index(column))
-        panel.append(Line(find_measure(column), values, label, style))
+        panel.append(Line(find_measure(column, history.columns), values, label, style))
     return panel
 
 
@@ -343,7 +343,9 @@ def _run_panel(
     for name, style in names.items():
         values = _values(history[runs == name], column)
         if len(values):
-            panel.append(Line(find_measure(column), values, name, style))
+            panel.append(
+                Line(find_measure(column, history.columns), values, name, style)
+            )
     return panel
 
 
@@ -356,7 +358,7 @@ def _text_column(history: pd.DataFrame, column: str) -> pd.Series:
 
 def _values(history: pd.DataFrame, column: str) -> pd.DataFrame:
     """Returns a row for each epoch with a value, and a column for each seed."""
-    measure = find_measure(column)
+    measure = find_measure(column, history.columns)
     values = pd.DataFrame(
         {
             "epoch": history["epoch"].astype(int),

@@ -122,14 +122,17 @@ def told_by(config: ConfigDict) -> Told:
       config: settings of the run.
     """
     score = get_score(config)
-    if not is_module(config.space):
-        return Told(score.words)
-    ends = (score.scaled(end) for end in column_range(f"test_{score.name}"))
-    return Told(
+    least, most = column_range(f"test_{score.name}")
+    told = Told(
         score.words,
         score.unit,
         score.more_is_better,
-        MeasureRange(*ends),
+        MeasureRange(score.scaled(least), score.scaled(most)),
+    )
+    if not is_module(config.space):
+        return told
+    return dataclasses.replace(
+        told,
         networks="choices",
         random="random networks",
         one_random="one random network",

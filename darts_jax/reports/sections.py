@@ -67,7 +67,7 @@ DIAGNOSTIC_PLOTS: Plots = {
     "skips": ("plot_skips", "Skip connections in the genotype: many are a collapse."),
     "discretization_gap": (
         "plot_gap",
-        "Accuracy that the supernet loses by keeping its genotype alone.",
+        "What the supernet loses of its score by keeping its genotype alone.",
     ),
     "eigenvalue": (
         "plot_eigenvalue",
@@ -99,10 +99,8 @@ def diagnostic_plots(config: ConfigDict) -> Plots:
     """
     if not is_module(config.space):
         return DIAGNOSTIC_PLOTS
-    left_out = ["skips"]  # Not every network has such options.
-    if get_score(config).unit != "%":
-        left_out.append("discretization_gap")  # The plot is of accuracies.
-    return {k: plot for k, plot in DIAGNOSTIC_PLOTS.items() if k not in left_out}
+    # Not every network has such options.
+    return {k: plot for k, plot in DIAGNOSTIC_PLOTS.items() if k != "skips"}
 
 
 def describe_search(found: SearchResult) -> dict[str, Any]:
@@ -446,18 +444,33 @@ def _data_section(config: ConfigDict, data: Data) -> Section:
     found = data.found
     if found is None:
         return Section("Data", [Paragraph(f"{config.data.name}: {data.missing}")])
-    values: dict[str, Any] = {
-        "set": found.name,
-        "classes": found.classes,
-        "image": "x".join(map(str, found.image_shape)),
-        "training images": found.train_size,
+    values: dict[str, Any] = {"set": found.name, "classes": found.classes}
+    if isinstance(found, Dataset) and found.has_numbers:
+        mean, deviation = found.target_scale
+        values = {
+            "set": found.name,
+            "predicted": found.class_names[0],
+            "mean and deviation": f"{mean:.4g}, {deviation:.4g}",
+        }
+    one, several = _EXAMPLES[found.kind]
+    values |= {
+        one: "x".join(map(str, found.image_shape)),
+        f"training {several}": found.train_size,
     }
     if isinstance(found, Dataset):
-        values["test images"] = len(found.test_labels)
+        values[f"test {several}"] = len(found.test_labels)
     blocks: list[Block] = [Facts(values)]
     if found.note:
         blocks.append(Paragraph(found.note))
     return Section("Data", blocks)
+
+
+_EXAMPLES = {
+    "images": ("image", "images"),
+    "signals": ("signal", "signals"),
+    "tables": ("row", "rows"),
+}
+"""Kind of data -> one example, and several."""
 
 
 def _environment_section(versions: Mapping[str, Mapping[str, Any]]) -> Section:

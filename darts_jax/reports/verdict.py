@@ -90,17 +90,23 @@ class Told:
     question: str = RANDOM
     examples: str = "images"
 
+    @property
+    def form(self) -> str:
+        """The format of the numbers."""
+        return ".2f" if self.unit == "%" else ".4g"
+
+    @property
+    def direction(self) -> str:
+        """A remark where less is better."""
+        return "" if self.more_is_better else ", of which less is better"
+
     def number(self, value: float) -> str:
         """Returns a score with its unit.
 
         Args:
           value: as people are shown it.
         """
-        return (
-            f"{value:.2f} %"
-            if self.unit == "%"
-            else f"{value:.4g} {self.unit}".rstrip()
-        )
+        return f"{value:{self.form}} {self.unit}".rstrip()
 
     def difference(self, value: float) -> str:
         """Returns a difference of scores with its unit.
@@ -108,9 +114,8 @@ class Told:
         Args:
           value: as people are shown it.
         """
-        if self.unit == "%":
-            return f"{value:+.2f} points"
-        return f"{value:+.4g} {self.unit}".rstrip()
+        unit = "points" if self.unit == "%" else self.unit
+        return f"{value:+{self.form}} {unit}".rstrip()
 
     def merit(self, value: float) -> float:
         """Returns a score or a difference with a sign by which more is better.
@@ -170,7 +175,8 @@ def judge_against_random(
         points = "points" if told.unit == "%" else told.unit or "in all"
         evidence = (
             f"{len(searched)} {what} against {len(random)} {told.random}, "
-            f"trained alike: a difference of {found} {points} of test {told.measure}."
+            f"trained alike: a difference of {found.describe(told.form)} {points} of "
+            f"test {told.measure}{told.direction}."
         )
         if found.pairs:
             evidence += " A pair is a search and the mean of its own run's random ones."
@@ -182,9 +188,10 @@ def judge_against_random(
     tone, words = _judge_chance(place / count, told.merit(own) > told.merit(mean))
     of = told.one_random if count == 2 else f"{count - 1} {told.random}"
     evidence = (
-        f"{told.number(own)} test {told.measure}, {told.difference(own - mean)} from "
-        f"the mean of {of} trained alike ({told.number(mean)}). It is number {place} "
-        f"of {count}; by luck alone one is that good in {place / count:.0%} of cases."
+        f"{told.number(own)} test {told.measure}{told.direction}, "
+        f"{told.difference(own - mean)} from the mean of {of} trained alike "
+        f"({told.number(mean)}). It is number {place} of {count}; by luck alone one is "
+        f"that good in {place / count:.0%} of cases."
     )
     if tone == UNSURE:
         evidence += f" More {told.random}, or more seeds of the search, would tell."

@@ -15,7 +15,8 @@ from darts_jax.errors import InputError
 from darts_jax.models.functional import initialize_supernet
 from darts_jax.spaces import SPACES
 from darts_jax.spaces.graph import Cell, Macro, Space, dense_edges
-from darts_jax.tasks.classification.task import make_inference
+from darts_jax.tasks.classification.task import CLASSIFICATION
+from darts_jax.tasks.image_jobs import make_inference
 from darts_jax.tasks.image_networks import make_supernet
 from darts_jax.tasks.registry import load_data, make_search, make_training
 from darts_jax.training import loop
@@ -112,7 +113,7 @@ def test_a_search_by_the_stem_is_retrained_and_tested_by_the_recipe(tmp_path, fo
     data, directory = load_data(config), RunDirectory(run)
     job = make_training(config, data, found.genotype)
     state = restore_network(directory, job)
-    infer = make_inference(config, data, found.genotype)
+    infer = make_inference(CLASSIFICATION.objective, config, data, found.genotype)
     files = sorted(folder.glob("val/*/*.jpg"))
     assert len(files) == CLASSES * TEST
     logits = np.asarray(infer(state, np.stack([prepared(file) for file in files])))

@@ -11,6 +11,8 @@ from darts_jax.engine.devices import Layout
 from darts_jax.engine.program import evaluation_program
 from darts_jax.engine.resident_feed import Resident
 from darts_jax.errors import InputError
+from darts_jax.reports import verdict
+from darts_jax.reports.answers import told_by
 from darts_jax.tasks.registry import get_score, make_search
 from darts_jax.tasks.regression.criterion import squared_error_criterion
 from darts_jax.tasks.regression.metric import MAE, R2, RMSE, sum_errors
@@ -120,3 +122,25 @@ def test_an_output_is_one_number_and_a_guess_has_a_loss_of_1():
     state = jax.eval_shape(job.init, job.start)
     ends = {leaf.shape[-1] for leaf in jax.tree.leaves(state.params["head"])}
     assert ends == {1}
+
+
+def test_less_of_an_error_is_better():
+    config = config_for()
+    told = told_by(config)
+    assert told.within.low == 0
+    config.data.metric = "r2"
+    explained = told_by(config)
+    answer = verdict.judge_against_random([50.0], [60.0] * 19, told)
+    assert answer.tone == verdict.GOOD
+    assert "50 test rmse, of which less is better, -10 from" in answer.evidence
+    assert "number 1 of 20" in answer.evidence
+    worse = verdict.judge_against_random([60.0, 61.0], [50.0, 51.0, 52.0], told)
+    assert worse.tone == verdict.BAD
+    better = verdict.judge_against_random([50.0, 51.0], [60.0, 61.0, 62.0], told)
+    assert better.tone == verdict.GOOD
+    assert (
+        verdict.judge_against_random([0.9], [0.1] * 19, explained).tone == verdict.GOOD
+    )
+    gap = verdict.judge_gap(50.0, 80.0, "no truth", "", told)
+    assert gap.tone == verdict.UNKNOWN
+    assert "has 50 rmse on held-out images, and 80 with" in gap.evidence
