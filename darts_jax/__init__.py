@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from darts_jax.baselines import BASELINES as BASELINES
+    from darts_jax.baselines import EXTRAPOLATIONS as EXTRAPOLATIONS
+    from darts_jax.baselines import PREDICTORS as PREDICTORS
     from darts_jax.baselines import Budget as Budget
     from darts_jax.baselines import Evaluation as Evaluation
+    from darts_jax.baselines import Prediction as Prediction
+    from darts_jax.baselines import Question as Question
     from darts_jax.baselines import improvement as improvement
     from darts_jax.bilevel.alignment import WEIGHT_HOOKS as WEIGHT_HOOKS
     from darts_jax.bilevel.alignment import WeightHook as WeightHook
@@ -205,7 +209,16 @@ _MODULES = {
     # Tasks and baselines.
     "tasks.registry": ("TASKS", "register_task"),
     "tasks.task": ("Task",),
-    "baselines": ("BASELINES", "Budget", "Evaluation", "improvement"),
+    "baselines": (
+        "BASELINES",
+        "EXTRAPOLATIONS",
+        "PREDICTORS",
+        "Budget",
+        "Evaluation",
+        "Prediction",
+        "Question",
+        "improvement",
+    ),
     "proxies": ("PROXIES", "UntrainedNetwork"),
     # Known truth, published weights, errors.
     "nasbench": ("load_table",),

@@ -1,7 +1,10 @@
 """Errors of the user's input, in one line; the command line exits with status 2."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 
 class InputError(ValueError):
@@ -32,3 +35,19 @@ def unknown_name_error(kind: str, name: object, known: Sequence[str]) -> InputEr
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
     return InputError(f"unknown {kind} {name!r}; {hint}")
+
+
+def look_up(table: Mapping[str, _T], name: str, kind: str) -> _T:
+    """Returns the entry of a name.
+
+    Args:
+      table: name -> entry.
+      name: what was asked for.
+      kind: of the name, as "space".
+
+    Raises:
+      InputError: there is none; the message has the nearest name.
+    """
+    if name not in table:
+        raise unknown_name_error(kind, name, list(table))
+    return table[name]

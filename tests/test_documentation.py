@@ -31,6 +31,8 @@ CHOICES = {  # table -> entries that are no published method
     "SELECTIONS": (),
     "STOP_RULES": (),
     "BASELINES": (),
+    "PREDICTORS": (),
+    "EXTRAPOLATIONS": (),
 }
 TABLES = (*CHOICES, "SOURCES")
 RESULT = re.compile(

@@ -1,7 +1,8 @@
 """Searches by scores alone, under one budget and one interface.
 
 Each is ``(space, evaluate, budget, rng, **settings) -> Trace``. To add one, write a
-generator of proposals and register it: ``BASELINES["mine"] = budgeted(mine)``.
+generator of proposals and register it: ``BASELINES["mine"] = budgeted(mine)``, or
+``scheduled(mine)`` of proposals that say for how long networks are trained.
 """
 
 import inspect
@@ -18,14 +19,23 @@ from darts_jax.baselines.evaluation_budget import (
     Proposals,
     Trace,
     budgeted,
+    scheduled,
 )
 from darts_jax.baselines.evolution import evolution
+from darts_jax.baselines.halving import bohb, hyperband, successive_halving
+from darts_jax.baselines.learning_curves import EXTRAPOLATIONS, Extrapolation
 from darts_jax.baselines.local_search import local_search
 from darts_jax.baselines.predictor import predictor_search
+from darts_jax.baselines.predictors import (
+    PREDICTORS,
+    Prediction,
+    Predictor,
+    Question,
+)
 from darts_jax.baselines.prior import Prior, draw_best
 from darts_jax.baselines.random_search import random_search
 from darts_jax.baselines.reinforce import reinforce
-from darts_jax.errors import InputError, unknown_name_error
+from darts_jax.errors import InputError, look_up
 
 BASELINES: dict[str, Baseline] = {
     "random_search": random_search,
@@ -33,8 +43,21 @@ BASELINES: dict[str, Baseline] = {
     "reinforce": reinforce,
     "local_search": local_search,
     "predictor_search": predictor_search,
+    "successive_halving": successive_halving,
+    "hyperband": hyperband,
+    "bohb": bohb,
 }
 """Name -> search without gradients, within a budget of evaluations."""
+
+
+def takes_setting(search: Baseline, setting: str) -> bool:
+    """Returns whether a baseline has a setting, such as ``predictor``.
+
+    Args:
+      search: of ``BASELINES``.
+      setting: name of a keyword argument.
+    """
+    return setting in inspect.signature(search).parameters
 
 
 def require_prior_taken(name: str) -> None:
@@ -43,31 +66,15 @@ def require_prior_taken(name: str) -> None:
     Args:
       name: a key of ``BASELINES``.
     """
-
-    def takes(search: Baseline) -> bool:
-        return "prior" in inspect.signature(search).parameters
-
-    if not takes(get_baseline(name)):
-        able = [other for other, search in BASELINES.items() if takes(search)]
+    if not takes_setting(look_up(BASELINES, name, "baseline"), "prior"):
+        able = [n for n, search in BASELINES.items() if takes_setting(search, "prior")]
         raise InputError(f"{name} takes no proxies; want {', '.join(able)}")
-
-
-def get_baseline(name: str) -> Baseline:
-    """Returns the baseline of a name.
-
-    Args:
-      name: a key of ``BASELINES``.
-
-    Raises:
-      InputError: there is none; the message has the nearest name.
-    """
-    if name not in BASELINES:
-        raise unknown_name_error("baseline", name, list(BASELINES))
-    return BASELINES[name]
 
 
 __all__ = [
     "BASELINES",
+    "EXTRAPOLATIONS",
+    "PREDICTORS",
     "Asked",
     "Baseline",
     "Batch",
@@ -75,18 +82,26 @@ __all__ = [
     "Budget",
     "Evaluate",
     "Evaluation",
+    "Extrapolation",
     "Improvement",
+    "Prediction",
+    "Predictor",
     "Prior",
     "Proposals",
+    "Question",
     "Trace",
+    "bohb",
     "budgeted",
     "draw_best",
     "evolution",
-    "get_baseline",
+    "hyperband",
     "improvement",
     "local_search",
     "predictor_search",
     "random_search",
     "reinforce",
     "require_prior_taken",
+    "scheduled",
+    "successive_halving",
+    "takes_setting",
 ]

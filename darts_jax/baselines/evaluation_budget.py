@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -52,9 +52,27 @@ class Batch:
 
     Attributes:
       genotypes: in the order in which they count.
+      epochs: length of their trainings; 0: as long as the oracle usually trains.
     """
 
     genotypes: tuple[Genotype, ...]
+    epochs: int = 0
+
+
+class EvaluateAll(Protocol):
+    """Scores of genotypes, side by side.
+
+    Args:
+      genotypes: to be scored.
+      epochs: length of their trainings; 0: as long as usual.
+
+    Returns:
+      The evaluations, in order.
+    """
+
+    def __call__(
+        self, genotypes: Sequence[Genotype], epochs: int
+    ) -> Iterator[Evaluation]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,13 +80,15 @@ class BatchEvaluate:
     """Scores genotypes side by side; called with one, it is an `Evaluate`.
 
     Attributes:
-      evaluate_all: yields the evaluations of genotypes in order.
+      evaluate_all: scores genotypes after trainings of some length.
+      lengths: epochs that these may have, ascending; empty: only the usual length.
     """
 
-    evaluate_all: Callable[[Sequence[Genotype]], Iterator[Evaluation]]
+    evaluate_all: EvaluateAll
+    lengths: Sequence[int] = ()
 
     def __call__(self, genotype: Genotype) -> Evaluation:
-        (evaluation,) = self.evaluate_all([genotype])
+        (evaluation,) = self.evaluate_all([genotype], 0)
         return evaluation
 
 
@@ -100,11 +120,16 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """A genotype with its score and its cost, as in `Evaluation`."""
+    """A genotype with its score and its cost, as in `Evaluation`.
+
+    Attributes:
+      epochs: length of its training; 0: the oracle's usual one.
+    """
 
     genotype: Genotype
     score: float
     cost: float
+    epochs: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +140,11 @@ class Trace:
 
     @property
     def best(self) -> Asked:
-        """The genotype of the highest score; of equals, the first."""
-        return max(self.asked, key=lambda one: one.score)
+        """The genotype of the highest score after the longest training.
+
+        Of equals it is the first.
+        """
+        return max(self.asked, key=lambda one: (one.epochs, one.score))
 
     @property
     def cost(self) -> float:
@@ -168,20 +196,66 @@ def budgeted(
     return search
 
 
+def scheduled(
+    propose: Callable[
+        Concatenate[Space, Sequence[int], np.random.Generator, _P], Proposals
+    ],
+) -> Callable[
+    Concatenate[Space, Evaluate, Budget, np.random.Generator, _P],
+    Trace,
+]:
+    """Turns proposals of trainings of several lengths into a search under a budget.
+
+    Args:
+      propose: ``(space, lengths, rng, **settings) -> Proposals``, with the epochs that
+        trainings may have.
+
+    Returns:
+      ``(space, evaluate, budget, rng, **settings) -> Trace``, which raises InputError
+      as that of `budgeted`, and if ``evaluate`` is no `BatchEvaluate` with two lengths
+      of training or more.
+    """
+
+    @functools.wraps(propose)
+    def search(
+        space: Space,
+        evaluate: Evaluate,
+        budget: Budget,
+        rng: np.random.Generator,
+        /,
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> Trace:
+        lengths = evaluate.lengths if isinstance(evaluate, BatchEvaluate) else ()
+        if len(lengths) < 2:
+            raise InputError(
+                f"{propose.__name__} wants scores after trainings of 2 lengths or "
+                f"more, and here are {len(lengths)}: want real trainings of 2 epochs "
+                "or more, or a table that has several lengths"
+            )
+        proposals = propose(space, lengths, rng, *args, **kwargs)
+        return _spend(proposals, evaluate, budget)
+
+    return search
+
+
 def _spend(proposals: Proposals, evaluate: Evaluate, budget: Budget) -> Trace:
     asked: list[Asked] = []
     spent = 0.0
     proposed = next(proposals)
     while len(asked) < budget.evaluations and spent <= budget.cost:
         is_batch = isinstance(proposed, Batch)
-        genotypes = proposed.genotypes if isinstance(proposed, Batch) else (proposed,)
-        left = min(budget.evaluations - len(asked), len(genotypes))
+        batch = proposed if isinstance(proposed, Batch) else Batch((proposed,))
+        left = min(budget.evaluations - len(asked), len(batch.genotypes))
+        genotypes = batch.genotypes[: int(left)]
         told = []
-        for genotype, evaluation in _evaluate_all(evaluate, genotypes[: int(left)]):
+        for genotype, evaluation in _evaluate_all(evaluate, genotypes, batch.epochs):
             spent += evaluation.cost
             if spent > budget.cost:
                 break
-            asked.append(Asked(genotype, evaluation.score, evaluation.cost))
+            asked.append(
+                Asked(genotype, evaluation.score, evaluation.cost, batch.epochs)
+            )
             told.append(evaluation)
         if len(asked) < budget.evaluations and spent <= budget.cost:
             proposed = proposals.send(told if is_batch else told[0])
@@ -194,11 +268,11 @@ def _spend(proposals: Proposals, evaluate: Evaluate, budget: Budget) -> Trace:
 
 
 def _evaluate_all(
-    evaluate: Evaluate, genotypes: Sequence[Genotype]
+    evaluate: Evaluate, genotypes: Sequence[Genotype], epochs: int
 ) -> Iterator[tuple[Genotype, Evaluation]]:
     """Yields genotypes with their evaluations, which may have been made together."""
     if isinstance(evaluate, BatchEvaluate):
-        yield from zip(genotypes, evaluate.evaluate_all(genotypes), strict=True)
+        yield from zip(genotypes, evaluate.evaluate_all(genotypes, epochs), strict=True)
     else:
         for genotype in genotypes:
             yield genotype, evaluate(genotype)

@@ -1,9 +1,10 @@
 """Networks of three kinds as pure functions: Linen modules, NNX modules, functions."""
 
+import abc
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import jax
 from flax import linen as nn
@@ -20,15 +21,42 @@ _TRAINS = ("train", "training", "is_training")
 _RESTS = ("deterministic", "eval_mode")
 
 
-class Adapter(Protocol):
-    """A network as pure functions, whatever it is made of."""
+class Call(NamedTuple):
+    """Arguments of a network's call.
 
-    @property
-    def module(self) -> Any:
-        """The network as the user made it."""
+    Attributes:
+      params: parameters.
+      stats: statistics.
+      inputs: what the network takes, a tree of arrays.
+      key: of random numbers; consumed.
+      train: whether the network trains.
+    """
 
+    params: Params
+    stats: Stats
+    inputs: Inputs
+    key: PRNGKeyArray
+    train: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapter(abc.ABC):
+    """A network as pure functions, whatever it is made of.
+
+    Attributes:
+      module: the network as the user made it.
+    """
+
+    module: Any
+
+    @abc.abstractmethod
     def init(self, key: PRNGKeyArray, inputs: Inputs) -> Initialized:
-        """Returns the first parameters and statistics; the key is consumed."""
+        """Returns the first parameters and statistics.
+
+        Args:
+          key: consumed.
+          inputs: of which shapes matter.
+        """
 
     def apply(
         self,
@@ -39,10 +67,32 @@ class Adapter(Protocol):
         *,
         train: bool,
     ) -> tuple[Outputs, Stats]:
-        """Returns the outputs, and the statistics after the call."""
+        """Returns the outputs, and the statistics after the call.
 
+        Args:
+          params: parameters.
+          stats: statistics.
+          inputs: what the network takes, a tree of arrays.
+          key: of random numbers; consumed.
+          train: whether the network trains.
+        """
+        return self.call(Call(params, stats, inputs, key, train))
+
+    @abc.abstractmethod
+    def call(self, given: Call) -> tuple[Outputs, Stats]:
+        """Returns the outputs, and the statistics after the call.
+
+        Args:
+          given: arguments of the call.
+        """
+
+    @abc.abstractmethod
     def decide(self, choices: Mapping[str, str]) -> Any:
-        """Returns the user's network with its choices made."""
+        """Returns the user's network with its choices made.
+
+        Args:
+          choices: decision -> option.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +137,12 @@ def adapt(module: object) -> Adapter:
 
 
 @dataclasses.dataclass(frozen=True)
-class LinenAdapter:
-    """A Linen module; statistics are its collections other than ``params``."""
+class LinenAdapter(Adapter):
+    """A Linen module; statistics are its collections other than ``params``.
+
+    Attributes:
+      module: the user's module.
+    """
 
     module: nn.Module
 
@@ -99,24 +153,17 @@ class LinenAdapter:
         stats = {name: tree for name, tree in made.items() if name != "params"}
         return Initialized(made.get("params", {}), stats)
 
-    def apply(
-        self,
-        params: Params,
-        stats: Stats,
-        inputs: Inputs,
-        key: PRNGKeyArray,
-        *,
-        train: bool,
-    ) -> tuple[Outputs, Stats]:
-        variables: Any = {"params": params, **stats}
+    def call(self, given: Call) -> tuple[Outputs, Stats]:
+        stats = given.stats
+        variables: Any = {"params": given.params, **stats}
         # A stream that has no key of its own takes that of "params".
-        keys = jax.random.split(key)
+        keys = jax.random.split(given.key)
         rngs = {"params": keys[0], "dropout": keys[1]}
-        mode = self._mode(train)
-        if not train or not stats:
-            return self.module.apply(variables, inputs, rngs=rngs, **mode), stats
+        mode = self._mode(given.train)
+        if not given.train or not stats:
+            return self.module.apply(variables, given.inputs, rngs=rngs, **mode), stats
         outputs, changed = self.module.apply(
-            variables, inputs, rngs=rngs, mutable=list(stats), **mode
+            variables, given.inputs, rngs=rngs, mutable=list(stats), **mode
         )
         return outputs, {**stats, **changed}
 
@@ -130,7 +177,7 @@ class LinenAdapter:
 
 
 @dataclasses.dataclass(frozen=True)
-class NnxAdapter:
+class NnxAdapter(Adapter):
     """An NNX module; statistics are its variables other than parameters.
 
     Attributes:
@@ -138,7 +185,6 @@ class NnxAdapter:
       make: rngs -> the module.
     """
 
-    module: Any
     make: Callable[[nnx.Rngs], Any]
 
     def init(self, key: PRNGKeyArray, inputs: Inputs) -> Initialized:
@@ -148,27 +194,18 @@ class NnxAdapter:
         _, params, _, stats = parts
         return Initialized(nnx.to_pure_dict(params), nnx.to_pure_dict(stats))
 
-    def apply(
-        self,
-        params: Params,
-        stats: Stats,
-        inputs: Inputs,
-        key: PRNGKeyArray,
-        *,
-        train: bool,
-    ) -> tuple[Outputs, Stats]:
+    def call(self, given: Call) -> tuple[Outputs, Stats]:
         form = nnx.eval_shape(lambda: self.make(nnx.Rngs(0)))
         parts: Any = nnx.split(form, nnx.Param, nnx.RngState, ...)
         graph, own, random, rest = parts
-        nnx.replace_by_pure_dict(own, dict(params))
-        nnx.replace_by_pure_dict(rest, dict(stats))
-        made = nnx.merge(graph, own, _reseeded(random, key), rest)
-        made.train() if train else made.eval()
-        outputs = made(
-            inputs, **_mode_arguments(_arguments(type(made).__call__), train)
-        )
+        nnx.replace_by_pure_dict(own, dict(given.params))
+        nnx.replace_by_pure_dict(rest, dict(given.stats))
+        made = nnx.merge(graph, own, _reseeded(random, given.key), rest)
+        made.train() if given.train else made.eval()
+        mode = _mode_arguments(_arguments(type(made).__call__), given.train)
+        outputs = made(given.inputs, **mode)
         changed = nnx.state(made, nnx.Not(nnx.Any(nnx.Param, nnx.RngState)))
-        return outputs, nnx.to_pure_dict(changed) if train else stats
+        return outputs, nnx.to_pure_dict(changed) if given.train else given.stats
 
     def decide(self, choices: Mapping[str, str]) -> "DecidedFunction":
         return DecidedFunction(self.module, dict(choices))
@@ -187,8 +224,12 @@ def _reseeded(random: Any, key: PRNGKeyArray) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class FunctionsAdapter:
-    """A network of plain functions, without statistics."""
+class FunctionsAdapter(Adapter):
+    """A network of plain functions, without statistics.
+
+    Attributes:
+      module: the user's functions.
+    """
 
     module: Functions
 
@@ -196,19 +237,12 @@ class FunctionsAdapter:
         del inputs
         return Initialized(self.module.init(key), {})
 
-    def apply(
-        self,
-        params: Params,
-        stats: Stats,
-        inputs: Inputs,
-        key: PRNGKeyArray,
-        *,
-        train: bool,
-    ) -> tuple[Outputs, Stats]:
+    def call(self, given: Call) -> tuple[Outputs, Stats]:
         names = _arguments(self.module.apply)
-        given = {"key": key} if "key" in names else {}
-        mode = _mode_arguments(names, train)
-        return self.module.apply(params, inputs, **given, **mode), stats
+        mode = _mode_arguments(names, given.train)
+        keys = {"key": given.key} if "key" in names else {}
+        outputs = self.module.apply(given.params, given.inputs, **keys, **mode)
+        return outputs, given.stats
 
     def decide(self, choices: Mapping[str, str]) -> Functions:
         return Functions(

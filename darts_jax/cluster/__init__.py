@@ -11,7 +11,7 @@ from darts_jax.cluster.engine import Engine, Report, Resources, Task, Work
 from darts_jax.cluster.local_engine import LocalEngine
 from darts_jax.cluster.ray_engine import RayEngine
 from darts_jax.cluster.slurm_engine import SlurmEngine
-from darts_jax.errors import InputError, unknown_name_error
+from darts_jax.errors import InputError, look_up
 
 ENGINES: dict[str, Callable[..., Engine]] = {
     "local": LocalEngine,
@@ -32,9 +32,7 @@ def make_engine(name: str, **options: Any) -> Engine:
       InputError: there is no such engine or option, or what the engine needs is not
         installed.
     """
-    if name not in ENGINES:
-        raise unknown_name_error("engine", name, list(ENGINES))
-    make = ENGINES[name]
+    make = look_up(ENGINES, name, "engine")
     try:
         inspect.signature(make).bind(**options)
     except TypeError as error:

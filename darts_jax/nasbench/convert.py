@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from darts_jax.buckets import is_in_bucket
-from darts_jax.errors import InputError, unknown_name_error
+from darts_jax.errors import InputError, look_up
 from darts_jax.files import write_atomically
 from darts_jax.nasbench.hardware import NAME as HARDWARE
 from darts_jax.nasbench.hardware import convert_costs
@@ -79,11 +79,10 @@ def convert(
       InputError: there is no such benchmark, a package that reads its files is not
         installed, or they are not what they should be.
     """
-    if benchmark not in CONVERTERS:
-        raise unknown_name_error("benchmark", benchmark, list(CONVERTERS))
+    converter = look_up(CONVERTERS, benchmark, "benchmark")
     if is_in_bucket(source):
         raise InputError(f"{source} must be copied to a local disk to be converted")
-    arrays = CONVERTERS[benchmark].convert(Path(source), progress)
+    arrays = converter.convert(Path(source), progress)
     named = {"benchmark": np.array(benchmark), "source": np.array(Path(source).name)}
     return named | arrays
 

@@ -12,7 +12,7 @@ import functools
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt
@@ -63,18 +63,7 @@ class NASBench101(Table):
     told_epochs: ClassVar[int] = 108
 
     @classmethod
-    def from_arrays(
-        cls, path: str | Path, arrays: Mapping[str, np.ndarray]
-    ) -> "NASBench101":
-        """Returns the table of these arrays.
-
-        Args:
-          path: of the table, for messages.
-          arrays: as the module describes them.
-
-        Raises:
-          InputError: one is missing or not right.
-        """
+    def from_arrays(cls, path: str | Path, arrays: Mapping[str, np.ndarray]) -> Self:
         require_arrays(cls.title, path, arrays, _CODED)
         operations = tuple(str(name) for name in arrays["ops"])
         graphs, blocks = arrays["graph"], arrays["blocks"]

@@ -8,15 +8,14 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from darts_jax.errors import InputError
 from darts_jax.nasbench.table import (
     Table,
-    Told,
     read_columns,
     require_arrays,
     require_codes,
@@ -53,18 +52,7 @@ class NASBench201(Table):
     told_epochs: ClassVar[int] = 12
 
     @classmethod
-    def from_arrays(
-        cls, path: str | Path, arrays: Mapping[str, np.ndarray]
-    ) -> "NASBench201":
-        """Returns the table of these arrays.
-
-        Args:
-          path: of the table, for messages.
-          arrays: as the module describes them.
-
-        Raises:
-          InputError: one is missing or not right.
-        """
+    def from_arrays(cls, path: str | Path, arrays: Mapping[str, np.ndarray]) -> Self:
         require_arrays(cls.title, path, arrays, _CODED)
         try:
             edges = tuple(
@@ -115,23 +103,15 @@ class NASBench201(Table):
         last = max(target for _, target in self.edges)
         return Genotype("nasbench201", {"normal": CellGenotype(1, choices, (last,))})
 
-    def told(self, dataset: str) -> Told:
-        """Returns accuracies after 12 epochs, and what these take.
+    def _seconds(self, epochs: int, dataset: str) -> Float[np.ndarray, " row"]:
+        """Returns what a training and one validation take.
 
         Dong and Yang (2020), section 4. Tables do not hold the seconds of a validation:
         they are taken as long as that of cell 0 in the benchmark's files. CIFAR-10's
         validation accuracies and seconds are of training on half of its images.
-
-        Args:
-          dataset: of ``datasets``.
-
-        Raises:
-          InputError: the table lacks a column.
         """
-        scores = self.column(dataset, "valid", self.told_epochs)
-        epoch = self._seconds(max(EPOCHS), dataset) / max(EPOCHS)
-        told = self.told_epochs + _VALIDATION_EPOCHS
-        return Told(scores, told * epoch.astype(np.float64))
+        epoch = super()._seconds(max(EPOCHS), dataset) / max(EPOCHS)
+        return (epochs + _VALIDATION_EPOCHS) * epoch.astype(np.float64)
 
     @functools.cached_property
     def _rows(self) -> dict[tuple[int, ...], int]:

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from jaxtyping import UInt
@@ -46,18 +46,7 @@ class NATSSize(Table):
     told_epochs: ClassVar[int] = 12
 
     @classmethod
-    def from_arrays(
-        cls, path: str | Path, arrays: Mapping[str, np.ndarray]
-    ) -> "NATSSize":
-        """Returns the table of these arrays.
-
-        Args:
-          path: of the table, for messages.
-          arrays: as the module describes them.
-
-        Raises:
-          InputError: one is missing or not right.
-        """
+    def from_arrays(cls, path: str | Path, arrays: Mapping[str, np.ndarray]) -> Self:
         require_arrays(cls.title, path, arrays, _CODED)
         channels = arrays["channels"]
         require_codes(cls.title, path, "channels", channels, len(LAYERS), WIDEST + 1)

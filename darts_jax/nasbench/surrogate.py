@@ -17,7 +17,7 @@ import functools
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,7 +26,6 @@ from darts_jax.errors import InputError
 from darts_jax.nasbench.table import (
     Progress,
     Table,
-    Told,
     read_columns,
     require_arrays,
 )
@@ -68,18 +67,7 @@ class Surrogate301(Table):
     averaged: ClassVar[str] = "a prediction"
 
     @classmethod
-    def from_arrays(
-        cls, path: str | Path, arrays: Mapping[str, np.ndarray]
-    ) -> "Surrogate301":
-        """Returns the table of these arrays.
-
-        Args:
-          path: of the table, for messages.
-          arrays: as the module describes them.
-
-        Raises:
-          InputError: one is missing or not right.
-        """
+    def from_arrays(cls, path: str | Path, arrays: Mapping[str, np.ndarray]) -> Self:
         require_arrays(_TITLE, path, arrays, _CODED)
         ops = tuple(str(name) for name in arrays["ops"])
         codes = arrays["operations"]
@@ -119,49 +107,28 @@ class Surrogate301(Table):
         ]
         return assemble_genotype(DARTS, choices)
 
-    def accuracy(
-        self,
-        genotype: Genotype,
-        dataset: str = "cifar10",
-        split: str = "test",
-        epochs: int = 0,
-    ) -> float:
-        """Predicts the accuracy of one cell in percent.
-
-        Args:
-          genotype: the cell.
-          dataset: as for `column`.
-          split: as for `column`.
-          epochs: as for `column`.
-
-        Raises:
-          InputError: it is of another space, or the table lacks the column.
-        """
-        self.column(dataset, split, epochs)
-        name = f"{dataset}_{split}_{epochs or self.longest(dataset)}"
-        return float(self._model(name).predict(self._features([genotype]))[0])
-
-    def told(self, dataset: str) -> Told:
-        """Returns the accuracies that the surrogate is fitted to, for a second each.
-
-        What the trainings took is not known.
-
-        Args:
-          dataset: of ``datasets``.
-
-        Raises:
-          InputError: the table lacks a column.
-        """
-        scores = self.column(dataset, "valid", self.told_epochs)
-        return Told(scores, np.ones(len(scores)))
-
-    def answers(self, dataset: str) -> Callable[[Genotype], tuple[float, float]]:
+    def answers(
+        self, dataset: str, epochs: int = 0
+    ) -> Callable[[Genotype], tuple[float, float]]:
         """Returns (genotype -> predicted validation accuracy in percent, a second).
 
         Args:
           dataset: of ``datasets``.
+          epochs: as for `told`.
+
+        Raises:
+          InputError: the table lacks the column.
         """
-        return lambda genotype: (self.accuracy(genotype, dataset, "valid"), 1.0)
+        self.column(dataset, "valid", epochs)
+        return lambda genotype: (self.accuracy(genotype, dataset, "valid", epochs), 1.0)
+
+    def _seconds(self, epochs: int, dataset: str) -> Float[np.ndarray, " row"]:
+        """Returns a second for each cell: what its training took is not known."""
+        return np.ones(len(self))
+
+    def _look_up(self, name: str, genotype: Genotype) -> float:
+        """Predicts the number of a genotype in a column."""
+        return float(self._model(name).predict(self._features([genotype]))[0])
 
     @functools.cache  # noqa: B019 as many models as columns, and a table is kept anyway
     def _model(self, name: str) -> Any:

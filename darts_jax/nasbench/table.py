@@ -11,7 +11,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -57,9 +57,22 @@ class Table(abc.ABC):
     spaces: ClassVar[tuple[str, ...]]
     """Names of the spaces whose genotypes it knows."""
     told_epochs: ClassVar[int]
-    """Epochs of the accuracies that searches are told."""
+    """Epochs of the accuracies that searches are told; 0: the longest training."""
     averaged: ClassVar[str] = "mean over its seeds"
-    """What an accuracy is."""
+    """Says of what trainings an accuracy is."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_arrays(cls, path: str | Path, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Returns the table of these arrays.
+
+        Args:
+          path: of the table, for messages.
+          arrays: as the module of the benchmark describes them.
+
+        Raises:
+          InputError: one is missing or not right.
+        """
 
     @abc.abstractmethod
     def row(self, genotype: Genotype) -> int:
@@ -126,7 +139,13 @@ class Table(abc.ABC):
           split: as for `column`.
           epochs: as for `column`.
         """
-        return float(self.column(dataset, split, epochs)[self.row(genotype)])
+        self.column(dataset, split, epochs)
+        name = f"{dataset}_{split}_{epochs or self.longest(dataset)}"
+        return self._look_up(name, genotype)
+
+    def _look_up(self, name: str, genotype: Genotype) -> float:
+        """Returns the number of a genotype in a column."""
+        return float(self.columns[name][self.row(genotype)])
 
     @property
     def accuracies(self) -> list[str]:
@@ -151,23 +170,42 @@ class Table(abc.ABC):
         """
         return max((n for name, _, n in self._known() if name == dataset), default=0)
 
-    def told(self, dataset: str) -> Told:
+    def lengths(self, dataset: str) -> tuple[int, ...]:
+        """Returns the lengths of the trainings that a search may ask for, ascending.
+
+        Args:
+          dataset: of ``datasets``.
+
+        Returns:
+          Their epochs. Each is a training of its own, from the first epoch on.
+        """
+        known = [
+            n for name, part, n in self._known() if (name, part) == (dataset, "valid")
+        ]
+        return tuple(sorted(known))
+
+    def told(self, dataset: str, epochs: int = 0) -> Told:
         """Returns the answers that a search gets by the benchmark's own protocol.
 
         Args:
           dataset: of ``datasets``.
+          epochs: of `lengths`; 0: the protocol's.
 
         Raises:
           InputError: the table lacks a column.
         """
-        scores = self.column(dataset, "valid", self.told_epochs)
-        return Told(scores, self._seconds(self.told_epochs, dataset))
+        epochs = epochs or self.told_epochs or self.longest(dataset)
+        scores = self.column(dataset, "valid", epochs)
+        return Told(scores, self._seconds(epochs, dataset))
 
-    def answers(self, dataset: str) -> Callable[[Genotype], tuple[float, float]]:
+    def answers(
+        self, dataset: str, epochs: int = 0
+    ) -> Callable[[Genotype], tuple[float, float]]:
         """Returns what `told` says as a function of a genotype.
 
         Args:
           dataset: of ``datasets``.
+          epochs: as for `told`.
 
         Returns:
           genotype -> validation accuracy in percent, and simulated seconds.
@@ -175,7 +213,7 @@ class Table(abc.ABC):
         Raises:
           InputError: the table lacks a column.
         """
-        told = self.told(dataset)
+        told = self.told(dataset, epochs)
 
         def look_up(genotype: Genotype) -> tuple[float, float]:
             row = self.row(genotype)

@@ -2,23 +2,18 @@
 
 import functools
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-
-from darts_jax.errors import InputError, unknown_name_error
+from darts_jax.errors import InputError, look_up
 from darts_jax.files import open_place, read_npz
 from darts_jax.nasbench.nasbench101 import NASBench101
 from darts_jax.nasbench.nasbench201 import NASBench201
 from darts_jax.nasbench.nats_size import NATSSize
 from darts_jax.nasbench.surrogate import Surrogate301
 from darts_jax.nasbench.table import Table
-from darts_jax.nasbench.transnas import TransNAS, TransNASMacro, TransNASMicro
+from darts_jax.nasbench.transnas import TransNASMacro, TransNASMicro
 
-BENCHMARKS: dict[
-    str, type[NASBench101 | NASBench201 | NATSSize | TransNAS | Surrogate301]
-] = {
+BENCHMARKS: dict[str, type[Table]] = {
     NASBench201.name: NASBench201,
     NASBench101.name: NASBench101,
     NATSSize.name: NATSSize,
@@ -124,8 +119,5 @@ def load_table(path: str | Path) -> Table:
         f"table {path} cannot be read",
     )
     name = str(arrays.get("benchmark", NASBench201.name))
-    if name not in BENCHMARKS:
-        raise unknown_name_error(f"benchmark of table {path}", name, list(BENCHMARKS))
-    read: Callable[[str | Path, Mapping[str, np.ndarray]], Table]
-    read = BENCHMARKS[name].from_arrays
-    return read(path, arrays)
+    table = look_up(BENCHMARKS, name, f"benchmark of table {path}")
+    return table.from_arrays(path, arrays)

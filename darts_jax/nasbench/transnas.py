@@ -8,13 +8,14 @@ intersection over union of the segmentation, structural similarity of the normal
 of the autoencoder, and the negative loss of the room layouts.
 """
 
+import abc
 import dataclasses
 import functools
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -23,7 +24,6 @@ from darts_jax.nasbench.plain_pickle import PlainUnpickler
 from darts_jax.nasbench.table import (
     Progress,
     Table,
-    Told,
     read_columns,
     require_arrays,
 )
@@ -70,18 +70,7 @@ class TransNAS(Table):
     averaged: ClassVar[str] = "one training"
 
     @classmethod
-    def from_arrays(
-        cls, path: str | Path, arrays: Mapping[str, np.ndarray]
-    ) -> "TransNAS":
-        """Returns the table of these arrays.
-
-        Args:
-          path: of the table, for messages.
-          arrays: as the module describes them.
-
-        Raises:
-          InputError: one is missing or not right.
-        """
+    def from_arrays(cls, path: str | Path, arrays: Mapping[str, np.ndarray]) -> Self:
         require_arrays(cls.title, path, arrays, _CODED)
         texts = tuple(str(text) for text in arrays["arch"].ravel())
         columns = read_columns(cls.title, path, arrays, len(texts), _CODED)
@@ -111,21 +100,9 @@ class TransNAS(Table):
             raise InputError(f"the table has no network {text}")
         return self._rows[text]
 
-    def told(self, dataset: str) -> Told:
-        """Returns validation scores at the end of training, and what that takes.
-
-        Args:
-          dataset: a task.
-
-        Raises:
-          InputError: the table lacks a column.
-        """
-        epochs = self.longest(dataset)
-        scores = self.column(dataset, "valid", epochs)
-        return Told(scores, self._seconds(epochs, dataset))
-
+    @abc.abstractmethod
     def _text(self, genotype: Genotype) -> str:
-        raise NotImplementedError
+        """Returns the benchmark's name of a network."""
 
     @functools.cached_property
     def _rows(self) -> dict[str, int]:

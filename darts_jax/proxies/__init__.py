@@ -4,7 +4,6 @@ Each is a pure function ``(network, batch) -> score``. To add one: ``PROXIES["mi
 mine``; see `network.Proxy` for what it is given.
 """
 
-from darts_jax.errors import unknown_name_error
 from darts_jax.proxies.az_nas import expressivity, progressivity, trainability
 from darts_jax.proxies.counts import flops, params
 from darts_jax.proxies.network import Proxy, UntrainedNetwork
@@ -41,25 +40,10 @@ PROXIES: dict[str, Proxy] = {
 """Name -> score of an untrained network. AZ-NAS's complexity is ``flops``."""
 
 
-def get_proxy(name: str) -> Proxy:
-    """Returns the proxy of a name.
-
-    Args:
-      name: a key of ``PROXIES``.
-
-    Raises:
-      InputError: there is none; the message has the nearest name.
-    """
-    if name not in PROXIES:
-        raise unknown_name_error("proxy", name, list(PROXIES))
-    return PROXIES[name]
-
-
 __all__ = [
     "PROXIES",
     "Proxy",
     "SharedNetwork",
     "UntrainedNetwork",
-    "get_proxy",
     "make_shared_network",
 ]

@@ -15,6 +15,7 @@ from jax.extend.core import JaxprEqn, Literal
 from jaxtyping import Array, Bool
 
 from darts_jax import jaxprs
+from darts_jax.errors import InputError
 
 
 class Tapped(NamedTuple):
@@ -94,7 +95,7 @@ def run_with_taps(
       The function's result, and an entry for each place.
 
     Raises:
-      NotImplementedError: a place is in a loop of unknown length.
+      InputError: a place is in a loop of unknown length.
     """
     program, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
     places = _count(taps, program)
@@ -154,8 +155,9 @@ def _run_inner(
         return _run_conditional(taps, equation, operands, extras)
     called = jaxprs.called_program(equation)
     if called is None:
-        raise NotImplementedError(
-            f"values inside {equation.primitive.name} cannot be read"
+        raise InputError(
+            f"values inside {equation.primitive.name} cannot be read; want a loop of "
+            "known length, such as jax.lax.scan"
         )
     return _run(taps, called, operands, extras)
 

@@ -1,7 +1,15 @@
 """Settings of what results are held against: random networks, scored paths, tables."""
 
+from darts_jax.baselines import EXTRAPOLATIONS, PREDICTORS
 from darts_jax.nasbench import SPLITS
-from darts_jax.settings.setting import COUNT, POSITIVE, OneOf, Setting
+from darts_jax.settings.setting import (
+    COUNT,
+    POSITIVE,
+    OneOf,
+    Range,
+    Registered,
+    Setting,
+)
 
 EVIDENCE_SCHEMA: dict[str, Setting] = {
     "baseline.random_genotypes": Setting(
@@ -20,6 +28,22 @@ EVIDENCE_SCHEMA: dict[str, Setting] = {
         "How these are trained: one by one, or all as one program, for images in "
         "memory without drop path and auxiliary head.",
         OneOf(("separate", "shared")),
+    ),
+    "baseline.predictor": Setting(
+        "ensemble",
+        "Model of the scores, by which predictor_search chooses.",
+        Registered(PREDICTORS),
+    ),
+    "baseline.eta": Setting(
+        3.0,
+        "By how much longer successive_halving, hyperband and bohb train the best at "
+        "each step, at least.",
+        Range(above=1),
+    ),
+    "baseline.extrapolation": Setting(
+        "last_score",
+        "Score by which these compare genotypes, made of those so far.",
+        Registered(EXTRAPOLATIONS),
     ),
     "score.paths": Setting(
         0,

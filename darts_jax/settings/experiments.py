@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from darts_jax.analysis.intervals import PERCENT, MeasureRange
-from darts_jax.errors import unknown_name_error
+from darts_jax.errors import look_up
 from darts_jax.settings.config import default_config, with_overrides
 from darts_jax.settings.darts_recipes import DARTS_RECIPES, PTB_RECIPES, PTB_SETTINGS
 from darts_jax.settings.methods import (
@@ -276,9 +276,7 @@ def get_experiment(name: str) -> Experiment:
     Raises:
       InputError: there is none; the message has the nearest name.
     """
-    if name not in EXPERIMENTS:
-        raise unknown_name_error("experiment", name, list(EXPERIMENTS))
-    return EXPERIMENTS[name]
+    return look_up(EXPERIMENTS, name, "experiment")
 
 
 def count_searches(name: str) -> int:

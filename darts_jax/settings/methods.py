@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.relaxation import RELAXATIONS
-from darts_jax.errors import unknown_name_error
+from darts_jax.errors import look_up
 from darts_jax.settings.config import default_config, flatten, with_overrides
 
 Settings = Mapping[str, Any]
@@ -51,9 +51,8 @@ def apply_method(
     Raises:
       InputError: no such method, or one that the config's other settings exclude.
     """
-    if name not in METHODS:
-        raise unknown_name_error("method", name, list(METHODS))
-    return _changed(config, METHODS[name].choices, overrides)
+    method = look_up(METHODS, name, "method")
+    return _changed(config, method.choices, overrides)
 
 
 def method_of(config: ConfigDict) -> str | None:

@@ -34,6 +34,23 @@ PUBLISHED_CORRELATIONS: dict[tuple[str, str], tuple[PublishedCorrelations, ...]]
             },
         ),
         PublishedCorrelations(
+            "Krishnakumar et al. 2022, NAS-Bench-Suite-Zero, 2210.03230, figure 2: "
+            "1,000 random cells, validation accuracy, a batch of 64 images",
+            {
+                "params": 0.72,
+                "flops": 0.69,
+                "l2_norm": 0.68,
+                "grad_norm": 0.58,
+                "plain": -0.26,
+                "snip": 0.58,
+                "grasp": 0.51,
+                "synflow": 0.73,
+                "fisher": 0.50,
+                "jacov": 0.75,
+                "naswot": 0.77,
+            },
+        ),
+        PublishedCorrelations(
             "Lee and Ham 2024, AZ-NAS, by the authors' notebook tss_general.ipynb: "
             "15,625 cells, test accuracy after 200 epochs, 64 images of normal noise",
             {"AZ-NAS": 0.913},

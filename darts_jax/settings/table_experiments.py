@@ -46,6 +46,8 @@ class TableExperiment:
       settings: keyword arguments of the baseline.
       facts: what a reader must know beside the protocol's.
       proxies: those whose scores the search has of all cells before it asks for one.
+      epochs: of the trainings that the search is told of, where these are not the
+        protocol's; 0: they are, or the search says how long.
     """
 
     name: str
@@ -53,13 +55,18 @@ class TableExperiment:
     title: str
     valid: Published | None = None
     test: Published | None = None
-    settings: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
     facts: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
+    epochs: int = 0
 
 
 _SOURCE = "Dong and Yang 2020"
 _RATES = "the published rate is not known: released files have 0.001 to 0.5"
+_STAGED = (
+    "trainings of 12 and of 200 epochs, each with a schedule of its own, from scratch "
+    "and paid in whole; the best cell is that of the best after 200"
+)
 _TOGETHER = (("synflow", "naswot"),)
 _ONE_BY_ONE = (("params",), ("synflow",), ("naswot",), *_TOGETHER)
 _ROWS = (
@@ -106,6 +113,36 @@ _ROWS = (
             ("predictor_search", "predictor-guided search that sees", _TOGETHER),
         )
         for proxies in several
+    ),
+    *(
+        TableExperiment(
+            f"predictor_search_{predictor}",
+            baseline="predictor_search",
+            title=f"predictor-guided search by {title}",
+            settings={"predictor": predictor},
+        )
+        for predictor, title in (
+            ("gaussian_process", "a Gaussian process"),
+            ("boosted_trees", "boosted trees"),
+            ("graph_network", "a graph network"),
+        )
+    ),
+    TableExperiment(
+        "random_search_200",
+        baseline="random_search",
+        title="random search, told of whole trainings",
+        facts=("the validation accuracy after 200 epochs for the seconds of all",),
+        epochs=200,
+    ),
+    *(
+        TableExperiment(
+            baseline, baseline=baseline, title=title, facts=(_STAGED, *more)
+        )
+        for baseline, title, more in (
+            ("successive_halving", "successive halving", ()),
+            ("hyperband", "Hyperband", ()),
+            ("bohb", "BOHB", ("Hyperband's brackets, drawn by Optuna's sampler",)),
+        )
     ),
 )
 TABLE_EXPERIMENTS: dict[str, TableExperiment] = {

@@ -1,6 +1,6 @@
 """Search spaces by name. To add one: ``SPACES["mine"] = Space("mine", ...)``."""
 
-from darts_jax.errors import InputError, unknown_name_error
+from darts_jax.errors import InputError, look_up
 from darts_jax.spaces.darts import DARTS, DARTS_NO_NONE
 from darts_jax.spaces.graph import Space
 from darts_jax.spaces.mlp import MLP, Spaces
@@ -49,9 +49,7 @@ def get_space(name: str) -> Space:
     Raises:
       InputError: there is none, with the nearest name; or it is named otherwise.
     """
-    if name not in SPACES:
-        raise unknown_name_error("space", name, list(SPACES))
-    space = SPACES[name]
+    space = look_up(SPACES, name, "space")
     if space.name != name:
         raise InputError(
             f"SPACES[{name!r}] is named {space.name!r}, by which its genotypes would "

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from darts_jax.cost.expected import ExpectedCost
 from darts_jax.engine.devices import Layout, make_layout
 from darts_jax.engine.job import Job, Score
-from darts_jax.errors import InputError, unknown_name_error
+from darts_jax.errors import InputError, look_up
 from darts_jax.kernels import use_gpu_kernels
 from darts_jax.settings.schema import SCHEMA
 from darts_jax.settings.setting import Registered
@@ -53,9 +53,7 @@ def get_task(config: ConfigDict) -> Task:
     Raises:
       InputError: there is no such task; the nearest name is told.
     """
-    if config.task not in TASKS:
-        raise unknown_name_error("task", config.task, list(TASKS))
-    return TASKS[config.task]
+    return look_up(TASKS, config.task, "task")
 
 
 def get_score(config: ConfigDict) -> Score:

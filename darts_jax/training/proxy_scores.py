@@ -18,8 +18,8 @@ from darts_jax.bilevel.discretization import (
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.devices import Layout, to_host
-from darts_jax.errors import InputError
-from darts_jax.proxies import get_proxy
+from darts_jax.errors import InputError, look_up
+from darts_jax.proxies import PROXIES
 from darts_jax.proxies.shared import make_shared_network, score_network
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
@@ -56,7 +56,7 @@ def make_proxy_scores(
       InputError: an unknown proxy, another task, a stream, a space whose networks are
         no mixtures of image cells, or fewer images than a batch.
     """
-    proxies = {name: get_proxy(name) for name in names}
+    proxies = {name: look_up(PROXIES, name, "proxy") for name in names}
     require_classes(config, "zero-cost proxies")
     space = get_space(config.space)
     problems = {

@@ -10,14 +10,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.baselines import (
+    BASELINES,
     Budget,
     Evaluate,
     Trace,
-    get_baseline,
     require_prior_taken,
+    takes_setting,
 )
 from darts_jax.cluster import Engine, LocalEngine
-from darts_jax.errors import InputError, unknown_name_error
+from darts_jax.errors import InputError, look_up, unknown_name_error
 from darts_jax.files import make_folder, open_place
 from darts_jax.nasbench import require_table
 from darts_jax.settings.config import validate_config
@@ -101,7 +102,13 @@ def baseline(
       InputError: a mistake in the settings, or what is asked is not at hand.
     """
     validate_config(config)
-    search = get_baseline(name)
+    search = look_up(BASELINES, name, "baseline")
+    given = {
+        setting: config.baseline[setting]
+        for setting in ("predictor", "eta", "extrapolation")
+        if takes_setting(search, setting)
+    }
+    search = functools.partial(search, **given)
     if proxies:
         require_prior_taken(name)
         search = functools.partial(search, prior=make_prior(config, proxies))
@@ -161,6 +168,7 @@ def _trace_json(name: str, oracle: str, trace: Trace) -> str:
         {
             "score": one.score,
             "cost": one.cost,
+            **({"epochs": one.epochs} if one.epochs else {}),
             "genotype": json.loads(one.genotype.to_json()),
         }
         for one in trace.asked

@@ -25,23 +25,37 @@ from darts_jax.workflows.programs import Grid, Program, Step
 from darts_jax.workflows.retrain_result import read_retrained
 
 
-def make_table_oracle(known: Table, dataset: str = "cifar10") -> Evaluate:
+def make_table_oracle(
+    known: Table, dataset: str = "cifar10", epochs: int = 0
+) -> BatchEvaluate:
     """Makes an oracle of a table: the accuracy that its benchmark tells searches.
 
-    It costs simulated seconds; see `Table.told` of each benchmark.
+    It costs simulated seconds; see `Table.told` of each benchmark. A search may ask for
+    trainings of all lengths that the table knows; each costs what it takes from its
+    first epoch on.
 
     Args:
       known: the table.
       dataset: of its accuracies.
+      epochs: of a training whose length a search does not say; 0: as the benchmark's
+        searches are told.
 
     Returns:
-      genotype -> validation accuracy in percent, and seconds.
+      genotypes -> validation accuracies in percent, and seconds.
 
     Raises:
       InputError: the table lacks a column.
     """
-    answers = known.answers(dataset)
-    return lambda genotype: Evaluation(*answers(genotype))
+    answers = {0: known.answers(dataset, epochs)}
+
+    def evaluate_all(
+        genotypes: Sequence[Genotype], epochs: int
+    ) -> Iterator[Evaluation]:
+        if epochs not in answers:
+            answers[epochs] = known.answers(dataset, epochs)
+        return (Evaluation(*answers[epochs](genotype)) for genotype in genotypes)
+
+    return BatchEvaluate(evaluate_all, known.lengths(dataset))
 
 
 def make_path_oracle(
@@ -84,7 +98,9 @@ def make_training_oracle(config: ConfigDict, grid: Grid) -> BatchEvaluate:
     tested on those that validate it: the test images stay unseen. A genotype asked for
     again is read and not trained again. Genotypes that are asked for together are
     trained side by side, if the grid's engine has workers; a network takes the seconds
-    of its worker then.
+    of its worker then. A search may ask for shorter trainings than
+    ``retrain.epochs``, of one epoch more than their warm-up or longer: each is a
+    training from scratch, whose schedule ends with it.
 
     Args:
       config: settings of the training.
@@ -99,13 +115,17 @@ def make_training_oracle(config: ConfigDict, grid: Grid) -> BatchEvaluate:
     """
     require_images(config, "training as an oracle")
     search_halves(config, grid.dataset)
-    alone = config.copy_and_resolve_references()
-    alone.baseline.random_genotypes = 0
+    whole = config.retrain.epochs
     known: dict[str, int] = {}
 
-    def make_program(genotype: Genotype) -> Program:
+    def make_program(genotype: Genotype, epochs: int) -> Program:
         text = genotype.to_json()
         name = f"network_{known.setdefault(text, len(known))}"
+        alone = config.copy_and_resolve_references()
+        alone.baseline.random_genotypes = 0
+        if epochs not in (0, whole):
+            name = f"{name}_epochs_{epochs}"
+            alone.retrain.epochs = epochs
         arguments = {"genotype": json.loads(text)}
         step = Step("retrain", grid.place / name, alone, arguments, halves=True)
         return Program(name, (step,))
@@ -125,12 +145,16 @@ def make_training_oracle(config: ConfigDict, grid: Grid) -> BatchEvaluate:
                 spent = outcomes.pop(program.name).seconds
             yield Evaluation(score, spent)
 
-    def evaluate_all(genotypes: Sequence[Genotype]) -> Iterator[Evaluation]:
+    def evaluate_all(
+        genotypes: Sequence[Genotype], epochs: int
+    ) -> Iterator[Evaluation]:
+        programs = [make_program(genotype, epochs) for genotype in genotypes]
         # In one process the budget is looked at after each.
         if grid.engine.is_here:
-            for genotype in genotypes:
-                yield from train([make_program(genotype)])
+            for program in programs:
+                yield from train([program])
         else:
-            yield from train([make_program(genotype) for genotype in genotypes])
+            yield from train(programs)
 
-    return BatchEvaluate(evaluate_all)
+    shortest = config.retrain.warmup_epochs + 1
+    return BatchEvaluate(evaluate_all, range(shortest, whole + 1))

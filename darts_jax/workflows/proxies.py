@@ -19,9 +19,9 @@ from darts_jax.analysis.ranking import RankAgreement, rank_agreement
 from darts_jax.data.stream import AnyDataset
 from darts_jax.engine.compilation import use_compilation_cache
 from darts_jax.engine.devices import make_layout
-from darts_jax.errors import InputError
+from darts_jax.errors import InputError, look_up
 from darts_jax.files import read_npz
-from darts_jax.proxies import get_proxy
+from darts_jax.proxies import PROXIES
 from darts_jax.proxies.ensemble import average_ranks, fit_ridge, sum_log_ranks
 from darts_jax.settings.config import validate_config
 from darts_jax.settings.proxy_figures import PUBLISHED_CORRELATIONS
@@ -57,7 +57,8 @@ class ProxyResult:
       truth: accuracy of each in percent, by a benchmark; None where there is none.
       title: name of the truth.
       agreement: proxy, or combination of them, -> agreement with the truth.
-      published: proxy or combination -> published Spearman's correlation.
+      published: proxy or combination -> published Spearman's correlations, in the
+        order of their sources.
       sources: of the published correlations.
       seconds: time that scoring took in this call, compilation included.
       cpu_seconds: of all threads.
@@ -70,7 +71,7 @@ class ProxyResult:
     truth: Float[np.ndarray, " genotype"] | None
     title: str
     agreement: dict[str, RankAgreement]
-    published: dict[str, float]
+    published: dict[str, tuple[float, ...]]
     sources: tuple[str, ...]
     seconds: float
     cpu_seconds: float
@@ -93,7 +94,7 @@ class ProxyResult:
             for kind in ("spearman", "kendall"):
                 own = getattr(found, kind)
                 row |= {kind: own.value, f"{kind} 95 %": [own.low, own.high]}
-            rows.append(row | {"published spearman": self.published.get(name)})
+            rows.append(row | {"published spearman": self.published.get(name, ())})
         return rows
 
     def __str__(self) -> str:
@@ -108,7 +109,9 @@ class ProxyResult:
                     "proxy": row["proxy"],
                     "Spearman": _interval_text(row, "spearman"),
                     "Kendall": _interval_text(row, "kendall"),
-                    "published Spearman": row["published spearman"] or "",
+                    "published Spearman": ", ".join(
+                        f"{value:.3g}" for value in row["published spearman"]
+                    ),
                 }
                 for row in self.rows()
             ]
@@ -163,7 +166,7 @@ def score_untrained(
             f"sample {sample}, fit {fit}"
         )
     for name in names:
-        get_proxy(name)
+        look_up(PROXIES, name, "proxy")
     use_compilation_cache(config.compilation_cache)
     known = known_accuracies(config)
     if fit and known is None:
@@ -185,7 +188,10 @@ def score_untrained(
         truth=truth,
         title=known.title if known else "",
         agreement=agreement,
-        published={k: v for one in figures for k, v in one.spearman.items()},
+        published={
+            name: tuple(f.spearman[name] for f in figures if name in f.spearman)
+            for name in agreement
+        },
         sources=tuple(one.source for one in figures),
         seconds=time.perf_counter() - wall,
         cpu_seconds=time.process_time() - processor,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from darts_jax.baselines import Budget, get_baseline
+from darts_jax.baselines import BASELINES, Budget
 from darts_jax.errors import InputError
 from darts_jax.files import make_folder, open_place
 from darts_jax.nasbench import require_table
@@ -51,7 +51,7 @@ def reproduce_baseline(
     known = require_table(table)
     valid = known.column("cifar10", "valid", 200)
     test = known.column("cifar10", "test", 200)
-    search = get_baseline(experiment.baseline)
+    search = BASELINES[experiment.baseline]
     settings: dict[str, Any] = dict(experiment.settings)
     if experiment.proxies:
         names = ",".join(experiment.proxies)
@@ -61,7 +61,8 @@ def reproduce_baseline(
                 f"darts-jax proxies --proxies {names}"
             )
         settings["prior"] = make_prior(default_config(), f"{scored}:{names}")
-    space, evaluate = get_space("nasbench201"), make_table_oracle(known)
+    space = get_space("nasbench201")
+    evaluate = make_table_oracle(known, epochs=experiment.epochs)
     asked = []
     best = []
     for seed in range(runs):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import darts_jax
-from darts_jax.baselines import Budget, get_baseline
+from darts_jax.baselines import BASELINES, Budget
 from darts_jax.errors import InputError
 from darts_jax.models.functional import count_parameters
 from darts_jax.models.supernet import Supernet
@@ -300,7 +300,7 @@ def test_baselines_search_the_table(space_1, by):
     evaluate = make_table_oracle(known)
     budget = Budget(evaluations=30)
     rng = np.random.default_rng(0)
-    trace = get_baseline(by)(get_space("nasbench1shot1_1"), evaluate, budget, rng)
+    trace = BASELINES[by](get_space("nasbench1shot1_1"), evaluate, budget, rng)
     assert trace.cost == 300
     for asked in trace.asked:
         row = known.row(asked.genotype)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import darts_jax
-from darts_jax.baselines import Budget, get_baseline
+from darts_jax.baselines import BASELINES, Budget
 from darts_jax.bilevel.discretization import one_hot
 from darts_jax.cost.expected import get_price, make_empty_network, make_expected_cost
 from darts_jax.errors import InputError
@@ -184,7 +184,7 @@ def test_baselines_search_the_table(table, by):
     known = load_table(table)
     evaluate = make_table_oracle(known)
     rng = np.random.default_rng(0)
-    trace = get_baseline(by)(SPACE, evaluate, Budget(evaluations=30), rng)
+    trace = BASELINES[by](SPACE, evaluate, Budget(evaluations=30), rng)
     assert trace.cost == 90
     best = known.accuracy(trace.best.genotype, "cifar10", "valid", 12)
     assert best == max(asked.score for asked in trace.asked)

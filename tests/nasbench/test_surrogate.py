@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from darts_jax.baselines import Budget, get_baseline
+from darts_jax.baselines import BASELINES, Budget
 from darts_jax.errors import InputError
 from darts_jax.nasbench import load_table
 from darts_jax.nasbench.convert import convert
@@ -77,7 +77,7 @@ def test_a_row_is_the_cell_of_the_file(table):
 def test_baselines_search_it(table, by):
     evaluate = make_table_oracle(table)
     rng = np.random.default_rng(0)
-    trace = get_baseline(by)(get_space("darts"), evaluate, Budget(evaluations=15), rng)
+    trace = BASELINES[by](get_space("darts"), evaluate, Budget(evaluations=15), rng)
     best = table.accuracy(trace.best.genotype, split="valid")
     assert best == trace.best.score == max(asked.score for asked in trace.asked)
 

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from darts_jax.baselines import Budget, get_baseline
+from darts_jax.baselines import BASELINES, Budget
 from darts_jax.errors import InputError
 from darts_jax.nasbench import load_table
 from darts_jax.nasbench.convert import convert
@@ -157,7 +157,7 @@ def test_baselines_search_the_table(tmp_path, space, by):
     evaluate = make_table_oracle(known, "jigsaw")
     rng = np.random.default_rng(0)
     place = get_space(f"transnas_{space}")
-    trace = get_baseline(by)(place, evaluate, Budget(evaluations=40), rng)
+    trace = BASELINES[by](place, evaluate, Budget(evaluations=40), rng)
     assert trace.cost == 40
     best = known.accuracy(trace.best.genotype, "jigsaw", "test")
     assert best == trace.best.score + 1

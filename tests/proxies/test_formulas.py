@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
 
-from darts_jax.errors import InputError
+from darts_jax.errors import InputError, look_up
 from darts_jax.models.macro import BLOCK_OUTPUT
-from darts_jax.proxies import PROXIES, UntrainedNetwork, get_proxy
+from darts_jax.proxies import PROXIES, UntrainedNetwork
 from darts_jax.types import Examples
 
 IMAGES, SIDE, CHANNELS, HIDDEN, CLASSES = 8, 2, 3, 7, 4
@@ -228,4 +228,4 @@ def test_az_nas_trainability(small, blocks):
 
 def test_unknown_name():
     with pytest.raises(InputError, match="naswot"):
-        get_proxy("nas_wot")
+        look_up(PROXIES, "nas_wot", "proxy")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from darts_jax.errors import InputError
 from darts_jax.proxies.taps import Taps, read_values, run_with_taps
 
 
@@ -59,5 +60,5 @@ def test_a_loop_of_unknown_length_is_refused():
     def run(x):
         return lax.while_loop(lambda v: v < 3, lambda v: v + jnp.sin(v), x)
 
-    with pytest.raises(NotImplementedError, match="while"):
+    with pytest.raises(InputError, match="while"):
         read_values(run, is_sine, lambda equation, value: value, 1.0)

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 import darts_jax
+from darts_jax.baselines import Budget
 from darts_jax.cli.main import main
 from darts_jax.errors import InputError
 from darts_jax.nasbench import load_table
 from darts_jax.settings.config import with_overrides
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Genotype
+from darts_jax.workflows.baseline import baseline
 from darts_jax.workflows.oracles import (
     make_path_oracle,
     make_table_oracle,
@@ -37,6 +39,15 @@ def test_a_table_tells_validation_accuracy_for_its_seconds(tmp_path):
     )
     assert told.score == 60
     assert told.cost == pytest.approx(20 * (12 + 0.353))
+    columns["cifar10_valid_200"] = np.array([70, 80], np.float32)
+    table = load_table(small_table(tmp_path / "both.npz", **columns))
+    oracle = make_table_oracle(table)
+    cell = table.genotype(1)
+    assert oracle.lengths == (12, 200)
+    (long,) = oracle.evaluate_all([cell], 200)
+    assert (oracle(cell).score, long.score) == (60, 80)
+    assert long.cost == pytest.approx(20 * (200 + 0.353))
+    assert make_table_oracle(table, epochs=200)(cell) == long
     bare = load_table(small_table(tmp_path / "bare.npz", cifar10_valid_12=np.ones(2)))
     with pytest.raises(InputError, match="lacks train_seconds_200_cifar10"):
         make_table_oracle(bare)
@@ -80,7 +91,7 @@ def test_training_sees_no_test_image_and_no_network_is_trained_twice(tmp_path):
     place = tmp_path / "workers"
     with open_grid("training", place, Worker(), config, data, is_given=True) as grid:
         together = make_training_oracle(config, grid)
-        again = [*together.evaluate_all((first, second, first))]
+        again = [*together.evaluate_all((first, second, first), 0)]
     assert [one.score for one in again] == told
     assert [one.cost for one in again[:2]] == [1.5, 1.5]
     own = darts_jax.from_arrays(
@@ -91,6 +102,33 @@ def test_training_sees_no_test_image_and_no_network_is_trained_twice(tmp_path):
     )
     alone = darts_jax.retrain(config, tmp_path / "alone", second, own)
     assert told[1] == pytest.approx(100 * alone.accuracy)
+
+
+@pytest.mark.slow
+def test_halving_trains_longer_what_did_best_and_goes_on(tmp_path, monkeypatch):
+    config = config_of(**{"retrain.epochs": 3})
+    monkeypatch.setitem(darts_jax.SOURCES, "made", lambda directory: images())
+    config.data.name = "made"
+    once = baseline(
+        "successive_halving", config, tmp_path / "a", "training", Budget(evaluations=4)
+    )
+    asked = once.trace.asked
+    assert [one.epochs for one in asked] == [1, 1, 1, 3]
+    best = max(asked[:3], key=lambda one: one.score)
+    assert asked[3].genotype == best.genotype == once.trace.best.genotype
+    half = Budget(evaluations=2)
+    baseline("successive_halving", config, tmp_path / "b", "training", half)
+    trained = sorted(path.name for path in (tmp_path / "b" / "networks").iterdir())
+    assert "network_0_epochs_1" in trained
+    known = (tmp_path / "b/networks/network_0_epochs_1/results.json").stat()
+    again = baseline(
+        "successive_halving", config, tmp_path / "b", "training", Budget(evaluations=4)
+    )
+    assert [one.score for one in again.trace.asked] == [one.score for one in asked]
+    after = (tmp_path / "b/networks/network_0_epochs_1/results.json").stat()
+    assert after.st_mtime_ns == known.st_mtime_ns
+    with pytest.raises(InputError, match="trainings of 2 lengths or more"):
+        baseline("hyperband", config_of(), tmp_path / "c", "training", half)
 
 
 def test_a_baseline_from_the_command_line(tmp_path, capsys):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from darts_jax.errors import unknown_name_error
+from darts_jax.errors import look_up
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
@@ -29,6 +29,4 @@ def get_activation(name: str) -> Callable[[Array], Array]:
     Raises:
       InputError: the name is unknown; with the nearest one.
     """
-    if name not in ACTIVATIONS:
-        raise unknown_name_error("activation", name, list(ACTIVATIONS))
-    return ACTIVATIONS[name]
+    return look_up(ACTIVATIONS, name, "activation")
