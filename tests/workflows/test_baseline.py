@@ -120,12 +120,12 @@ def test_halving_trains_longer_what_did_best_and_goes_on(tmp_path, monkeypatch):
     baseline("successive_halving", config, tmp_path / "b", "training", half)
     trained = sorted(path.name for path in (tmp_path / "b" / "networks").iterdir())
     assert "network_0_epochs_1" in trained
-    known = (tmp_path / "b/networks/network_0_epochs_1/results.json").stat()
+    known = (tmp_path / "b/networks/network_0_epochs_1/summary.json").stat()
     again = baseline(
         "successive_halving", config, tmp_path / "b", "training", Budget(evaluations=4)
     )
     assert [one.score for one in again.trace.asked] == [one.score for one in asked]
-    after = (tmp_path / "b/networks/network_0_epochs_1/results.json").stat()
+    after = (tmp_path / "b/networks/network_0_epochs_1/summary.json").stat()
     assert after.st_mtime_ns == known.st_mtime_ns
     with pytest.raises(InputError, match="trainings of 2 lengths or more"):
         baseline("hyperband", config_of(), tmp_path / "c", "training", half)
