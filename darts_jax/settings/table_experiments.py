@@ -29,8 +29,8 @@ FACTS = (
     "scores of untrained networks cost a search nothing here; they are of networks of "
     "one cell a stage and 16 channels, by 32 images",
     "successive halving, Hyperband and BOHB ask for trainings of 12 and of 200 epochs, "
-    "each with a schedule of its own, from scratch and paid in whole; their best cell is "
-    "the best after 200 epochs",
+    "each with a schedule of its own, from scratch and paid in whole; their best cell "
+    "is the best after 200 epochs",
     "published figures: Dong and Yang 2020, 2001.00326, table 5, over 500 searches, as "
     "printed again in Mellor et al. 2021, 2006.04647, table 2",
 )
