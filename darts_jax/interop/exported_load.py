@@ -18,8 +18,6 @@ if __name__ == "__main__":
     shape = (4, *card["input"]["shape"][1:])
     noise = np.random.default_rng(0).integers(0, 256, shape)
     images = np.load(sys.argv[1]) if sys.argv[1:] else noise
-    output = card["output"]
-    names = output.get("classes", [output["target"]] if "target" in output else [])
-    images = images.astype(card["input"]["dtype"])
-    for outputs in np.asarray(jit(model.call)(images)):
-        print(*([names[outputs.argmax()]] if names else []), outputs)
+    names = card["output"].get("classes")
+    for logits in np.asarray(jit(model.call)(images.astype(card["input"]["dtype"]))):
+        print(*([names[logits.argmax()]] if names else []), logits)
