@@ -18,6 +18,12 @@ TEXT = " ".join(
 )
 LENGTH = 32
 
+SETTINGS = (
+    *("search.epochs=12", "search.batch_size=32", "retrain.epochs=12"),
+    *("search.architecture.learning_rate=0.02", "retrain.batch_size=32"),
+    "baseline.random_genotypes=2",
+)
+
 
 class Layer(nn.Module):
     """A layer: how characters are mixed, and the width between."""
@@ -63,26 +69,27 @@ def cross_entropy(logits, targets):
     return losses.mean()
 
 
-def main(run: str = "runs/characters") -> None:
-    """Searches and retrains."""
+def make_problem() -> darts_jax.Problem:
+    """Returns network, data, loss and metric."""
     letters = sorted(set(TEXT))
     tokens = np.array([letters.index(letter) for letter in TEXT], np.int32)
     count = (len(tokens) - 1) // LENGTH
     inputs = tokens[: count * LENGTH].reshape(count, LENGTH)
     targets = tokens[1 : count * LENGTH + 1].reshape(count, LENGTH)
     order = np.random.default_rng(0).permutation(count)
-    problem = darts_jax.make_problem(
+    return darts_jax.make_problem(
         Transformer(len(letters)),
         data=(inputs[order], targets[order]),
         loss=cross_entropy,
         metric="accuracy",
         optimizer=optax.adam(3e-3),
     )
-    config = problem.config(
-        *("search.epochs=12", "search.batch_size=32", "retrain.epochs=12"),
-        *("search.architecture.learning_rate=0.02", "retrain.batch_size=32"),
-        "baseline.random_genotypes=2",
-    )
+
+
+def main(run: str = "runs/characters") -> None:
+    """Searches and retrains."""
+    problem = make_problem()
+    config = problem.config(*SETTINGS)
     found = darts_jax.search(config, run, problem)
     print(found.genotype)
     print(darts_jax.retrain(config, run, dataset=problem))

@@ -12,6 +12,12 @@ from sklearn.datasets import load_digits
 import darts_jax
 from darts_jax import Choice, ValueChoice
 
+SETTINGS = (
+    *("search.epochs=8", "search.batch_size=50", "retrain.epochs=12"),
+    *("search.architecture.learning_rate=0.02", "retrain.batch_size=50"),
+    "baseline.random_genotypes=1",
+)
+
 
 class Block(nn.Module):
     """A residual block: its operation, kernel and inner width are searched."""
@@ -53,11 +59,11 @@ def cross_entropy(logits, labels):
     return losses.mean()
 
 
-def main(run: str = "runs/residual_digits") -> None:
-    """Searches and retrains."""
+def make_problem() -> darts_jax.Problem:
+    """Returns network, data, loss and metric."""
     pixels, labels = load_digits(return_X_y=True)
     images = (pixels / 16).reshape(-1, 8, 8, 1).astype(np.float32)
-    problem = darts_jax.make_problem(
+    return darts_jax.make_problem(
         ResidualNet(),
         data=(images[:1400], labels[:1400]),
         test=(images[1400:], labels[1400:]),
@@ -65,11 +71,12 @@ def main(run: str = "runs/residual_digits") -> None:
         metric="accuracy",
         optimizer=optax.adam(3e-3),
     )
-    config = problem.config(
-        *("search.epochs=8", "search.batch_size=50", "retrain.epochs=12"),
-        *("search.architecture.learning_rate=0.02", "retrain.batch_size=50"),
-        "baseline.random_genotypes=1",
-    )
+
+
+def main(run: str = "runs/residual_digits") -> None:
+    """Searches and retrains."""
+    problem = make_problem()
+    config = problem.config(*SETTINGS)
     found = darts_jax.search(config, run, problem)
     print(found.genotype)
     print(darts_jax.retrain(config, run, dataset=problem))

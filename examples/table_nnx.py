@@ -13,6 +13,12 @@ from sklearn.datasets import load_wine
 import darts_jax
 from darts_jax import Choice, InputChoice
 
+SETTINGS = (
+    *("search.epochs=20", "search.batch_size=32", "retrain.epochs=20"),
+    *("search.architecture.learning_rate=0.02", "retrain.batch_size=32"),
+    "baseline.random_genotypes=2",
+)
+
 
 class Perceptron(nnx.Module):
     """Two layers, one of which may be left out; the inputs of the last are searched."""
@@ -43,23 +49,24 @@ def cross_entropy(logits, labels):
     return losses.mean()
 
 
-def main(run: str = "runs/table_nnx") -> None:
-    """Searches and retrains."""
+def make_problem() -> darts_jax.Problem:
+    """Returns network, data, loss and metric."""
     table, labels = load_wine(return_X_y=True)
     table = ((table - table.mean(0)) / table.std(0)).astype(np.float32)
     order = np.random.default_rng(0).permutation(len(labels))
-    problem = darts_jax.make_problem(
+    return darts_jax.make_problem(
         Perceptron,
         data=(table[order], labels[order]),
         loss=cross_entropy,
         metric="accuracy",
         optimizer=optax.adam(1e-2),
     )
-    config = problem.config(
-        *("search.epochs=20", "search.batch_size=32", "retrain.epochs=20"),
-        *("search.architecture.learning_rate=0.02", "retrain.batch_size=32"),
-        "baseline.random_genotypes=2",
-    )
+
+
+def main(run: str = "runs/table_nnx") -> None:
+    """Searches and retrains."""
+    problem = make_problem()
+    config = problem.config(*SETTINGS)
     found = darts_jax.search(config, run, problem)
     print(found.genotype)
     print(darts_jax.retrain(config, run, dataset=problem))
