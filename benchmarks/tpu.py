@@ -64,7 +64,8 @@ def work(
 ) -> dict[str, Any]:
     """Returns the work of one step, and how the count compares with the compiler's."""
     del options, row
-    counted, theirs = Program(program.as_text()), program.cost_analysis()
+    counted = Program(program.as_text())
+    theirs = program.cost_analysis()
     step, once = counted.cost(), counted.cost(loops=False)
     ahead.require_one_loop(counted)
     flops = once.products + once.vector

@@ -85,7 +85,8 @@ def draw_choices(
     axes.set_axis_off()
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
-    top, bottom = _MARGIN + _ROW / 2, height - _MARGIN - _ROW / 2
+    top = _MARGIN + _ROW / 2
+    bottom = height - _MARGIN - _ROW / 2
     axes.plot([_MARGIN] * 2, [top, bottom], color=FAINT_INK, lw=1.2, zorder=0)
     for y, end in ((top, "input"), (bottom, "output")):
         write_text(axes, _MARGIN + 0.15, y, end, color=FAINT_INK)

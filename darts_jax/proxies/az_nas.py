@@ -134,7 +134,8 @@ def _gain_score(
 ) -> Float[Array, ""]:
     """Returns the score of a block by the slope of its input for signs behind it."""
     images, height, width, channels = sign.shape
-    rows, columns = slope.shape[1] // height, slope.shape[2] // width
+    rows = slope.shape[1] // height
+    columns = slope.shape[2] // width
     # PixelUnshuffle: the pixels that one output pixel stands for become its channels.
     grouped = slope[:, : rows * height, : columns * width].reshape(
         images, height, rows, width, columns, slope.shape[-1]

@@ -115,7 +115,8 @@ def baseline(
     known = known_accuracies(config)
     told = "best score"
     path = open_place(run) / "networks"
-    space, rng = get_space(config.space), np.random.default_rng(config.seed)
+    space = get_space(config.space)
+    rng = np.random.default_rng(config.seed)
     if oracle == "training":
         dataset = load_data(config)
         measure = get_score(config)

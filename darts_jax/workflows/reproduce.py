@@ -429,7 +429,8 @@ def _list_random_results(
         return None
     if not protocol.counts:
         return _list_known_results(config)
-    space, rng = get_space(config.space), np.random.default_rng(0)
+    space = get_space(config.space)
+    rng = np.random.default_rng(0)
     drawn = (sample_genotype(space, rng) for _ in range(RANDOM_CELLS))
     return [_count(genotype, protocol.counts) for genotype in drawn]
 

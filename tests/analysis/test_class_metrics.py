@@ -148,8 +148,10 @@ def test_the_weighted_loss_is_its_definition_and_parts_are_the_whole():
 
 
 def test_weights_reach_search_auxiliary_head_and_rewards():
-    logits, labels = jnp.eye(3)[jnp.array([0, 1, 0])], jnp.array([0, 1, 2])
-    weights, batch = np.array([1.0, 2.0, 4.0]), Examples(np.zeros((3, 1, 1, 1)), labels)
+    logits = jnp.eye(3)[jnp.array([0, 1, 0])]
+    labels = jnp.array([0, 1, 2])
+    weights = np.array([1.0, 2.0, 4.0])
+    batch = Examples(np.zeros((3, 1, 1, 1)), labels)
     rewards = classification_criterion(weights).rewards(logits, batch)
     np.testing.assert_array_equal(rewards, [1, 2, 0])
     scalars = {"label_smoothing": 0.0, "auxiliary_weight": 0.5}
@@ -286,7 +288,8 @@ def records(run):
 
 
 def test_a_score_by_balanced_accuracy_changes_no_other_number(runs):
-    plain, balanced = records(runs / "plain"), records(runs / "balanced")
+    plain = records(runs / "plain")
+    balanced = records(runs / "balanced")
     assert plain.keys() == balanced.keys()
     for verb, record in plain.items():
         for name in ("loss", "accuracy", "held_out_accuracy", "valid_loss"):

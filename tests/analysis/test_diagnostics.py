@@ -21,7 +21,8 @@ from darts_jax.bilevel.discretization import (
 from darts_jax.spaces import get_space
 from tests.support.tiny import ragged_space
 
-DARTS, RAGGED = get_space("darts"), ragged_space().cells["normal"]
+DARTS = get_space("darts")
+RAGGED = ragged_space().cells["normal"]
 NORMAL = DARTS.cells["normal"]
 SKIP, NONE = (NORMAL.operations.index(op) for op in ("skip_connect", "none"))
 
@@ -56,7 +57,8 @@ def test_entropy_is_a_share_of_the_largest(cell):
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("cell", [NORMAL, RAGGED], ids=["darts", "ragged"])
 def test_ranking_changes_are_the_swapped_pairs(cell, seed):
-    before, after = random_logits(cell, seed), random_logits(cell, seed + 1)
+    before = random_logits(cell, seed)
+    after = random_logits(cell, seed + 1)
     want = sum(
         (before[e, a] > before[e, b]) != (after[e, a] > after[e, b])
         for e, size in enumerate(sizes(cell))

@@ -490,7 +490,8 @@ def test_a_seed_as_unit_covers_where_a_seed_moves_its_pairs_alike():
 
 
 def test_common_seeds_are_pairs_and_said_so():
-    first, second = {0: 0.9, 1: 0.7, 2: 0.8}, {1: 0.68, 2: 0.79, 3: 0.1, 0: 0.87}
+    first = {0: 0.9, 1: 0.7, 2: 0.8}
+    second = {1: 0.68, 2: 0.79, 3: 0.1, 0: 0.87}
     found = improvement(first, second)
     told = stats.ttest_rel([0.9, 0.7, 0.8], [0.87, 0.68, 0.79])
     assert found.pairs == 3
@@ -503,7 +504,8 @@ def test_common_seeds_are_pairs_and_said_so():
 
 
 def test_runs_are_compared_with_their_own_random_genotypes():
-    searches, beside = [91.0, 81.0, 71.0], [[90.0, 88.0], [79.0], [70.0, 68.0, 69.0]]
+    searches = [91.0, 81.0, 71.0]
+    beside = [[90.0, 88.0], [79.0], [70.0, 68.0, 69.0]]
     found = improvement_by_run(searches, beside, PERCENT)
     assert found.pairs == 3
     assert found.difference == pytest.approx(2.0)

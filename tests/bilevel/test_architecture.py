@@ -80,7 +80,8 @@ def test_shares_of_edges_are_exponentiated_by_node():
     alpha = uniform_simplex(mask, targets)
     shares = np.array([1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3])
     np.testing.assert_allclose(alpha["cell.edges"], shares, rtol=1e-6)
-    weights, ends = np.full((5, 3), 1 / 3), np.array(targets["cell"])
+    weights = np.full((5, 3), 1 / 3)
+    ends = np.array(targets["cell"])
     np.testing.assert_allclose(alpha["cell"], weights, rtol=1e-6)
     alpha = {"cell": jnp.asarray(weights), "cell.edges": jnp.asarray(shares)}
     bends = jnp.asarray(rng.normal(size=(5, 3)))

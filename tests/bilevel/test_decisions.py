@@ -53,7 +53,8 @@ def decide_all(
     order = []
     for due in (0, 1, 1, 2, 3, 4, 5, 9):
         new = jax.jit(rule.decide)({"normal": logits}, mask, jnp.float32(due))
-        before, after = np.array(mask["normal"]), np.array(new["normal"])
+        before = np.array(mask["normal"])
+        after = np.array(new["normal"])
         gained = (after.sum(-1) == 1) & (before.sum(-1) > 1) & ~after[:, 0]
         order += [(int(e), int(after[e].argmax())) for e in np.flatnonzero(gained)]
         assert len(order) <= due

@@ -83,7 +83,8 @@ def test_edge_weighted_multiplies_by_the_edges_share(space, seed):
     alpha = random_alpha(space, seed)
     genotype = edge_weighted(space, alpha)
     for kind, cell in space.cells.items():
-        logits, weights = alpha[f"{kind}.edges"], softmax_table(cell, alpha[kind])
+        logits = alpha[f"{kind}.edges"]
+        weights = softmax_table(cell, alpha[kind])
         for e, edge in enumerate(cell.edges):
             into = [i for i, o in enumerate(cell.edges) if o.target == edge.target]
             share = np.exp(logits[e]) / np.exp(logits[into]).sum()
@@ -186,7 +187,8 @@ def test_few_skips_drops_the_weakest_one_by_one(seed, most):
     alpha = random_alpha(DARTS, seed)
     for kind, cell in DARTS.cells.items():
         alpha[kind][:, cell.operations.index("skip_connect")] += 2.5
-    crowded, genotype = two_strongest(DARTS, alpha), few_skips(DARTS, alpha, most=most)
+    crowded = two_strongest(DARTS, alpha)
+    genotype = few_skips(DARTS, alpha, most=most)
     cell = DARTS.cells["normal"]
     want = slow_few_skips(cell, softmax_table(cell, alpha["normal"]), most)
     assert skips(crowded.cells["normal"]) > 3

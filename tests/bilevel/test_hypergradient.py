@@ -60,7 +60,8 @@ def test_closed_form_on_a_quadratic_problem(quadratic, rule, nesterov):
 
         rates = {"learning_rate": RATE, "momentum": MOMENTUM, "decay": DECAY}
         sgd = optimizers.sgd(**rates, clip=jnp.inf, nesterov=nesterov)
-        w, alpha = jnp.asarray(q["w"]), {"a": jnp.asarray(q["a"])}
+        w = jnp.asarray(q["w"])
+        alpha = {"a": jnp.asarray(q["a"])}
         state = jax.tree.map(lambda x: jnp.asarray(q["m"]), sgd.init(w))
 
         def inner_step(gradient, params):
@@ -107,7 +108,8 @@ def network_problem():
             updates, _ = sgd.update(gradient, state, params)
             return optax.apply_updates(params, updates)
 
-        train, valid = loss_on(examples(1, batch=4)), loss_on(examples(2, batch=4))
+        train = loss_on(examples(1, batch=4))
+        valid = loss_on(examples(2, batch=4))
         yield train, valid, params, random_alpha(SPACE), inner_step
 
 

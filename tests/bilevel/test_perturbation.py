@@ -136,7 +136,8 @@ def test_ascent_reaches_the_maximum_of_a_linear_loss(seed):
 def test_ascent_reaches_the_maximum_of_a_concave_loss_on_a_fine_grid():
     p, radius = np.array([0.3, 0.5, 0.2]), 0.1
     costs = np.array([5.0, 1.0, 3.0])
-    mixture, mask = Mixture({"a": jnp.asarray(p[None])}), {"a": np.ones((1, 3), bool)}
+    mixture = Mixture({"a": jnp.asarray(p[None])})
+    mask = {"a": np.ones((1, 3), bool)}
     got = adversarial(
         KEY,
         lambda q: jnp.sum(jnp.asarray(costs) * jnp.sqrt(q.weights["a"][0])),
@@ -188,10 +189,8 @@ def test_the_start_is_the_nearest_point_to_the_random_one():
     for seed in range(3):
         key = jax.random.key(seed)
         noisy = np.asarray(random(key, linear, mixture, mask, radius).weights["a"][0])
-        low, high = (
-            np.maximum(mixture.weights["a"] - radius, 0),
-            mixture.weights["a"] + radius,
-        )
+        low = np.maximum(mixture.weights["a"] - radius, 0)
+        high = mixture.weights["a"] + radius
         got = np.asarray(
             _nearest(noisy[None], jnp.asarray(low), high, mixture.weights["a"].sum(-1))[
                 0

@@ -92,7 +92,8 @@ def test_the_mixed_derivative_of_second_order_exists(name):
     def loss(w, logits):
         return ((w * weights(name, logits)).sum() - 1) ** 2
 
-    start, w = jnp.asarray(parameters(name), jnp.float32), jnp.asarray(COST, "float32")
+    start = jnp.asarray(parameters(name), jnp.float32)
+    w = jnp.asarray(COST, "float32")
     _, mixed = jax.jvp(lambda w: jax.grad(loss, 1)(w, start), (w,), (w + 1,))
     assert np.isfinite(mixed).all()
     assert (np.abs(mixed).max() > 1e-6) == (name != "uniform_one_hot")
@@ -218,7 +219,9 @@ def test_dirichlet_gradient_is_the_implicit_one():
         )
         p = weights("dirichlet", LOGITS, dtype=jnp.float64)
         np.testing.assert_allclose(p, softmax(log_x), rtol=1e-6)
-        u, h, want = special.gammainc(concentration(LOGITS), np.exp(log_x)), 1e-5, 0.0
+        u = special.gammainc(concentration(LOGITS), np.exp(log_x))
+        h = 1e-5
+        want = 0.0
         for sign in (1, -1):
             moved = log_draw(concentration(LOGITS + sign * h * np.eye(OPS)[:, None]), u)
             total = (COST * softmax(moved)).sum(-1)
@@ -284,7 +287,9 @@ def test_two_path_gradient_is_that_of_the_pair(temperature):
 
 def reinmax_gradients(temperature, loss_gradient):
     """Mean over the draws of the gradient, from one of each edge and operation."""
-    p, means, seen = softmax(LOGITS), np.zeros_like(LOGITS), np.zeros(MASK.shape, bool)
+    p = softmax(LOGITS)
+    means = np.zeros_like(LOGITS)
+    seen = np.zeros(MASK.shape, bool)
     for key in jax.random.split(KEY, 80):
         drawn = np.asarray(weights("reinmax", LOGITS, temperature, key))
         cost = loss_gradient(drawn)
@@ -373,7 +378,8 @@ def test_edge_logits_multiply_their_kind_alone():
     alpha, mask = two_kinds()
     edges = np.array([0.5, -0.5, 1.0])
     alpha["normal.edges"] = jnp.asarray(edges, jnp.float32)
-    function, targets = RELAXATIONS["softmax"].function, {"normal": (2, 2, 3)}
+    function = RELAXATIONS["softmax"].function
+    targets = {"normal": (2, 2, 3)}
     mixture = relax(function, KEY, alpha, mask, targets=targets)
     assert set(mixture.weights) == {"normal", "reduce"}
     assert set(mixture.edge_shares) == {"normal"}

@@ -61,7 +61,8 @@ def test_regimes_are_their_sums():
     def loss(slope):
         return lambda w, a: slope * jnp.sum(w * a**2)
 
-    w, a = jnp.asarray([1.0, 2.0]), jnp.asarray([3.0, -1.0])
+    w = jnp.asarray([1.0, 2.0])
+    a = jnp.asarray([3.0, -1.0])
     slopes = {"split": 5.0, "single_level": 2.0, "mixed": 2.0 + 0.5 * 5.0}
     for name, slope in slopes.items():
         objective = REGIMES[name](loss(2.0), loss(5.0), 0.5)
@@ -126,7 +127,9 @@ def test_every_edge_and_image_is_dropped_by_a_draw_of_its_own(execution):
         apply = supernet_apply(net)
         return apply(params, stats, mixture, images, KEY, train=True)[0]
 
-    nothing, whole, dropped = logits(0.0, 0.0), logits(1.0, 0.0), logits(1.0, 0.5)
+    nothing = logits(0.0, 0.0)
+    whole = logits(1.0, 0.0)
+    dropped = logits(1.0, 0.5)
     # How often an image's state has come through, but for the last BN's scale.
     times = (dropped - nothing) @ (whole - nothing)[0]
     times = np.asarray(times / times[times > times.max() / 10].min())
@@ -162,7 +165,8 @@ def test_a_path_is_dropped_with_all_operations_of_its_edge(name):
 
 def test_weights_and_terms_may_have_mixtures_of_their_own():
     """The weights of ProxylessNAS train on one path of all, drawn by softmax."""
-    two, hard = RELAXATIONS["two_path"], RELAXATIONS["hard_gumbel"]
+    two = RELAXATIONS["two_path"]
+    hard = RELAXATIONS["hard_gumbel"]
     search, state = make(relaxation=two)
     keys = jax.random.split(KEY, 300)
     alpha = {"normal": jnp.asarray([[1.0, 0.0]] * 3)}

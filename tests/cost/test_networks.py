@@ -223,7 +223,8 @@ def test_a_sample_costs_what_its_traced_networks_do():
 
 def test_the_table_of_nasbench201_has_150_wrong_counts(shared):
     with np.load(shared / "data" / "nasbench201_table.npz") as table:
-        stated, chosen = table["params_mb_cifar10"].astype(np.float64), table["arch"]
+        stated = table["params_mb_cifar10"].astype(np.float64)
+        chosen = table["arch"]
     found = benchmark_costs("parameters", chosen, 5, 16, 32)
     error = np.round(stated * 1e6 - found)
     wrong = np.flatnonzero(error)

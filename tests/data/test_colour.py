@@ -73,7 +73,8 @@ def test_changes_are_made_in_an_order_of_each_image():
     jitter = Jitter(brightness=1.0, contrast=1.0)
     got = np.asarray(jitter_colours(jax.random.key(1), pair, jitter))[..., 0, 0]
     factor_key, _ = jax.random.split(jax.random.key(1))
-    low, high = jnp.array([0.0, 0, 1, 0]), jnp.array([2.0, 2, 1, 0])
+    low = jnp.array([0.0, 0, 1, 0])
+    high = jnp.array([2.0, 2, 1, 0])
     factors = jax.random.uniform(factor_key, (400, 4), minval=low, maxval=high)
 
     def by_hand(order, bright, contrast):
@@ -97,7 +98,8 @@ def test_changes_are_made_in_an_order_of_each_image():
 
 
 def test_without_jitter_the_pixels_are_the_same_bits():
-    mean, std = np.full(3, 0.4, np.float32), np.full(3, 0.2, np.float32)
+    mean = np.full(3, 0.4, np.float32)
+    std = np.full(3, 0.2, np.float32)
     key, images = jax.random.key(2), jnp.asarray(RGB)
     plain = augment(key, images, Augmentation(1, True, 2), mean, std)
     off = Augmentation(1, True, 2, crop_area=1.0, jitter=Jitter())

@@ -205,7 +205,8 @@ def test_a_damaged_or_huge_file_is_told_by_its_name(tmp_path):
 def test_unreadable_files_are_left_out_and_listed_where_asked(tmp_path, name):
     pets(tmp_path)
     clean = load_dataset(name.format(tmp_path))
-    names, skip = damaged_files(tmp_path / "dog"), Reading(skip_unreadable=True)
+    names = damaged_files(tmp_path / "dog")
+    skip = Reading(skip_unreadable=True)
     with pytest.warns(DataWarning, match=f"left out {len(names)} that cannot be read"):
         data = load_dataset(name.format(tmp_path), reading=skip)
     assert all(f"dog/{file}" in data.note for file in names)

@@ -266,7 +266,8 @@ def arrays(draw):
         shape = (6, height, width, draw(st.sampled_from([1, 3])))
         images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
         return images, labels_of(draw(st.sampled_from(["plain", "column"])), 6), True
-    dtype, n = draw(numbers), draw(st.sampled_from([6, 6, 6, 3, 1, 0]))
+    dtype = draw(numbers)
+    n = draw(st.sampled_from([6, 6, 6, 3, 1, 0]))
     axes = draw(st.sampled_from(AXES))
     channels = draw(st.sampled_from([1, 3, 5]))
     shape = {

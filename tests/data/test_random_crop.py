@@ -30,7 +30,8 @@ def published_box(rng, height, width, area=AREA):
     for _ in range(10):
         target = height * width * rng.uniform(area, 1)
         shape = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
-        w, h = round(math.sqrt(target * shape)), round(math.sqrt(target / shape))
+        w = round(math.sqrt(target * shape))
+        h = round(math.sqrt(target / shape))
         if 0 < w <= width and 0 < h <= height:
             return rng.integers(height - h + 1), rng.integers(width - w + 1), h, w
     if width / height < 3 / 4:
@@ -190,7 +191,9 @@ def test_sources_that_hold_no_stored_images_cannot_be_cropped():
 def test_crops_in_memory_are_scaled_as_pillow_does():
     picture = smooth_picture(24, 24)
     images = np.stack([np.asarray(picture)] * 16)
-    key, zero, one = jax.random.key(3), np.zeros(3, np.float32), np.ones(3, np.float32)
+    key = jax.random.key(3)
+    zero = np.zeros(3, np.float32)
+    one = np.ones(3, np.float32)
     changed = jax.jit(
         lambda key: augment(key, images, Augmentation(crop_area=AREA), zero, one)
     )
@@ -216,7 +219,8 @@ def test_a_test_image_is_the_centre_of_one_whose_short_side_is_256(size):
     short = min(width, height)
     scaled = (int(256 * width / short), int(256 * height / short))
     resized = picture.resize(scaled, Image.Resampling.BILINEAR)
-    left, top = round((scaled[0] - 224) / 2), round((scaled[1] - 224) / 2)
+    left = round((scaled[0] - 224) / 2)
+    top = round((scaled[1] - 224) / 2)
     wanted = np.asarray(resized.crop((left, top, left + 224, top + 224)))
     reading = Reading(short_side=256)
     got = fit(stored.getvalue(), (224, 224, 3), "", reading)

@@ -274,7 +274,8 @@ def test_normalize_is_the_definition():
 
 def test_every_augmented_image_is_a_crop_perhaps_mirrored():
     images, pad = pictures(40, 5), 2
-    mean, std = np.zeros(3, np.float32), np.ones(3, np.float32) / 255
+    mean = np.zeros(3, np.float32)
+    std = np.ones(3, np.float32) / 255
     got = np.asarray(
         augment(
             jax.random.key(1), jnp.asarray(images), Augmentation(pad, True), mean, std
@@ -301,7 +302,8 @@ def test_every_augmented_image_is_a_crop_perhaps_mirrored():
 
 def test_augmentation_is_its_numpy_reference():
     images, key = pictures(16, 7), jax.random.key(5)
-    mean, std = np.float32([0.4, 0.5, 0.6]), np.float32([0.2, 0.3, 0.1])
+    mean = np.float32([0.4, 0.5, 0.6])
+    std = np.float32([0.2, 0.3, 0.1])
     crop_key, flip_key, cutout_key = jax.random.split(key, 3)
     offsets = np.asarray(jax.random.randint(crop_key, (16, 2), 0, 5))
     flips = np.asarray(jax.random.bernoulli(flip_key, shape=(16, 1, 1, 1))).ravel()

@@ -88,7 +88,8 @@ def lowered_kernel(folder, platform):
     ],
 )
 def test_place_of_a_kernel_is_not_in_its_program(source_paths, tmp_path, platform):
-    here, there = tmp_path / "here", tmp_path / "a" / "longer" / "way"
+    here = tmp_path / "here"
+    there = tmp_path / "a" / "longer" / "way"
     assert lowered_kernel(here, platform) != lowered_kernel(there, platform)
     use_compilation_cache(str(tmp_path / "cache"))
     assert lowered_kernel(here, platform) == lowered_kernel(there, platform)

@@ -131,7 +131,8 @@ def test_sums_by_their_definition(pixels, dtype):
         for channels in (3, 16, 20):
             shape = 2, pixels, 1, 1, channels
             x, y = 3 + drawn(rng, *shape), drawn(rng, *shape)
-            scale, guess = drawn(rng, 2, channels), drawn(rng, 2, 2, channels)
+            scale = drawn(rng, 2, channels)
+            guess = drawn(rng, 2, 2, channels)
             a, b, by, near = (jnp.asarray(u, dtype) for u in (x, y, scale, guess))
             x, y = x[:, :, 0, 0], y[:, :, 0, 0]
             want = np.stack([x.mean(1), x.var(1)], 1)
@@ -160,7 +161,8 @@ def test_weighted_numbers_by_their_definition(pixels, dtype):
     with jax.enable_x64(dtype == "float64"):
         for channels in (3, 16, 20):
             x = 3 + drawn(rng, 2, pixels, 1, 1, channels)
-            g, weight = drawn(rng, *x.shape), drawn(rng, 2, 1, 1, 1, channels)
+            g = drawn(rng, *x.shape)
+            weight = drawn(rng, 2, 1, 1, 1, channels)
             y, deviation = normal(x)
             axes = (1, 2, 3)
             pair = np.stack([x.mean(axes), x.var(axes)], 1)
@@ -219,7 +221,8 @@ def test_changes_of_weighted_numbers_are_those_of_their_definition(pixels, dtype
 def test_weighted_numbers_have_second_derivatives(mode):
     rng = np.random.default_rng(8)
     with jax.enable_x64(True):
-        x, weight = jnp.asarray(drawn(rng, 3, 5, 4, 2)), jnp.asarray(drawn(rng, 2))
+        x = jnp.asarray(drawn(rng, 3, 5, 4, 2))
+        weight = jnp.asarray(drawn(rng, 2))
 
         def f(x, weight):
             moments = sums.moments(x, jnp.zeros((2, 2)))
@@ -411,7 +414,8 @@ def test_what_is_not_a_number_is_not_hidden_by_relu(kind):
 
 
 def test_two_runs_agree_to_the_bit():
-    rng, window = np.random.default_rng(4), window_of((16, 16), 5, 1, 1)
+    rng = np.random.default_rng(4)
+    window = window_of((16, 16), 5, 1, 1)
     arrays = ((1, 16, 16, 16, 16), (1, 5, 5, 16), (1, 1, 1, 16, 16))
     given = [jnp.asarray(drawn(rng, *shape), jnp.float32) for shape in arrays]
     g = jnp.asarray(drawn(rng, 1, 16, 16, 16, 16), jnp.float32)
@@ -515,6 +519,7 @@ def test_an_unknown_switch_is_refused(monkeypatch):
 def test_few_edges_that_share_states_are_walked_together(settings, execution):
     overrides = [f"{name}={value}" for name, value in settings.items()]
     config = darts_jax.load_config(overrides=["supernet.cells=1", *overrides])
-    images, labels = np.zeros((2, 64, 64, 3), np.uint8), np.arange(2)
+    images = np.zeros((2, 64, 64, 3), np.uint8)
+    labels = np.arange(2)
     data = darts_jax.from_arrays(images, labels, images, labels)
     assert make_supernet(config, data).execution == execution

@@ -34,7 +34,8 @@ def by_parts(function, *arrays):
 
 def test_standardized_as_the_whole_batch_with_both_derivatives(float64):
     x, along, onto = (float64.normal(3, 2, SHAPE) for _ in range(3))
-    weight, guess = float64.normal(size=SHAPE[-1]), float64.normal(size=(2, SHAPE[-1]))
+    weight = float64.normal(size=SHAPE[-1])
+    guess = float64.normal(size=(2, SHAPE[-1]))
 
     def whole(x, weight):
         return standardize(x, moments(x, guess), weight)

@@ -33,7 +33,8 @@ def test_operations_of_one_name_and_several_sizes_are_entangled() -> None:
 
 def test_a_smaller_kernel_is_the_middle_of_the_larger_one() -> None:
     rng = np.random.default_rng(0)
-    five, three = rng.normal(size=(2, 3, 5, 5, 4)), rng.normal(size=(2, 3, 3, 3, 4))
+    five = rng.normal(size=(2, 3, 5, 5, 4))
+    three = rng.normal(size=(2, 3, 3, 3, 4))
     point = rng.normal(size=(2, 2, 3, 1, 1, 4, 4))
     edges = {
         "sep_conv_3x3": {"depth": jnp.array(three), "point": jnp.array(point[0])},

@@ -145,7 +145,8 @@ def test_the_search_cell_equals_numpy(supernet, train, present, fresh, stream):
     with jax.enable_x64(True):
         given = Mixture({"recurrent": jnp.asarray(mixture)})
         got, new = apply(params, stats, given, batch, KEY, train=train)
-    weights, kept = params["reader"]["recurrence"], stats["reader"]["recurrence"]
+    weights = params["reader"]["recurrence"]
+    kept = stats["reader"]["recurrence"]
     words = params["reader"]["vocabulary"]
     begin = kept["hidden"][:, stream] * (not fresh)
 
@@ -181,7 +182,8 @@ def test_running_moments_are_those_of_pytorch(supernet):
     given = Mixture({"recurrent": jnp.full(CELL.shape, 0.2)})
     with jax.enable_x64(True):
         _, new = apply(params, stats, given, batch, KEY, train=True)
-    kept, after = stats["reader"]["recurrence"], new["reader"]["recurrence"]
+    kept = stats["reader"]["recurrence"]
+    after = new["reader"]["recurrence"]
     x = params["reader"]["vocabulary"]["words"][batch.tokens[:, 0]]
     into = params["reader"]["recurrence"]["into"]
     first = first_state(x, kept["hidden"][:, 0], into)
@@ -218,7 +220,8 @@ def test_masks_stay_the_same_along_the_text():
             run(params, stats, batch, jnp.zeros(()), jax.random.key(k), train=True)[0]
             for k in range(6)
         ]
-    weights, words = params["reader"]["recurrence"], params["reader"]["vocabulary"]
+    weights = params["reader"]["recurrence"]
+    words = params["reader"]["vocabulary"]
     begin = stats["reader"]["recurrence"]["hidden"][:, 0]
     possible = {}
     for bits in itertools.product([0, 2], repeat=2 * units):
@@ -246,7 +249,8 @@ def test_words_are_dropped_wherever_they_stand():
             apply(params, stats, batch, jnp.zeros(()), jax.random.key(k), train=True)[0]
             for k in range(8)
         ]
-    weights, words = params["reader"]["recurrence"], params["reader"]["vocabulary"]
+    weights = params["reader"]["recurrence"]
+    words = params["reader"]["vocabulary"]
     begin = stats["reader"]["recurrence"]["hidden"][:, 0]
     want = []
     for factor in (0, 2):
@@ -266,7 +270,8 @@ def test_dropout_is_for_training_alone():
         batch = text(batch=1)
         given = params, stats, batch, jnp.zeros(())
         one, _ = apply(*given, jax.random.key(1), train=False)
-    weights, words = params["reader"]["recurrence"], params["reader"]["vocabulary"]
+    weights = params["reader"]["recurrence"]
+    words = params["reader"]["vocabulary"]
     begin = stats["reader"]["recurrence"]["hidden"][:, 0]
 
     def step(x, h):
@@ -291,7 +296,8 @@ def test_parameters_of_published_cells(name):
     assert settings.units == 850
     words = tuple(map(str, range(10_000)))
     none = np.zeros(2, np.int32)
-    corpus, genotype = Corpus("made", none, none, none, words), get_genotype(name)
+    corpus = Corpus("made", none, none, none, words)
+    genotype = get_genotype(name)
     net = NETWORKS["recurrent"](settings, corpus, genotype)
     example = text(batch=1), jnp.zeros(()), False
     made = jax.eval_shape(lambda: net.init({"params": KEY, "noise": KEY}, *example))

@@ -243,14 +243,16 @@ def corpus(words=WORDS):
 
 
 def size(net):
-    example, keys = (text(), jnp.zeros(()), False), {"params": KEY, "noise": KEY}
+    example = (text(), jnp.zeros(()), False)
+    keys = {"params": KEY, "noise": KEY}
     made = jax.eval_shape(lambda: net.init(keys, *example))
     return count_parameters(made["params"])
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_parameters_by_formula(seed):
-    genotype, d = random_genotype(TRANSFORMER, np.random.default_rng(seed)), 64
+    genotype = random_genotype(TRANSFORMER, np.random.default_rng(seed))
+    d = 64
     net = NETWORKS["transformer"](settings(d), corpus(50), genotype)
     names = [c.operation for c in genotype.cells["transformer"].choices]
     assert len(names) == 8
@@ -268,7 +270,8 @@ def test_what_a_network_is_expected_to_cost_is_its_parameters(name):
     config, words = default_config(), corpus(50)
     config.update(task="language", space=name)
     config.language.network.units = 32
-    space, rng = darts_jax.SPACES[name], np.random.default_rng(0)
+    space = darts_jax.SPACES[name]
+    rng = np.random.default_rng(0)
     expected = TASKS["language"].expected_cost(config, words, "parameters")
     for _ in range(2):
         genotype = random_genotype(space, rng)

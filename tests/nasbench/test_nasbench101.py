@@ -211,7 +211,8 @@ def test_a_bad_official_file_gets_one_line(tmp_path, damage):
         data, told = b"not a record at all, but a page", "is no TFRecord file"
     else:
         write_tfrecord(path, [b"{}"])
-        data, told = path.read_bytes(), "record 0 of .* is no training"
+        data = path.read_bytes()
+        told = "record 0 of .* is no training"
     path.write_bytes(bytes(data))
     if damage == "cut in a length":
         told = "truncated|damaged"

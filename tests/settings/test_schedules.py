@@ -35,7 +35,8 @@ def test_cosine_rates_are_the_closed_form():
         want = 0.025 * (1 + math.cos(math.pi * epoch / 10)) / 2
         assert learning_rate(settings(), epoch) == pytest.approx(want)
     search = default_config().search
-    first, last = search_scalars(search, 0), search_scalars(search, 49)
+    first = search_scalars(search, 0)
+    last = search_scalars(search, 49)
     assert first["weights"]["learning_rate"] == 0.025
     assert 0.001 < last["weights"]["learning_rate"] < 0.00103
 

@@ -47,7 +47,9 @@ def fits(tree):
         return True
     if not isinstance(tree, dict) or set(tree) - {"widths"} != {"space", "cells"}:
         return False
-    name, cells, widths = tree["space"], tree["cells"], tree.get("widths", {})
+    name = tree["space"]
+    cells = tree["cells"]
+    widths = tree.get("widths", {})
     if not (isinstance(name, str) and name in SPACES):
         return False
     space = SPACES[name]

@@ -93,7 +93,8 @@ def test_every_benchmark_string_round_trips():
 def test_benchmark_genotype_is_of_its_space():
     string = "|none~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|none~1|avg_pool_3x3~2|"
     genotype = Genotype.from_nasbench201(string)
-    cell, space = genotype.cells["normal"], get_space(genotype.space).cells["normal"]
+    cell = genotype.cells["normal"]
+    space = get_space(genotype.space).cells["normal"]
     assert [(c.source, c.target) for c in cell.choices] == [
         (e.source, e.target) for e in space.edges
     ]

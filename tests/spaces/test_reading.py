@@ -109,7 +109,8 @@ def test_triples_name_their_node():
     """FairDARTS's network has no state 3 here, and leaves out the edge from it."""
     notes = []
     genotype = darts_jax.read_genotype(FAIR, notes.append)
-    normal, reduction = genotype.cells["normal"], genotype.cells["reduce"]
+    normal = genotype.cells["normal"]
+    reduction = genotype.cells["reduce"]
     assert [(c.source, c.target) for c in normal.choices] == [
         *((0, 2), (1, 2), (0, 4), (2, 4), (0, 5))
     ]

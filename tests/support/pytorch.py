@@ -76,7 +76,8 @@ def depthwise(c, kernel, stride, affine, dilation=1):
 
 
 def crossed(c, k, stride, affine):
-    row, column = conv(c, c, (1, k), (1, stride)), conv(c, c, (k, 1), (stride, 1))
+    row = conv(c, c, (1, k), (1, stride))
+    column = conv(c, c, (k, 1), (stride, 1))
     return nn.Sequential(nn.ReLU(), row, column, nn.BatchNorm2d(c, affine=affine))
 
 

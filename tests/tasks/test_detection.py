@@ -36,7 +36,8 @@ def test_overlaps_are_those_of_a_slow_account():
 
 def test_overlaps_by_hand():
     # 2x2 and 2x2 share 1x2: 2 of 6. The box around both is 3x2: nothing to take off.
-    a, b = jnp.array([0.0, 0.0, 2.0, 2.0]), jnp.array([1.0, 0.0, 3.0, 2.0])
+    a = jnp.array([0.0, 0.0, 2.0, 2.0])
+    b = jnp.array([1.0, 0.0, 3.0, 2.0])
     assert boxes.overlaps(a, b) == pytest.approx(1 / 3)
     assert boxes.generalized_overlaps(a, b) == pytest.approx(1 / 3)
     # Apart by 2: they cover 8 of the 12 around both.
@@ -83,7 +84,8 @@ def assigned(present, radius):
         ]
     )
     grid = boxes.make_grid((16, 16), (4, 4))
-    crowd, labels = jnp.array([False, False, True]), jnp.array([3, 5, 7])
+    crowd = jnp.array([False, False, True])
+    labels = jnp.array([3, 5, 7])
     return boxes.assign(grid, given, labels, jnp.array(present), crowd, radius)
 
 
@@ -128,7 +130,9 @@ def test_suppression_is_that_of_a_loop():
     assert np.flatnonzero(found).tolist() == kept
 
 
-A, B, C = [0, 0, 10, 10], [20, 20, 30, 30], [40, 0, 50, 10]
+A = [0, 0, 10, 10]
+B = [20, 20, 30, 30]
+C = [40, 0, 50, 10]
 
 
 def precision(found, truth, thresholds=(0.5,)):
@@ -240,7 +244,9 @@ def generated_set(**changed):
 
 
 def test_a_generated_set_follows_from_its_seed():
-    one, same, other = generated_set(), generated_set(), generated_set(seed=1)
+    one = generated_set()
+    same = generated_set()
+    other = generated_set(seed=1)
     for mine, theirs in zip(
         jax.tree.leaves((one.train, one.test)),
         jax.tree.leaves((same.train, same.test)),

@@ -96,7 +96,8 @@ def test_a_detector_finds_what_the_test_found(finished):
     genotype = Genotype.from_json((finished / "genotype.json").read_text())
     job = make_training(config, dataset, genotype)
     state = restore_network(RunDirectory(finished), job)
-    find, test = make_detector(config, dataset, genotype), dataset.test
+    find = make_detector(config, dataset, genotype)
+    test = dataset.test
     boxes_, labels, scores = map(np.asarray, jax.jit(find)(state, test.images))
     assert boxes_.shape == (5, 20, 4)
     assert (boxes_ >= 0).all()
@@ -204,7 +205,8 @@ def some_genotype():
 def test_the_loss_is_that_of_a_slow_account():
     config, dataset = made()
     criterion = make_detection_criterion(config.detection)
-    rng, part = np.random.default_rng(0), jax.tree.map(lambda x: x[:3], dataset.train)
+    rng = np.random.default_rng(0)
+    part = jax.tree.map(lambda x: x[:3], dataset.train)
     said = Located(
         rng.normal(-2, 1, (3, 4, 4, 10)).astype(np.float32),
         rng.uniform(0.2, 2, (3, 4, 4, 4)).astype(np.float32),
@@ -222,7 +224,8 @@ def test_the_loss_is_that_of_a_slow_account():
             p = 1 / (1 + np.exp(-said.classes[i].reshape(16, 10)[j].astype(float)))
             asked = np.arange(10) == wanted.labels[j]
             asked &= bool(wanted.positive[j])
-            yes, no = -0.25 * (1 - p) ** 2 * np.log(p), -0.75 * p**2 * np.log(1 - p)
+            yes = -0.25 * (1 - p) ** 2 * np.log(p)
+            no = -0.75 * p**2 * np.log(1 - p)
             total += np.where(asked, yes, no).sum()
             if wanted.positive[j]:
                 overlap, generalized = slow_overlap(found[j], wanted.boxes[j])

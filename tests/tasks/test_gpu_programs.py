@@ -45,7 +45,9 @@ def lowered(space, hypergradient, kernels):
         ]
     )
     job = make_search(config, from_arrays(images, labels, images, labels), Layout(None))
-    state, totals, zero = jax.eval_shape(job.init, job.start), job.empty_totals(), 0
+    state = jax.eval_shape(job.init, job.start)
+    totals = job.empty_totals()
+    zero = 0
     shapes = state, totals, job.feed.shapes(job.layout), job.scalars(0), *[zero] * 3
     traced = job.layout.jit(job.run, state, totals).trace(*shapes)
     return traced.lower(lowering_platforms=("cuda",)).as_text()

@@ -104,7 +104,8 @@ def prepared(path):
 
 @pytest.mark.slow
 def test_a_search_by_the_stem_is_retrained_and_tested_by_the_recipe(tmp_path, folder):
-    config, run = load_config(None, settings(folder)), tmp_path / "run"
+    config = load_config(None, settings(folder))
+    run = tmp_path / "run"
     (trial,) = darts_jax.estimate(config).trials
     assert trial.memory.peak > 0
     found = darts_jax.search(config, run)

@@ -118,7 +118,8 @@ def test_rows_are_the_text_in_order():
 
 
 def test_a_unigram_model_by_hand():
-    train, test = np.array([0, 0, 1], np.int32), np.array([0, 1], np.int32)
+    train = np.array([0, 0, 1], np.int32)
+    test = np.array([0, 1], np.int32)
     corpus = Corpus("made", train, test, test, ("a", "b", "c"))
     # Counts plus one: 3, 2, 1 of 6.
     assert unigram_perplexity(corpus) == pytest.approx((3 / 6 * 2 / 6) ** -0.5)

@@ -197,7 +197,8 @@ def test_only_more_epochs_of_a_search_or_a_retraining_are_meant():
 def test_a_search_starts_from_the_parameters_of_another(
     short, tmp_path, capsys, monkeypatch
 ):
-    run, made = tmp_path / "run", settings(1, **FALLING, seed=3)
+    run = tmp_path / "run"
+    made = settings(1, **FALLING, seed=3)
     monkeypatch.chdir(short.parent)
     darts_jax.search(made, run, images(), start_from=short.name)
     step, stored = last_state(short, "search")
@@ -236,7 +237,9 @@ def test_a_search_starts_from_the_parameters_of_another(
 
 
 def test_a_start_holds_when_resumed_and_no_other_is_taken(short, tmp_path, monkeypatch):
-    other, run, made = tmp_path / "other", tmp_path / "run", settings(1, **FALLING)
+    other = tmp_path / "other"
+    run = tmp_path / "run"
+    made = settings(1, **FALLING)
     shutil.copytree(short, other)
     with monkeypatch.context() as patch:
         patch.setattr("darts_jax.workflows.search._run_stages", killed)

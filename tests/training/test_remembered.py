@@ -227,7 +227,8 @@ def test_every_path_is_looked_for_where_data_lie(tmp_path, monkeypatch):
 
 
 def test_fewer_classes_and_gray_images_are_told_in_words(trained):
-    config, run = load_config(trained / "run" / "config.json"), trained / "run"
+    config = load_config(trained / "run" / "config.json")
+    run = trained / "run"
     images, labels = pictures(40, 8), np.arange(40) % 3
     three = from_arrays(images, labels, images, labels, class_names=["a", "cat", "dog"])
     with pytest.raises(InputError) as caught:
@@ -313,10 +314,12 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_did(moved, trained, capsys):
 
 @pytest.mark.parametrize("verb", ["search", "retrain", "population", "ablate"])
 def test_every_verb_refuses_to_go_on_with_other_data(trained, tmp_path, verb):
-    data, config = load_dataset("digits").first(32), load_config(None, SETTINGS)
+    data = load_dataset("digits").first(32)
+    config = load_config(None, SETTINGS)
     images = data.train_images.copy()
     images[-1, -1, -1, 0] ^= 1
-    other, run = dataclasses.replace(data, train_images=images), tmp_path / "run"
+    other = dataclasses.replace(data, train_images=images)
+    run = tmp_path / "run"
     calls = {
         "search": lambda: darts_jax.search(config, run, other),
         "retrain": lambda: darts_jax.retrain(config, run, tiny_genotype(), other),
@@ -339,7 +342,8 @@ def test_every_verb_refuses_to_go_on_with_other_data(trained, tmp_path, verb):
 @pytest.mark.parametrize("verb", ["diagnose", "select", "score"])
 def test_a_saved_supernet_is_measured_on_its_data_alone(moved, capsys, verb):
     here = f"--config.data.name=folder:{moved / 'plain'}"
-    run, data = moved / "searched", load_dataset(f"folder:{moved / 'plain'}")
+    run = moved / "searched"
+    data = load_dataset(f"folder:{moved / 'plain'}")
     was = f"data.name=folder:{moved / 'away'}"
     open_run(run, load_config(None, [*SETTINGS, was]), "search", data)
     (run / "checkpoints" / "search").mkdir(parents=True)
@@ -507,7 +511,8 @@ def test_a_damaged_file_is_told(tmp_path, text):
 
 def test_a_verb_that_began_without_the_file_does_not_get_it(tmp_path):
     images, labels = pictures(12, 8), np.arange(12) % 3
-    data, config = from_arrays(images, labels, images, labels), load_config()
+    data = from_arrays(images, labels, images, labels)
+    config = load_config()
     run = RunDirectory(tmp_path / "run")
     open_run(run.path, config, "search")
     open_run(run.path, config, "search", data)

@@ -98,7 +98,8 @@ def test_a_step_at_a_one_hot_mixture_is_a_step_of_the_network():
     )
     states, losses = [], []
     for training, first, statistics in trainings:
-        state, step = training.init(key, first, statistics), quick_jit(training.step)
+        state = training.init(key, first, statistics)
+        step = quick_jit(training.step)
         for batch in batches[:2]:
             state, metrics = step(state, batch, SCALARS)
         states.append(state)

@@ -282,7 +282,8 @@ def test_refusals_are_one_line(run, out, tmp_path, capsys):
 
 def test_licences_stand_beside_the_sources(tmp_path):
     rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (4, 8, 8), np.uint8), [0, 1, 0, 1]
+    images = rng.integers(0, 256, (4, 8, 8), np.uint8)
+    labels = [0, 1, 0, 1]
     assert darts_jax.from_arrays(images, labels, images, labels).licence == USERS_OWN
     path = tmp_path / "cifar10.npz"  # a file's name is no claim
     arrays = dict.fromkeys(("train_images", "test_images"), images)

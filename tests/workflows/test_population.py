@@ -75,7 +75,8 @@ def test_a_member_that_turns_nan_does_not_stop_the_others(tmp_path, config, digi
 
 
 def test_agreement_counts_choices_in_common():
-    one, other = get_genotype("DARTS_V1"), get_genotype("DARTS_V2")
+    one = get_genotype("DARTS_V1")
+    other = get_genotype("DARTS_V2")
     matrix = agreement([one, other, None])
     shared = {
         (kind, choice) for kind, cell in one.cells.items() for choice in cell.choices

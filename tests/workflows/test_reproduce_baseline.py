@@ -52,7 +52,8 @@ def test_a_row_has_the_best_cell_of_each_search(table, tmp_path, capsys):
         for line in ledger(tmp_path).splitlines()
         if "| evolution (REA) | 3" in line
     )
-    mean, deviation = np.mean(test[cells]), np.std(test[cells], ddof=1)
+    mean = np.mean(test[cells])
+    deviation = np.std(test[cells], ddof=1)
     assert f"| {mean:.2f} ± {deviation:.2f} | 93.92 ± 0.30 |" in row
     random = json.loads(path.with_name("random_search.json").read_text())["test"]
     assert f"| {mean - np.mean(random):+.2f} (" in row

@@ -146,7 +146,8 @@ def test_paths_are_scored_as_the_supernet_is_tested(found, metric):
     scored = darts_jax.score(found.run.path, overrides=settings)
     saved = SavedSearch(found.run.path, settings)
     job, state = saved.restore()
-    model, held_out = jax.jit(job.model)(state, job.scalars(0)), Evaluator(job)
+    model = jax.jit(job.model)(state, job.scalars(0))
+    held_out = Evaluator(job)
     want = [
         held_out.score(model.replace(mixture=one_hot(saved.space, genotype)))
         for genotype in scored.genotypes

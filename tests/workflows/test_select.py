@@ -103,7 +103,8 @@ def test_a_selection_may_score_by_the_statistics_of_the_batch(finished):
     dataset = images()
     levels = dataset.train_images / 255
     pixels = (levels - levels.mean((0, 1, 2))) / levels.std((0, 1, 2))
-    size, half = saved.config.search.batch_size, len(levels) // 2
+    size = saved.config.search.batch_size
+    half = len(levels) // 2
     apply = supernet_apply(make_supernet(saved.config, dataset))
     right = {True: 0, False: 0}
     for start in range(half, len(levels), size):

@@ -421,7 +421,8 @@ def _image_back(
     def kernel(*refs: Any) -> None:
         x_ref, *others, result = refs
         tile, group = pl.program_id(0), pl.program_id(1)
-        pixels, channels = Pixels.of(tiling, tile), Channels.of(sizes.channels)
+        pixels = Pixels.of(tiling, tile)
+        channels = Channels.of(sizes.channels)
         between, depthwise = pair(others, 2)
 
         def add_edge(number: Any, total: Array) -> Array:

@@ -27,7 +27,13 @@ CHANNELS = 4
 def conv(kernel, stride=1, dilation=1, groups=1):
     padding = dilation * (kernel // 2)
     return nn.Conv1d(
-        *(CHANNELS, CHANNELS, kernel, stride, padding, dilation, groups),
+        CHANNELS,
+        CHANNELS,
+        kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
         bias=False,
         dtype=torch.float64,
     )

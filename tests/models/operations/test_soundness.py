@@ -234,7 +234,9 @@ def test_dropout_works_in_a_genotypes_network_and_its_cost(
     )
     genotype = dataclasses.replace(tree, space="owned")
     net = Network(genotype, macro, 3, 1, 4)
-    key, pixels, rate = jax.random.key(0), jnp.ones((2, 8, 8, 3)), jnp.zeros(())
+    key = jax.random.key(0)
+    pixels = jnp.ones((2, 8, 8, 3))
+    rate = jnp.zeros(())
     params, stats = initialize(net, key, pixels, rate)
     apply = quick_jit(network_apply(net), static_argnames="train")
     outputs = [
