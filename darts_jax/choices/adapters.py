@@ -269,12 +269,13 @@ class DecidedFunction:
             return self.function(*args, **kwargs)
 
 
-def explore(adapter: Adapter, example: Inputs) -> Any:
+def explore(adapter: Adapter, example: Inputs, parts: int = 1) -> Any:
     """Notes the decisions of a network, by shapes alone.
 
     Args:
       adapter: the network.
       example: what it takes, a tree of arrays or of their shapes.
+      parts: 1/parts of the channels enter the options, as of `decisions.mixed`.
 
     Returns:
       The `Exploration`.
@@ -288,7 +289,7 @@ def explore(adapter: Adapter, example: Inputs) -> Any:
         params, stats = adapter.init(key, inputs)
         return params, stats
 
-    with explored() as exploration:
+    with explored(parts) as exploration:
         path: list[tuple[str, ...]] = []
 
         def enter(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
@@ -303,7 +304,7 @@ def explore(adapter: Adapter, example: Inputs) -> Any:
             made = jax.eval_shape(run, key, example)
     if isinstance(adapter, LinenAdapter):
         return exploration
-    with explored() as exploration:
+    with explored(parts) as exploration:
         jax.eval_shape(
             lambda params, stats, inputs, key: adapter.apply(
                 params, stats, inputs, key, train=False

@@ -42,6 +42,10 @@ class Asker(Protocol):
 class Answer(Protocol):
     """The way in which open decisions are taken."""
 
+    @property
+    def parts(self) -> int:
+        """Number of parts of the channels, of which one enters the options."""
+
     def weigh(
         self, decision: Decision, asker: "Asker"
     ) -> "str | Float[Array, ' option']":
@@ -75,14 +79,16 @@ def _answered(answer: Answer, token: object) -> Iterator[None]:
 
 
 def mixed(
-    weights: Mapping[str, Float[Array, "1 option"]],
+    weights: Mapping[str, Float[Array, "1 option"]], parts: int = 1
 ) -> contextlib.AbstractContextManager[None]:
     """Returns a context in which networks mix the options of their decisions.
 
     Args:
       weights: decision -> weight of each option.
+      parts: 1/parts of the channels enter the options of every `Choice`, as in PC-DARTS
+        (Xu et al., 2020, section 3.1).
     """
-    return _answered(_Mixed(weights), object())
+    return _answered(_Mixed(weights, parts), object())
 
 
 def decided(choices: Mapping[str, str]) -> contextlib.AbstractContextManager[None]:
@@ -97,12 +103,15 @@ def decided(choices: Mapping[str, str]) -> contextlib.AbstractContextManager[Non
 
 
 @contextlib.contextmanager
-def explored() -> Iterator["Exploration"]:
+def explored(parts: int = 1) -> Iterator["Exploration"]:
     """Returns a context that notes the decisions of networks; all options weigh alike.
 
     Outputs of a decision's options that differ in shape are refused.
+
+    Args:
+      parts: as of `mixed`.
     """
-    exploration = Exploration()
+    exploration = Exploration(parts)
     with _answered(exploration, object()):
         yield exploration
 
@@ -112,6 +121,7 @@ class _Mixed:
     """Options by their weights; an `Answer`."""
 
     weights: Mapping[str, Float[Array, "1 option"]]
+    parts: int = 1
 
     def weigh(self, decision: Decision, asker: Asker) -> Float[Array, " option"]:
         del asker
@@ -135,6 +145,10 @@ class _Decided:
     """Options that are taken, one of each decision; an `Answer`."""
 
     choices: Mapping[str, str]
+
+    @property
+    def parts(self) -> int:
+        return 1
 
     def weigh(self, decision: Decision, asker: Asker) -> str:
         del asker
@@ -160,9 +174,11 @@ class Exploration:
     Attributes:
       decisions: by name, in the order in which they were first asked for.
       path: names of the modules that are being called, where these are known.
+      parts: as of `mixed`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parts: int = 1) -> None:
+        self.parts = parts
         self.decisions: dict[str, Decision] = {}
         self.path: tuple[str, ...] = ()
         self._places: dict[str, tuple[Any, ...]] = {}
@@ -211,7 +227,7 @@ class Exploration:
             self._within = before
 
     def check(self, decision: Decision, outputs: Sequence[Any]) -> None:
-        first, *others = map(_describe, outputs)
+        first, *others = map(describe_output, outputs)
         for option, other in zip(decision.options[1:], others, strict=True):
             if other != first:
                 raise InputError(
@@ -318,6 +334,15 @@ def reached_by(
     return _current(decision).within(decision, frozenset(options))
 
 
+def channel_parts(decision: Decision) -> int:
+    """Returns the number of parts of the channels, of which one enters the options.
+
+    Args:
+      decision: that was asked for.
+    """
+    return _current(decision).parts
+
+
 def require_alike(decision: Decision, outputs: Sequence[Any]) -> None:
     """Refuses outputs that cannot be mixed, when a space is made.
 
@@ -342,8 +367,12 @@ def _current(decision: Decision) -> Answer:
     return answer
 
 
-def _describe(output: Any) -> str:
-    """Returns shapes and types of a tree of arrays in words."""
+def describe_output(output: Any) -> str:
+    """Returns shapes and types of a tree of arrays in words.
+
+    Args:
+      output: of an option.
+    """
     leaves, form = jax.tree.flatten(output)
     told = [f"{jnp.result_type(leaf)} {list(np.shape(leaf))}" for leaf in leaves]
     return told[0] if form == _LEAF else f"{form} of {', '.join(told)}"

@@ -19,7 +19,9 @@ from jaxtyping import Array, Float
 
 from darts_jax.choices.decisions import (
     ask,
+    channel_parts,
     combine,
+    describe_output,
     make_decision,
     reached_by,
     require_alike,
@@ -27,6 +29,7 @@ from darts_jax.choices.decisions import (
 )
 from darts_jax.choices.layers import Conv
 from darts_jax.errors import InputError
+from darts_jax.models.mixed_operation import shuffle_channels
 from darts_jax.spaces.modules import Decision
 
 T = TypeVar("T")
@@ -77,12 +80,57 @@ class Choice(Generic[T]):
           kwargs: of every option.
         """
         taken = ask(self._decision, self)
-        runs = [
+        parts = channel_parts(self._decision)
+        if parts > 1:
+            return self._mix_a_part(taken, parts, args, kwargs)
+        output: T = combine(self._decision, taken, self._runs(args, kwargs))
+        return output
+
+    def _runs(
+        self, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> list[Callable[[], T]]:
+        return [
             _in_own_scope(self.name, option, function, args, kwargs)
             for option, function in self.options.items()
         ]
-        output: T = combine(self._decision, taken, runs)
-        return output
+
+    def _mix_a_part(
+        self,
+        taken: Any,
+        parts: int,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> Any:
+        """Mixes outputs of a part of the channels; the others pass by.
+
+        Xu et al. (2020), eq. 2; as there, the channels are then interleaved.
+        """
+        wanted = f"supernet.partial_channels={parts} wants"
+        x: Any = args[0] if args else None
+        is_array = isinstance(x, jax.Array | np.ndarray)
+        if not is_array or not x.ndim or x.shape[-1] % parts:
+            given = describe_output(x) if is_array else type(x).__name__
+            raise InputError(
+                f"choice {self.name!r} takes {given}; {wanted} an array first, whose "
+                f"channels {parts} divides"
+            )
+        part, passed = jnp.split(x, [x.shape[-1] // parts], -1)
+        told = describe_output(part)
+
+        def require_kept(option: str, run: Callable[[], T]) -> T:
+            output = run()
+            if describe_output(output) != told:
+                raise InputError(
+                    f"choice {self.name!r}: option {option!r} gives "
+                    f"{describe_output(output)} of {told}; {wanted} options that keep "
+                    "the shape of their input, whatever its channels"
+                )
+            return output
+
+        runs = zip(self.options, self._runs((part, *args[1:]), kwargs), strict=True)
+        kept = [functools.partial(require_kept, *run) for run in runs]
+        mixture: Any = combine(self._decision, taken, kept)
+        return shuffle_channels(jnp.concatenate([mixture, passed], -1), parts)
 
 
 class InputChoice:

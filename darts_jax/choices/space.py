@@ -21,7 +21,7 @@ from darts_jax.choices.discrete import (
     require_equal,
     take_variables,
 )
-from darts_jax.errors import InputError
+from darts_jax.errors import InputError, first_line
 from darts_jax.models.functional import Initialized
 from darts_jax.spaces import SPACES
 from darts_jax.spaces.graph import Genotype
@@ -45,11 +45,13 @@ class ModuleSpace:
       module: the user's network.
       space: a kind for each choice, of one edge whose operations are the options.
       example: what the network takes, or its shapes.
+      parts: while choices are open, 1/parts of the channels enter their options.
     """
 
     module: object
     space: ChoiceSpace
     example: Inputs
+    parts: int = 1
 
     @property
     def name(self) -> str:
@@ -78,7 +80,7 @@ class ModuleSpace:
         adapter = adapt(self.module)
 
         def make(key: PRNGKeyArray, inputs: Inputs) -> Initialized:
-            with explored():
+            with explored(self.parts):
                 return adapter.init(key, inputs)
 
         return Initialized(*jax.jit(make)(key, self.arrays()))
@@ -114,8 +116,36 @@ class ModuleSpace:
           key: of random operations, such as dropout; consumed.
           train: whether the network is told that it trains.
         """
-        with mixed(mixture.weights):
+        with mixed(mixture.weights, self.parts):
             return adapt(self.module).apply(params, stats, inputs, key, train=train)
+
+    def with_parts(self, parts: int) -> "ModuleSpace":
+        """Returns the space with partial channels, as PC-DARTS (Xu et al., 2020) has.
+
+        While the choices are open, 1/parts of the channels of its first argument enter
+        the options of every `Choice`, and the others pass by. Once they are made, all
+        enter.
+
+        Args:
+          parts: a divisor of the channels; 1: all enter.
+
+        Raises:
+          InputError: a `Choice` whose options do not keep the shape of their input.
+        """
+        if parts == self.parts:
+            return self
+        shapes = jax.eval_shape(lambda: self.arrays())
+        try:
+            explore(adapt(self.module), shapes, parts)
+        except InputError:
+            raise
+        # A network is the user's program: its layers may be of all channels.
+        except Exception as error:
+            raise InputError(
+                f"network {self.name!r} does not run with 1/{parts} of the channels in "
+                f"its options: {first_line(error)}"
+            ) from error
+        return dataclasses.replace(self, parts=parts)
 
     def genotype(self, choices: Mapping[str, object]) -> Genotype:
         """Returns choices as a genotype, which all verbs take.

@@ -156,7 +156,10 @@ EXCLUSIONS: list[Exclusion] = [
     ),
     Exclusion(
         ("supernet.partial_channels", "supernet.channels"),
-        lambda c: c.config.supernet.channels % c.config.supernet.partial_channels != 0,
+        lambda c: (
+            c.config.supernet.channels % c.config.supernet.partial_channels != 0
+            and c.space.family != "module"
+        ),
         "setting supernet.partial_channels is {supernet.partial_channels}; want a "
         "divisor of supernet.channels, {supernet.channels}",
     ),

@@ -419,3 +419,58 @@ def test_seeds_make_other_first_weights():
     )
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert float(optax.tree.norm(optax.tree.sub(first, other))) > 0.1
+
+
+class Partial(nn.Module):
+    """A choice whose options keep the shape of their input."""
+
+    @nn.compact
+    def __call__(self, x):
+        options = {"dense": lambda x: nn.Dense(x.shape[-1])(x), "tanh": jnp.tanh}
+        return Choice("first", options)(x)
+
+
+def test_partial_channels_enter_the_options_and_the_rest_pass_by():
+    x = np.random.default_rng(1).normal(size=(3, 8)).astype(np.float32)
+    space = space_of(Partial(), x).with_parts(4)
+    params, stats = space.init(KEY)
+    (dense,) = params.values()
+    kernel = np.asarray(dense["Dense_0"]["kernel"])
+    assert kernel.shape == (2, 2)
+    found, _ = space.apply(
+        params,
+        stats,
+        Mixture({"first": jnp.array([[0.25, 0.75]])}),
+        x,
+        KEY,
+        train=False,
+    )
+    mixed = 0.25 * x[:, :2] @ kernel + 0.75 * np.tanh(x[:, :2])
+    joined = np.concatenate([mixed, x[:, 2:]], -1)
+    # The channels of four blocks of two, one of each block after another.
+    np.testing.assert_allclose(found, joined[:, [0, 2, 4, 6, 1, 3, 5, 7]], rtol=1e-5)
+    whole = jax.eval_shape(lambda: space.discrete({"first": "dense"}).init(KEY, x))
+    assert [leaf.shape for leaf in jax.tree.leaves(whole.params)] == [(8,), (8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"wide": lambda x: nn.Dense(8)(x)}, "keep the shape of their input"),
+        ({"whole": lambda x: x @ jnp.ones((8, 8))}, "does not run with 1/4"),
+        ({"mean": lambda x: x.mean()}, "keep the shape of their input"),
+    ],
+)
+def test_partial_channels_are_refused_by_name(options, words):
+    class Other(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return Choice("only", options)(x)
+
+    space = space_of(Other(), np.zeros((3, 8), np.float32))
+    with pytest.raises(darts_jax.InputError, match=words) as caught:
+        space.with_parts(4)
+    assert "'only'" in str(caught.value) or "'Other'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(darts_jax.InputError, match="whose channels 3 divides"):
+        space.with_parts(3)

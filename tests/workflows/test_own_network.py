@@ -137,6 +137,35 @@ def test_exported_as_it_is_evaluated(tmp_path, problem):
     assert card["score"]["test"] == pytest.approx(100 * right)
 
 
+class Keeps(nn.Module):
+    """A choice whose options keep the shape of their input."""
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        x = nn.Dense(8)(x)
+        dense = {"dense": lambda x: nn.relu(nn.Dense(x.shape[-1])(x))}
+        return nn.Dense(3)(Choice("middle", dense | {"tanh": jnp.tanh})(x))
+
+
+@pytest.mark.slow
+def test_partial_channels_of_a_search(tmp_path, problem):
+    """PC-DARTS, whole, in a network of one's own; refused where options are wider."""
+    with pytest.raises(darts_jax.InputError, match="option 'layer' gives"):
+        darts_jax.search(
+            problem.config(*SMALL, "supernet.partial_channels=2"),
+            tmp_path / "refused",
+            problem,
+        )
+    assert not (tmp_path / "refused").exists()
+    keeps = darts_jax.make_problem(
+        Keeps(), data=(INPUTS, LABELS), loss=cross_entropy, name="own"
+    )
+    config = darts_jax.apply_method(keeps.config(*SMALL), "pc_darts")
+    found = darts_jax.search(config, tmp_path / "run", keeps)
+    assert found.config.supernet.partial_channels == 4
+    assert len(darts_jax.retrain(config, tmp_path / "run", dataset=keeps).networks) == 1
+
+
 @pytest.mark.slow
 def test_a_killed_search_ends_with_the_same_bits(tmp_path, problem, monkeypatch):
     config = problem.config(*SMALL, "search.hypergradient=exact")

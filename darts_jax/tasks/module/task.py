@@ -55,7 +55,7 @@ def _make_search(config: ConfigDict, problem: Problem, layout: Layout) -> Job:
     """Makes a search on one part of the training examples, validated on the other."""
     _require_problem(config, problem)
     require_settings(config, _NOT_IN_SEARCH, "a network of one's own")
-    network = problem.network
+    network = problem.network.with_parts(config.supernet.partial_channels)
     examples = problem.examples.train
     size = config.search.batch_size
     rows = split_train(count_examples(examples), config.search.train_fraction)
@@ -298,7 +298,6 @@ def _require_problem(config: ConfigDict, problem: Any, space: str = "") -> None:
 
 _NOT_IN_SEARCH = {
     "data.class_weights": "none",
-    "supernet.partial_channels": 1,
     "supernet.dtype": "float32",
     "search.validation": "train",
     "search.images": 0,
