@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from darts_jax.choices.space import ModuleSpace
+from darts_jax.cost.choice_latency import read_choice_table
 from darts_jax.cost.expected import JOINT, PRICES, ExpectedCost
 from darts_jax.cost.macs import count_macs
 from darts_jax.errors import InputError
@@ -34,24 +35,26 @@ def choice_costs(space: ModuleSpace, costs: str) -> ExpectedCost:
 
     Args:
       space: of the user's network.
-      costs: "parameters" or "macs", counted in networks with choices made.
+      costs: "parameters" or "macs", counted in networks with choices made; or the file
+        of a `choice_latency.ChoiceTable`.
 
     Raises:
-      InputError: other costs; or choices whose costs depend on each other in more ways
-        than are followed.
+      InputError: there is no such file, or it is of another network; or choices whose
+        costs depend on each other in more ways than are followed.
     """
-    if costs not in PRICES:
-        raise InputError(
-            f"setting search.costs is {costs}; a network of one's own wants "
-            f"{' or '.join(PRICES)}"
-        )
-    count = _Counter(space, _COUNTS[costs])
+    if costs in PRICES:
+        unit = PRICES[costs].unit
+        count = _Counter(space, _COUNTS[costs])
+    else:
+        table = read_choice_table(costs, space)
+        unit = table.unit
+        count = _Counter(space, table.cost)
     sizes = [len(decision.options) for decision in space.decisions]
     terms = _find_terms(count, sizes)
     names = [decision.name for decision in space.decisions]
     own = {names[i]: terms.pop((i,)) for i in range(len(sizes))}
     return ExpectedCost(
-        unit=PRICES[costs].unit,
+        unit=unit,
         fixed=count((0,) * len(sizes)),
         tables={name: table[None, :, None, None] for name, table in own.items()},
         around={name: np.zeros((1, 1)) for name in own},
@@ -81,7 +84,7 @@ def option_costs(expected: ExpectedCost, space: ModuleSpace) -> dict[str, np.nda
 
 
 class _Counter:
-    """Cost of networks in millions, each counted once."""
+    """Cost of networks, each counted once."""
 
     def __init__(self, space: ModuleSpace, count: Callable[..., float]) -> None:
         self.space = space
@@ -94,7 +97,7 @@ class _Counter:
         # What a network does not ask for is no part of it.
         key = tuple(self.space.reached(choices).items())
         if key not in self.known:
-            self.known[key] = self.count(self.space, choices) / 1e6
+            self.known[key] = self.count(self.space, choices)
         return self.known[key]
 
 
@@ -138,7 +141,10 @@ def count_macs_of(space: ModuleSpace, choices: Mapping[str, str]) -> int:
         raise InputError(f"multiply-accumulates of the network: {error}") from None
 
 
-_COUNTS = {"parameters": count_parameters_of, "macs": count_macs_of}
+_COUNTS: dict[str, Callable[[ModuleSpace, Mapping[str, str]], float]] = {
+    "parameters": lambda space, choices: count_parameters_of(space, choices) / 1e6,
+    "macs": lambda space, choices: count_macs_of(space, choices) / 1e6,
+}
 
 
 def _find_terms(

@@ -13,7 +13,9 @@ from jax import export as jax_export
 
 import darts_jax
 from darts_jax import Choice, ValueChoice
+from darts_jax.cost.choice_latency import measure_choices
 from darts_jax.cost.choices import choice_costs
+from darts_jax.cost.latency import Measurement
 from darts_jax.models.functional import count_parameters
 from darts_jax.tasks.cost_limits import Pricing
 from darts_jax.tasks.module.task import make_criterion
@@ -195,6 +197,36 @@ def test_costs_are_exact_for_every_network(problem):
             wanted = products + (biases if costs == "parameters" else 0)
             found = pricing.cost(network.genotype(choices)) * 1e6
             assert found == pytest.approx(wanted, rel=1e-9), choices
+
+
+@pytest.mark.slow  # Six networks are compiled.
+def test_measured_costs_add_up_over_what_is_asked_for(tmp_path, problem):
+    """A table of latencies is the cost of every network; its times are of networks."""
+    network, path = problem.network, tmp_path / "table.json"
+    ticks = itertools.count()
+    how = Measurement(warmups=0, runs=1, clock=lambda: next(ticks) ** 2 / 1e3)
+    table = measure_choices(network, path, how)
+    # The n-th network takes from tick 2n to 2n + 1.
+    times = iter([4 * n + 1 for n in range(20)])
+    first = next(times)
+    assert table.fixed == pytest.approx(first)
+    for name, count in (("width", 1), ("middle", 2)):
+        found = list(table.costs[name].values())
+        wanted = [next(times) - first for _ in range(count)]
+        assert found == pytest.approx([0, *wanted])
+    pricing = Pricing(network.space, choice_costs(network, str(path)))
+    assert pricing.expected.unit == "ms"
+    for options in itertools.product(*(d.options for d in network.decisions)):
+        names = [d.name for d in network.decisions]
+        choices = dict(zip(names, options, strict=True))
+        asked = [name for name in names if name != "rate" or "layer" in options]
+        wanted = table.fixed + sum(table.costs[n][choices[n]] for n in asked)
+        assert pricing.cost(network.genotype(choices)) == pytest.approx(wanted)
+    path.write_text(path.read_text().replace('"tanh"', '"relu"'))
+    with pytest.raises(darts_jax.InputError, match="lacks the options of choice 'mid"):
+        choice_costs(network, str(path))
+    with pytest.raises(darts_jax.InputError, match="there is no none"):
+        choice_costs(network, "none.json")
 
 
 def test_a_budget_holds(tmp_path, problem):
