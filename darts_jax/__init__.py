@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from darts_jax.bilevel.discretization import DISCRETIZATIONS as DISCRETIZATIONS
     from darts_jax.bilevel.hypergradient import HYPERGRADIENTS as HYPERGRADIENTS
     from darts_jax.bilevel.losses import Criterion as Criterion
+    from darts_jax.bilevel.paths import PATH_RULES as PATH_RULES
+    from darts_jax.bilevel.paths import PathRule as PathRule
     from darts_jax.bilevel.perturbation import PERTURBATIONS as PERTURBATIONS
     from darts_jax.bilevel.perturbation import Perturbation as Perturbation
     from darts_jax.bilevel.regime import REGIMES as REGIMES
@@ -181,6 +183,7 @@ _MODULES = {
     "bilevel.architecture": ("ARCHITECTURE_UPDATES", "ArchitectureUpdate"),
     "bilevel.regime": ("REGIMES", "Regime"),
     "bilevel.regularization": ("TERMS", "Term"),
+    "bilevel.paths": ("PATH_RULES", "PathRule"),
     "bilevel.perturbation": ("PERTURBATIONS", "Perturbation"),
     "bilevel.alignment": ("WEIGHT_HOOKS", "WeightHook"),
     "bilevel.cost_constraint": ("BUDGET_RULES", "CostConstraint"),

@@ -29,12 +29,15 @@ class Criterion:
       metrics: (loss, outputs, batch) -> sums by name, among them ``loss`` and
         ``count``.
       rewards: (outputs, batch) -> numbers [batch] whose mean is the reward.
+      distillation: (outputs, outputs of a teacher) -> mean loss; None where outputs are
+        no soft targets.
     """
 
     inputs: Callable[[Batch], Inputs]
     loss: Callable[[Outputs, Batch, Scalars], Float[Array, ""]]
     metrics: Callable[[Float[Array, ""], Outputs, Batch], Metrics]
     rewards: Callable[[Outputs, Batch], Array]
+    distillation: Callable[[Outputs, Outputs], Float[Array, ""]] | None = None
 
 
 def cross_entropy(
@@ -109,6 +112,24 @@ def flooded(loss: Loss, level: Float[AnyArray, ""]) -> Loss:
       level: the flood's, 0 or more.
     """
     return lambda params, alpha: flood(loss(params, alpha), level)
+
+
+def soft_cross_entropy(
+    logits: Float[Array, "batch class"], teacher: Float[Array, "batch class"]
+) -> Float[Array, ""]:
+    """Computes the mean cross entropy with the softmax of a teacher's logits.
+
+    Distillation (Hinton et al., 2015) at temperature 1. No gradient goes to the
+    teacher.
+
+    Args:
+      logits: outputs of the network.
+      teacher: outputs of another on the same examples.
+    """
+    wide = logits.dtype if jnp.finfo(logits.dtype).bits >= 32 else jnp.float32
+    targets = jax.nn.softmax(jax.lax.stop_gradient(teacher).astype(wide))
+    each = -(targets * jax.nn.log_softmax(logits.astype(wide))).sum(-1)
+    return jnp.mean(each)
 
 
 def cross_entropies(
@@ -229,6 +250,7 @@ def classification_criterion(
         loss=loss,
         metrics=lambda loss, logits, batch: sum_metrics(loss, logits, batch),
         rewards=rewards,
+        distillation=soft_cross_entropy,
     )
 
 

@@ -21,7 +21,9 @@ from darts_jax.bilevel.discretization import (
     one_hot,
     random_genotype,
     softmax_weights,
+    stack_one_hot,
 )
+from darts_jax.bilevel.evolution import NO_LIMIT, CostLimit, evolve, run_generations
 from darts_jax.documentation import implements
 from darts_jax.spaces.graph import Contest, Genotype, KeptEdge, Space
 from darts_jax.spaces.moves import RULES, assemble_genotype, decision_nodes
@@ -60,6 +62,9 @@ class TrainedSupernet:
         dropped; ``score`` is then of the tuned supernet.
       merits: (genotypes, their scores) -> numbers by which a selection among sampled
         genotypes takes the best; the scores themselves, unless something is added.
+      score_paths: scores of many one-hot mixtures [path, edge, op] by one program; None
+        where each is scored by itself.
+      limit: cost that a selection which looks for genotypes keeps to.
     """
 
     alpha: HostAlpha
@@ -68,6 +73,19 @@ class TrainedSupernet:
     score: Score
     tune: Callable[[HostMask], None]
     merits: Merits = _scores_alone
+    score_paths: Callable[[Mixture], Numbers] | None = None
+    limit: CostLimit = NO_LIMIT
+
+    def score_genotypes(self, space: Space, genotypes: Sequence[Genotype]) -> Numbers:
+        """Returns the score of every genotype's path.
+
+        Args:
+          space: search space.
+          genotypes: of it.
+        """
+        if self.score_paths is not None:
+            return self.score_paths(stack_one_hot(space, genotypes))
+        return np.array([self.score(one_hot(space, one)) for one in genotypes])
 
 
 class Selection(Protocol):
@@ -299,11 +317,47 @@ def most_probable(
     return _best(space, trained, genotypes)
 
 
+@implements(Selection)
+def evolution(
+    space: Space,
+    trained: TrainedSupernet,
+    rng: np.random.Generator,
+    population: int = 50,
+    generations: int = 20,
+    parents: int = 10,
+    mutation: float = 0.1,
+) -> Genotype:
+    """Returns the best, with shared weights, of all that evolution has met.
+
+    Single path one-shot (Guo et al., 2020, algorithm 1); see `evolve`.
+
+    Args:
+      population: genotypes of a generation, each scored once.
+      generations: their number.
+      parents: best genotypes so far, of which children are made.
+      mutation: probability with which a decision is drawn anew.
+    """
+    proposals = evolve(
+        space,
+        rng,
+        trained.limit,
+        population=population,
+        generations=generations,
+        parents=parents,
+        mutation=mutation,
+    )
+    score = functools.partial(trained.score_genotypes, space)
+    asked = run_generations(proposals, score)
+    genotypes = [genotype for genotype, _ in asked]
+    scores = np.array([score for _, score in asked])
+    return genotypes[int(np.argmax(trained.merits(genotypes, scores)))]
+
+
 def _best(
     space: Space, trained: TrainedSupernet, genotypes: Sequence[Genotype]
 ) -> Genotype:
     """Returns the genotype of most merit, by its score with shared weights."""
-    scores = np.array([trained.score(one_hot(space, one)) for one in genotypes])
+    scores = trained.score_genotypes(space, genotypes)
     return genotypes[int(np.argmax(trained.merits(genotypes, scores)))]
 
 
@@ -370,5 +424,6 @@ SELECTIONS: dict[str, Selection] = {
     "best_sampled": best_sampled,
     "best_of_policy": best_of_policy,
     "most_probable": most_probable,
+    "evolution": evolution,
 }
 """`search.discretization` -> genotype by measurements of the trained supernet."""

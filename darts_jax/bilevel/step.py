@@ -34,9 +34,11 @@ from darts_jax.bilevel.cost_constraint import (
     next_multiplier,
 )
 from darts_jax.bilevel.decisions import Decisions
+from darts_jax.bilevel.elastic import Elastic
 from darts_jax.bilevel.losses import CLASSIFICATION_CRITERION, Criterion, flood, flooded
 from darts_jax.bilevel.microbatches import scan_microbatches
 from darts_jax.bilevel.operation_stop import OperationStop, stopped_share
+from darts_jax.bilevel.paths import Paths, slope_over_paths
 from darts_jax.bilevel.perturbation import Perturbation, no_perturbation
 from darts_jax.bilevel.regime import Regime, split
 from darts_jax.bilevel.regularization import Term, penalty
@@ -126,6 +128,8 @@ class Search:
       decisions: decides about edges while the search goes on; None decides nothing.
       operation_stop: brings weights of single operations to rest; None brings none.
       floods: True if the weights ascend a training loss below the scalar ``flood``.
+      paths: on which the weights train in one step; None: on one mixture.
+      elastic: lets smaller operations take part later; None: all do at once.
     """
 
     apply: SupernetApply
@@ -154,6 +158,8 @@ class Search:
     decisions: Decisions | None = None
     operation_stop: OperationStop | None = None
     floods: bool = False
+    paths: Paths | None = None
+    elastic: Elastic | None = None
 
     def init(
         self,
@@ -271,6 +277,8 @@ class Search:
           function: replaces the function of the search's own relaxation.
         """
         function = function or self.relaxation.function
+        if self.elastic is not None:
+            mask = self.elastic.narrow(mask, scalars["elastic"])
         mixture = relax(
             dropping_edges(function) if self.drops_edges else function,
             key,
@@ -371,6 +379,8 @@ class Search:
         """Returns the state with its next weights, and the criterion's metrics."""
         mixture = self._perturbed_mixture(state, train, scalars, key, noise_key)
         slope = jax.value_and_grad(self.loss, has_aux=True)
+        if self.paths is not None:
+            slope = slope_over_paths(self, self.paths, state)
         (value, (stats, outputs)), gradient = slope(
             state.params, mixture, state.stats, train, key, scalars
         )

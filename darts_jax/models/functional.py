@@ -100,13 +100,24 @@ def supernet_apply(net: Supernet, precision: str = "default") -> SupernetApply:
         *,
         train: bool,
     ) -> tuple[Float[Array, "batch class"], Stats]:
-        is_entangled = isinstance(net, Supernet) and net.entangled
-        own = entangle(params) if is_entangled else params
+        own = shared_parameters(net, params) if isinstance(net, Supernet) else params
         variables = {"params": own, "batch_stats": stats}
         with use_precision(precision):
             return stack.apply(net, variables, key, inputs, mixture, train=train)
 
     return apply
+
+
+def shared_parameters(net: Supernet, params: Params) -> Params:
+    """Returns a supernet's parameters as its operations use them.
+
+    Args:
+      net: the supernet, which says what is a part of what.
+      params: its parameters.
+    """
+    if not (net.entangled or net.entangled_expansions):
+        return params
+    return entangle(params, kernels=net.entangled, expansions=net.entangled_expansions)
 
 
 def network_apply(net: Network, precision: str = "default") -> NetworkApply:

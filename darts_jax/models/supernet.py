@@ -93,6 +93,8 @@ class Supernet(nn.Module):
         channels as the other stem.
       entangled: whether smaller kernels are the middle of larger ones; see
         `entanglement.entangle`, which `supernet_apply` calls.
+      entangled_expansions: whether mobile blocks of smaller expansions are the first
+        channels of larger ones.
     """
 
     space: Space
@@ -109,6 +111,7 @@ class Supernet(nn.Module):
     top: nn.Module | None = None
     imagenet: bool = False
     entangled: bool = False
+    entangled_expansions: bool = False
 
     @nn.compact
     def __call__(self, images: Image, mixture: Mixture, train: bool) -> Outputs:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES, ArchitectureUpdate
+from darts_jax.bilevel.elastic import AXES
+from darts_jax.bilevel.paths import PATH_RULES
 from darts_jax.bilevel.relaxation import RELAXATIONS, Relaxation
 from darts_jax.bilevel.selection import SELECTIONS
 from darts_jax.errors import InputError
@@ -16,8 +18,9 @@ from darts_jax.models.entanglement import find_entangled
 from darts_jax.settings.schedules import FLAT_EPOCHS, FLATTENED, Schedule
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Space
+from darts_jax.spaces.sizes import rank_operations
 
-_SAMPLING = ("best_sampled", "best_of_policy", "most_probable")
+_SAMPLING = ("best_sampled", "best_of_policy", "most_probable", "evolution")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +100,34 @@ class Choices:
     @property
     def entangled(self) -> dict[str, str]:
         """Operations that are part of another, and those."""
+        return self._find_entangled(kernels=True, expansions=False)
+
+    @property
+    def entangled_expansions(self) -> dict[str, str]:
+        """Mobile blocks that are part of one of a larger expansion, and those."""
+        return self._find_entangled(kernels=False, expansions=True)
+
+    def _find_entangled(self, *, kernels: bool, expansions: bool) -> dict[str, str]:
         return {
             name: large
             for cell in self.space.cells.values()
-            for name, large in find_entangled(cell.operations).items()
+            for name, large in find_entangled(
+                cell.operations, kernels=kernels, expansions=expansions
+            ).items()
         }
+
+    @property
+    def rigid(self) -> list[str]:
+        """Axes that are to shrink, on which the space has one choice."""
+        return [
+            axis
+            for axis in AXES
+            if self.search.elastic[axis]
+            and not any(
+                any(map(any, rank_operations(cell, axis)))
+                for cell in self.space.cells.values()
+            )
+        ]
 
     def all_have(self, operation: str) -> bool:
         """Returns whether every edge of the space has an operation."""
@@ -248,6 +274,48 @@ EXCLUSIONS: list[Exclusion] = [
         "false",
     ),
     Exclusion(
+        ("supernet.entangled_expansions", "space"),
+        lambda c: c.config.supernet.entangled_expansions and not c.entangled_expansions,
+        "supernet.entangled_expansions is for mobile blocks that differ in their "
+        "expansion, as mb3_3x3 and mb6_3x3, and space {space!r} has none: want false",
+    ),
+    Exclusion(
+        ("search.paths.rule", "task"),
+        lambda c: (
+            c.search.paths.rule != "none"
+            and PATH_RULES[c.search.paths.rule].distils
+            and c.config.task != "classification"
+        ),
+        "search.paths.rule={search.paths.rule} teaches smaller paths the logits of the "
+        "largest, and task={task} has none; want fair",
+    ),
+    Exclusion(
+        ("search.paths.rule", "search.perturbation"),
+        lambda c: c.search.paths.rule != "none" and c.search.perturbation != "none",
+        "search.paths.rule={search.paths.rule} trains the weights on paths, which "
+        "search.perturbation={search.perturbation} would mix; want none",
+    ),
+    Exclusion(
+        ("search.paths.rule", "search.flood"),
+        lambda c: (
+            c.search.paths.rule != "none" and not Schedule.parse(c.search.flood).is_zero
+        ),
+        "search.flood looks at one loss, and search.paths.rule={search.paths.rule} has "
+        "several in a step; want 0",
+    ),
+    Exclusion(
+        ("search.paths.rule", "search.hook"),
+        lambda c: c.search.paths.rule != "none" and c.search.hook != "none",
+        "search.hook={search.hook} compares cells of one mixture, and "
+        "search.paths.rule={search.paths.rule} has several in a step; want none",
+    ),
+    Exclusion(
+        (*(f"search.elastic.{axis}" for axis in AXES), "space"),
+        lambda c: bool(c.rigid),
+        "search.elastic.{choices.rigid[0]} is for a space with several sizes of it on "
+        "an edge, and space {space!r} has one: want 0",
+    ),
+    Exclusion(
         ("search.decisions.every", "space"),
         lambda c: bool(c.search.decisions.every) and not c.all_have("none"),
         "search.decisions.every closes edges by their operation none, which space "
@@ -352,6 +420,18 @@ EXCLUSIONS: list[Exclusion] = [
             and c.config.task not in ("classification", "regression", "detection")
         ),
         "search.selection.statistics=batch is of images, and task={task}; want running",
+    ),
+    Exclusion(
+        ("search.selection.statistics", "task", "data.name"),
+        lambda c: (
+            c.search.selection.statistics == "recalibrated"
+            and (
+                c.config.task != "classification"
+                or c.config.data.name.startswith("stream:")
+            )
+        ),
+        "search.selection.statistics=recalibrated is of images in memory by class, and "
+        "here are task={task}, data.name={data.name}; want running",
     ),
     Exclusion(
         ("search.stop", "search.diagnostics.eigenvalue_every"),

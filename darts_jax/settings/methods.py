@@ -116,6 +116,12 @@ _PROJECTED: Settings = {
     "search.selection.tune_epochs": 5,
     "search.selection.statistics": "batch",
 }
+_SPOS: Settings = {
+    "search.relaxation": "uniform_one_hot",
+    "search.discretization": "evolution",
+    "search.selection.statistics": "recalibrated",
+    **_AT_REST,
+}
 _DRNAS: Settings = {
     "search.relaxation": "dirichlet",
     "search.terms.anchor_l2": "0.001",
@@ -411,6 +417,43 @@ METHODS: dict[str, Method] = {
             "search.edges_per_node": 2,
             "search.weights.clip": 0.25,
             "search.selection.samples": 1000,
+        },
+    ),
+    "spos": Method(
+        "single path one-shot (SPOS)",
+        "Guo et al. 2019, 1904.00420",
+        _SPOS,
+        sizes={"search.epochs": 100, "search.train_fraction": 0.9},
+    ),
+    "fairnas": Method(
+        "FairNAS, strict fairness",
+        "Chu et al. 2019, 1907.01845",
+        {**_SPOS, "search.paths.rule": "fair"},
+        sizes={"search.epochs": 100, "search.train_fraction": 0.9},
+    ),
+    "bignas": Method(
+        "the sandwich rule, with distillation in place (BigNAS)",
+        "Yu et al. 2020, 2003.11142",
+        {**_SPOS, "search.paths.rule": "sandwich"},
+        sizes={"search.epochs": 100, "search.train_fraction": 0.9},
+    ),
+    "once_for_all": Method(
+        "once-for-all, by progressive shrinking",
+        "Cai et al. 2020, 1908.09791",
+        {
+            **_SPOS,
+            "space": "mobile",
+            "search.paths.rule": "sandwich",
+            "supernet.entangled": True,
+            "supernet.entangled_expansions": True,
+        },
+        sizes={
+            "search.epochs": 100,
+            "search.train_fraction": 0.9,
+            "search.elastic.kernel": 20,
+            "search.elastic.depth": 40,
+            "search.elastic.expansion": 70,
+            "search.elastic.every": 10,
         },
     ),
     "setn": Method(

@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from darts_jax.bilevel.elastic import AXES
 from darts_jax.settings.config import flatten
 from darts_jax.settings.schedules import FLAT_EPOCHS, FLATTENED, Schedule
 from darts_jax.settings.schema import all_settings
@@ -36,6 +37,10 @@ def search_scalars(settings: ConfigDict, epoch: int) -> Scalars:
     scalars["architecture"]["learns"] = float(epoch >= resting_epochs(settings))
     terms = scalars.get("terms", {})
     scalars["terms"] = {name: terms[name] for name in active_terms(settings)}
+    if has_elastic(settings):
+        scalars["elastic"] = {
+            axis: elastic_rank(settings.elastic, axis, epoch) for axis in AXES
+        }
     if settings.decisions.every:
         past = epoch - settings.decisions.first
         scalars["decisions"] = float(max(past // settings.decisions.every + 1, 0))
@@ -108,6 +113,31 @@ def resting_epochs(settings: ConfigDict) -> int:
       settings: ``config.search``.
     """
     return math.floor(settings.warmup * settings.epochs)
+
+
+def has_elastic(settings: ConfigDict) -> bool:
+    """Returns whether some smaller operations take part later than others.
+
+    Args:
+      settings: ``config.search``.
+    """
+    return any(settings.elastic[axis] for axis in AXES)
+
+
+def elastic_rank(settings: ConfigDict, axis: str, epoch: int) -> float:
+    """Returns the largest rank on an axis of operations that take part in an epoch.
+
+    Args:
+      settings: ``config.search.elastic``.
+      axis: of `AXES`.
+      epoch: from 0.
+    """
+    first = settings[axis]
+    if epoch < first:
+        return 0.0
+    if not (first and settings.every):
+        return math.inf
+    return float(1 + (epoch - first) // settings.every)
 
 
 def active_terms(settings: ConfigDict) -> tuple[str, ...]:

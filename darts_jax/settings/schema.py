@@ -32,6 +32,7 @@ from darts_jax.settings.image_schema import (
     RETRAIN_SCHEMA,
     augmentations,
 )
+from darts_jax.settings.paths_schema import PATHS_SCHEMA
 from darts_jax.settings.run_schema import RUN_SCHEMA
 from darts_jax.settings.schedules import FLATTENED, SHAPES
 from darts_jax.settings.setting import (
@@ -150,6 +151,11 @@ SCHEMA: dict[str, Setting] = {
         False,
         "Makes smaller kernels the middle of larger ones: operations that differ in "
         "their size alone share weights.",
+    ),
+    "supernet.entangled_expansions": Setting(
+        False,
+        "Makes mobile blocks of smaller expansions the first channels of those of "
+        "larger ones.",
     ),
     "supernet.execution": Setting(
         "auto",
@@ -395,6 +401,7 @@ SCHEMA: dict[str, Setting] = {
         Scheduled(COUNT),
         scalar="flood",
     ),
+    **PATHS_SCHEMA,
     "search.stages": Setting(
         "", "Settings of one search after another, as search.epochs=2; search.epochs=3."
     ),
@@ -469,8 +476,8 @@ SCHEMA: dict[str, Setting] = {
     "search.selection.statistics": Setting(
         "running",
         "Batch statistics of the supernet that a selection scores: its running ones, "
-        "or the batch's.",
-        OneOf(("running", "batch")),
+        "the batch's, or a path's own on score.calibration training images.",
+        OneOf(("running", "batch", "recalibrated")),
     ),
     "search.selection.keeps_none": Setting(
         False, "Lets perturbation keep none, in a space whose genotypes may have it."

@@ -3,7 +3,8 @@
 A genotype decides, for every node, which of its edges are kept, and the operation of
 each. The space's discretization rule determines how many edges are kept and whether
 ``none`` counts as an operation. This module needs the standard library only; random
-numbers come from anything with ``integers``, such as `numpy.random.Generator`.
+numbers come from anything with ``integers`` and ``random``, such as
+`numpy.random.Generator`.
 """
 
 import dataclasses
@@ -22,6 +23,13 @@ class Rng(Protocol):
 
     def integers(self, low: int, /) -> Any:
         """Returns a whole number from 0 to ``low`` - 1."""
+
+
+class UniformRng(Rng, Protocol):
+    """A source of shares, too."""
+
+    def random(self) -> float:
+        """Returns a number from 0 to 1, without 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,6 +193,53 @@ def mutate(space: Space, genotype: Genotype, rng: Rng) -> Genotype:
         changed = _replaced(space, genotype, node.kind, old, new)
         if space.has(changed):
             return changed
+
+
+def mutate_each(
+    space: Space, genotype: Genotype, share: float, rng: UniformRng
+) -> Genotype:
+    """Draws a share of a genotype's decisions anew (Guo et al., 2020, section 3.3).
+
+    Every node is drawn anew with this probability. What comes out may be none of the
+    space where `Space.admits` says so.
+
+    Args:
+      space: of the genotype.
+      genotype: to be mutated; stays as it is.
+      share: probability, 0 to 1.
+      rng: source of random numbers.
+    """
+    choices = []
+    for node in decision_nodes(space):
+        own = _kept(node, genotype)
+        if rng.random() < share:
+            own = [
+                node.choice(s, _pick(node.operations[s], rng))
+                for s in _pick(node.sources, rng)
+            ]
+        choices += [(node.kind, choice) for choice in own]
+    return assemble_genotype(space, choices)
+
+
+def recombine(
+    space: Space, first: Genotype, second: Genotype, rng: UniformRng
+) -> Genotype:
+    """Takes every decision from one of two genotypes (Guo et al., 2020, section 3.3).
+
+    What comes out may be none of the space where `Space.admits` says so.
+
+    Args:
+      space: of the genotypes.
+      first: one of them.
+      second: the other.
+      rng: source of random numbers.
+    """
+    choices = [
+        (node.kind, choice)
+        for node in decision_nodes(space)
+        for choice in _kept(node, (first, second)[int(rng.integers(2))])
+    ]
+    return assemble_genotype(space, choices)
 
 
 def genotype_key(genotype: Genotype) -> Hashable:

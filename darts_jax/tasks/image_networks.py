@@ -151,6 +151,7 @@ def _supernet(config: ConfigDict, dataset: ImageSet) -> Supernet:
         ),
         imagenet=imagenet,
         entangled=settings.entangled,
+        entangled_expansions=settings.entangled_expansions,
     )
     _require_operations(net, dataset.image_shape)
     return net

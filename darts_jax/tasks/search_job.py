@@ -25,9 +25,11 @@ from darts_jax.bilevel.discretization import (
     Discretization,
     weight_reader,
 )
+from darts_jax.bilevel.elastic import AXES, Elastic
 from darts_jax.bilevel.hypergradient import HYPERGRADIENTS, exact, first_order
 from darts_jax.bilevel.losses import CLASSIFICATION_CRITERION, Criterion
 from darts_jax.bilevel.operation_stop import OperationStop
+from darts_jax.bilevel.paths import PATH_RULES, Paths
 from darts_jax.bilevel.perturbation import PERTURBATIONS
 from darts_jax.bilevel.regime import REGIMES
 from darts_jax.bilevel.regularization import TERMS
@@ -52,11 +54,13 @@ from darts_jax.models import functional
 from darts_jax.models.functional import Initialized
 from darts_jax.models.supernet import Supernet
 from darts_jax.settings.combinations import hooked_cells
-from darts_jax.settings.scalars import active_terms, search_scalars
+from darts_jax.settings.scalars import active_terms, has_elastic, search_scalars
 from darts_jax.settings.schedules import Schedule
 from darts_jax.spaces import get_space
 from darts_jax.spaces.graph import Cell, Space
 from darts_jax.spaces.moves import RULES
+from darts_jax.spaces.sizes import rank_operations
+from darts_jax.spaces.widths import width_share
 from darts_jax.tasks.cost_limits import make_cost_constraint
 from darts_jax.types import (
     EDGES,
@@ -269,6 +273,48 @@ def make_method(
         decisions=_make_decisions(config, space) if settings.decisions.every else None,
         operation_stop=_make_operation_stop(settings.operation_stop.window),
         floods=not Schedule.parse(settings.flood).is_zero,
+        paths=_make_paths(settings, net, size),
+        elastic=make_elastic(space) if has_elastic(settings) else None,
+    )
+
+
+def _make_paths(settings: ConfigDict, net: Any, size: tuple[int, int]) -> Paths | None:
+    """Returns the paths of a step of the weights; None where it has one mixture."""
+    if settings.paths.rule == "none":
+        return None
+    rule = PATH_RULES[settings.paths.rule]
+    count = rule.count(full_mask(net.space), settings.paths.drawn)
+    return Paths(rule, count, _operation_sizes(net, size) if rule.distils else {})
+
+
+def _operation_sizes(net: Supernet, size: tuple[int, int]) -> Costs:
+    """Returns multiply-accumulates of operations, shares of widths, NaN for none."""
+    sizes = operation_costs(net, size, get_price("macs").operation)
+    for kind, cell in net.space.cells.items():
+        for e, edge in enumerate(cell.edges):
+            for o, name in enumerate(edge.operations):
+                share = width_share(name)
+                if share is not None:
+                    sizes[kind][e, o] = share
+                elif name == NONE:
+                    sizes[kind][e, o] = np.nan
+    return {kind: own.astype(np.float32) for kind, own in sizes.items()}
+
+
+def make_elastic(space: Space) -> Elastic:
+    """Returns the ranks by which smaller operations of a space take part later.
+
+    Args:
+      space: the space that is searched.
+    """
+    return Elastic(
+        {
+            axis: {
+                kind: np.array(rank_operations(cell, axis))
+                for kind, cell in space.cells.items()
+            }
+            for axis in AXES
+        }
     )
 
 

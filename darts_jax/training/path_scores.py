@@ -4,7 +4,7 @@ A path is a one-hot mixture. Its batch statistics are not those of the mixture t
 supernet was trained with, so their source is a choice of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import jax
@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from darts_jax.data.dataset import Dataset
 from darts_jax.data.stream import AnyDataset
 from darts_jax.documentation import implements
-from darts_jax.engine.devices import Layout
+from darts_jax.engine.devices import Layout, to_host
 from darts_jax.errors import InputError
 from darts_jax.models.functional import supernet_apply
 from darts_jax.models.operations.layers import BN_MOMENTUM
@@ -143,6 +143,30 @@ def make_path_scores(
     over = jax.jit(layout.over_members(score, member_execution(config)))
     shared = layout.put(valid), layout.put(calibration)
     return lambda params, stats, mixtures: over(mixtures, (params, stats, *shared))
+
+
+def score_chunks(
+    score_paths: Callable[[Params, Stats, Mixture], Float[Array, " path"]],
+    params: Params,
+    stats: Stats,
+    mixtures: Mixture,
+    at_once: int,
+) -> Iterator[Float[np.ndarray, " path"]]:
+    """Yields scores of many paths, chunk by chunk, by a program of one size.
+
+    Args:
+      score_paths: of `make_path_scores`.
+      params: weights of the supernet.
+      stats: its running statistics.
+      mixtures: of the paths [path, edge, op].
+      at_once: paths of a chunk; the last is filled up with its last path.
+    """
+    total = len(jax.tree.leaves(mixtures)[0])
+    for start in range(0, total, at_once):
+        count = min(at_once, total - start)
+        rows = start + np.minimum(np.arange(at_once), count - 1)
+        some = jax.tree.map(lambda leaf, rows=rows: leaf[rows], mixtures)
+        yield to_host(score_paths(params, stats, some))[:count]
 
 
 def _images(config: ConfigDict, dataset: AnyDataset) -> tuple[Examples, Array]:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -25,7 +24,7 @@ from darts_jax.tasks.registry import get_score, load_data
 from darts_jax.training.console import format_table, show_progress
 from darts_jax.training.directory import atomic_write
 from darts_jax.training.lock import holds_run_lock
-from darts_jax.training.path_scores import make_path_scores
+from darts_jax.training.path_scores import make_path_scores, score_chunks
 from darts_jax.training.restore import SavedSearch
 from darts_jax.types import Mixture
 
@@ -129,13 +128,9 @@ def score(
     mixtures = stack_one_hot(saved.space, genotypes)
     found: list[np.ndarray] = []
     with show_progress(len(genotypes), "score") as bar:
-        for start in range(0, len(genotypes), _AT_ONCE):
-            count = min(_AT_ONCE, len(genotypes) - start)
-            # The last call is filled up with its last path.
-            rows = start + np.minimum(np.arange(_AT_ONCE), count - 1)
-            some = jax.tree.map(lambda leaf, rows=rows: leaf[rows], mixtures)
-            found.append(to_host(score_paths(params, stats, some))[:count])
-            bar.advance(count, 0, accuracy=float(found[-1].mean()))
+        for some in score_chunks(score_paths, params, stats, mixtures, _AT_ONCE):
+            found.append(some)
+            bar.advance(len(some), 0, accuracy=float(some.mean()))
     accuracy = np.concatenate(found)
     truth = None if known is None else np.array([*map(known.accuracy, genotypes)])
     scored = Scores(

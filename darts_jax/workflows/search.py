@@ -264,13 +264,13 @@ def _derive_genotype(
 ) -> Genotype:
     """Reads the genotype off the last stage, and fits it to the budget if any."""
     config = last.stage.config
+    limit = read_limit(config, directory)
     if config.search.discretization in SELECTIONS:
         state = last.restore_state(directory)
-        genotype = select_on_supernet(config, last.job, state, dataset)
+        genotype = select_on_supernet(config, last.job, state, dataset, limit)
     else:
         space = get_space(config.space)
         genotype = make_discretization(config)(space, last.alpha)
-    limit = read_limit(config, directory)
     fitted = fit_to_budget(limit, genotype, last.alpha)
     print_budget(limit, fitted, before=genotype)
     return fitted

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from darts_jax.bilevel.discretization import DISCRETIZATIONS, require_finite_alpha
+from darts_jax.bilevel.evolution import CostLimit
 from darts_jax.bilevel.selection import (
     SELECTIONS,
     HostMask,
@@ -19,22 +20,27 @@ from darts_jax.bilevel.selection import (
     TrainedSupernet,
 )
 from darts_jax.data.stream import AnyDataset
-from darts_jax.engine.devices import to_host
+from darts_jax.engine.devices import Layout, to_host
 from darts_jax.engine.job import Job
 from darts_jax.errors import unknown_name_error
 from darts_jax.proxies.ensemble import relative_ranks
+from darts_jax.settings.config import with_overrides
 from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.graph import Genotype
+from darts_jax.tasks.cost_limits import Limit
 from darts_jax.tasks.registry import load_data
 from darts_jax.tasks.search_job import bind_settings, make_discretization
 from darts_jax.training.console import print_status
 from darts_jax.training.evaluation import Evaluator
 from darts_jax.training.loop import compile_job
+from darts_jax.training.path_scores import make_path_scores, score_chunks
 from darts_jax.training.restore import SavedSearch
 from darts_jax.training.run_budget import fit_to_budget, print_budget, read_limit
 from darts_jax.types import Mixture
 from darts_jax.workflows.priors import make_prior
+
+_AT_ONCE = 16  # paths that one call scores by statistics of their own
 
 
 def select(
@@ -61,21 +67,25 @@ def select(
     if rule not in known:
         raise unknown_name_error("rule", rule, known)
     saved = SavedSearch(run, [f"search.discretization={rule}", *overrides])
+    limit = read_limit(saved.config, saved.directory)
     if rule in DISCRETIZATIONS:
         alpha = saved.architecture(epoch)
         genotype = make_discretization(saved.config)(saved.space, alpha)
     else:
         job, state = saved.restore(epoch, dataset)
         alpha = saved.architecture(epoch)
-        genotype = select_on_supernet(saved.config, job, state, dataset)
-    limit = read_limit(saved.config, saved.directory)
+        genotype = select_on_supernet(saved.config, job, state, dataset, limit)
     fitted = fit_to_budget(limit, genotype, alpha)
     print_budget(limit, fitted, before=genotype)
     return check_genotype(fitted)
 
 
 def select_on_supernet(
-    config: ConfigDict, job: Job, state: Any, dataset: AnyDataset | None = None
+    config: ConfigDict,
+    job: Job,
+    state: Any,
+    dataset: AnyDataset | None = None,
+    limit: Limit | None = None,
 ) -> Genotype:
     """Makes a genotype by a rule that tests the supernet, ``search.discretization``.
 
@@ -84,16 +94,21 @@ def select_on_supernet(
       job: of the search.
       state: of the search, whose supernet is tested.
       dataset: in place of the one that the config names.
+      limit: budget that a rule keeps to which looks for genotypes; None without one.
 
     Raises:
-      InputError: architecture parameters are no numbers.
+      InputError: architecture parameters are no numbers, or no genotype was found that
+        meets the limit.
     """
     settings = config.search
     space = get_space(config.space)
     require_finite_alpha(space, to_host(state.alpha))
     choose = bind_settings(SELECTIONS[settings.discretization], settings.selection)
     rng = np.random.default_rng(config.seed)
-    trained = _make_trained(config, job, state)
+    trained = _make_trained(config, job, state, dataset)
+    if limit is not None:
+        held = CostLimit(limit.cost, limit.target, limit.expected.unit)
+        trained = dataclasses.replace(trained, limit=held)
     if settings.selection.proxy != "none":
         merits = _make_merits(config, dataset or load_data(config))
         trained = dataclasses.replace(trained, merits=merits)
@@ -112,7 +127,9 @@ def _make_merits(config: ConfigDict, dataset: AnyDataset) -> Merits:
     return merits
 
 
-def _make_trained(config: ConfigDict, job: Job, state: Any) -> TrainedSupernet:
+def _make_trained(
+    config: ConfigDict, job: Job, state: Any, dataset: AnyDataset | None
+) -> TrainedSupernet:
     evaluator = Evaluator(job)
     make_model = jax.jit(job.model)
     last = job.scalars(job.epochs - 1)
@@ -136,9 +153,25 @@ def _make_trained(config: ConfigDict, job: Job, state: Any) -> TrainedSupernet:
         if tuner is not None:
             current["state"] = tuner.tune(current["state"], mask)
 
-    return TrainedSupernet(
+    trained = TrainedSupernet(
         to_host(state.alpha), to_host(state.mask), mixture, score, tune
     )
+    if settings.statistics != "recalibrated":
+        return trained
+    own = with_overrides(config, ["score.statistics=recalibrated"])
+    over_paths = make_path_scores(own, dataset or load_data(config), Layout())
+
+    def score_paths(mixtures: Mixture) -> Numbers:
+        tuned = current["state"]
+        params, stats = Layout().put(to_host((tuned.params, tuned.stats)))
+        chunks = score_chunks(over_paths, params, stats, mixtures, _AT_ONCE)
+        return np.concatenate([*chunks])
+
+    def score_path(mixture: Mixture) -> float:
+        (accuracy,) = score_paths(jax.tree.map(lambda leaf: leaf[None], mixture))
+        return float(accuracy)
+
+    return dataclasses.replace(trained, score=score_path, score_paths=score_paths)
 
 
 class _Tuner:

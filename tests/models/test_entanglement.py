@@ -47,6 +47,32 @@ def test_a_smaller_kernel_is_the_middle_of_the_larger_one() -> None:
     assert tied["block"]["edges"]["sep_conv_5x5"] == edges["sep_conv_5x5"]
 
 
+def test_fewer_channels_of_a_block_are_the_first_of_more() -> None:
+    names = ["mb1_3x3", "mb3_3x3", "mb6_3x3", "mb6_5x5", "mb3_3x3_se", "ir1_3x3"]
+    assert find_entangled([*names, "ir3_3x3"], kernels=False, expansions=True) == {
+        "mb3_3x3": "mb6_3x3",
+        "ir1_3x3": "ir3_3x3",
+    }
+    both = find_entangled(names, expansions=True)
+    assert both == {"mb3_3x3": "mb6_5x5", "mb6_3x3": "mb6_5x5"}
+    rng = np.random.default_rng(0)
+    large, small = (
+        {
+            "depthwise": jnp.array(rng.normal(size=(1, 2, side, side, 3 * width))),
+            "project": jnp.array(rng.normal(size=(1, 2, 1, 1, 3 * width, 4))),
+            "bias": jnp.array(rng.normal(size=(1, 2, 3 * width))),
+        }
+        for side, width in ((5, 2), (3, 1))
+    )
+    edges = {"mb3_3x3": small, "mb6_5x5": large}
+    tied = entangle({"block": {"edges": edges}}, expansions=True)
+    found = tied["block"]["edges"]["mb3_3x3"]
+    middle = large["depthwise"][:, :, 1:4, 1:4, :3]
+    np.testing.assert_array_equal(found["depthwise"], middle)
+    np.testing.assert_array_equal(found["project"], large["project"][:, :, :, :, :3])
+    np.testing.assert_array_equal(found["bias"], large["bias"][:, :, :3])
+
+
 def test_the_supernet_computes_with_one_set_of_weights() -> None:
     def make(entangled: bool) -> darts_jax.Supernet:
         return darts_jax.Supernet(

@@ -14,6 +14,7 @@ from darts_jax.bilevel.alignment import WEIGHT_HOOKS
 from darts_jax.bilevel.architecture import ARCHITECTURE_UPDATES
 from darts_jax.bilevel.discretization import DISCRETIZATIONS
 from darts_jax.bilevel.hypergradient import HYPERGRADIENTS
+from darts_jax.bilevel.paths import PATH_RULES
 from darts_jax.bilevel.perturbation import PERTURBATIONS
 from darts_jax.bilevel.regime import REGIMES
 from darts_jax.bilevel.regularization import TERMS
@@ -68,6 +69,7 @@ STEP = {
     "warmup": [{"search.warmup": share} for share in (0.0, 0.5)],
     "nesterov": [{"search.weights.nesterov": b} for b in (False, True)],
     "first": [{"search.first_step": n} for n in ("architecture", "weights")],
+    "paths": [{"search.paths.rule": n} for n in ("none", *PATH_RULES)],
     "decisions": [
         {"search.decisions.every": n, "search.decisions.first": 0} for n in (0, 1)
     ],

@@ -257,6 +257,8 @@ _NOT_IN_SEARCH = {
     "search.validation": "train",
     "search.images": 0,
     "search.operation_stop.window": 0,
+    # Hidden states would read a window once for each path.
+    "search.paths.rule": "none",
 }
 _NOT_IN_TRAINING = {
     "data.class_weights": "none",
