@@ -23,7 +23,7 @@ SIZES = np.array([[3.0, 1.0, 2.0], [np.nan, 0.0, 0.5], [0.0, 7.0, 0.0]])
 
 
 def drawn(draw, count, seeds=1):
-    """One-hot rows [seed, path, edge, op]."""
+    """Returns one-hot rows [seed, path, edge, op]."""
     sizes, mask = jnp.asarray(SIZES, jnp.float32), jnp.asarray(MASK)
 
     def one(seed, number):
