@@ -110,8 +110,7 @@ class Search:
       weight_hook: entry of ``WEIGHT_HOOKS``: addition to the gradient of the weights.
       hook_cells: kind of the cells that the hook compares and their number; None adds
         nothing.
-      freezes_architecture: True if the architecture stays as it is in the steps whose
-        scalar ``architecture.learns`` is 0.
+      freezes_architecture: True if it rests where ``architecture.learns`` is 0.
       drops_edges: True if the mask may leave an edge no operation; it has no weight.
       targets: kind -> state in which each edge ends; for alpha with parameters of
         edges, and for ``edges_per_node``.
@@ -123,8 +122,7 @@ class Search:
       edges_per_node: edges into each node of a drawn network; 0 keeps all.
       optimizer: change of the weights from their gradient, from the scalars of a step;
         its initial state depends on none. ``lambda scalars: optax.adamw(1e-3)`` is one.
-      weights_first: True if the weights' step comes first; the architecture's gradient
-        is then taken at the new weights.
+      weights_first: True if the architecture's gradient is taken at the new weights.
       decisions: decides about edges while the search goes on; None decides nothing.
       operation_stop: brings weights of single operations to rest; None brings none.
       floods: True if the weights ascend a training loss below the scalar ``flood``.
