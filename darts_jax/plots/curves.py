@@ -144,10 +144,17 @@ def plot_curves(name: str, history: pd.DataFrame) -> Figure:
 
 
 def _find_scores(history: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
-    """Returns the columns of the score after every epoch, of whatever name."""
-    begins = "held_out_", "discretized_"
-    found = tuple(c for begin in begins for c in history if str(c).startswith(begin))
-    return (found or ("held_out_accuracy",),)
+    """Returns the columns of each score after every epoch, of whatever name."""
+    names = [
+        str(column).removeprefix(begin)
+        for begin in ("held_out_", "discretized_")
+        for column in history
+        if str(column).startswith(begin)
+    ]
+    return tuple(
+        (f"held_out_{name}", f"discretized_{name}")
+        for name in dict.fromkeys(names or ["accuracy"])
+    )
 
 
 def _draw_panels(

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics
 
@@ -11,6 +12,7 @@ from darts_jax.engine.devices import Layout
 from darts_jax.engine.program import evaluation_program
 from darts_jax.engine.resident_feed import Resident
 from darts_jax.errors import InputError
+from darts_jax.plots.curves import plot_curves
 from darts_jax.reports import verdict
 from darts_jax.reports.answers import told_by
 from darts_jax.tasks.registry import get_score, make_search
@@ -144,3 +146,19 @@ def test_less_of_an_error_is_better():
     gap = verdict.judge_gap(50.0, 80.0, "no truth", "", told)
     assert gap.tone == verdict.UNKNOWN
     assert "has 50 rmse on held-out images, and 80 with" in gap.evidence
+
+
+def test_scores_of_several_units_have_a_panel_each_and_the_gap_has_no_points():
+    history = pd.DataFrame(
+        {
+            "epoch": [1, 2],
+            "held_out_rmse": [60.0, 50.0],
+            "held_out_r2": [0.1, 0.3],
+            "discretized_rmse": [70.0, 61.0],
+            "discretization_gap": [10.0, 11.0],
+        }
+    )
+    titles = [axes.get_title("left") for axes in plot_curves("scores", history).axes]
+    assert titles == ["RMSE", "Held-out R²"]
+    label = plot_curves("gap", history).get_label()
+    assert "from 10 to 11 over" in label
