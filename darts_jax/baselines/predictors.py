@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from flax import linen as nn
 from jaxtyping import Float
 
 from darts_jax.baselines.encodings import encode, encode_graphs
 from darts_jax.baselines.networks import (
     GraphNetwork,
+    Inputs,
     Perceptron,
     Training,
     predict_by_members,
@@ -107,16 +109,8 @@ def ensemble(
     _require_members(members, (steps, *widths), learning_rate)
     known = len(question.known)
     inputs = question.features[:known], question.features[known:]
-    return _spread(
-        predict_by_members(
-            Perceptron(widths),
-            inputs,
-            question.scores,
-            question.most,
-            Training(members, steps, learning_rate),
-            question.seed,
-        )
-    )
+    training = Training(members, steps, learning_rate)
+    return _predict(Perceptron(widths), inputs, question, training)
 
 
 @implements(Predictor)
@@ -151,16 +145,8 @@ def graph_network(
             question.space, question.asked, None if extra is None else extra[known:]
         ),
     )
-    return _spread(
-        predict_by_members(
-            GraphNetwork(widths),
-            inputs,
-            question.scores,
-            question.most,
-            Training(members, steps, learning_rate),
-            question.seed,
-        )
-    )
+    training = Training(members, steps, learning_rate)
+    return _predict(GraphNetwork(widths), inputs, question, training)
 
 
 @implements(Predictor)
@@ -258,6 +244,19 @@ PREDICTORS: dict[str, Predictor] = {
     "boosted_trees": boosted_trees,
 }
 """Name -> model that predicts the scores of genotypes from those of others."""
+
+
+def _predict(
+    network: nn.Module,
+    inputs: tuple[Inputs, Inputs],
+    question: Question,
+    training: Training,
+) -> Prediction:
+    """Returns mean and spread of what an ensemble's members predict."""
+    predicted = predict_by_members(
+        network, inputs, question.scores, question.most, training, question.seed
+    )
+    return _spread(predicted)
 
 
 def _spread(predicted: Float[np.ndarray, "member asked"]) -> Prediction:

@@ -122,6 +122,12 @@ _SPOS: Settings = {
     "search.selection.statistics": "recalibrated",
     **_AT_REST,
 }
+_GDAS_SIZES: Settings = {
+    "search.epochs": 250,
+    "search.batch_size": 256,
+    "search.weights.decay": 0.0005,
+    "search.weights.nesterov": True,
+}
 _DRNAS: Settings = {
     "search.relaxation": "dirichlet",
     "search.terms.anchor_l2": "0.001",
@@ -163,24 +169,14 @@ METHODS: dict[str, Method] = {
         "GDAS",
         "Dong and Yang 2019, 1910.04465",
         {"search.relaxation": "sampled_gumbel", "search.temperature": "10:0.1"},
-        sizes={
-            "search.epochs": 250,
-            "search.batch_size": 256,
-            "search.weights.decay": 0.0005,
-            "search.weights.nesterov": True,
-        },
+        sizes=_GDAS_SIZES,
     ),
     "reinmax": Method(
         "GDAS with ReinMax's gradient",
         "Liu et al. 2023, 2304.08612",
         {"search.relaxation": "reinmax"},
         # Of GDAS, as the paper has no search on CIFAR-10.
-        sizes={
-            "search.epochs": 250,
-            "search.batch_size": 256,
-            "search.weights.decay": 0.0005,
-            "search.weights.nesterov": True,
-        },
+        sizes=_GDAS_SIZES,
     ),
     "pc_darts": Method(
         "PC-DARTS",

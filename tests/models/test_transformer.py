@@ -36,10 +36,11 @@ from darts_jax.spaces.transformer import (
     chain_cell,
 )
 from darts_jax.tasks.language.networks import NETWORKS, PARAMETERS, SUPERNETS
-from darts_jax.tasks.registry import TASKS, load_data, make_search
+from darts_jax.tasks.registry import TASKS, load_data
 from darts_jax.training import loop
 from darts_jax.types import Mixture, Text
 from tests.support.reference import unigram_perplexity
+from tests.support.text_searches import CHOICES, learn_two_steps
 from tests.support.tiny import quick_jit
 
 WORDS, UNITS, BATCH, TIME, LAYERS = 11, 8, 3, 10, 2
@@ -430,36 +431,14 @@ def test_a_run_learns_what_follows_and_resumes(tale, tmp_path, monkeypatch):
     assert one == other
 
 
-CHOICES = {
-    "exact": ["search.hypergradient=exact"],
-    "rewards": [
-        "search.architecture.rule=reinforce",
-        "search.relaxation=sampled_gumbel",
-    ],
-    "perturbed": [
-        "search.relaxation=dirichlet",
-        "search.perturbation=random",
-        "search.radius=0.1",
-        "search.edge_weights=true",
-        "search.terms.entropy=0.1",
-        "search.terms.expected_cost=0.1",
-    ],
-}
+COSTLY = ["search.terms.expected_cost=0.1"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHOICES)
 def test_the_choices_of_a_search_are_those_of_images(tale, name):
     small = ["space=transformer_few", "language.window=4", "search.batch_size=4"]
-    config = load_config(None, [*tale, *small, *CHOICES[name]])
-    job = make_search(config, load_data(config))
-    state = loop.initial_tree(job)["state"]
-    ((_, data),) = job.feed.open(job.layout)(0, 0)
-    bounds = (np.int32(n) for n in (0, 0, 2))
-    new, totals = quick_jit(job.run)(
-        state, job.empty_totals(), data, job.scalars(0), *bounds
-    )
-    assert np.isfinite(float(totals["loss"]))
-    assert np.isfinite(new.alpha["transformer"]).all()
-    assert not np.array_equal(new.alpha["transformer"], state.alpha["transformer"])
+    costs = COSTLY if name == "perturbed" else []
+    settings = [*tale, *small, *CHOICES[name], *costs]
+    new = learn_two_steps(settings, "transformer")
     assert (float(new.baseline) > 0) == (name == "rewards")

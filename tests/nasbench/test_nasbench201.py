@@ -14,7 +14,12 @@ from darts_jax.nasbench.convert import convert
 from darts_jax.spaces.graph import CellGenotype, Genotype, KeptEdge
 from darts_jax.spaces.nasbench201 import MACRO, NASBENCH201, OPERATIONS
 from darts_jax.spaces.published import get_genotype
-from tests.support.official import nats_accuracy, nats_results, write_nats
+from tests.support.official import (
+    assert_nats_accuracies,
+    nats_results,
+    write_nats,
+    write_nats_benchmark,
+)
 from tests.support.paths import SHARED
 from tests.support.tables import EDGES, small_table, text_of
 
@@ -105,7 +110,7 @@ def test_a_table_is_found_where_the_data_lie(tmp_path, monkeypatch):
 CELLS = [[1] * 6, [1, 0, 0, 0, 3, 0], [4, 3, 2, 1, 0, 1]]
 
 
-@pytest.fixture(scope="module", params=["folder", "file"])
+@pytest.fixture(scope="module", params=["", "NATS-tss-v1_0-3ffb9.pickle.pbz2"])
 def official(request, tmp_path_factory):
     utils = pytest.importorskip(
         "nats_bench.api_utils",
@@ -117,15 +122,7 @@ def official(request, tmp_path_factory):
         i: {str(n): nats_results(utils, i, text, n) for n in (12, 200)}
         for i, text in enumerate(texts)
     }
-    meta = {"meta_archs": texts, "evaluated_indexes": list(infos)}
-    if request.param == "file":
-        path = place / "NATS-tss-v1_0-3ffb9.pickle.pbz2"
-        write_nats(path, meta | {"arch2infos": infos})
-        return path
-    write_nats(place / "meta.pickle.pbz2", meta)
-    for i, info in infos.items():
-        write_nats(place / f"{i:06d}.pickle.pbz2", info)
-    return place
+    return write_nats_benchmark(place, infos, texts, request.param)
 
 
 def test_official_files_become_a_table(official, tmp_path):
@@ -136,7 +133,7 @@ def test_official_files_become_a_table(official, tmp_path):
     for i, cell in enumerate(CELLS):
         genotype = Genotype.from_nasbench201(text_of(cell))
         assert table.row(genotype) == i
-        for column, part, seeds in (
+        columns = (
             (("cifar10", "test", 200), ("cifar10", "ori-test"), both),
             (("cifar10", "valid", 200), ("cifar10-valid", "x-valid"), both),
             (("cifar10", "valid", 12), ("cifar10-valid", "x-valid"), (777,)),
@@ -144,10 +141,8 @@ def test_official_files_become_a_table(official, tmp_path):
             (("cifar100", "test", 12), ("cifar100", "x-test"), (777,)),
             (("imagenet16_120", "test", 200), ("ImageNet16-120", "x-test"), both),
             (("imagenet16_120", "valtest", 200), ("ImageNet16-120", "ori-test"), both),
-        ):
-            each = [nats_accuracy(i, *part, column[2], seed) for seed in seeds]
-            got = table.accuracy(genotype, *column)
-            assert got == pytest.approx(np.mean(each), rel=1e-6), column
+        )
+        assert_nats_accuracies(table, i, genotype, columns)
         assert table.columns["n_seeds_200"][i] == 2
     seconds = table.columns["train_seconds_200_cifar10"]
     np.testing.assert_allclose(seconds, [200 * (2.0 + i) for i in range(3)])

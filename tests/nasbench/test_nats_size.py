@@ -21,14 +21,19 @@ from darts_jax.spaces import get_space
 from darts_jax.spaces.fit import check_genotype
 from darts_jax.spaces.moves import sample_genotype
 from darts_jax.workflows.oracles import make_table_oracle
-from tests.support.official import nats_accuracy, nats_results, write_nats
+from tests.support.official import (
+    assert_nats_accuracies,
+    nats_results,
+    write_nats,
+    write_nats_benchmark,
+)
 
 NETWORKS = ["8:16:24:32:40", "64:64:64:64:64", "64:8:64:8:16"]
 LENGTHS = {1: "01", 12: "12", 90: "90"}
 SPACE = get_space("nats_size")
 
 
-@pytest.fixture(scope="module", params=["folder", "file"])
+@pytest.fixture(scope="module", params=["", "NATS-sss-v1_0-50262.pickle.pbz2"])
 def official(request, tmp_path_factory):
     utils = pytest.importorskip(
         "nats_bench.api_utils",
@@ -39,15 +44,7 @@ def official(request, tmp_path_factory):
         i: {name: nats_results(utils, i, text, n) for n, name in LENGTHS.items()}
         for i, text in enumerate(NETWORKS)
     }
-    meta = {"meta_archs": NETWORKS, "evaluated_indexes": list(infos)}
-    if request.param == "file":
-        path = place / "NATS-sss-v1_0-50262.pickle.pbz2"
-        write_nats(path, meta | {"arch2infos": infos})
-        return path
-    write_nats(place / "meta.pickle.pbz2", meta)
-    for i, info in infos.items():
-        write_nats(place / f"{i:06d}.pickle.pbz2", info)
-    return place
+    return write_nats_benchmark(place, infos, NETWORKS, request.param)
 
 
 def test_official_files_become_a_table(official, tmp_path):
@@ -59,7 +56,7 @@ def test_official_files_become_a_table(official, tmp_path):
         assert ":".join(str(w) for k, w in widths.items() if k != "stem") == text
         assert widths["stem"] == int(text.partition(":")[0])
         assert table.row(genotype) == i
-        for column, part, seeds in (
+        columns = (
             (("cifar10", "test", 90), ("cifar10", "ori-test"), (777, 888)),
             (("cifar10", "valid", 12), ("cifar10-valid", "x-valid"), (777,)),
             (("cifar100", "test", 1), ("cifar100", "x-test"), (777, 888)),
@@ -68,10 +65,8 @@ def test_official_files_become_a_table(official, tmp_path):
                 ("ImageNet16-120", "x-valid"),
                 (777, 888),
             ),
-        ):
-            each = [nats_accuracy(i, *part, column[2], seed) for seed in seeds]
-            got = table.accuracy(genotype, *column)
-            assert got == pytest.approx(np.mean(each), rel=1e-6), column
+        )
+        assert_nats_accuracies(table, i, genotype, columns)
     assert table.longest("cifar10") == 90
 
 

@@ -6,6 +6,7 @@ import json
 import pickle
 
 import numpy as np
+import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorboardX.record_writer import RecordWriter
 
@@ -125,3 +126,31 @@ def nats_results(api_utils, cell, text, epochs):
 
 def write_nats(path, tree):
     path.write_bytes(bz2.compress(pickle.dumps(tree, protocol=4)))
+
+
+def write_nats_benchmark(place, infos, texts, name):
+    """Writes a benchmark as NATS-Bench does: a folder, or one file of a name.
+
+    Returns:
+      The path of the one or the other.
+    """
+    meta = {"meta_archs": texts, "evaluated_indexes": list(infos)}
+    if name:
+        write_nats(place / name, meta | {"arch2infos": infos})
+        return place / name
+    write_nats(place / "meta.pickle.pbz2", meta)
+    for i, info in infos.items():
+        write_nats(place / f"{i:06d}.pickle.pbz2", info)
+    return place
+
+
+def assert_nats_accuracies(table, i, genotype, columns):
+    """Requires of a table the mean accuracies of an architecture's official results.
+
+    Args:
+      columns: (column of the table, data set and part of NATS-Bench, seeds) of each.
+    """
+    for column, part, seeds in columns:
+        each = [nats_accuracy(i, *part, column[2], seed) for seed in seeds]
+        got = table.accuracy(genotype, *column)
+        assert got == pytest.approx(np.mean(each), rel=1e-6), column

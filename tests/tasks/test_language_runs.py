@@ -21,7 +21,7 @@ from darts_jax.training.directory import load_architecture
 from darts_jax.training.metrics import read_metrics
 from tests.support.commands import cut, flags
 from tests.support.reference import unigram_perplexity
-from tests.support.tiny import quick_jit
+from tests.support.text_searches import CHOICES, learn_two_steps
 
 pytestmark = pytest.mark.slow
 
@@ -183,36 +183,10 @@ def test_validation_text_goes_on_from_its_own_hidden_state(tale):
         assert (np.abs(after - before).max((0, 2)) > 1e-4).all()  # of either stream
 
 
-CHOICES = {
-    "exact": ["search.hypergradient=exact"],
-    "rewards": [
-        "search.architecture.rule=reinforce",
-        "search.relaxation=sampled_gumbel",
-    ],
-    "perturbed": [
-        "search.relaxation=dirichlet",
-        "search.perturbation=random",
-        "search.radius=0.1",
-        "search.edge_weights=true",
-        "search.terms.entropy=0.1",
-    ],
-}
-
-
 @pytest.mark.parametrize("name", CHOICES)
 def test_the_choices_of_a_search_are_those_of_images(tale, name):
     small = ["language.window=3", "language.supernet.units=4"]
-    config = load_config(None, [*tale, *small, *CHOICES[name]])
-    job = make_search(config, load_data(config))
-    state = loop.initial_tree(job)["state"]
-    ((_, data),) = job.feed.open(job.layout)(0, 0)
-    bounds = (np.int32(n) for n in (0, 0, 2))
-    new, totals = quick_jit(job.run)(
-        state, job.empty_totals(), data, job.scalars(0), *bounds
-    )
-    assert np.isfinite(float(totals["loss"]))
-    assert np.isfinite(new.alpha["recurrent"]).all()
-    assert not np.array_equal(new.alpha["recurrent"], state.alpha["recurrent"])
+    new = learn_two_steps([*tale, *small, *CHOICES[name]], "recurrent")
     assert (float(new.baseline) > 0) == (name == "rewards")
 
 
