@@ -81,6 +81,7 @@ def take_subnet(
         "stats": stats,
     }
     places = _Places(net, genotype, taken)
+    places.require_no_more(shapes)
 
     def take(path: Any, leaf: Any) -> np.ndarray:
         collection, *names = (getattr(e, "key", None) or e.name for e in path)
@@ -113,6 +114,44 @@ class _Places:
                 for i in range(first, int(match[2]) + 1):
                     self._stacks[i] = name, i - first
 
+    def require_no_more(self, shapes: Initialized) -> None:
+        """Raises InputError if a kept operation has arrays in the supernet alone.
+
+        Args:
+          shapes: of the network's trees.
+        """
+        named = shapes._asdict()
+        known = {
+            (collection, int(match[1]) + at, edge)
+            for collection, tree in named.items()
+            for block in tree
+            if (match := _BLOCKS.fullmatch(block))
+            for at in range(int(match[2]) - int(match[1]) + 1)
+            for edge in tree[block]
+        }
+        for i, (block, _) in self._stacks.items():
+            kind = self._blocks[i].kind
+            if kind not in self._genotype.cells:
+                continue
+            for n, choice in enumerate(self._genotype.cells[kind].choices):
+                stack, _ = self._stack_row(i, choice)
+                edge = f"edge_{choice.source}_{choice.target}_{n}"
+                for collection in named:
+                    held = _find(self._trees[collection], (block, "edges", stack))
+                    if held is not None and (collection, i, edge) not in known:
+                        raise InputError(
+                            f"{choice.operation} of the {kind} cell has batch norm in "
+                            "the supernet and none in the genotype's network: they "
+                            "differ, so that no weights can be taken out"
+                        )
+
+    def _stack_row(self, i: int, choice: KeptEdge) -> tuple[str, int]:
+        block = self._blocks[i]
+        widens = not self._net.space.macro.preprocesses and (
+            block.widths[1] != block.channels
+        )
+        return _stack_row(self._net.space.cells[block.kind], choice, widens)
+
     def take(self, collection: str, path: _Path, like: Any) -> np.ndarray:
         """Returns an array of the network.
 
@@ -136,13 +175,9 @@ class _Places:
         index: tuple[int, ...] = (at,)
         ours = path
         if match := _EDGE.fullmatch(path[0]):
-            block = self._blocks[i]
-            cell = self._net.space.cells[block.kind]
-            choice = self._genotype.cells[block.kind].choices[int(match[1])]
-            widens = not self._net.space.macro.preprocesses and (
-                block.widths[1] != block.channels
-            )
-            stack, row = _stack_row(cell, choice, widens)
+            kind = self._blocks[i].kind
+            choice = self._genotype.cells[kind].choices[int(match[1])]
+            stack, row = self._stack_row(i, choice)
             ours = ("edges", stack, *path[1:])
             index = at, row
         found = _find(self._trees[collection], (name, *ours))
@@ -203,7 +238,8 @@ def _require_same_network(net: Supernet, genotype: Genotype) -> None:
                     f"the supernet, {variants[choice.operation]}: its weights cannot "
                     "be taken out"
                 )
-            module = make_operation(choice.operation, 1, 1, discrete=True)
+            # Every operation takes stride 2, and some take no other.
+            module = make_operation(choice.operation, 8, 2, discrete=True)
             if is_narrow and traits(module).adds_input:
                 raise InputError(
                     f"{choice.operation} of the {kind} cell expands all channels in "

@@ -1,5 +1,7 @@
 """Subnets with the weights of a supernet, against its one-hot mixture."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +38,6 @@ NETS = {
     "elastic": (lambda: Supernet(ELASTIC, 3, 1, 8, **ENTANGLED), 3),
     "darts_no_none": (lambda: _darts("darts_no_none"), 1),
     "nasbench201": (lambda: _darts("nasbench201"), 2),
-    "nats_size": (lambda: Supernet(darts_jax.get_space("nats_size"), 3, 1, 16), 3),
 }
 
 
@@ -54,10 +55,10 @@ def with_statistics(net, seed=1):
     return params, stats
 
 
-def without_variants(space, genotype):
-    """Says whether the network is the supernet's, without its batch-normed poolings."""
+def without_pooling(genotype):
+    """Says whether no pooling is kept, which has batch norm in a supernet alone."""
     return not any(
-        choice.operation in space.supernet_variants
+        "pool_3x3" in choice.operation
         for cell in genotype.cells.values()
         for choice in cell.choices
     )
@@ -74,8 +75,9 @@ def test_a_subnet_computes_what_the_supernet_does(name):
     params, stats = with_statistics(net)
     images = jax.random.normal(KEY, (4, *SHAPE))
     rng = np.random.default_rng(0)
-    drawn = (sample_genotype(space, rng) for _ in range(200))
-    genotypes = [g for g in drawn if without_variants(space, g)][:count]
+    drawn = (sample_genotype(space, rng) for _ in range(3000))
+    whole_of = filter(without_pooling, drawn)
+    genotypes = list(itertools.islice(whole_of, count))
     assert len(genotypes) == count
     whole = quick_jit(supernet_apply(net), static_argnames="train")
     for genotype in genotypes:
@@ -87,6 +89,16 @@ def test_a_subnet_computes_what_the_supernet_does(name):
         got, _ = apply(own, fresh, images, jnp.zeros(()), KEY, train=False)
         scale = np.abs(want).max()
         np.testing.assert_allclose(got.main / scale, want / scale, atol=1e-6)
+
+
+def test_a_pooling_with_batch_norm_is_refused():
+    net = _darts("darts_no_none")
+    shapes = jax.eval_shape(lambda: initialize_supernet(net, KEY, SHAPE))
+    rng = np.random.default_rng(0)
+    drawn = (sample_genotype(net.space, rng) for _ in range(9))
+    pooling = next(g for g in drawn if not without_pooling(g))
+    with pytest.raises(InputError, match="has batch norm in the supernet and none"):
+        take_subnet(net, pooling, *shapes, SHAPE)
 
 
 def test_what_the_supernet_computes_otherwise_is_refused():
