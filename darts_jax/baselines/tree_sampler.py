@@ -51,7 +51,7 @@ class TreeSampler:
         for i, node in enumerate(self._nodes):
             sizes[f"{i}"] = len(node.sources)
             sizes |= {f"{i}.{s}": len(ops) for s, ops in node.operations.items()}
-        self._distributions = {
+        self._distributions: dict[str, Any] = {
             name: optuna.distributions.CategoricalDistribution(range(size))
             for name, size in sizes.items()
             if size > 1
