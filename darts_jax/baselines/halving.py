@@ -1,5 +1,6 @@
 """Many short trainings and few long ones: successive halving, Hyperband and BOHB."""
 
+import functools
 import math
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
@@ -52,10 +53,8 @@ def successive_halving(
     """
     rungs = choose_rungs(lengths, eta)
     expect = _get_extrapolation(extrapolation)
-    while True:
-        count = _first_count(rungs, len(rungs))
-        drawn = [sample_genotype(space, rng) for _ in range(count)]
-        yield from _run_bracket(drawn, rungs, expect, _ignore)
+    draw = functools.partial(sample_genotype, space, rng)
+    yield from _run_brackets([rungs], expect, draw)
 
 
 @scheduled
@@ -87,11 +86,8 @@ def hyperband(
     """
     rungs = choose_rungs(lengths, eta)
     expect = _get_extrapolation(extrapolation)
-    while True:
-        for rest in _brackets(rungs):
-            count = _first_count(rest, len(rungs))
-            drawn = [sample_genotype(space, rng) for _ in range(count)]
-            yield from _run_bracket(drawn, rest, expect, _ignore)
+    draw = functools.partial(sample_genotype, space, rng)
+    yield from _run_brackets(_brackets(rungs), expect, draw)
 
 
 @scheduled
@@ -147,10 +143,7 @@ def bohb(
             able[-1].draw() if able and not is_random else sample_genotype(space, rng)
         )
 
-    while True:
-        for rest in _brackets(rungs):
-            drawn = [draw() for _ in range(_first_count(rest, len(rungs)))]
-            yield from _run_bracket(drawn, rest, expect, tell)
+    yield from _run_brackets(_brackets(rungs), expect, draw, tell)
 
 
 def choose_rungs(lengths: Sequence[int], eta: float) -> tuple[int, ...]:
@@ -182,6 +175,24 @@ def _first_count(rungs: tuple[int, ...], every: int) -> int:
     return math.ceil(every / len(rungs) * rungs[-1] / rungs[0])
 
 
+def _ignore(*told: Any) -> None:
+    """Hears of a score."""
+
+
+def _run_brackets(
+    brackets: Sequence[tuple[int, ...]],
+    expect: Extrapolation,
+    draw: Callable[[], Genotype],
+    tell: _Tell = _ignore,
+) -> Generator[Batch, list[Evaluation], None]:
+    """Proposes the genotypes of one bracket after another, and begins anew."""
+    every = max(map(len, brackets))
+    while True:
+        for rungs in brackets:
+            drawn = [draw() for _ in range(_first_count(rungs, every))]
+            yield from _run_bracket(drawn, rungs, expect, tell)
+
+
 def _run_bracket(
     genotypes: Sequence[Genotype],
     rungs: tuple[int, ...],
@@ -207,7 +218,3 @@ def _get_extrapolation(given: str | Extrapolation) -> Extrapolation:
     if isinstance(given, str):
         return look_up(EXTRAPOLATIONS, given, "extrapolation")
     return given
-
-
-def _ignore(*told: Any) -> None:
-    """Hears of a score."""
