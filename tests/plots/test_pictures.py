@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from darts_jax.analysis.measures import MEASURES
+from darts_jax.analysis.measures import MEASURES, find_measure
 from darts_jax.analysis.pareto import pareto_front
 from darts_jax.bilevel.discretization import softmax_weights
 from darts_jax.errors import InputError
@@ -141,11 +141,19 @@ def softmax(values):
     return powers / powers.sum(-1, keepdims=True)
 
 
+@pytest.mark.parametrize(("score", "unit"), [("accuracy", "points"), ("rmse", "")])
+def test_a_gap_has_the_unit_of_the_scores(score, unit):
+    columns = ["epoch", f"held_out_{score}", f"discretized_{score}"]
+    figure = plot_curves("gap", history()[[*columns, "discretization_gap"]])
+    title = figure.axes[0].get_title(loc="left")
+    assert title == "Discretisation gap" + (f", {unit}" if unit else "")
+
+
 @pytest.mark.parametrize("name", PLOTS)
 def test_lines_are_the_history(name):
     own = history()
     figure = plot_curves(name, own)
-    measure = MEASURES[COLUMN[name]]
+    measure = find_measure(COLUMN[name], own.columns)
     known = own[own[COLUMN[name]].notna()]
     line = figure.axes[0].lines[0]
     np.testing.assert_array_equal(line.get_xdata(), known["epoch"])
@@ -192,9 +200,10 @@ def test_runs_differ_in_colour_and_dashes_and_are_named():
     "names", [["a"], ["a", "b"], ["a rather long name, of it", "b"]]
 )
 def test_overview_has_all_panels_and_is_readable(names):
-    figure = plot_curves("overview", several(names))
+    own = several(names)
+    figure = plot_curves("overview", own)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == [measure.title for measure in MEASURES.values()]
+    assert titles == [find_measure(column, own.columns).title for column in MEASURES]
     assert_readable(figure)
 
 
