@@ -258,6 +258,8 @@ def _experiments() -> dict[str, Experiment]:
     for name, protocol in PROTOCOLS.items():
         methods = protocol.methods or METHODS
         for method in (m for m in methods if m not in protocol.without):
+            if "space" in METHODS[method].choices:
+                continue  # It is of a space of its own.
             recipe = _RECIPES.get(name, {}).get(method, Recipe())
             own = f"{name}/{method}"
             found[own] = Experiment(own, method, protocol, recipe)
