@@ -28,6 +28,13 @@ from darts_jax.errors import InputError, unknown_name_error
 KINDS = ("tables", "signals", "images")
 """Kinds of data, at the number of axes along which neighbours are neighbours."""
 
+EXAMPLES = {
+    "images": ("image", "images"),
+    "signals": ("signal", "signals"),
+    "tables": ("row", "rows"),
+}
+"""Kind of data -> one example, and several."""
+
 STORED = {kind: "uint8" if kind == "images" else "float32" for kind in KINDS}
 """Kind of data -> type of its stored values."""
 

@@ -17,6 +17,7 @@ from darts_jax.analysis.measures import column_range
 from darts_jax.bilevel.discretization import kinds_with_invalid_alpha, weight_reader
 from darts_jax.cost.choices import count_macs_of, count_parameters_of
 from darts_jax.cost.networks import network_cost
+from darts_jax.data.dataset import EXAMPLES, KINDS
 from darts_jax.engine.job import Score
 from darts_jax.errors import InputError
 from darts_jax.files import read_npz
@@ -128,6 +129,7 @@ def told_by(config: ConfigDict) -> Told:
         score.unit,
         score.more_is_better,
         MeasureRange(score.scaled(least), score.scaled(most)),
+        examples=EXAMPLES[KINDS[get_space(config.space).macro.axes]][1],
     )
     if not is_module(config.space):
         return told
@@ -395,12 +397,13 @@ def cost_answer(
         f"the network that the settings train from scratch on {config.data.name} "
         f"(retrain.cells {settings.cells}, retrain.channels {settings.channels})"
     )
-    because = f"the size of an image is not known: {data.missing}"
+    because = f"the size of the data is not known: {data.missing}"
     if data.found is not None:
         try:
             net = make_network(config, data.found, genotype).clone(auxiliary=False)
             counted = network_cost(net, data.found.image_shape)
-            return state_cost(int(counted.parameters), int(counted.macs), network)
+            one, _ = EXAMPLES[KINDS[net.macro.axes]]
+            return state_cost(int(counted.parameters), int(counted.macs), network, one)
         # Of operations that this process does not have, or images too small.
         except InputError as error:
             because = str(error)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from darts_jax.data.dataset import Dataset
+from darts_jax.data.dataset import EXAMPLES, Dataset
 from darts_jax.data.identity import read_identity
 from darts_jax.engine.job import Score
 from darts_jax.html import Table
@@ -452,7 +452,7 @@ def _data_section(config: ConfigDict, data: Data) -> Section:
             "predicted": found.class_names[0],
             "mean and deviation": f"{mean:.4g}, {deviation:.4g}",
         }
-    one, several = _EXAMPLES[found.kind]
+    one, several = EXAMPLES[found.kind]
     values |= {
         one: "x".join(map(str, found.image_shape)),
         f"training {several}": found.train_size,
@@ -463,14 +463,6 @@ def _data_section(config: ConfigDict, data: Data) -> Section:
     if found.note:
         blocks.append(Paragraph(found.note))
     return Section("Data", blocks)
-
-
-_EXAMPLES = {
-    "images": ("image", "images"),
-    "signals": ("signal", "signals"),
-    "tables": ("row", "rows"),
-}
-"""Kind of data -> one example, and several."""
 
 
 def _environment_section(versions: Mapping[str, Mapping[str, Any]]) -> Section:
