@@ -216,7 +216,8 @@ def of_plain_network(config):
         return jnp.einsum("leo,leobd->bd", weights, each), stats
 
     search = make_method(config, make_supernet(config, images()), (4, 4))
-    search = dataclasses.replace(search, apply=apply)
+    # Its weights do not say which operation they are of.
+    search = dataclasses.replace(search, apply=apply, operation_stop=None)
     params = jax.random.normal(jax.random.key(0), (2, *SHAPE, 3, 3))
     alpha = initial_alpha(darts_jax.get_space("tiny"), config.search, 0, 0.1)
     state = search.init(jax.random.key_data(jax.random.key(1)), params, {}, alpha)
