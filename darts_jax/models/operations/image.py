@@ -182,24 +182,21 @@ class PooledProjection(nn.Module):
     takes_parts: ClassVar[bool] = True
 
     channels: int
+    stride: int
 
     @nn.compact
     def __call__(self, x: Image, train: bool) -> Image:
         del train
+        if self.stride != 2:
+            raise InputError(
+                "pool_and_project halves height and width: want stride 2, not "
+                f"{self.stride}"
+            )
         return Conv(self.channels)(mean_pool_2x2(x))
 
 
 def _skip(channels: int, stride: int, discrete: bool) -> nn.Module:
     return Identity() if stride == 1 else FactorizedReduce(channels, affine=discrete)
-
-
-def _pool_and_project(channels: int, stride: int, discrete: bool) -> nn.Module:
-    del discrete
-    if stride != 2:
-        raise InputError(
-            f"pool_and_project halves height and width: want stride 2, not {stride}"
-        )
-    return PooledProjection(channels)
 
 
 def keep_width(channels: int, stride: int, discrete: bool) -> nn.Module:
@@ -270,7 +267,9 @@ OPERATIONS: dict[str, Operation] = {
     "skip_or_project": lambda channels, stride, discrete: ProjectedSkip(
         channels, affine=discrete
     ),
-    "pool_and_project": _pool_and_project,
+    "pool_and_project": lambda channels, stride, discrete: PooledProjection(
+        channels, stride
+    ),
     **BLOCKS,
     **DENSE_LAYERS,
 }
@@ -289,7 +288,7 @@ def make_operation(
       discrete: whether it is part of a genotype's network, not of a supernet.
 
     Raises:
-      InputError: the name is unknown, or the operation has no such stride.
+      InputError: the name is unknown.
     """
     return get_operation(name)(channels, stride, discrete)
 

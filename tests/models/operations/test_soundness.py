@@ -344,5 +344,6 @@ def test_every_space_of_ours_fits() -> None:
 
 
 def test_an_operation_that_halves_is_refused_where_it_must_not():
+    module = make_operation("pool_and_project", 4, 1, discrete=False)
     with pytest.raises(InputError, match="want stride 2, not 1"):
-        make_operation("pool_and_project", 4, 1, discrete=False)
+        module.init(jax.random.key(0), jnp.zeros((1, 4, 4, 4)), train=False)
