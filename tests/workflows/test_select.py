@@ -93,7 +93,7 @@ def trained(run, *overrides):
     job, state = saved.restore(dataset=images())
     # Running statistics that no batch has.
     state = state.replace(stats=jax.tree.map(lambda leaf: 9 * leaf + 3, state.stats))
-    return saved, state, selecting._make_trained(saved.config, job, state)
+    return saved, state, selecting._make_trained(saved.config, job, state, images())
 
 
 @pytest.mark.slow
