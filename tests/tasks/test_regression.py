@@ -145,7 +145,7 @@ def test_less_of_an_error_is_better():
     )
     gap = verdict.judge_gap(50.0, 80.0, "no truth", "", told)
     assert gap.tone == verdict.UNKNOWN
-    assert "has 50 rmse on held-out images, and 80 with" in gap.evidence
+    assert "has 50 rmse on held-out rows, and 80 with" in gap.evidence
 
 
 def test_scores_of_several_units_have_a_panel_each_and_the_gap_has_no_points():
